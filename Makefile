@@ -1,0 +1,46 @@
+# The two commands are `make run` and `make test`; the rest are a developer's habits.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+UV = VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
+SYNC = $(UV) pip sync --quiet --require-hashes
+LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export MLFLOW_DISABLE_TELEMETRY = true
+export DO_NOT_TRACK = true
+
+.PHONY: run test test-pure lint evidence lock clean
+
+run: $(VENV)/.run
+	@$(VENV)/bin/nextperiod run milk
+
+test: $(VENV)/.test lint
+	$(VENV)/bin/pytest
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/uv
+	$(SYNC) requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.test; touch $@
+
+$(VENV)/.test: requirements-dev.lock requirements.lock pyproject.toml | $(VENV)/bin/uv
+	$(SYNC) requirements-dev.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.run $@
+
+lock: | $(VENV)/bin/uv
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,1 @@
+"""When nextperiod does it: Prefect flows and the command line."""

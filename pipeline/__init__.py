@@ -1,0 +1,1 @@
+"""What nextperiod does, in plain Python: runs without Prefect."""

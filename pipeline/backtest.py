@@ -1,0 +1,116 @@
+"""Backtest: what a forecaster would have said over a test part that it has not seen, and its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+
+from pipeline import metrics
+from pipeline.baselines import naive, seasonal_naive
+from pipeline.forecast import LEVELS
+from pipeline.forecaster import Spread
+from pipeline.panel import Panel
+from pipeline.windows import Windows
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backtest:
+    """Forecasts from every origin of the test part, beside what was then observed."""
+
+    windows: Windows
+    forecast: Array  # [N, H]
+    mase_scale: Array  # [N, 1], of each window's series, from its fitting part
+    season: int
+
+    @property
+    def observed(self) -> Array:
+        """[N, H], NaN after the newest period."""
+        return self.windows.target
+
+    @property
+    def once(self) -> npt.NDArray[np.bool_]:
+        """The origins one horizon apart from the first on: each test period is forecast once by them."""
+        horizon = self.observed.shape[1]
+        return (self.windows.end - self.windows.end.min()) % horizon == 0
+
+    def forecasts(self) -> dict[str, Array]:
+        """By method: the network's and the baselines' forecasts from the same origins."""
+        horizon = self.observed.shape[1]
+        return {
+            "lstm": self.forecast,
+            "naive": naive(self.windows.context, horizon),
+            "seasonal-naive": seasonal_naive(self.windows.context, horizon, self.season),
+        }
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """By method and metric, over the origins one horizon apart."""
+        chosen = self.once
+        return {
+            method: {
+                "rmse": metrics.rmse(self.observed[chosen], forecast[chosen]),
+                "mae": metrics.mae(self.observed[chosen], forecast[chosen]),
+                "mase": metrics.mase(self.observed[chosen], forecast[chosen], self.mase_scale[chosen]),
+                "smape": metrics.smape(self.observed[chosen], forecast[chosen]),
+            }
+            for method, forecast in self.forecasts().items()
+        }
+
+    def mae_by_step(self) -> dict[str, list[float]]:
+        """By method, the mean absolute error of each step over all origins of the test part."""
+        return {
+            method: [metrics.mae(self.observed[:, h], forecast[:, h]) for h in range(self.observed.shape[1])]
+            for method, forecast in self.forecasts().items()
+        }
+
+    def residuals(self) -> Array:
+        """Observed minus forecast from all origins: [N, H], NaN where not observed."""
+        return self.observed - self.forecast
+
+
+def skill(scores: dict[str, dict[str, float]], baseline: str) -> float | None:
+    """1 − MASE / MASE of the baseline: positive is better than it; None where that is undefined."""
+    ours, theirs = scores["lstm"]["mase"], scores[baseline]["mase"]
+    return 1 - ours / theirs if np.isfinite(ours) and theirs > 0 else None
+
+
+def mase_scales(panel: Panel, season: int) -> Array:
+    """Of each series of the fitting part: its mean absolute seasonal difference, or one step where it is short."""
+    scales = []
+    for s in range(len(panel.series)):
+        values = panel.of(s)
+        lag = season if len(values) > season else 1
+        scales.append(metrics.seasonal_scale(values, lag) if len(values) > lag else np.nan)
+    return np.array(scales)
+
+
+def spread_of(residuals: Array, scale: Array) -> Spread:
+    """The width of symmetric intervals from residuals [N, H] of windows with scale [N, 1].
+
+    Residuals in window scales get one size per step, never shrinking with the step (isotonic
+    regression); pooled over the steps in units of that size, the finite-sample quantiles of their
+    magnitudes are the widths, as in split conformal prediction (Lei et al. 2018, JASA 113).
+    """
+    relative = residuals / scale  # [N, H]
+    count = (~np.isnan(relative)).sum(axis=0)
+    size = np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(count, 1))
+    steps = np.arange(len(size))
+    fit = IsotonicRegression(out_of_bounds="clip").fit(steps[count > 0], size[count > 0], sample_weight=count[count > 0])
+    by_step = fit.predict(steps)
+    magnitude = np.abs(relative) / np.where(by_step > 0, by_step, 1.0)
+    pooled = np.sort(magnitude[~np.isnan(magnitude)])
+    return Spread(by_step=by_step, at_level=np.array([_width(pooled, level) for level in LEVELS]))
+
+
+def _width(sorted_magnitudes: Array, level: float) -> float:
+    """Signed distance of one quantile level, in units of the step's size."""
+    if level == 0.5:
+        return 0.0
+    n = len(sorted_magnitudes)
+    rank = int(np.ceil((n + 1) * abs(2 * level - 1)))
+    width = float(sorted_magnitudes[min(rank, n) - 1])
+    return width if level > 0.5 else -width

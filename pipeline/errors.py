@@ -1,0 +1,99 @@
+"""What can go wrong, split by what the caller can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class NextperiodError(Exception):
+    """Something went wrong that nextperiod knows how to name."""
+
+
+class Transient(NextperiodError):
+    """Try again later: something that we depend on is away."""
+
+
+class Permanent(NextperiodError):
+    """A person must act: trying again gives the same answer."""
+
+
+class SourceUnavailable(Transient):
+    """The source cannot be read right now."""
+
+
+class DatabaseUnavailable(Transient):
+    """The database cannot be reached."""
+
+
+class RegistryUnavailable(Transient):
+    """MLflow cannot be reached; what it should log waits in the outbox."""
+
+
+class InvalidRecipe(Permanent):
+    """The recipe says something that cannot be carried out."""
+
+
+class InvalidArgument(Permanent):
+    """A command was given something that it cannot use."""
+
+
+class SourceMissing(Permanent):
+    """The source does not exist where the recipe says."""
+
+
+class SchemaOutOfDate(Permanent):
+    """The database's schema is older than the code."""
+
+
+class SchemaTooNew(Permanent):
+    """The database's schema is newer than the code."""
+
+
+class NotEnoughHistory(Permanent):
+    """No series is long enough for the recipe's context and horizon."""
+
+
+class NoObservations(Permanent):
+    """Nothing has been ingested for this recipe yet."""
+
+
+class NoForecaster(Permanent):
+    """No model has been trained for this recipe yet."""
+
+
+class ModelRefused(Permanent):
+    """A trained model, or what it forecasts, is not fit to be used."""
+
+
+class Overtaken(Transient):
+    """Another worker changed the same recipe at the same time; doing it again sees what it did."""
+
+
+class TrainingFailed(Permanent):
+    """The training process ended without a model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """One row, or one whole file, that was refused, and by which rule."""
+
+    rule: str
+    #: counted from 1, the header included; None when the whole file was refused
+    line: int | None = None
+    column: str | None = None
+    series: str | None = None
+    text: str | None = None
+
+
+class BatchRefused(Permanent):
+    """Nothing of what the source gave was accepted."""
+
+    def __init__(self, message: str, rejections: Sequence[Rejection] = ()) -> None:
+        super().__init__(message)
+        self.rejections = tuple(rejections)
+
+
+def known(names: Iterable[str]) -> str:
+    """Names in the form in which messages list what would have been accepted."""
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,59 @@
+"""A forecast: values by series, step and quantile level, made at one origin."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.frequency import Periods
+
+#: The quantile levels of the forecast table: lower 95, lower 80, median, upper 80, upper 95.
+LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What is published: H steps for each of S series.
+
+    Raises:
+        ValueError: a number is not finite, or quantiles cross.
+    """
+
+    series: tuple[str, ...]
+    origin: np.datetime64
+    periods: Periods  # [H]
+    mean: npt.NDArray[np.float64]  # [S, H]
+    quantiles: npt.NDArray[np.float64]  # [S, H, Q], ascending in Q
+    #: "lstm", or "fallback:" and the baseline that stood in, for each series
+    method: tuple[str, ...]
+    #: why a fallback stood in; None for the network's own
+    reason: tuple[str | None, ...]
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.quantiles).all()):
+            raise ValueError("a forecast holds a number that is not finite")
+        if (np.diff(self.quantiles, axis=-1) < 0).any():
+            raise ValueError("the quantiles of a forecast cross")
+
+    @property
+    def horizon(self) -> int:
+        """Number of steps (H)."""
+        return len(self.periods)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in the forecast table: S x H."""
+        return self.mean.size
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all published values, the same after a round trip through the database."""
+        digest = hashlib.sha256()
+        for s in sorted(range(len(self.series)), key=lambda s: self.series[s]):
+            digest.update(f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode())
+            numbers = np.concatenate([self.mean[s][:, None], self.quantiles[s]], axis=1)
+            digest.update(self.periods.astype("<i8").tobytes() + numbers.astype("<f8").tobytes())
+        return digest.hexdigest()

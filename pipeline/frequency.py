@@ -1,0 +1,104 @@
+"""The regular spacing of periods: all arithmetic on steps is done here.
+
+A period is named by its start, a timestamp without zone that means UTC. Days of an exchange
+(`calendar = "XNYS"`) are its sessions, so the period after a Friday is a Monday or, if that is a
+holiday, a Tuesday.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+
+from pipeline.errors import InvalidRecipe
+
+Periods = npt.NDArray[np.datetime64]
+
+#: Steps per season of the usual frequencies, by the alias without its anchor.
+SEASON_LENGTHS = {"YS": 1, "YE": 1, "QS": 4, "QE": 4, "MS": 12, "ME": 12, "W": 52, "D": 7, "B": 5, "h": 24, "min": 60}
+
+_MARGIN = pd.Timedelta(days=31)
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """A pandas offset alias, or the sessions of an exchange.
+
+    Raises:
+        InvalidRecipe: the alias or the calendar is not known.
+    """
+
+    alias: str
+    calendar: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            to_offset(self.alias)
+        except ValueError:
+            raise InvalidRecipe(
+                f'frequency "{self.alias}" is not known: expected a pandas offset alias such as MS, D, B or h'
+            ) from None
+        if self.calendar is not None:
+            _known_calendar(self.calendar)
+
+    @property
+    def season_length(self) -> int:
+        """Steps per season that are usual for this frequency; 1 when none is."""
+        return SEASON_LENGTHS.get(self.alias.split("-")[0], 1)
+
+    def between(self, start: np.datetime64, end: np.datetime64) -> Periods:
+        """All periods from `start` to `end`, both included."""
+        if self.calendar is not None:
+            sessions = _sessions(self.calendar, pd.Timestamp(start).year, pd.Timestamp(end).year)
+            return sessions[(sessions >= start) & (sessions <= end)]
+        return _micros(pd.date_range(start, end, freq=self.alias))
+
+    def after(self, origin: np.datetime64, steps: int) -> Periods:
+        """The `steps` periods that follow `origin`; step 1 is the first."""
+        first = pd.Timestamp(origin)
+        if self.calendar is None:
+            following = _micros(pd.date_range(first, periods=steps + 2, freq=self.alias))
+            return following[following > origin][:steps]
+        years = 1
+        while True:
+            sessions = _sessions(self.calendar, first.year, first.year + years)
+            following = sessions[sessions > origin][:steps]
+            if len(following) == steps:
+                return following
+            years *= 2
+
+    def on_grid(self, periods: Periods) -> npt.NDArray[np.bool_]:
+        """For each period, whether it is one of this frequency."""
+        if len(periods) == 0:
+            return np.zeros(0, dtype=bool)
+        grid = self.between(periods.min(), periods.max())
+        return np.isin(periods, grid)
+
+
+def _micros(index: pd.DatetimeIndex) -> Periods:
+    return cast(Periods, index.to_numpy().astype("datetime64[us]"))
+
+
+def _known_calendar(name: str) -> None:
+    import exchange_calendars
+
+    names = exchange_calendars.get_calendar_names()
+    if name not in names:
+        close = [known for known in names if known[:2] == name[:2].upper()]
+        raise InvalidRecipe(f'calendar "{name}" is not known: expected an exchange code such as {", ".join(close[:5] or ["XNYS", "XLON", "XAMS"])}')
+
+
+@lru_cache(maxsize=64)
+def _sessions(calendar: str, first_year: int, last_year: int) -> Periods:
+    import exchange_calendars
+
+    make = cast(Callable[..., Any], exchange_calendars.get_calendar)
+    start, end = pd.Timestamp(first_year, 1, 1) - _MARGIN, pd.Timestamp(last_year, 12, 31) + _MARGIN
+    return _micros(make(calendar, start=start, end=end).sessions)

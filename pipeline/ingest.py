@@ -1,0 +1,286 @@
+"""Raw rows to observations: what is taken in, what is refused, and by which rule."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import BatchRefused, NotEnoughHistory, Rejection
+from pipeline.frequency import Periods
+from pipeline.observations import CleanBatch, Observations, RawBatch, RawRow
+from pipeline.panel import Panel, panel_from_observations
+from pipeline.quality import gaps, longest_gap
+from pipeline.recipe import CsvSource, Recipe
+
+#: how far ahead of the clock a period may lie: sources and workers do not agree to the second
+CLOCK_TOLERANCE = timedelta(days=1)
+#: a last line without newline is taken for cut if its value lies further from the one before
+CUT_STEP = 10.0
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_ISO = {
+    "YYYY": re.compile(r"\d{4}"),
+    "YYYY-MM": re.compile(r"\d{4}-\d{2}"),
+    "YYYY-MM-DD": re.compile(r"\d{4}-\d{2}-\d{2}"),
+    "YYYY-MM-DD hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}"),
+    "YYYY-MM-DD hh:mm:ss": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?"),
+    "YYYY-MM-DD hh:mm:ss±hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}:?\d{2}|Z)"),
+}
+
+ParsePeriod = Callable[[str], "np.datetime64 | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    row: RawRow
+    period: np.datetime64
+    value: float
+
+
+def clean(raw: RawBatch, recipe: Recipe, known: Observations, *, now: datetime) -> CleanBatch:
+    """Check a batch against the recipe's contract and against what is known already.
+
+    Args:
+        raw: what the source gave.
+        recipe: the contract.
+        known: the current values of the recipe's series.
+        now: the clock; periods further ahead are refused.
+
+    Raises:
+        BatchRefused: more rows are faulty than the recipe allows, or the history would have gaps.
+    """
+    parsed, rejections = _parse(raw, recipe, now)
+    rejections += raw.rejections
+    parsed, conflicts = _without_duplicates(parsed, recipe)
+    rejections += conflicts
+    _refuse_too_many(raw, recipe, rejections)
+    if not parsed:
+        raise BatchRefused(f"{raw.source} gives no value: expected at least one", rejections)
+    merged = _merge(parsed, known)
+    _refuse_cut(raw, parsed[-1] if not raw.ended else None, merged)
+    panel = _panel(merged, recipe)
+    _refuse_gaps(raw, recipe, panel)
+    return _compare(raw, parsed, known, rejections, panel)
+
+
+def refuse_short(series: str, has: int, recipe: Recipe) -> None:
+    """Refuse a history on which nothing can be trained.
+
+    Raises:
+        NotEnoughHistory: `has` observations do not hold one context and one horizon.
+    """
+    needed = recipe.context + recipe.horizon
+    if has < needed:
+        raise NotEnoughHistory(
+            f'series "{series}" has {has} observations, context {recipe.context} + horizon {recipe.horizon} need {needed}: '
+            f"{needed - has} are missing; add them, or shorten model.context or horizon"
+        )
+
+
+def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
+    source = recipe.source
+    limit = source.limit if isinstance(source, CsvSource) else math.inf
+    missing = source.missing if isinstance(source, CsvSource) else "reject"
+    parse_period, expected = _period_parser(raw, recipe)
+    period_column, value_column = (source.period, source.value) if isinstance(source, CsvSource) else ("period", "value")
+    latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
+    parsed: list[_Parsed] = []
+    rejections: list[Rejection] = []
+
+    def reject(row: RawRow, column: str, text: str, rule: str) -> None:
+        rejections.append(Rejection(line=row.line, column=column, series=row.series, text=text[:200], rule=rule))
+
+    for row in raw.rows:
+        period = parse_period(row.period)
+        value, fault = parse_value(row.value, limit)
+        if period is None:
+            reject(row, period_column, row.period, f"is not a period: expected {expected}, as in the first row")
+        elif period > latest:
+            reject(row, period_column, row.period, "lies in the future")
+        elif fault is None:
+            parsed.append(_Parsed(row, period, value))
+        elif fault != "is empty" or missing == "reject":
+            reject(row, value_column, row.value, fault)
+    if parsed:
+        on_grid = recipe.grid.on_grid(np.array([item.period for item in parsed]))
+        what = f"is no session of {recipe.calendar}" if recipe.calendar else f'is not on the frequency "{recipe.frequency}"'
+        for item in (item for item, fits in zip(parsed, on_grid, strict=True) if not fits):
+            reject(item.row, period_column, item.row.period, what)
+        parsed = [item for item, fits in zip(parsed, on_grid, strict=True) if fits]
+    return parsed, tuple(rejections)
+
+
+def parse_value(text: str, limit: float) -> tuple[float, str | None]:
+    """The number that a text is, or NaN and what is wrong with it."""
+    if text.lower() in ("", "nan", "na", "null", "none"):
+        return math.nan, "is empty"
+    if text.lower().lstrip("+-") in ("inf", "infinity"):
+        return math.nan, "is not finite"
+    if not _NUMBER.fullmatch(text):
+        return math.nan, "is not a number: expected digits, a point and an exponent only"
+    value = float(text)
+    if not math.isfinite(value):
+        return math.nan, "is not finite"
+    if abs(value) > limit:
+        return math.nan, f"is larger than {limit:g}, the recipe's source.limit"
+    return value, None
+
+
+def _period_parser(raw: RawBatch, recipe: Recipe) -> tuple[ParsePeriod, str]:
+    """How this batch writes periods: the first row decides, the others must agree."""
+    source = recipe.source
+    if isinstance(source, CsvSource) and source.start is not None:
+        first = np.datetime64(pd.Timestamp(source.start), "us")
+        grid = np.append(first, recipe.grid.after(first, len(raw.rows)))
+        return lambda text: grid[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(grid) else None, "a count from 1"
+    if isinstance(source, CsvSource) and source.period_format is not None:
+        form = source.period_format
+        return lambda text: _strptime(text, form), f'the format "{form}"'
+    sample = raw.rows[0].period if raw.rows else ""
+    style = next((name for name, pattern in _ISO.items() if pattern.fullmatch(sample)), "YYYY-MM-DD")
+    return lambda text: _fromisoformat(text, style) if _ISO[style].fullmatch(text) else None, style
+
+
+def _strptime(text: str, form: str) -> np.datetime64 | None:
+    try:
+        return _utc(datetime.strptime(text, form))
+    except ValueError:
+        return None
+
+
+def _fromisoformat(text: str, style: str) -> np.datetime64 | None:
+    try:
+        return _utc(datetime.fromisoformat({"YYYY": f"{text}-01-01", "YYYY-MM": f"{text}-01"}.get(style, text)))
+    except ValueError:
+        return None
+
+
+def _utc(moment: datetime) -> np.datetime64:
+    naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return np.datetime64(naive, "us")
+
+
+def _without_duplicates(parsed: list[_Parsed], recipe: Recipe) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
+    """Equal values for one period collapse; different ones follow the recipe's rule."""
+    rule = recipe.source.duplicates if isinstance(recipe.source, CsvSource) else "error"
+    kept: dict[tuple[str, np.datetime64], _Parsed] = {}
+    conflicts: dict[tuple[str, np.datetime64], list[_Parsed]] = {}
+    for item in parsed:
+        key = (item.row.series, item.period)
+        earlier = kept.setdefault(key, item)
+        if item.value == earlier.value:
+            continue
+        if rule == "error":
+            conflicts.setdefault(key, [earlier]).append(item)
+        elif rule == "last":
+            kept[key] = item
+    rejections = [
+        Rejection(
+            line=item.row.line,
+            column=recipe.source.value if isinstance(recipe.source, CsvSource) else "value",
+            series=item.row.series,
+            text=item.row.value,
+            rule=f"is one of {len(items)} different values for {item.row.period} (lines {', '.join(str(other.row.line) for other in items)})",
+        )
+        for items in conflicts.values()
+        for item in items
+    ]
+    return [item for key, item in kept.items() if key not in conflicts], tuple(rejections)
+
+
+def _refuse_too_many(raw: RawBatch, recipe: Recipe, rejections: tuple[Rejection, ...]) -> None:
+    allowed = recipe.source.max_rejected if isinstance(recipe.source, CsvSource) else 0.0
+    total = len(raw.rows) + len(raw.rejections)
+    if len(rejections) <= allowed * total:
+        return
+    first = min(rejections, key=lambda rejection: rejection.line or 0)
+    text = f' "{first.text}"' if first.text is not None else ""
+    column = f", column {first.column}" if first.column else ""
+    share = f"{len(rejections)} of {total} rows refused, at most {allowed:.0%} allowed"
+    raise BatchRefused(f"{raw.source} line {first.line}{column}:{text} {first.rule}; {share}, nothing was taken in", rejections)
+
+
+def _merge(parsed: Iterable[_Parsed], known: Observations) -> dict[tuple[str, np.datetime64], float]:
+    merged = {(known.names[s], p): v for s, p, v in zip(known.series, known.period, known.value, strict=True)}
+    merged.update({(item.row.series, item.period): item.value for item in parsed})
+    return merged
+
+
+def _refuse_cut(raw: RawBatch, last: _Parsed | None, merged: dict[tuple[str, np.datetime64], float]) -> None:
+    """A number cut short at the end of a file is still a number: judge it by the others."""
+    if last is None:
+        return
+    others = np.array([value for (series, period), value in sorted(merged.items()) if series == last.row.series and period != last.period])
+    steps = np.abs(np.diff(others))
+    if len(steps) > 1 and np.abs(others - last.value).min() > CUT_STEP * max(float(steps.max()), np.finfo(float).tiny):
+        rejection = Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")
+        raise BatchRefused(
+            f'{raw.source} ends in line {last.row.line} without a newline, and "{last.row.value}" is far from every other value: '
+            "the file seems to be cut; fetch it again",
+            [rejection],
+        )
+
+
+def _refuse_gaps(raw: RawBatch, recipe: Recipe, panel: Panel) -> None:
+    for s, name in enumerate(panel.series):
+        if longest_gap(panel.of(s)) > recipe.max_gap:
+            missing = panel.grid[panel.first[s] + gaps(panel.of(s))]
+            shown = ", ".join(str(period)[:10] for period in missing[:5]) + (", …" if len(missing) > 5 else "")
+            raise BatchRefused(
+                f'{raw.source}: series "{name}" has no value for {len(missing)} periods between its first and its last ({shown}): '
+                f"expected gaps of at most max_gap = {recipe.max_gap} periods; add them or raise max_gap",
+                [Rejection(rule="gap", series=name, text=shown)],
+            )
+
+
+def _panel(merged: dict[tuple[str, np.datetime64], float], recipe: Recipe) -> Panel:
+    names = tuple(sorted({series for series, _ in merged}))
+    position = {name: s for s, name in enumerate(names)}
+    keys = sorted(merged)
+    return panel_from_observations(
+        names,
+        np.array([position[series] for series, _ in keys]),
+        np.array([period for _, period in keys]),
+        np.array([merged[key] for key in keys]),
+        frequency=recipe.grid,
+    )
+
+
+def _compare(
+    raw: RawBatch, parsed: list[_Parsed], known: Observations, rejections: tuple[Rejection, ...], panel: Panel
+) -> CleanBatch:
+    current = {(known.names[s], p): v for s, p, v in zip(known.series, known.period, known.value, strict=True)}
+    changed = [item for item in parsed if current.get((item.row.series, item.period)) != item.value]
+    num_revised = sum((item.row.series, item.period) in current for item in changed)
+    changed.sort(key=lambda item: (item.row.series, item.period))
+    names = tuple(sorted({item.row.series for item in changed}))
+    position = {name: s for s, name in enumerate(names)}
+    return CleanBatch(
+        source=raw.source,
+        content_hash=raw.content_hash,
+        observations=Observations(
+            names=names,
+            series=np.array([position[item.row.series] for item in changed], dtype=np.int64),
+            period=_periods([item.period for item in changed]),
+            value=np.array([item.value for item in changed], dtype=np.float64),
+        ),
+        num_read=len(raw.rows) + len(raw.rejections),
+        num_new=len(changed) - num_revised,
+        num_revised=num_revised,
+        num_same=len(parsed) - len(changed),
+        rejections=rejections,
+        longest_series=panel.series[int(panel.lengths.argmax())],
+        longest_length=int(panel.lengths.max()),
+    )
+
+
+def _periods(values: list[np.datetime64]) -> Periods:
+    result: npt.NDArray[np.datetime64] = np.array(values, dtype="datetime64[us]")
+    return result

@@ -1,0 +1,294 @@
+"""Each job on one page: read, compute, write.
+
+A job takes a recipe, the store and the clock's reading, and returns plain facts. Doing it again is
+safe: what is there already stays. With an `as_of` a job knows only what was known then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+
+import numpy as np
+
+from pipeline import policy, quality
+from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NoForecaster, NoObservations, NotEnoughHistory, RegistryUnavailable
+from pipeline.forecaster import load_forecaster
+from pipeline.ingest import clean, refuse_short
+from pipeline.lineage import Lineage, Model, Waiting
+from pipeline.panel import Panel
+from pipeline.publishing import forecast_all
+from pipeline.recipe import Recipe
+from pipeline.registry import Registry
+from pipeline.report import build_report
+from pipeline.scoring import score as score_outcomes
+from pipeline.sources.kinds import SOURCES
+from pipeline.store import Store
+from pipeline.training_process import TrainingJob, run_training
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ingested:
+    """What a source brought."""
+
+    source: str
+    num_read: int
+    num_new: int
+    num_revised: int
+    num_same: int
+    num_rejected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """The model that publishes, and what was done about it."""
+
+    training: str
+    reason: str
+    model_version: int
+    skill: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """The newest run."""
+
+    run_id: str
+    #: "published" or, if it was there already, "unchanged"
+    status: str
+    origin: str
+    as_of: str
+    num_series: int
+    num_rows: int
+    num_fallback: int
+    model_version: int
+
+
+@contextmanager
+def attempt(recipe: Recipe, store: Store, command: str, now: datetime) -> Iterator[list[str]]:
+    """Record that something is tried and how it ends; the body appends its status."""
+    store.register(recipe)
+    attempt_id = store.begin_attempt(recipe.name, command, now)
+    outcome: list[str] = []
+    try:
+        yield outcome
+    except NextperiodError as error:
+        refused = isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory)
+        store.end_attempt(attempt_id, "refused" if refused else "failed", str(error), datetime.now(UTC))
+        raise
+    except BaseException as error:
+        store.end_attempt(attempt_id, "failed", f"{type(error).__name__}: {error}", datetime.now(UTC))
+        raise
+    store.end_attempt(attempt_id, outcome[-1] if outcome else "done", None, datetime.now(UTC))
+
+
+def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = False) -> Ingested:
+    """Take in what the recipe's source has; nothing if it is what was taken in last.
+
+    Args:
+        recipe: which source, and what is expected of it.
+        store: where observations are kept.
+        now: the clock.
+        must_train: refuse a history on which nothing can be trained, before anything of it is kept.
+
+    Raises:
+        BatchRefused: the source is faulty; what was refused is kept with its place and rule.
+        NotEnoughHistory: with `must_train`, every series is too short.
+    """
+    try:
+        raw = SOURCES[recipe.source.kind](recipe)
+        if raw.content_hash == store.last_content_hash(recipe.name):
+            logger.info("%s is what was taken in last", raw.source)
+            count = len(raw.rows)
+            return Ingested(source=raw.source, num_read=count, num_new=0, num_revised=0, num_same=count, num_rejected=0)
+        seen = store.data_recorded_at(recipe.name, datetime.max.replace(tzinfo=UTC))
+        known = store.current_observations(recipe.name, datetime.max.replace(tzinfo=UTC))
+        batch = clean(raw, recipe, known, now=now)
+    except BatchRefused as refusal:
+        store.refuse(recipe.name, recipe.source.kind, str(refusal), refusal.rejections, now)
+        raise
+    if must_train:
+        refuse_short(batch.longest_series, batch.longest_length, recipe)
+    if not raw.ended:
+        logger.info("%s ends without a newline; its last row was taken as complete", raw.source)
+    store.append(recipe.name, batch, now, seen=seen)
+    logger.info("%s: %s new, %s revised, %s the same, %s refused", raw.source, batch.num_new, batch.num_revised, batch.num_same, len(batch.rejections))
+    return Ingested(
+        source=raw.source,
+        num_read=batch.num_read,
+        num_new=batch.num_new,
+        num_revised=batch.num_revised,
+        num_same=batch.num_same,
+        num_rejected=len(batch.rejections),
+    )
+
+
+def train(recipe: Recipe, store: Store, now: datetime, *, asked: str | None = None, as_of: datetime | None = None) -> Trained:
+    """Train if that is due or asked for; otherwise keep the champion.
+
+    Raises:
+        NoObservations: nothing was ingested yet.
+        NotEnoughHistory: every series is too short.
+        ModelRefused: the training did not stay finite; the champion stays.
+    """
+    panel = _panel(recipe, store, as_of)
+    champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
+    decision = policy.decide(recipe, _seen_by_policy(champion, panel), asked=asked)
+    if champion is not None and decision.training == "keep":
+        logger.info("kept model %s: %s", champion.model_version, decision.reason)
+        return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
+
+    longest = int(panel.lengths.argmax())
+    refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
+    constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
+    if constant:
+        logger.warning("constant: %s", ", ".join(constant[:5]))
+    start = store.model_files(champion)["weights.npz"] if champion and decision.training == "fine-tune" else None
+    outcome = run_training(
+        TrainingJob(panel=panel, recipe=recipe, training=decision.training, reason=decision.reason, start=start)
+    )
+    model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
+    load_forecaster(outcome.files, model_hash)
+    model_version = store.add_model(
+        recipe,
+        outcome.record,
+        model_hash,
+        {**outcome.files, "network.keras": outcome.keras_archive},
+        _lineage(recipe, panel),
+        now,
+        seen_champion=champion.model_version if champion and as_of is None else None,
+        publishes=as_of is None,
+    )
+    skill = outcome.record.backtest.skill if outcome.record.backtest else None
+    logger.info("trained model %s (%s: %s)", model_version, decision.training, decision.reason)
+    return Trained(training=decision.training, reason=decision.reason, model_version=model_version, skill=skill)
+
+
+def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | None = None) -> Published:
+    """Forecast the next periods with the champion and publish them, whole.
+
+    Raises:
+        NoObservations: nothing was ingested yet.
+        NoForecaster: nothing was trained yet.
+        ModelRefused: the model's files are not what was recorded.
+    """
+    panel = _panel(recipe, store, as_of)
+    model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
+    if model is None:
+        raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
+    forecaster = load_forecaster(store.model_files(model), model.model_hash)
+    made = forecast_all(forecaster, panel, recipe)
+    lineage = _lineage(recipe, panel)
+    due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
+    run, is_new = store.publish(
+        recipe,
+        made,
+        model,
+        lineage,
+        kind="live" if as_of is None else "backfill",
+        expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
+        now=now,
+    )
+    if is_new:
+        logger.info("published run %s: %s rows", run.run_id, run.num_rows)
+    return Published(
+        run_id=run.run_id,
+        status="published" if is_new else "unchanged",
+        origin=str(run.origin)[:19],
+        as_of=lineage.as_of.isoformat(),
+        num_series=run.num_series,
+        num_rows=run.num_rows,
+        num_fallback=sum(method != "lstm" for method in made.method),
+        model_version=run.model_version,
+    )
+
+
+def score(recipe: Recipe, store: Store) -> int:
+    """Score the published steps whose periods are observed by now; how many."""
+    outcomes = store.unscored(recipe.name)
+    if not outcomes:
+        return 0
+    panel = _panel(recipe, store, None)
+    store.add_scores(score_outcomes(outcomes, panel, recipe.season))
+    logger.info("scored %s published steps", len(outcomes))
+    return len(outcomes)
+
+
+def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
+    """Let MLflow follow the database; False if it is away, then the rest waits for the next time."""
+    for item in store.waiting(recipe.name):
+        try:
+            mlflow_run_id = _follow(item, store, registry)
+        except RegistryUnavailable as error:
+            store.not_followed(item, str(error))
+            logger.warning("%s; what it should show waits", error)
+            return False
+        store.followed(item, now, mlflow_run_id=mlflow_run_id)
+    return True
+
+
+def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
+    model = store.model(item.recipe, item.model_version)
+    assert model is not None
+    if item.kind == "champion":
+        registry.set_champion(item.recipe, item.model_version)
+        return None
+    contents = store.model_files(model)
+    recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
+    panel = _panel(recipe, store, model.lineage.as_of)
+    made = forecast_all(load_forecaster(contents, model.model_hash), panel, recipe)
+    report = build_report(
+        recipe, panel, model.record, made, model_version=model.model_version, model_hash=model.model_hash
+    )
+    return registry.log_training(recipe, model, {**contents, **report})
+
+
+def _panel(recipe: Recipe, store: Store, as_of: datetime | None) -> Panel:
+    """What is known, or was known at an instant, with short gaps filled."""
+    recorded_at = store.data_recorded_at(recipe.name, as_of or datetime.max.replace(tzinfo=UTC))
+    panel = store.panel(recipe, recorded_at) if recorded_at is not None else None
+    if panel is None:
+        known = f" as of {as_of.isoformat()}" if as_of else ""
+        raise NoObservations(f"there are no observations of {recipe.name}{known}: run `nextperiod ingest {recipe.name}`")
+    return quality.fill_gaps(panel, longest=recipe.max_gap)
+
+
+def _seen_by_policy(champion: Model | None, panel: Panel) -> policy.Champion | None:
+    if champion is None:
+        return None
+    return policy.Champion(
+        model_version=champion.model_version,
+        training_fingerprint=champion.training_fingerprint,
+        new_periods=int((panel.grid > np.datetime64(champion.cutoff, "us")).sum()),
+    )
+
+
+def _lineage(recipe: Recipe, panel: Panel) -> Lineage:
+    assert panel.as_of is not None
+    return Lineage(
+        as_of=panel.as_of,
+        data_hash=panel.data_hash,
+        recipe_fingerprint=recipe.fingerprint,
+        code_version=code_version(),
+    )
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The release and a hash of the code that computes and of its SQL."""
+    digest = hashlib.sha256()
+    for package in ("pipeline", "sql"):
+        root = files(package)
+        for path in sorted(str(path) for path in root.rglob("*") if path.suffix in (".py", ".sql")):  # type: ignore[attr-defined]
+            digest.update(open(path, "rb").read())
+    return f"{version('nextperiod')}+{digest.hexdigest()[:12]}"

@@ -1,0 +1,70 @@
+"""Models and runs as the store knows them, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from pipeline.training_record import TrainingRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """Where a model or a run comes from."""
+
+    as_of: datetime
+    data_hash: str
+    recipe_fingerprint: str
+    code_version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A trained model, as the store knows it."""
+
+    recipe: str
+    model_version: int
+    model_hash: str
+    training: str
+    reason: str
+    cutoff: np.datetime64
+    training_fingerprint: str
+    lineage: Lineage
+    skill: float | None
+    trained_at: datetime
+    mlflow_run_id: str | None
+    record: TrainingRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One publication of a recipe at an origin."""
+
+    run_id: str
+    recipe: str
+    kind: str
+    origin: np.datetime64
+    status: str
+    num_series: int
+    num_rows: int
+    model_version: int
+    content_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Something that MLflow has not followed yet."""
+
+    outbox_id: int
+    recipe: str
+    #: "training": show it; "champion": let the alias follow
+    kind: str
+    #: the model's version, and for a champion since which epoch
+    reference: str
+
+    @property
+    def model_version(self) -> int:
+        """Which model it is about."""
+        return int(self.reference.split()[0])

@@ -1,0 +1,1 @@
+"""Networks: one file per architecture, each a function from sizes to an untrained `keras.Model`."""

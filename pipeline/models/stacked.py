@@ -1,0 +1,20 @@
+"""Several LSTM layers, each reading the whole sequence of the one below."""
+
+from __future__ import annotations
+
+import keras
+
+from pipeline.models.sizes import Sizes
+
+
+def stacked(sizes: Sizes) -> keras.Model:
+    """`layers` times LSTM(units) with dropout behind each, Dense(horizon)."""
+    context = keras.Input((sizes.context, sizes.features), name="context")
+    sequence = context
+    for layer in range(sizes.layers):
+        below_another = layer < sizes.layers - 1
+        sequence = keras.layers.LSTM(sizes.units, activation=sizes.activation, return_sequences=below_another)(sequence)
+        if sizes.dropout:
+            sequence = keras.layers.Dropout(sizes.dropout)(sequence)
+    target = keras.layers.Dense(sizes.horizon, name="target")(sequence)  # [B, H]
+    return keras.Model(context, target)

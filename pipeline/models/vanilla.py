@@ -1,0 +1,17 @@
+"""One LSTM layer over the context; its last output to a dense layer, one unit a step."""
+
+from __future__ import annotations
+
+import keras
+
+from pipeline.models.sizes import Sizes
+
+
+def vanilla(sizes: Sizes) -> keras.Model:
+    """LSTM(units), dropout, Dense(horizon)."""
+    context = keras.Input((sizes.context, sizes.features), name="context")
+    state = keras.layers.LSTM(sizes.units, activation=sizes.activation)(context)  # [B, units]
+    if sizes.dropout:
+        state = keras.layers.Dropout(sizes.dropout)(state)
+    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    return keras.Model(context, target)

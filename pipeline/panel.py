@@ -1,0 +1,119 @@
+"""A panel: S series on one grid of periods, as known at an instant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.frequency import Frequency, Periods
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """Flat values with offsets; series may start and end at different periods.
+
+    Series s holds `values[offsets[s]:offsets[s + 1]]`, from period `grid[first[s]]` on. Gaps are NaN;
+    no series starts or ends with one.
+    """
+
+    series: tuple[str, ...]
+    grid: Periods  # [T], the union of all series' ranges
+    first: npt.NDArray[np.int64]  # [S], positions in grid
+    offsets: npt.NDArray[np.int64]  # [S + 1]
+    values: Values  # [sum of lengths]
+    as_of: datetime | None = None
+
+    @property
+    def origin(self) -> np.datetime64:
+        """The newest period of any series."""
+        return self.grid[-1]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Periods from first to last of each series, gaps included: [S]."""
+        return np.diff(self.offsets)
+
+    @property
+    def last(self) -> npt.NDArray[np.int64]:
+        """Position in grid of each series' last period: [S]."""
+        return self.first + self.lengths - 1
+
+    def of(self, s: int) -> Values:
+        """The values of series s: [T_s]."""
+        return self.values[self.offsets[s] : self.offsets[s + 1]]
+
+    def until(self, position: int) -> Panel:
+        """The same panel as if `grid[position]` were the newest period; series that start later are left out."""
+        kept = np.flatnonzero(self.first <= position)
+        ends = np.minimum(self.last[kept], position)
+        pieces = [_without_trailing_gap(self.of(s)[: end - self.first[s] + 1]) for s, end in zip(kept, ends, strict=True)]
+        return replace(
+            self,
+            series=tuple(self.series[s] for s in kept),
+            grid=self.grid[: position + 1],
+            first=self.first[kept],
+            offsets=_offsets([len(piece) for piece in pieces]),
+            values=np.concatenate(pieces),
+        )
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of names, periods and values: the same data gives the same hash on any machine."""
+        digest = hashlib.sha256("\0".join(self.series).encode())
+        for array in (self.grid.astype("<i8"), self.first.astype("<i8"), self.offsets.astype("<i8"), self.values.astype("<f8")):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def panel_from_observations(
+    names: Sequence[str],
+    series: npt.NDArray[np.int64],
+    period: Periods,
+    value: Values,
+    *,
+    frequency: Frequency,
+    as_of: datetime | None = None,
+) -> Panel:
+    """Put observations on their grid.
+
+    Args:
+        names: of the S series.
+        series: for each observation the position of its series in `names`, ascending.
+        period: for each observation its period, ascending within a series, on the frequency's grid.
+        value: for each observation its value; NaN is a gap.
+        frequency: the spacing of periods.
+        as_of: the state of knowledge that these observations are.
+
+    Raises:
+        ValueError: there is no observation.
+    """
+    present = ~np.isnan(value)
+    series, period, value = series[present], period[present], value[present]
+    if len(value) == 0:
+        raise ValueError("a panel needs at least one observation")
+    seen, start = np.unique(series, return_index=True)
+    grid = frequency.between(period.min(), period.max())
+    position = np.searchsorted(grid, period)
+    first, last = position[start], position[np.append(start[1:], len(series)) - 1]
+    offsets = _offsets(last - first + 1)
+    values = np.full(offsets[-1], np.nan)
+    rank = np.searchsorted(seen, series)
+    values[offsets[rank] + position - first[rank]] = value
+    return Panel(
+        series=tuple(names[s] for s in seen), grid=grid, first=first, offsets=offsets, values=values, as_of=as_of
+    )
+
+
+def _offsets(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _without_trailing_gap(values: Values) -> Values:
+    return values[: np.flatnonzero(~np.isnan(values))[-1] + 1]

@@ -1,0 +1,78 @@
+"""What may go out: the network's forecast, bounded, and a baseline where the network has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.baselines import seasonal_naive
+from pipeline.forecast import LEVELS, Forecast
+from pipeline.forecaster import Forecaster
+from pipeline.panel import Panel
+from pipeline.recipe import Recipe
+
+Array = npt.NDArray[np.float64]
+
+#: a forecast further from the context than this many of its ranges is not believed
+BELIEVABLE = 10.0
+
+_NORMAL_80, _NORMAL_95 = 1.2815515655446004, 1.959963984540054
+
+
+def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Forecast:
+    """Every series of the panel, by the network or, with the reason, by the next that can.
+
+    A series falls back to the seasonal naive forecast, or to its last value where it is shorter than a
+    season, if it has no complete context at the origin or the network's numbers are not to be believed.
+    """
+    origin = panel.origin
+    num_series, horizon = len(panel.series), recipe.horizon
+    mean = np.full((num_series, horizon), np.nan)
+    quantiles = np.full((num_series, horizon, len(LEVELS)), np.nan)
+    method = ["lstm"] * num_series
+    reason: list[str | None] = ["the context at the origin is not complete"] * num_series
+
+    forecast, means, spreads = forecaster.predict(panel)
+    for n, s in enumerate(forecast):
+        context = panel.of(s)[-forecaster.context :]
+        reason[s] = _unbelievable(context, means[n], spreads[n])
+        if reason[s] is None:
+            mean[s], quantiles[s] = means[n], spreads[n]
+    for s in range(num_series):
+        if reason[s] is not None:
+            method[s], mean[s], quantiles[s] = _fallback(panel, s, recipe)
+    low, high = recipe.publish.minimum, recipe.publish.maximum
+    return Forecast(
+        series=panel.series,
+        origin=origin,
+        periods=recipe.grid.after(origin, horizon),
+        mean=np.clip(mean, low, high),
+        quantiles=np.clip(quantiles, low, high),
+        method=tuple(method),
+        reason=tuple(reason),
+    )
+
+
+def _unbelievable(context: Array, mean: Array, quantiles: Array) -> str | None:
+    if not (np.isfinite(mean).all() and np.isfinite(quantiles).all()):
+        return "the network's forecast is not finite"
+    span = float(context.max() - context.min()) or max(abs(float(context[-1])), 1.0)
+    if np.abs(mean - context[-1]).max() > BELIEVABLE * span:
+        return f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
+    return None
+
+
+def _fallback(panel: Panel, s: int, recipe: Recipe) -> tuple[str, Array, Array]:
+    """The seasonal naive forecast with intervals from its own past errors, which grow as those of a random walk."""
+    values = panel.of(s)
+    present = values[~np.isnan(values)]
+    season = recipe.season if len(present) >= 2 * recipe.season else 1
+    behind = len(panel.grid) - 1 - int(panel.last[s])
+    ahead = seasonal_naive(present[None, :], behind + recipe.horizon, season)[0]
+    errors = present[season:] - present[:-season]
+    size = float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
+    seasons_ahead = 1 + (behind + np.arange(recipe.horizon)) // season
+    width = (size * np.sqrt(seasons_ahead))[:, None] * np.array([-_NORMAL_95, -_NORMAL_80, 0.0, _NORMAL_80, _NORMAL_95])
+    mean = ahead[behind:]
+    name = "seasonal-naive" if season > 1 else "naive"
+    return f"fallback:{name}", mean, mean[:, None] + width

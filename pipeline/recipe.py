@@ -1,0 +1,268 @@
+"""A recipe: everything that decides one forecasting job, read from one TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from pipeline.errors import InvalidRecipe, known
+from pipeline.frequency import Frequency
+
+Architecture = Literal["vanilla", "stacked", "gated-cell"]
+Scaling = Literal["seasonal", "last", "min-max", "standard"]
+Policy = Literal["auto", "retrain", "fine-tune", "keep"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CsvSource(_Table):
+    """A CSV file with a header."""
+
+    kind: Literal["csv"]
+    path: str = Field(description="file, relative to the recipe; `${NAME}` is read from the environment")
+    period: str = Field(description="column of the periods")
+    value: str = Field(description="column of the values")
+    series: str | None = Field(None, description="column of the series' names; none: one series, named like the recipe")
+    period_format: str | None = Field(None, description="strptime format of the periods; none: ISO 8601, the same in every row")
+    start: str | None = Field(None, description="periods are counted 1, 2, 3 …: the date of period 1")
+    final_newline: bool = Field(False, description="the feed always ends its last line; a file that does not is refused")
+    missing: Literal["reject", "gap"] = Field("reject", description="what an empty value or NaN is: a fault, or a gap")
+    duplicates: Literal["error", "first", "last"] = Field("error", description="two different values for one period: a fault, or which one counts")
+    limit: float = Field(1e15, gt=0, description="larger magnitudes are faults")
+    max_rejected: float = Field(0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole file is refused")
+    hint: str | None = Field(None, description="where to get the file; shown when it is missing")
+
+
+class IntegersSource(_Table):
+    """Random integers 0 to 9, the same for the same seed."""
+
+    kind: Literal["integers"]
+    count: int = Field(100, gt=0, description="how many")
+    seed: int = Field(0, ge=0, description="seed of the generator")
+    start: str = Field("2000-01-01", description="date of the first")
+
+
+Source = Annotated[CsvSource | IntegersSource, Field(discriminator="kind")]
+
+
+class Model(_Table):
+    """The network and what it sees."""
+
+    architecture: Architecture = Field("vanilla", description="vanilla, stacked or gated-cell")
+    context: int | None = Field(None, gt=0, description="past periods that the network sees; default: two seasons and at least 8")
+    units: int = Field(64, gt=0, description="size of each layer")
+    layers: int = Field(2, gt=0, description="layers of a stacked network")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout behind each layer")
+    scaling: Scaling = Field("seasonal", description="seasonal or last (per window), min-max or standard (per series)")
+
+
+class Training(_Table):
+    """How the network is fitted, and when."""
+
+    policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
+    retrain_after: int | None = Field(None, gt=0, description="new periods after which auto retrains; default: the horizon")
+    epochs: int = Field(100, gt=0, description="most passes over the windows")
+    patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
+    batch_size: int = Field(32, gt=0, description="windows a step")
+    learning_rate: float = Field(0.001, gt=0, description="of Adam")
+    loss: Literal["mse", "mae", "huber"] = Field("mae", description="mse, mae or huber")
+    clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
+    members: int = Field(1, gt=0, le=32, description="networks of different seeds whose forecasts are averaged")
+    seed: int = Field(0, ge=0, description="seed of weights, order and dropout")
+    time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
+    memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
+
+
+class Backtest(_Table):
+    """The test part that no network has seen."""
+
+    periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon")
+
+
+class Gate(_Table):
+    """What a model is measured against."""
+
+    baseline: Literal["naive", "seasonal-naive"] = Field("seasonal-naive", description="naive or seasonal-naive")
+
+
+class Publish(_Table):
+    """Bounds of what is published, and when it goes stale."""
+
+    minimum: float | None = Field(None, description="no published number is below")
+    maximum: float | None = Field(None, description="no published number is above")
+    grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
+
+
+class Tutorial(_Table):
+    """The protocol of the tutorial that a recipe comes from, reported beside the recipe's own backtest."""
+
+    row: str = Field(description="which tutorial")
+    metric: Literal["rmse"] = Field("rmse", description="what it measured")
+    published: float | None = Field(None, description="the figure that it printed; none: it printed none")
+    train: float = Field(gt=0, description="training part: a share below 1, or a number of values or windows")
+    rounding: Literal["floor", "ceil"] = Field("floor", description="how a share is rounded")
+    split: Literal["values", "windows"] = Field("values", description="what is split: the values, or the windows made of all")
+    order: Literal["time", "newest-first"] = Field("time", description="the order that the values were taken in")
+    scaling: Literal["min-max", "standard"] = Field("min-max", description="scaler over the whole series, test part included")
+    scaled_on: Literal["all", "train"] = Field("all", description="what the tutorial fitted its scaler on")
+    reach_back: bool = Field(False, description="test windows begin in the training part")
+    lose_last: bool = Field(False, description="`range(len(d) - look_back - 1)`: the last window is lost")
+    recursive: bool = Field(False, description="each prediction is fed back to make the next")
+    context: int = Field(gt=0, description="window length")
+    architecture: Architecture = Field(description="as in [model]")
+    units: int = Field(gt=0, description="as in [model]")
+    layers: int = Field(1, gt=0, description="as in [model]")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="as in [model]")
+    dropout: float = Field(0.0, ge=0, lt=1, description="as in [model]")
+    epochs: int = Field(gt=0, description="as in [training]")
+    batch_size: int = Field(gt=0, description="as in [training]")
+    learning_rate: float = Field(0.001, gt=0, description="as in [training]")
+    clip_value: float | None = Field(None, gt=0, description="gradients are clipped to this magnitude")
+    shuffle: bool = Field(True, description="windows are drawn in random order")
+
+
+class Recipe(_Table):
+    """Everything that decides a forecasting job."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="stable for ever; names the MLflow experiment and model")
+    description: str = Field("", description="one line for people")
+    frequency: str = Field(description="pandas offset alias: MS, W-SUN, D, B, h …")
+    calendar: str | None = Field(None, description="an exchange whose sessions are the periods, such as XNYS")
+    season_length: int | None = Field(None, gt=0, description="steps per season; default: usual for the frequency")
+    horizon: int = Field(gt=0, description="periods to forecast")
+    unit: str = Field("", description="unit of the values")
+    max_gap: int = Field(0, ge=0, description="longest run of missing periods that is interpolated; a longer one is refused")
+    source: Source
+    model: Model = Model()
+    training: Training = Training()
+    backtest: Backtest = Backtest()
+    gate: Gate = Gate()
+    publish: Publish = Publish()
+    tutorial: Tutorial | None = None
+
+    _folder: Path = PrivateAttr(default=Path("."))
+
+    @field_validator("calendar", "frequency")
+    @classmethod
+    def _spelled(cls, value: str | None) -> str | None:
+        return value.strip() if value else value
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe was read from; paths in it are relative to this."""
+        return self._folder
+
+    @property
+    def grid(self) -> Frequency:
+        """The recipe's periods."""
+        return Frequency(self.frequency, self.calendar)
+
+    @property
+    def season(self) -> int:
+        """Steps per season (m)."""
+        if self.season_length is not None:
+            return self.season_length
+        return 5 if self.calendar else self.grid.season_length
+
+    @property
+    def context(self) -> int:
+        """Context length (L)."""
+        return self.model.context or max(2 * self.season, 8)
+
+    @property
+    def test_periods(self) -> int:
+        """Length of the backtest's test part."""
+        return self.backtest.periods or self.horizon
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the job; the description does not."""
+        return _hash(self.model_dump(mode="json", exclude={"description"}))
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Hash of all that decides the model: a change of it makes the champion outdated."""
+        fields = self.model_dump(mode="json", include={"name", "frequency", "calendar", "season_length", "horizon", "max_gap", "model", "backtest"})
+        fields["training"] = self.training.model_dump(mode="json", exclude={"policy", "retrain_after", "time_limit_minutes", "memory_limit_gib"})
+        return _hash(fields)
+
+
+def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
+    """The recipe in `text`, a TOML document.
+
+    Raises:
+        InvalidRecipe: it is no TOML, or not a recipe; the message names the key and what was expected.
+    """
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRecipe(f"{where} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise InvalidRecipe(f"{where}: {_first_fault(error)}") from None
+    recipe._folder = folder
+    _ = recipe.grid
+    if recipe.model.scaling == "seasonal" and recipe.context <= recipe.season:
+        raise InvalidRecipe(
+            f'{where}: model.context is {recipe.context}, but scaling "seasonal" compares with the season before: '
+            f'expected more than season_length = {recipe.season}, or scaling "last"'
+        )
+    return recipe
+
+
+def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
+    """The recipe of that name in the folder `recipes`, or in that TOML file.
+
+    Raises:
+        InvalidRecipe: there is none, or it is not valid.
+    """
+    path = Path(name_or_path) if name_or_path.endswith(".toml") else recipes / f"{name_or_path}.toml"
+    if not path.is_file():
+        raise InvalidRecipe(f'recipe "{name_or_path}" is not known: expected one of {known(recipe_names(recipes))} (in {recipes}), or a path to a TOML file')
+    recipe = parse_recipe(path.read_text("utf-8"), where=str(path), folder=path.parent)
+    return recipe
+
+
+def recipe_names(recipes: Path) -> list[str]:
+    """The names of the recipes in a folder, sorted."""
+    return sorted(path.stem for path in recipes.glob("*.toml"))
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _first_fault(error: ValidationError) -> str:
+    """What is wrong first, in words: unknown keys list the known ones."""
+    fault = error.errors()[0]
+    place = [str(part) for part in fault["loc"] if part not in ("csv", "integers")]
+    key = ".".join(place)
+    if fault["type"] == "extra_forbidden":
+        return f'unknown key "{key}": expected one of {known(_keys_beside(fault["loc"]))}'
+    if fault["type"] == "missing":
+        return f'the key "{key}" is missing: every recipe needs it'
+    received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
+    return f'"{key}": {fault["msg"]}{received}'
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    table: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        if part in ("csv", "integers"):
+            table = CsvSource if part == "csv" else IntegersSource
+        elif part != "source":
+            table = cast(type[BaseModel], _table_of(table, str(part)))
+    return list(table.model_fields)
+
+
+def _table_of(table: type[BaseModel], key: str) -> Any:
+    if key == "tutorial":
+        return Tutorial
+    return table.model_fields[key].annotation

@@ -1,0 +1,233 @@
+"""Training in a process of its own: it alone imports TensorFlow, and it has a time and a memory limit.
+
+The parent writes a job folder and reads the model folder from it; progress comes back as JSON lines.
+The child ends itself when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.panel import Panel
+from pipeline.recipe import Recipe
+from pipeline.training_record import BacktestPath, BacktestRecord, ProtocolRecord, TrainingRecord
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob:
+    """What to train: the panel up to the cutoff, and how."""
+
+    panel: Panel
+    recipe: Recipe
+    #: "retrain" or "fine-tune"
+    training: str
+    reason: str
+    #: weights.npz of the model to fine-tune
+    start: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOutcome:
+    """A model directory's files, the Keras archive of the same network, and the record of the training."""
+
+    files: dict[str, bytes]
+    keras_archive: bytes
+    record: TrainingRecord
+
+
+def run_training(job: TrainingJob) -> TrainingOutcome:
+    """Train in a fresh process and wait for it.
+
+    Raises:
+        ModelRefused: the training did not stay finite.
+        TrainingFailed: the process crashed, was killed, or ran past its limits.
+    """
+    with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
+        folder = Path(name)
+        _write_job(folder, job)
+        status = _run_child(folder, job.recipe.training.time_limit_minutes * 60)
+        if status == _REFUSED:
+            raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
+        if status != 0:
+            raise TrainingFailed(f"training of {job.recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
+        files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
+        record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
+        return TrainingOutcome(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
+
+
+def _write_job(folder: Path, job: TrainingJob) -> None:
+    arrays = {name: getattr(job.panel, name) for name in ("grid", "first", "offsets", "values")}
+    np.savez(folder / "panel.npz", allow_pickle=False, **arrays)
+    if job.start is not None:
+        (folder / "start.npz").write_bytes(job.start)
+    fields = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "series": job.panel.series,
+        "training": job.training,
+        "reason": job.reason,
+    }
+    (folder / "job.json").write_text(json.dumps(fields), "utf-8")
+
+
+def _run_child(folder: Path, limit_seconds: float) -> int:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "MPLBACKEND": "Agg"}
+    with (folder / "stderr.txt").open("wb") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+            text=True,
+        )
+        with child:
+            timer = threading.Timer(limit_seconds, _kill, [child])
+            timer.start()
+            try:
+                assert child.stdout is not None
+                for line in child.stdout:
+                    _report(line)
+                return child.wait()
+            finally:
+                timer.cancel()
+                _kill(child)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _report(line: str) -> None:
+    with contextlib.suppress(json.JSONDecodeError):
+        progress = json.loads(line)
+        logger.debug("%(stage)s: epoch %(done)s of at most %(total)s", progress, extra={"progress": progress})
+
+
+def _how_it_ended(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed (it ran past training.time_limit_minutes, or the machine is out of memory)"
+    return f"ended with status {status}"
+
+
+def _last_words(folder: Path) -> str:
+    lines = (folder / "stderr.txt").read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _child(folder: Path) -> int:
+    """What the child does: read the job, fit, write the model folder and the record."""
+    fields = json.loads((folder / "job.json").read_text("utf-8"))
+    recipe = Recipe.model_validate(fields["recipe"])
+    _limit_memory(recipe.training.memory_limit_gib)
+    with np.load(folder / "panel.npz", allow_pickle=False) as arrays:
+        panel = Panel(series=tuple(fields["series"]), **{name: arrays[name] for name in arrays.files})
+
+    import tensorflow as tf
+
+    from pipeline import fitting, tutorial
+    from pipeline.training import member_weights
+
+    tf.config.experimental.enable_op_determinism()
+    start = folder / "start.npz"
+    try:
+        trained = fitting.train(
+            panel,
+            recipe,
+            start=member_weights(start.read_bytes()) if start.exists() else None,
+            on_epoch=_printer("training"),
+        )
+        lines = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+    except ModelRefused as refusal:
+        (folder / "refused.txt").write_text(str(refusal), "utf-8")
+        return _REFUSED
+    record = TrainingRecord(
+        training=fields["training"],
+        reason=fields["reason"],
+        loss=trained.loss,
+        validation_loss=trained.validation_loss,
+        epochs=trained.epochs,
+        num_windows=trained.num_windows,
+        num_series=len(panel.series),
+        cutoff=str(panel.origin),
+        backtest=_backtest_record(trained, panel, recipe),
+        tutorial=tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in lines),
+    )
+    (folder / "model").mkdir()
+    for name, content in trained.files.items():
+        (folder / "model" / name).write_bytes(content)
+    (folder / "network.keras").write_bytes(trained.keras_archive)
+    (folder / "record.json").write_text(record.model_dump_json(), "utf-8")
+    return 0
+
+
+def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestRecord | None:
+    from pipeline.backtest import skill
+
+    backtest = trained.backtest
+    if backtest is None:
+        return None
+    scores = backtest.scores()
+    chosen = backtest.once & (backtest.windows.series == backtest.windows.series[0])
+    ends = backtest.windows.end[chosen]
+    positions = (ends[:, None] + 1 + np.arange(recipe.horizon)).ravel()
+    inside = positions < len(panel.grid)
+    path = BacktestPath(
+        series=panel.series[backtest.windows.series[0]],
+        periods=tuple(str(period) for period in panel.grid[positions[inside]]),
+        observed=tuple(backtest.observed[chosen].ravel()[inside]),
+        forecast={name: tuple(values[chosen].ravel()[inside]) for name, values in backtest.forecasts().items()},
+    )
+    return BacktestRecord(
+        cutoff=str(panel.grid[backtest.windows.end.min()]),
+        num_origins=int(len(np.unique(backtest.windows.end))),
+        scores=scores,
+        mae_by_step=backtest.mae_by_step(),
+        path=path,
+        skill=skill(scores, recipe.gate.baseline),
+    )
+
+
+def _printer(stage: str) -> Any:
+    def on_epoch(done: int, total: int, loss: float) -> None:
+        print(json.dumps({"stage": stage, "done": done, "total": total, "loss": loss}), flush=True)
+
+    return on_epoch
+
+
+def _limit_memory(gib: float) -> None:
+    import resource
+
+    limit = int(gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(_child(Path(sys.argv[1])))

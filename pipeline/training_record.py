@@ -1,0 +1,62 @@
+"""What is known about one training: losses, backtest and tutorial figures; plain values that survive as JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class BacktestPath(_Value):
+    """Observed and forecast values of one series over the test part, each period forecast once."""
+
+    series: str
+    periods: tuple[str, ...]
+    observed: tuple[float | None, ...]
+    #: by method
+    forecast: dict[str, tuple[float | None, ...]]
+
+
+class BacktestRecord(_Value):
+    """The backtest's figures. NaN is written as null and read as None."""
+
+    #: the last period that the backtest's network was fitted on
+    cutoff: str
+    num_origins: int
+    #: by method ("lstm", "naive", "seasonal-naive") and metric ("rmse", "mae", "mase", "smape")
+    scores: dict[str, dict[str, float | None]]
+    #: by method, one for each step
+    mae_by_step: dict[str, tuple[float | None, ...]]
+    #: the first series
+    path: BacktestPath
+    #: 1 - MASE / MASE of the recipe's baseline
+    skill: float | None
+
+
+class ProtocolRecord(_Value):
+    """One line of the tutorial's figures: RMSE of all on the same test part."""
+
+    protocol: str
+    rmse: float | None
+    naive: float | None
+    seasonal_naive: float | None
+    num_test: int
+
+
+class TrainingRecord(_Value):
+    """How a model came to be."""
+
+    training: str
+    reason: str
+    #: of the final fit, by epoch
+    loss: tuple[float, ...]
+    #: of the fit that found the number of epochs, by epoch; empty where the history was too short for one
+    validation_loss: tuple[float, ...]
+    epochs: int
+    num_windows: int
+    num_series: int
+    cutoff: str
+    backtest: BacktestRecord | None
+    tutorial: tuple[ProtocolRecord, ...]

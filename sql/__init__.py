@@ -1,0 +1,1 @@
+"""The database, readable without Python; this file makes the folder travel in the wheel."""

@@ -1,0 +1,3 @@
+-- Somebody tried something.
+insert into attempts (recipe, command, started_at, status) values (:recipe, :command, :started_at, 'running')
+returning attempt_id

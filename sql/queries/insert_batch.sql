@@ -1,0 +1,6 @@
+-- The header of one batch.
+insert into batches
+    (recipe, source, content_hash, recorded_at, status, message, num_read, num_new, num_revised, num_same, num_rejected)
+values
+    (:recipe, :source, :content_hash, :recorded_at, :status, :message, :num_read, :num_new, :num_revised, :num_same, :num_rejected)
+returning batch_id

@@ -1,0 +1,7 @@
+-- A trained model and where it came from.
+insert into models
+    (recipe, model_version, model_hash, training, reason, cutoff, as_of, data_hash, recipe_fingerprint,
+     training_fingerprint, code_version, record, skill, trained_at)
+values
+    (:recipe, :model_version, :model_hash, :training, :reason, :cutoff, :as_of, :data_hash, :recipe_fingerprint,
+     :training_fingerprint, :code_version, :record, :skill, :trained_at)

@@ -1,0 +1,3 @@
+-- Something for MLflow to follow.
+insert into outbox (recipe, kind, reference, created_at) values (:recipe, :kind, :reference, :created_at)
+on conflict (recipe, kind, reference) do nothing

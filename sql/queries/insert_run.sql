@@ -1,0 +1,7 @@
+-- A run, staged: consumers do not see it.
+insert into runs
+    (run_id, recipe, kind, origin, as_of, status, data_hash, recipe_fingerprint, model_version, model_hash,
+     code_version, num_series, num_fallback, num_rows, content_hash, expected_next_by)
+values
+    (:run_id, :recipe, :kind, :origin, :as_of, 'staged', :data_hash, :recipe_fingerprint, :model_version, :model_hash,
+     :code_version, :num_series, :num_fallback, :num_rows, :content_hash, :expected_next_by)

@@ -1,0 +1,2 @@
+-- One model.
+select * from models where recipe = :recipe and model_version = :model_version

@@ -1,0 +1,2 @@
+-- The version of the model with this hash.
+select model_version from models where recipe = :recipe and model_hash = :model_hash

@@ -1,0 +1,2 @@
+-- MLflow has followed.
+update outbox set done_at = :done_at, last_error = null where outbox_id = :outbox_id

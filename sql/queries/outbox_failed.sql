@@ -1,0 +1,2 @@
+-- MLflow could not follow.
+update outbox set tries = tries + 1, last_error = :last_error where outbox_id = :outbox_id

@@ -1,0 +1,2 @@
+-- The run goes out.
+update runs set status = 'published', published_at = :published_at where run_id = :run_id

@@ -1,0 +1,3 @@
+-- What was published at this origin before is history now.
+update runs set status = 'superseded', superseded_by = :run_id
+where recipe = :recipe and kind = :kind and origin = :origin and status = 'published'

@@ -1,0 +1,26 @@
+-- How good the published forecasts turned out to be, by recipe, model version, series and step.
+create view forecast_accuracy as
+select
+    runs.recipe,
+    runs.model_version,
+    series.series,
+    scores.step,
+    count(*) as num_scored,
+    avg(abs(scores.error)) as mae,
+    avg(abs(scores.error) / nullif(scores.scale, 0)) as mase,
+    avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
+        else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
+    avg(scores.error) as bias,
+    avg(1.0 * scores.inside_80) as coverage_80,
+    avg(1.0 * scores.inside_95) as coverage_95,
+    1 - avg(abs(scores.error)) / nullif(avg(abs(scores.naive_error)), 0) as skill
+from scores
+join runs on runs.run_id = scores.run_id
+join series on series.series_id = scores.series_id
+where runs.kind = 'live'
+  and scores.as_of = (
+      select max(newest.as_of)
+      from scores as newest
+      where newest.run_id = scores.run_id and newest.series_id = scores.series_id and newest.step = scores.step
+  )
+group by runs.recipe, runs.model_version, series.series, scores.step

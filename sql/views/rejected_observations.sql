@@ -1,0 +1,13 @@
+-- Rows that were refused, with the place and the rule.
+create view rejected_observations as
+select
+    batches.recipe,
+    batches.source,
+    rejections.line,
+    rejections.column_name,
+    rejections.series,
+    rejections.text,
+    rejections.rule,
+    batches.recorded_at as rejected_at
+from rejections
+join batches on batches.batch_id = rejections.batch_id
