@@ -101,7 +101,7 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     Raises:
         ModelRefused: a file is missing or changed, or the network does not give the golden outputs.
     """
-    _check_hashes(files, model_hash)
+    check_files(files, model_hash)
     fields = json.loads(files["forecaster.json"])
     forecaster = Forecaster(
         network=files["network.onnx"],
@@ -116,7 +116,12 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     return forecaster
 
 
-def _check_hashes(files: Mapping[str, bytes], model_hash: str) -> None:
+def check_files(files: Mapping[str, bytes], model_hash: str) -> None:
+    """Compare every file of a model directory with what was recorded.
+
+    Raises:
+        ModelRefused: one is missing or was changed.
+    """
     manifest = files.get("manifest.json", b"")
     if hashlib.sha256(manifest).hexdigest() != model_hash:
         raise ModelRefused(f"model {model_hash[:12]}: its manifest is not the one that was recorded; train again")

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 CHAMPION = "champion"
 
 #: a server that does not answer may not hold up what follows it
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 #: what a model needs to be loaded from MLflow
 _REQUIREMENTS = ("keras", "mlflow", "tensorflow")
 

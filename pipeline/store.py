@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.database import Database, Row, Transaction
 from pipeline.errors import ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
+from pipeline.forecaster import check_files
 from pipeline.lineage import Lineage, Model, Run, Waiting
 from pipeline.observations import CleanBatch, Observations
 from pipeline.panel import Panel, panel_from_observations
@@ -311,6 +312,35 @@ class Store:
         """One row for every recipe that was ever run."""
         with self.database.read() as transaction:
             return transaction.rows("recipe_status")
+
+    def broken_promises(self) -> list[str]:
+        """What in the store is not as it is promised to be, one sentence each; empty when all is well."""
+        with self.database.read() as transaction:
+            broken = [
+                f"run {row['run_id']} holds {row['found']} rows, {row['num_rows']} were declared"
+                for row in transaction.rows("runs_not_whole")
+            ]
+            broken += [
+                f"{row['found']} {row['kind']} runs of {row['recipe']} are published at origin {row['origin']}"
+                for row in transaction.rows("runs_published_twice")
+            ]
+            latest = transaction.rows("latest_runs")
+            champions = transaction.rows("champions")
+        broken += [
+            f"run {row['run_id']} is not as it was computed"
+            for row in latest
+            if self.forecast_of_run(row["run_id"]).content_hash != row["content_hash"]
+        ]
+        for row in champions:
+            model = self.model(row["recipe"], row["model_version"])
+            if model is None:
+                broken.append(f"the champion {row['model_version']} of {row['recipe']} does not exist")
+                continue
+            try:
+                check_files(self.model_files(model), model.model_hash)
+            except ModelRefused as error:
+                broken.append(str(error))
+        return broken
 
     def begin_attempt(self, recipe: str, command: str, now: datetime) -> int:
         """Record that somebody tries something."""

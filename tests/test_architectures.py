@@ -234,29 +234,18 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss() -> None:
     assert Fitted(network=network, loss=(3, 2, 1), validation_loss=()).best_epoch == 3
 
 
-def test_fitting_stops_when_the_held_out_windows_gain_no_more() -> None:
+def test_fitting_tells_each_epoch_and_stops_when_the_held_out_windows_gain_no_more() -> None:
+    told = []
     fitting = Fitting(epochs=50, batch_size=8, learning_rate=0.1, loss="mae", seed=0, patience=2)
     examples = Example(inputs=inputs(20), targets=np.ones((20, 3)))
     held_out = Example(inputs=inputs(20), targets=-np.ones((20, 3)))
 
-    stopped = fit_network("vanilla", SIZES, fitting, examples, held_out=held_out)
-
-    assert len(stopped.loss) == stopped.best_epoch + 2 < 50
-
-
-def test_every_epoch_is_told() -> None:
-    told = []
-    fitting = Fitting(epochs=2, batch_size=8, learning_rate=0.01, loss="mse", seed=0)
-
-    network = fit_network(
-        "vanilla",
-        SIZES,
-        fitting,
-        Example(inputs=inputs(9), targets=np.ones((9, 3))),
-        on_epoch=lambda done, most, loss: told.append((done, most, loss)),
+    stopped = fit_network(
+        "vanilla", SIZES, fitting, examples, held_out=held_out, on_epoch=lambda *epoch: told.append(epoch)
     )
 
-    assert told == [(1, 2, network.loss[0]), (2, 2, network.loss[1])]
+    assert len(stopped.loss) == stopped.best_epoch + 2 < 50
+    assert told == [(epoch, 50, loss) for epoch, loss in enumerate(stopped.loss, start=1)]
 
 
 def test_a_fit_that_does_not_stay_finite_is_refused() -> None:

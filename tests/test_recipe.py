@@ -93,8 +93,8 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
     [
         (
             with_key("colour = 1"),
-            'toy.toml: unknown key "colour": expected one of backtest, calendar, description, frequency, gate, '
-            "horizon, max_gap, model, name, publish, season_length, source, training, tutorial, unit",
+            'toy.toml: unknown key "colour": expected one of backtest, calendar, description, frequency, '
+            "gate, horizon, max_gap, model, name, publish, season_length, source, training, tutorial, unit",
         ),
         (
             SMALLEST + "colour = 1",
@@ -102,13 +102,13 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         ),
         (
             changed('"integers"', '"csv"\npath = "a.csv"\nperiod = "p"\nvalue = "v"\ncolour = 1'),
-            'toy.toml: unknown key "source.colour": expected one of duplicates, final_newline, hint, kind, limit, '
-            "max_rejected, missing, path, period, period_format, series, start, value",
+            'toy.toml: unknown key "source.colour": expected one of duplicates, final_newline, hint, kind, '
+            "limit, max_rejected, missing, path, period, period_format, series, start, value",
         ),
         (
             SMALLEST + "[model]\ncolour = 1",
-            'toy.toml: unknown key "model.colour": expected one of activation, architecture, context, dropout, '
-            "layers, scaling, units",
+            'toy.toml: unknown key "model.colour": expected one of activation, architecture, context, '
+            "dropout, layers, scaling, units",
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",

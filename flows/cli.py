@@ -1,0 +1,176 @@
+"""The front door for people: `nextperiod …`. Heavy imports are made where they are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Observations in, next-period forecasts out, both as SQL.",
+    epilog="RECIPE is a recipe's name or a path to a TOML file. Example: nextperiod run milk",
+)
+db = typer.Typer(no_args_is_help=True, help="The store's schema.")
+app.add_typer(db, name="db")
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a TOML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for tools.")]
+
+#: what servers and libraries started from here are told, unless the environment says otherwise
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
+
+
+@app.command(epilog="Example: nextperiod run milk")
+def run(
+    recipes: Annotated[Optional[list[str]], typer.Argument(metavar="RECIPE…", help="Names or paths.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every recipe in the folder of recipes.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew, whatever the policy says.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Go on from the champion's weights.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the champion.")] = False,
+    as_of: Annotated[
+        Optional[str], typer.Option("--as-of", metavar="INSTANT", help="Run it as it would have run then (ISO 8601).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """One cycle: ingest, train if due, forecast, score. Safe to repeat."""
+    from flows.commands import run_cycles
+
+    asked = [name for name, given in (("retrain", retrain), ("fine-tune", fine_tune), ("keep", keep)) if given]
+    if len(asked) > 1:
+        raise typer.BadParameter("--retrain, --fine-tune and --keep exclude each other")
+    if not recipes and not every:
+        raise typer.BadParameter("name a recipe, or give --all")
+    instant = _instant(as_of) if as_of else None
+    failed = run_cycles(recipes or [], every=every, training=asked[0] if asked else None, as_of=instant, as_json=json)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(epilog="Example: nextperiod ingest milk")
+def ingest(recipe: RecipeArgument, json: Json = False) -> None:
+    """Take in what the recipe's source has."""
+    from flows.commands import ingest_one
+
+    ingest_one(recipe, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod train milk --retrain")
+def train(
+    recipe: RecipeArgument,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew, whatever the policy says.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Go on from the champion's weights.")] = False,
+    json: Json = False,
+) -> None:
+    """Train if that is due, or as asked for."""
+    from flows.commands import train_one
+
+    train_one(recipe, asked="retrain" if retrain else "fine-tune" if fine_tune else None, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod forecast milk")
+def forecast(recipe: RecipeArgument, json: Json = False) -> None:
+    """Forecast the next periods with the champion and publish them."""
+    from flows.commands import forecast_one
+
+    forecast_one(recipe, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod score milk")
+def score(recipe: RecipeArgument, json: Json = False) -> None:
+    """Score published forecasts against what was observed since."""
+    from flows.commands import score_one
+
+    score_one(recipe, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod show milk --csv milk.csv")
+def show(
+    recipe: RecipeArgument,
+    series: Annotated[Optional[str], typer.Option("--series", help="Only this series.")] = None,
+    csv: Annotated[Optional[Path], typer.Option("--csv", help="Write the view's columns to this file.")] = None,
+    parquet: Annotated[Optional[Path], typer.Option("--parquet", help="Write the view's columns to this file.")] = None,
+    json: Json = False,
+) -> None:
+    """The latest forecasts, with a small chart on a terminal."""
+    from flows.commands import show_forecasts
+
+    show_forecasts(recipe, series=series, csv=csv, parquet=parquet, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod status --json")
+def status(json: Json = False) -> None:
+    """Every recipe: latest origin, stale or not, champion, last attempt, skill against its baseline."""
+    from flows.commands import show_status
+
+    show_status(as_json=json)
+
+
+@app.command(epilog="Example: nextperiod doctor")
+def doctor(json: Json = False) -> None:
+    """Settings, versions, database, MLflow, Prefect, and every invariant of the store."""
+    from flows.doctor import examine
+
+    raise typer.Exit(0 if examine(as_json=json) else 1)
+
+
+@db.command(epilog="Example: nextperiod db upgrade")
+def upgrade() -> None:
+    """Bring the schema up to this version."""
+    from flows.commands import upgrade_schema
+
+    upgrade_schema()
+
+
+@db.command(epilog="Example: nextperiod db check")
+def check(json: Json = False) -> None:
+    """Whether the schema is this version's; exit 1 if not."""
+    from flows.commands import check_schema
+
+    check_schema(as_json=json)
+
+
+def main() -> None:
+    """Carry out the command line; errors of ours are one line and exit 1."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        sys.stderr.write(f"nextperiod: {error}\n")
+        sys.exit(1)
+
+
+def _is_ours(error: Exception) -> bool:
+    from pipeline.errors import NextperiodError
+
+    return isinstance(error, NextperiodError)
+
+
+def _instant(text: str) -> Any:
+    from datetime import UTC
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f'--as-of "{text}" is not an instant: expected ISO 8601, such as 2026-01-31T06:00Z') from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""What the commands do: jobs or flows carried out, and their facts shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.opening import Opened, opened
+from flows.screen import period_text, print_forecast, print_json, print_table, progress
+from pipeline import jobs
+from pipeline.database import REVISION, open_database
+from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NotEnoughHistory, SchemaOutOfDate
+from pipeline.recipe import load_recipe, recipe_names
+from pipeline.settings import settings_from
+from pipeline.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def run_cycles(names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool) -> bool:
+    """Run the cycle of each recipe through its Prefect flow; whether any failed."""
+    settings = settings_from()
+    chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
+    for name in chosen:
+        load_recipe(name, settings.recipes)
+    _require_database()
+    facts = [_run_cycle(name, training=training, as_of=as_of, as_json=as_json) for name in chosen]
+    if as_json:
+        print_json(facts[0] if len(facts) == 1 else facts)
+    return any(fact["status"] in ("failed", "refused") for fact in facts)
+
+
+def _run_cycle(name: str, *, training: str | None, as_of: datetime | None, as_json: bool) -> dict[str, Any]:
+    try:
+        with progress():
+            facts = _through_prefect(name, training=training, as_of=as_of)
+    except NextperiodError as error:
+        logger.error("nextperiod: %s: %s", name, error)
+        refused = isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory)
+        return {"recipe": name, "status": "refused" if refused else "failed", "reason": str(error)}
+    if not as_json:
+        _tell(name, facts)
+    return facts
+
+
+def _through_prefect(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
+    """Call the flow: against a server if there is one, in this process if not.
+
+    In this process Prefect's own log and its heartbeats, a second for each run, are left out.
+    """
+    in_process = not os.environ.get("PREFECT_API_URL")
+    logger.debug("Prefect starts", extra={"step": "Prefect starts in this process" if in_process else "Prefect"})
+    if in_process:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.cycle import cycle
+
+    quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if in_process else {}
+    with temporary_settings(updates=quiet):
+        return cycle(name, training=training, as_of=as_of)
+
+
+def _tell(name: str, facts: dict[str, Any]) -> None:
+    with opened(name) as at:
+        rows = at.store.latest_forecasts(at.recipe.name)
+        origin = period_text(rows[0]["origin"]) if rows else facts["origin"]
+        if facts["status"] == "unchanged":
+            print(f"{at.recipe.name}: nothing new was to do; the forecast after {origin} stands ({facts['reason']})")
+        else:
+            print(f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin}, model {facts['model_version']} ({facts['reason']})\n")
+            print_forecast(rows, _history(at), unit=at.recipe.unit)
+            _tell_backtest(at, facts["model_version"])
+        print(
+            f"\nforecasts  {at.store.database.shown}: select * from latest_forecasts where recipe = '{at.recipe.name}'"
+            f"\ntrainings  {at.registry.tracking_uri}: mlflow ui --backend-store-uri {at.registry.tracking_uri}"
+        )
+
+
+def _tell_backtest(at: Opened, model_version: int) -> None:
+    model = at.store.model(at.recipe.name, model_version)
+    if model is None or model.record.backtest is None:
+        return
+    scores = model.record.backtest.scores
+    print(f"\nbacktest of the last {at.recipe.test_periods} periods, which the network had not seen:")
+    print_table(
+        ["", "rmse", "mae", "mase", "smape"],
+        [[method, *(values[metric] for metric in ("rmse", "mae", "mase", "smape"))] for method, values in scores.items()],
+    )
+
+
+def ingest_one(name: str, *, as_json: bool) -> None:
+    """`nextperiod ingest`."""
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "ingest", at.now):
+        facts = jobs.ingest(at.recipe, at.store, at.now)
+    if as_json:
+        print_json({"recipe": at.recipe.name, **asdict(facts)})
+    elif facts.num_new + facts.num_revised == 0:
+        print(f"{facts.source}: nothing new in {facts.num_read} rows")
+    else:
+        print(
+            f"{facts.source}: {facts.num_read} rows read, {facts.num_new} new, {facts.num_revised} revised, "
+            f"{facts.num_same} the same, {facts.num_rejected} refused"
+        )
+
+
+def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
+    """`nextperiod train`."""
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "train", at.now):
+        logger.debug("training", extra={"step": "training"})
+        facts = jobs.train(at.recipe, at.store, at.now, asked=asked)
+        logger.debug("MLflow follows", extra={"step": "MLflow follows"})
+        jobs.follow(at.recipe, at.store, at.registry, at.now)
+    if as_json:
+        print_json({"recipe": at.recipe.name, **asdict(facts)})
+    else:
+        did = "kept" if facts.training == "keep" else f"trained ({facts.training})"
+        skill = "" if facts.skill is None else f"; skill against {at.recipe.gate.baseline} {facts.skill:+.3f}"
+        print(f"{at.recipe.name}: {did} model {facts.model_version}: {facts.reason}{skill}")
+
+
+def forecast_one(name: str, *, as_json: bool) -> None:
+    """`nextperiod forecast`."""
+    with opened(name) as at, progress():
+        with jobs.attempt(at.recipe, at.store, "forecast", at.now) as outcome:
+            facts = jobs.forecast(at.recipe, at.store, at.now)
+            outcome.append(facts.status)
+        if as_json:
+            print_json({"recipe": at.recipe.name, **asdict(facts)})
+        else:
+            print(f"{at.recipe.name}: {facts.status} run {facts.run_id}, {facts.num_rows} rows after {facts.origin[:10]}")
+
+
+def score_one(name: str, *, as_json: bool) -> None:
+    """`nextperiod score`."""
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "score", at.now):
+        num_scored = jobs.score(at.recipe, at.store)
+    if as_json:
+        print_json({"recipe": at.recipe.name, "num_scored": num_scored})
+    else:
+        print(f"{at.recipe.name}: {num_scored} published steps scored")
+
+
+def show_forecasts(name: str, *, series: str | None, csv: Path | None, parquet: Path | None, as_json: bool) -> None:
+    """`nextperiod show`."""
+    with opened(name) as at:
+        rows = at.store.latest_forecasts(at.recipe.name, series)
+        if not rows:
+            of = f' of series "{series}"' if series else ""
+            raise NextperiodError(f"no forecast{of} is published for {at.recipe.name}: run `nextperiod run {name}`")
+        _write_files(rows, csv, parquet)
+        if as_json:
+            print_json([dict(row) for row in rows])
+            return
+        print(f"{at.recipe.name}: forecast after {period_text(rows[0]['origin'])}, run {rows[0]['run_id']}\n")
+        print_forecast(rows, _history(at), unit=at.recipe.unit)
+
+
+def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) -> None:
+    if csv is None and parquet is None:
+        return
+    import pandas as pd
+
+    frame = pd.DataFrame([dict(row) for row in rows])
+    try:
+        if csv is not None:
+            frame.to_csv(csv, index=False)
+        if parquet is not None:
+            frame.to_parquet(parquet, index=False)
+    except OSError as error:
+        raise NextperiodError(f"the forecasts cannot be written: {error}") from None
+
+
+def _history(at: Opened) -> Any:
+    return at.store.panel(at.recipe, datetime.max.replace(tzinfo=UTC))
+
+
+def show_status(*, as_json: bool) -> None:
+    """`nextperiod status`."""
+    database = _require_database()
+    store = Store(database)
+    champions = {row["recipe"]: store.champion(row["recipe"]) for row in store.status()}
+    facts = [
+        {**row, "is_stale": bool(row["is_stale"]), "skill": champion.skill if (champion := champions[row["recipe"]]) else None}
+        for row in store.status()
+    ]
+    never = [name for name in recipe_names(settings_from().recipes) if name not in champions]
+    database.close()
+    if as_json:
+        print_json([*facts, *({"recipe": name, "last_attempt_status": "never run"} for name in never)])
+        return
+    columns = ["recipe", "latest_origin", "is_stale", "model_version", "skill", "last_attempt_at", "last_attempt_status", "last_error"]
+    rows = [[fact[column] for column in columns] for fact in facts]
+    rows += [[name, None, None, None, None, None, "never run", None] for name in never]
+    print_table(["recipe", "latest origin", "stale", "model", "skill", "last attempt", "status", "error"], rows)
+
+
+def upgrade_schema() -> None:
+    """`nextperiod db upgrade`."""
+    database = open_database(settings_from().database_url)
+    before = database.revision()
+    database.upgrade()
+    database.close()
+    done = "is up to date" if before == REVISION else f"was brought from {before or 'nothing'} up to revision {REVISION}"
+    print(f"the schema of {database.shown} {done}")
+
+
+def check_schema(*, as_json: bool) -> None:
+    """`nextperiod db check`."""
+    database = open_database(settings_from().database_url)
+    revision = database.revision()
+    if revision is None:
+        raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod db upgrade`")
+    database.require_schema()
+    database.close()
+    if as_json:
+        print_json({"database": database.shown, "revision": revision})
+    else:
+        print(f"the schema of {database.shown} is at revision {revision}, which this nextperiod needs")
+
+
+def _require_database() -> Any:
+    database = open_database(settings_from().database_url)
+    database.require_schema()
+    return database

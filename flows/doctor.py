@@ -1,0 +1,112 @@
+"""`nextperiod doctor`: what is there, what is not, and whether every promise of the store holds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from collections.abc import Callable
+from importlib.metadata import version
+
+from flows.screen import print_json, print_table
+from pipeline.database import open_database
+from pipeline.errors import NextperiodError
+from pipeline.recipe import load_recipe, recipe_names
+from pipeline.registry import Registry
+from pipeline.settings import Settings, settings_from
+from pipeline.store import Store
+
+Check = Callable[[Settings], str]
+
+_PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "numpy", "sqlalchemy")
+
+
+def examine(*, as_json: bool) -> bool:
+    """Carry out every check and show its finding; whether all passed."""
+    settings = settings_from()
+    findings = [(name, *_outcome(check, settings)) for name, check in CHECKS.items()]
+    if as_json:
+        print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])
+    else:
+        print_table(["check", "", "finding"], [[name, "ok" if ok else "FAILS", finding] for name, ok, finding in findings])
+    return all(ok for _, ok, _ in findings)
+
+
+def _outcome(check: Check, settings: Settings) -> tuple[bool, str]:
+    try:
+        return True, check(settings)
+    except NextperiodError as error:
+        return False, str(error)
+
+
+def _versions(_settings: Settings) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES) + f", Python {platform.python_version()}"
+
+
+def _recipes(settings: Settings) -> str:
+    names = recipe_names(settings.recipes)
+    if not names:
+        raise NextperiodError(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
+    for name in names:
+        load_recipe(name, settings.recipes)
+    return f"{settings.recipes}: {', '.join(names)}"
+
+
+def _database(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    database.require_schema()
+    with database.read() as transaction:
+        dialect = transaction.connection.dialect
+        found = sqlite3.sqlite_version if dialect.name == "sqlite" else ".".join(map(str, dialect.server_version_info or ()))
+    database.close()
+    return f"{database.shown}, {dialect.name} {found}, schema {database.revision()}"
+
+
+def _invariants(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    database.require_schema()
+    broken = Store(database).broken_promises()
+    database.close()
+    if broken:
+        raise NextperiodError("; ".join(broken))
+    return "every run is whole, published once and as it was computed; every champion is unchanged"
+
+
+def _outbox(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    waiting = Store(database).waiting()
+    database.close()
+    return "MLflow has followed everything" if not waiting else f"{len(waiting)} entries wait for MLflow"
+
+
+def _mlflow(settings: Settings) -> str:
+    return f"{settings.tracking_uri}: {Registry(settings.tracking_uri).check()}"
+
+
+def _prefect(settings: Settings) -> str:
+    if not settings.prefect_api_url:
+        return "in this process (PREFECT_API_URL is not set)"
+    import httpx
+
+    try:
+        answer = httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=10)
+        answer.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NextperiodError(f"Prefect at {settings.prefect_api_url} does not answer: {error}; is the server up?") from None
+    return f"{settings.prefect_api_url} is healthy"
+
+
+def _working_folder(_settings: Settings) -> str:
+    return os.getcwd()
+
+
+CHECKS: dict[str, Check] = {
+    "versions": _versions,
+    "folder": _working_folder,
+    "recipes": _recipes,
+    "database": _database,
+    "store": _invariants,
+    "outbox": _outbox,
+    "mlflow": _mlflow,
+    "prefect": _prefect,
+}

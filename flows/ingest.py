@@ -1,0 +1,19 @@
+"""Ingest alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from prefect import flow
+
+from flows.opening import opened
+from flows.support import carry_out
+from pipeline import jobs
+
+
+@flow(name="ingest", flow_run_name="ingest {recipe}", persist_result=False)
+def ingest(recipe: str) -> dict[str, Any]:
+    """Take in what the recipe's source has."""
+    with opened(recipe) as at, jobs.attempt(at.recipe, at.store, "ingest", at.now):
+        return asdict(carry_out(at, "ingest", jobs.ingest, at.now))
