@@ -14,10 +14,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Observations in, next-period forecasts out, both as SQL.",
     epilog="RECIPE is a recipe's name or a path to a TOML file. Example: nextperiod run milk",
 )
-db = typer.Typer(no_args_is_help=True, help="The store's schema.")
+db = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The store's schema.")
 app.add_typer(db, name="db")
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a TOML file.")]
@@ -168,7 +169,9 @@ def _instant(text: str) -> Any:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f'--as-of "{text}" is not an instant: expected ISO 8601, such as 2026-01-31T06:00Z') from None
+        raise typer.BadParameter(
+            f'--as-of "{text}" is not an instant: expected ISO 8601, such as 2026-01-31T06:00Z'
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

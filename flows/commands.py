@@ -22,7 +22,9 @@ from pipeline.store import Store
 logger = logging.getLogger(__name__)
 
 
-def run_cycles(names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool) -> bool:
+def run_cycles(
+    names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool
+) -> bool:
     """Run the cycle of each recipe through its Prefect flow; whether any failed."""
     settings = settings_from()
     chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
@@ -73,7 +75,9 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
         if facts["status"] == "unchanged":
             print(f"{at.recipe.name}: nothing new was to do; the forecast after {origin} stands ({facts['reason']})")
         else:
-            print(f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin}, model {facts['model_version']} ({facts['reason']})\n")
+            print(
+                f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin}, model {facts['model_version']} ({facts['reason']})\n"
+            )
             print_forecast(rows, _history(at), unit=at.recipe.unit)
             _tell_backtest(at, facts["model_version"])
         print(
@@ -90,7 +94,10 @@ def _tell_backtest(at: Opened, model_version: int) -> None:
     print(f"\nbacktest of the last {at.recipe.test_periods} periods, which the network had not seen:")
     print_table(
         ["", "rmse", "mae", "mase", "smape"],
-        [[method, *(values[metric] for metric in ("rmse", "mae", "mase", "smape"))] for method, values in scores.items()],
+        [
+            [method, *(values[metric] for metric in ("rmse", "mae", "mase", "smape"))]
+            for method, values in scores.items()
+        ],
     )
 
 
@@ -133,7 +140,9 @@ def forecast_one(name: str, *, as_json: bool) -> None:
         if as_json:
             print_json({"recipe": at.recipe.name, **asdict(facts)})
         else:
-            print(f"{at.recipe.name}: {facts.status} run {facts.run_id}, {facts.num_rows} rows after {facts.origin[:10]}")
+            print(
+                f"{at.recipe.name}: {facts.status} run {facts.run_id}, {facts.num_rows} rows after {facts.origin[:10]}"
+            )
 
 
 def score_one(name: str, *, as_json: bool) -> None:
@@ -186,7 +195,11 @@ def show_status(*, as_json: bool) -> None:
     store = Store(database)
     champions = {row["recipe"]: store.champion(row["recipe"]) for row in store.status()}
     facts = [
-        {**row, "is_stale": bool(row["is_stale"]), "skill": champion.skill if (champion := champions[row["recipe"]]) else None}
+        {
+            **row,
+            "is_stale": bool(row["is_stale"]),
+            "skill": champion.skill if (champion := champions[row["recipe"]]) else None,
+        }
         for row in store.status()
     ]
     never = [name for name in recipe_names(settings_from().recipes) if name not in champions]
@@ -194,7 +207,16 @@ def show_status(*, as_json: bool) -> None:
     if as_json:
         print_json([*facts, *({"recipe": name, "last_attempt_status": "never run"} for name in never)])
         return
-    columns = ["recipe", "latest_origin", "is_stale", "model_version", "skill", "last_attempt_at", "last_attempt_status", "last_error"]
+    columns = [
+        "recipe",
+        "latest_origin",
+        "is_stale",
+        "model_version",
+        "skill",
+        "last_attempt_at",
+        "last_attempt_status",
+        "last_error",
+    ]
     rows = [[fact[column] for column in columns] for fact in facts]
     rows += [[name, None, None, None, None, None, "never run", None] for name in never]
     print_table(["recipe", "latest origin", "stale", "model", "skill", "last attempt", "status", "error"], rows)
@@ -206,7 +228,9 @@ def upgrade_schema() -> None:
     before = database.revision()
     database.upgrade()
     database.close()
-    done = "is up to date" if before == REVISION else f"was brought from {before or 'nothing'} up to revision {REVISION}"
+    done = (
+        "is up to date" if before == REVISION else f"was brought from {before or 'nothing'} up to revision {REVISION}"
+    )
     print(f"the schema of {database.shown} {done}")
 
 

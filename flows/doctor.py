@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sqlite3
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
@@ -28,7 +28,9 @@ def examine(*, as_json: bool) -> bool:
     if as_json:
         print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])
     else:
-        print_table(["check", "", "finding"], [[name, "ok" if ok else "FAILS", finding] for name, ok, finding in findings])
+        print_table(
+            ["check", "", "finding"], [[name, "ok" if ok else "FAILS", finding] for name, ok, finding in findings]
+        )
     return all(ok for _, ok, _ in findings)
 
 
@@ -57,7 +59,11 @@ def _database(settings: Settings) -> str:
     database.require_schema()
     with database.read() as transaction:
         dialect = transaction.connection.dialect
-        found = sqlite3.sqlite_version if dialect.name == "sqlite" else ".".join(map(str, dialect.server_version_info or ()))
+        found = (
+            sqlite3.sqlite_version
+            if dialect.name == "sqlite"
+            else ".".join(map(str, dialect.server_version_info or ()))
+        )
     database.close()
     return f"{database.shown}, {dialect.name} {found}, schema {database.revision()}"
 
@@ -92,12 +98,14 @@ def _prefect(settings: Settings) -> str:
         answer = httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=10)
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NextperiodError(f"Prefect at {settings.prefect_api_url} does not answer: {error}; is the server up?") from None
+        raise NextperiodError(
+            f"Prefect at {settings.prefect_api_url} does not answer: {error}; is the server up?"
+        ) from None
     return f"{settings.prefect_api_url} is healthy"
 
 
 def _working_folder(_settings: Settings) -> str:
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 CHECKS: dict[str, Check] = {

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from pipeline.panel import Panel
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 _CHART_HEIGHT = 14
 
@@ -81,7 +81,11 @@ def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
     plotext.plot_size(min(100, plotext.terminal_width() or 80), _CHART_HEIGHT)
     plotext.theme("clear")
     plotext.plot(past, history.tolist(), label=f"observed{f', {unit}' if unit else ''}", marker="braille")
-    for column, label, marker in (("lower_80", "80 % interval", "·"), ("upper_80", None, "·"), ("mean", "forecast", "●")):
+    for column, label, marker in (
+        ("lower_80", "80 % interval", "·"),
+        ("upper_80", None, "·"),
+        ("mean", "forecast", "●"),
+    ):
         plotext.plot(ahead, [last, *(row[column] for row in rows)], label=label, marker=marker)
     ticks = [0, len(history) - 1, ahead[-1]]
     labels = [panel.grid[-len(history)], panel.origin, rows[-1]["period"]]
@@ -141,7 +145,11 @@ class _ProgressHandler(logging.Handler):
         elif fraction is not None and self._step is not None:
             note = f"epoch {fraction['done']} of at most {fraction['total']}, loss {fraction['loss']:.4g}"
             self._bars.update(
-                self._step, description=str(fraction["stage"]), completed=fraction["done"], total=fraction["total"], note=note
+                self._step,
+                description=str(fraction["stage"]),
+                completed=fraction["done"],
+                total=fraction["total"],
+                note=note,
             )
         elif record.levelno >= logging.INFO:
             self._bars.console.print(f"  {record.getMessage()}", markup=False, soft_wrap=True)

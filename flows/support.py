@@ -31,15 +31,15 @@ def carry_out(at: Opened, step: str, job: Callable[..., Any], *arguments: Any, *
 
 def as_task(job: Callable[..., Any]) -> Task[..., Any]:
     """A job as a task: tried again only where that can help, its result not kept by Prefect."""
-    return task(
-        job,
+    made: Task[..., Any] = task(
         task_run_name=job.__name__,
         retries=len(RETRY_AFTER_SECONDS),
-        retry_delay_seconds=RETRY_AFTER_SECONDS,
+        retry_delay_seconds=[float(seconds) for seconds in RETRY_AFTER_SECONDS],
         retry_condition_fn=_is_transient,
         cache_policy=NO_CACHE,
         persist_result=False,
-    )
+    )(job)
+    return made
 
 
 def _is_transient(_task: Any, _run: Any, state: Any) -> bool:

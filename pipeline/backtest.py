@@ -36,7 +36,8 @@ class Backtest:
     def once(self) -> npt.NDArray[np.bool_]:
         """The origins one horizon apart from the first on: each test period is forecast once by them."""
         horizon = self.observed.shape[1]
-        return (self.windows.end - self.windows.end.min()) % horizon == 0
+        chosen: npt.NDArray[np.bool_] = (self.windows.end - self.windows.end.min()) % horizon == 0
+        return chosen
 
     def forecasts(self) -> dict[str, Array]:
         """By method: the network's and the baselines' forecasts from the same origins."""
@@ -99,7 +100,11 @@ def spread_of(residuals: Array, scale: Array) -> Spread:
     count = (~np.isnan(relative)).sum(axis=0)
     size = np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(count, 1))
     steps = np.arange(len(size))
-    fit = IsotonicRegression(out_of_bounds="clip").fit(steps[count > 0], size[count > 0], sample_weight=count[count > 0])
+    if not count.any():
+        return Spread(by_step=np.zeros(len(size)), at_level=np.zeros(len(LEVELS)))
+    fit = IsotonicRegression(out_of_bounds="clip").fit(
+        steps[count > 0], size[count > 0], sample_weight=count[count > 0]
+    )
     by_step = fit.predict(steps)
     magnitude = np.abs(relative) / np.where(by_step > 0, by_step, 1.0)
     pooled = np.sort(magnitude[~np.isnan(magnitude)])

@@ -37,7 +37,7 @@ VIEWS = (
     "rejected_observations",
 )
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 _INSTANTS = {"as_of", "expected_next_by"}
 _PERIODS = {"period", "origin", "latest_origin", "cutoff"}
@@ -223,9 +223,13 @@ def open_database(url: str) -> Database:
         parsed = sa.make_url(url)
         backend = parsed.get_backend_name()
     except sa.exc.ArgumentError:
-        raise InvalidArgument("NEXTPERIOD_DATABASE_URL is not a database URL: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME") from None
+        raise InvalidArgument(
+            "NEXTPERIOD_DATABASE_URL is not a database URL: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from None
     if backend not in ("sqlite", "postgresql"):
-        raise InvalidArgument(f"NEXTPERIOD_DATABASE_URL names {backend}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
+        raise InvalidArgument(
+            f"NEXTPERIOD_DATABASE_URL names {backend}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        )
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     return Database(parsed)
@@ -263,7 +267,11 @@ def _make_views(connection: sa.Connection) -> None:
     for name in reversed(VIEWS):
         connection.execute(sa.text(f"drop view if exists {name}"))
     for name in VIEWS:
-        connection.exec_driver_sql(view_sql(name, connection.dialect.name).replace("%", "%%" if connection.dialect.name == "postgresql" else "%"))
+        connection.exec_driver_sql(
+            view_sql(name, connection.dialect.name).replace(
+                "%", "%%" if connection.dialect.name == "postgresql" else "%"
+            )
+        )
 
 
 @lru_cache(maxsize=256)
@@ -273,7 +281,9 @@ def _statement(name: str) -> sa.TextClause | sa.TextualSelect:
     columns = {key: kind for key in re.findall(r"\w+", clause.text) if (kind := _type_of(key)) is not None}
     clause = clause.bindparams(*typed)
     if re.match(r"\s*(--.*\n)*\s*select", clause.text) or "returning" in clause.text:
-        starred = {key: kind for key in (*_INSTANTS, *_PERIODS, *_INSTANT_COLUMNS) if (kind := _type_of(key)) is not None}
+        starred = {
+            key: kind for key in (*_INSTANTS, *_PERIODS, *_INSTANT_COLUMNS) if (kind := _type_of(key)) is not None
+        }
         return clause.columns(**columns, **{key: kind for key, kind in starred.items() if key not in columns})
     return clause
 

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from pipeline.backtest import Backtest, mase_scales, spread_of
 from pipeline.baselines import seasonal_naive
 from pipeline.forecaster import Spread, manifest_of
+from pipeline.models.sizes import Sizes
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
 from pipeline.scaling import Scaler, WindowScale, fit_scaler
 from pipeline.training import Example, Fitted, Fitting, OnEpoch, average, export, fit_network, npz, predict, weights_of
-from pipeline.models.sizes import Sizes
 from pipeline.windows import Windows, make_windows
 
 Array = npt.NDArray[np.float64]
@@ -56,7 +56,9 @@ class _Ensemble:
     first: Fitted
 
 
-def train(panel: Panel, recipe: Recipe, *, start: Sequence[Sequence[Array]] | None = None, on_epoch: OnEpoch | None = None) -> Trained:
+def train(
+    panel: Panel, recipe: Recipe, *, start: Sequence[Sequence[Array]] | None = None, on_epoch: OnEpoch | None = None
+) -> Trained:
     """Fit a forecaster on the whole panel; its cutoff is the panel's origin.
 
     Args:
@@ -93,7 +95,12 @@ def train(panel: Panel, recipe: Recipe, *, start: Sequence[Sequence[Array]] | No
 
 
 def _find_epochs(
-    panel: Panel, recipe: Recipe, windows: Windows, cutoff: int, start: Sequence[Sequence[Array]] | None, on_epoch: OnEpoch | None
+    panel: Panel,
+    recipe: Recipe,
+    windows: Windows,
+    cutoff: int,
+    start: Sequence[Sequence[Array]] | None,
+    on_epoch: OnEpoch | None,
 ) -> tuple[int, Fitted | None]:
     """The epochs after which the windows just before `cutoff` were forecast best."""
     most = _fitting(recipe, fine_tune=start is not None).epochs
@@ -117,7 +124,13 @@ def _find_epochs(
 
 
 def _fit(
-    panel: Panel, recipe: Recipe, windows: Windows, cutoff: int, epochs: int, start: Sequence[Sequence[Array]] | None, on_epoch: OnEpoch | None
+    panel: Panel,
+    recipe: Recipe,
+    windows: Windows,
+    cutoff: int,
+    epochs: int,
+    start: Sequence[Sequence[Array]] | None,
+    on_epoch: OnEpoch | None,
 ) -> _Ensemble:
     scaler = _scaler(panel, recipe, cutoff)
     examples = _example(scaler, panel, windows.known_by(cutoff))

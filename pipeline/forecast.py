@@ -55,5 +55,6 @@ class Forecast:
         for s in sorted(range(len(self.series)), key=lambda s: self.series[s]):
             digest.update(f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode())
             numbers = np.concatenate([self.mean[s][:, None], self.quantiles[s]], axis=1)
-            digest.update(self.periods.astype("<i8").tobytes() + numbers.astype("<f8").tobytes())
+            # adding zero makes -0.0 the 0.0 that SQLite gives back
+            digest.update(self.periods.astype("<i8").tobytes() + (numbers + 0.0).astype("<f8").tobytes())
         return digest.hexdigest()

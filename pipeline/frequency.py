@@ -40,11 +40,13 @@ class Frequency:
 
     def __post_init__(self) -> None:
         try:
-            to_offset(self.alias)
+            forward = to_offset(self.alias).n > 0
         except ValueError:
+            forward = False
+        if not forward:
             raise InvalidRecipe(
                 f'frequency "{self.alias}" is not known: expected a pandas offset alias such as MS, D, B or h'
-            ) from None
+            )
         if self.calendar is not None:
             _known_calendar(self.calendar)
 
@@ -66,13 +68,15 @@ class Frequency:
         if self.calendar is None:
             following = _micros(pd.date_range(first, periods=steps + 2, freq=self.alias))
             return following[following > origin][:steps]
-        years = 1
-        while True:
-            sessions = _sessions(self.calendar, first.year, first.year + years)
-            following = sessions[sessions > origin][:steps]
-            if len(following) == steps:
-                return following
-            years *= 2
+        years = 2 + steps // 200
+        sessions = _sessions(self.calendar, first.year, first.year + years)
+        following = sessions[sessions > origin][:steps]
+        if len(following) < steps:
+            raise InvalidRecipe(
+                f"calendar {self.calendar} knows {len(following)} sessions after {str(origin)[:10]}, expected {steps}: "
+                "shorten horizon, or bring exchange-calendars up to date"
+            )
+        return following
 
     def on_grid(self, periods: Periods) -> npt.NDArray[np.bool_]:
         """For each period, whether it is one of this frequency."""
@@ -83,7 +87,7 @@ class Frequency:
 
 
 def _micros(index: pd.DatetimeIndex) -> Periods:
-    return cast(Periods, index.to_numpy().astype("datetime64[us]"))
+    return cast("Periods", index.to_numpy().astype("datetime64[us]"))
 
 
 def _known_calendar(name: str) -> None:
@@ -92,13 +96,19 @@ def _known_calendar(name: str) -> None:
     names = exchange_calendars.get_calendar_names()
     if name not in names:
         close = [known for known in names if known[:2] == name[:2].upper()]
-        raise InvalidRecipe(f'calendar "{name}" is not known: expected an exchange code such as {", ".join(close[:5] or ["XNYS", "XLON", "XAMS"])}')
+        raise InvalidRecipe(
+            f'calendar "{name}" is not known: expected an exchange code such as {", ".join(close[:5] or ["XNYS", "XLON", "XAMS"])}'
+        )
 
 
 @lru_cache(maxsize=64)
 def _sessions(calendar: str, first_year: int, last_year: int) -> Periods:
     import exchange_calendars
 
-    make = cast(Callable[..., Any], exchange_calendars.get_calendar)
+    kind = type(exchange_calendars.get_calendar(calendar))
     start, end = pd.Timestamp(first_year, 1, 1) - _MARGIN, pd.Timestamp(last_year, 12, 31) + _MARGIN
-    return _micros(make(calendar, start=start, end=end).sessions)
+    earliest, latest = kind.bound_min(), kind.bound_max()
+    bounded = cast("Callable[..., Any]", kind)(
+        start=start if earliest is None else max(start, earliest), end=end if latest is None else min(end, latest)
+    )
+    return _micros(bounded.sessions)

@@ -89,7 +89,9 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
     limit = source.limit if isinstance(source, CsvSource) else math.inf
     missing = source.missing if isinstance(source, CsvSource) else "reject"
     parse_period, expected = _period_parser(raw, recipe)
-    period_column, value_column = (source.period, source.value) if isinstance(source, CsvSource) else ("period", "value")
+    period_column, value_column = (
+        (source.period, source.value) if isinstance(source, CsvSource) else ("period", "value")
+    )
     latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
     parsed: list[_Parsed] = []
     rejections: list[Rejection] = []
@@ -110,7 +112,11 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
             reject(row, value_column, row.value, fault)
     if parsed:
         on_grid = recipe.grid.on_grid(np.array([item.period for item in parsed]))
-        what = f"is no session of {recipe.calendar}" if recipe.calendar else f'is not on the frequency "{recipe.frequency}"'
+        what = (
+            f"is no session of {recipe.calendar}"
+            if recipe.calendar
+            else f'is not on the frequency "{recipe.frequency}"'
+        )
         for item in (item for item, fits in zip(parsed, on_grid, strict=True) if not fits):
             reject(item.row, period_column, item.row.period, what)
         parsed = [item for item, fits in zip(parsed, on_grid, strict=True) if fits]
@@ -139,7 +145,10 @@ def _period_parser(raw: RawBatch, recipe: Recipe) -> tuple[ParsePeriod, str]:
     if isinstance(source, CsvSource) and source.start is not None:
         first = np.datetime64(pd.Timestamp(source.start), "us")
         grid = np.append(first, recipe.grid.after(first, len(raw.rows)))
-        return lambda text: grid[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(grid) else None, "a count from 1"
+        return (
+            lambda text: grid[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(grid) else None,
+            "a count from 1",
+        )
     if isinstance(source, CsvSource) and source.period_format is not None:
         form = source.period_format
         return lambda text: _strptime(text, form), f'the format "{form}"'
@@ -204,7 +213,9 @@ def _refuse_too_many(raw: RawBatch, recipe: Recipe, rejections: tuple[Rejection,
     text = f' "{first.text}"' if first.text is not None else ""
     column = f", column {first.column}" if first.column else ""
     share = f"{len(rejections)} of {total} rows refused, at most {allowed:.0%} allowed"
-    raise BatchRefused(f"{raw.source} line {first.line}{column}:{text} {first.rule}; {share}, nothing was taken in", rejections)
+    raise BatchRefused(
+        f"{raw.source} line {first.line}{column}:{text} {first.rule}; {share}, nothing was taken in", rejections
+    )
 
 
 def _merge(parsed: Iterable[_Parsed], known: Observations) -> dict[tuple[str, np.datetime64], float]:
@@ -217,7 +228,13 @@ def _refuse_cut(raw: RawBatch, last: _Parsed | None, merged: dict[tuple[str, np.
     """A number cut short at the end of a file is still a number: judge it by the others."""
     if last is None:
         return
-    others = np.array([value for (series, period), value in sorted(merged.items()) if series == last.row.series and period != last.period])
+    others = np.array(
+        [
+            value
+            for (series, period), value in sorted(merged.items())
+            if series == last.row.series and period != last.period
+        ]
+    )
     steps = np.abs(np.diff(others))
     if len(steps) > 1 and np.abs(others - last.value).min() > CUT_STEP * max(float(steps.max()), np.finfo(float).tiny):
         rejection = Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")

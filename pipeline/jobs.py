@@ -16,11 +16,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
-
-import numpy as np
+from pathlib import Path
 
 from pipeline import policy, quality
-from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NoForecaster, NoObservations, NotEnoughHistory, RegistryUnavailable
+from pipeline.errors import (
+    BatchRefused,
+    ModelRefused,
+    NextperiodError,
+    NoForecaster,
+    NoObservations,
+    NotEnoughHistory,
+    RegistryUnavailable,
+)
 from pipeline.forecaster import load_forecaster
 from pipeline.ingest import clean, refuse_short
 from pipeline.lineage import Lineage, Model, Waiting
@@ -122,7 +129,14 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
     if not raw.ended:
         logger.info("%s ends without a newline; its last row was taken as complete", raw.source)
     store.append(recipe.name, batch, now, seen=seen)
-    logger.info("%s: %s new, %s revised, %s the same, %s refused", raw.source, batch.num_new, batch.num_revised, batch.num_same, len(batch.rejections))
+    logger.info(
+        "%s: %s new, %s revised, %s the same, %s refused",
+        raw.source,
+        batch.num_new,
+        batch.num_revised,
+        batch.num_same,
+        len(batch.rejections),
+    )
     return Ingested(
         source=raw.source,
         num_read=batch.num_read,
@@ -133,7 +147,9 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
     )
 
 
-def train(recipe: Recipe, store: Store, now: datetime, *, asked: str | None = None, as_of: datetime | None = None) -> Trained:
+def train(
+    recipe: Recipe, store: Store, now: datetime, *, asked: str | None = None, as_of: datetime | None = None
+) -> Trained:
     """Train if that is due or asked for; otherwise keep the champion.
 
     Raises:
@@ -146,7 +162,9 @@ def train(recipe: Recipe, store: Store, now: datetime, *, asked: str | None = No
     decision = policy.decide(recipe, _seen_by_policy(champion, panel), asked=asked)
     if champion is not None and decision.training == "keep":
         logger.info("kept model %s: %s", champion.model_version, decision.reason)
-        return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
+        return Trained(
+            training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill
+        )
 
     longest = int(panel.lengths.argmax())
     refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
@@ -259,7 +277,9 @@ def _panel(recipe: Recipe, store: Store, as_of: datetime | None) -> Panel:
     panel = store.panel(recipe, recorded_at) if recorded_at is not None else None
     if panel is None:
         known = f" as of {as_of.isoformat()}" if as_of else ""
-        raise NoObservations(f"there are no observations of {recipe.name}{known}: run `nextperiod ingest {recipe.name}`")
+        raise NoObservations(
+            f"there are no observations of {recipe.name}{known}: run `nextperiod ingest {recipe.name}`"
+        )
     return quality.fill_gaps(panel, longest=recipe.max_gap)
 
 
@@ -269,7 +289,7 @@ def _seen_by_policy(champion: Model | None, panel: Panel) -> policy.Champion | N
     return policy.Champion(
         model_version=champion.model_version,
         training_fingerprint=champion.training_fingerprint,
-        new_periods=int((panel.grid > np.datetime64(champion.cutoff, "us")).sum()),
+        new_periods=int((panel.grid > champion.cutoff).sum()),
     )
 
 
@@ -288,7 +308,7 @@ def code_version() -> str:
     """The release and a hash of the code that computes and of its SQL."""
     digest = hashlib.sha256()
     for package in ("pipeline", "sql"):
-        root = files(package)
-        for path in sorted(str(path) for path in root.rglob("*") if path.suffix in (".py", ".sql")):  # type: ignore[attr-defined]
-            digest.update(open(path, "rb").read())
+        root = Path(str(files(package)))
+        for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql")):
+            digest.update(path.read_bytes())
     return f"{version('nextperiod')}+{digest.hexdigest()[:12]}"

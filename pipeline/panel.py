@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,8 @@ class Panel:
     @property
     def origin(self) -> np.datetime64:
         """The newest period of any series."""
-        return self.grid[-1]
+        newest: np.datetime64 = self.grid[-1]
+        return newest
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -45,7 +47,7 @@ class Panel:
         """Position in grid of each series' last period: [S]."""
         return self.first + self.lengths - 1
 
-    def of(self, s: int) -> Values:
+    def of(self, s: int | np.integer[Any]) -> Values:
         """The values of series s: [T_s]."""
         return self.values[self.offsets[s] : self.offsets[s + 1]]
 
@@ -53,7 +55,9 @@ class Panel:
         """The same panel as if `grid[position]` were the newest period; series that start later are left out."""
         kept = np.flatnonzero(self.first <= position)
         ends = np.minimum(self.last[kept], position)
-        pieces = [_without_trailing_gap(self.of(s)[: end - self.first[s] + 1]) for s, end in zip(kept, ends, strict=True)]
+        pieces = [
+            _without_trailing_gap(self.of(s)[: end - self.first[s] + 1]) for s, end in zip(kept, ends, strict=True)
+        ]
         return replace(
             self,
             series=tuple(self.series[s] for s in kept),
@@ -67,7 +71,12 @@ class Panel:
     def data_hash(self) -> str:
         """Hash of names, periods and values: the same data gives the same hash on any machine."""
         digest = hashlib.sha256("\0".join(self.series).encode())
-        for array in (self.grid.astype("<i8"), self.first.astype("<i8"), self.offsets.astype("<i8"), self.values.astype("<f8")):
+        for array in (
+            self.grid.astype("<i8"),
+            self.first.astype("<i8"),
+            self.offsets.astype("<i8"),
+            self.values.astype("<f8"),
+        ):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 

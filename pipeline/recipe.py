@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
@@ -19,7 +20,7 @@ Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CsvSource(_Table):
@@ -30,13 +31,21 @@ class CsvSource(_Table):
     period: str = Field(description="column of the periods")
     value: str = Field(description="column of the values")
     series: str | None = Field(None, description="column of the series' names; none: one series, named like the recipe")
-    period_format: str | None = Field(None, description="strptime format of the periods; none: ISO 8601, the same in every row")
+    period_format: str | None = Field(
+        None, description="strptime format of the periods; none: ISO 8601, the same in every row"
+    )
     start: str | None = Field(None, description="periods are counted 1, 2, 3 …: the date of period 1")
-    final_newline: bool = Field(False, description="the feed always ends its last line; a file that does not is refused")
+    final_newline: bool = Field(
+        False, description="the feed always ends its last line; a file that does not is refused"
+    )
     missing: Literal["reject", "gap"] = Field("reject", description="what an empty value or NaN is: a fault, or a gap")
-    duplicates: Literal["error", "first", "last"] = Field("error", description="two different values for one period: a fault, or which one counts")
+    duplicates: Literal["error", "first", "last"] = Field(
+        "error", description="two different values for one period: a fault, or which one counts"
+    )
     limit: float = Field(1e15, gt=0, description="larger magnitudes are faults")
-    max_rejected: float = Field(0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole file is refused")
+    max_rejected: float = Field(
+        0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole file is refused"
+    )
     hint: str | None = Field(None, description="where to get the file; shown when it is missing")
 
 
@@ -56,7 +65,9 @@ class Model(_Table):
     """The network and what it sees."""
 
     architecture: Architecture = Field("vanilla", description="vanilla, stacked or gated-cell")
-    context: int | None = Field(None, gt=0, description="past periods that the network sees; default: two seasons and at least 8")
+    context: int | None = Field(
+        None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
+    )
     units: int = Field(64, gt=0, description="size of each layer")
     layers: int = Field(2, gt=0, description="layers of a stacked network")
     activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
@@ -68,7 +79,9 @@ class Training(_Table):
     """How the network is fitted, and when."""
 
     policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
-    retrain_after: int | None = Field(None, gt=0, description="new periods after which auto retrains; default: the horizon")
+    retrain_after: int | None = Field(
+        None, gt=0, description="new periods after which auto retrains; default: the horizon"
+    )
     epochs: int = Field(100, gt=0, description="most passes over the windows")
     patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
     batch_size: int = Field(32, gt=0, description="windows a step")
@@ -109,9 +122,13 @@ class Tutorial(_Table):
     published: float | None = Field(None, description="the figure that it printed; none: it printed none")
     train: float = Field(gt=0, description="training part: a share below 1, or a number of values or windows")
     rounding: Literal["floor", "ceil"] = Field("floor", description="how a share is rounded")
-    split: Literal["values", "windows"] = Field("values", description="what is split: the values, or the windows made of all")
+    split: Literal["values", "windows"] = Field(
+        "values", description="what is split: the values, or the windows made of all"
+    )
     order: Literal["time", "newest-first"] = Field("time", description="the order that the values were taken in")
-    scaling: Literal["min-max", "standard"] = Field("min-max", description="scaler over the whole series, test part included")
+    scaling: Literal["min-max", "standard"] = Field(
+        "min-max", description="scaler over the whole series, test part included"
+    )
     scaled_on: Literal["all", "train"] = Field("all", description="what the tutorial fitted its scaler on")
     reach_back: bool = Field(False, description="test windows begin in the training part")
     lose_last: bool = Field(False, description="`range(len(d) - look_back - 1)`: the last window is lost")
@@ -132,14 +149,18 @@ class Tutorial(_Table):
 class Recipe(_Table):
     """Everything that decides a forecasting job."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="stable for ever; names the MLflow experiment and model")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="stable for ever; names the MLflow experiment and model"
+    )
     description: str = Field("", description="one line for people")
     frequency: str = Field(description="pandas offset alias: MS, W-SUN, D, B, h …")
     calendar: str | None = Field(None, description="an exchange whose sessions are the periods, such as XNYS")
     season_length: int | None = Field(None, gt=0, description="steps per season; default: usual for the frequency")
     horizon: int = Field(gt=0, description="periods to forecast")
     unit: str = Field("", description="unit of the values")
-    max_gap: int = Field(0, ge=0, description="longest run of missing periods that is interpolated; a longer one is refused")
+    max_gap: int = Field(
+        0, ge=0, description="longest run of missing periods that is interpolated; a longer one is refused"
+    )
     source: Source
     model: Model = Model()
     training: Training = Training()
@@ -148,7 +169,7 @@ class Recipe(_Table):
     publish: Publish = Publish()
     tutorial: Tutorial | None = None
 
-    _folder: Path = PrivateAttr(default=Path("."))
+    _folder: Path = PrivateAttr(default=Path())
 
     @field_validator("calendar", "frequency")
     @classmethod
@@ -190,8 +211,13 @@ class Recipe(_Table):
     @property
     def training_fingerprint(self) -> str:
         """Hash of all that decides the model: a change of it makes the champion outdated."""
-        fields = self.model_dump(mode="json", include={"name", "frequency", "calendar", "season_length", "horizon", "max_gap", "model", "backtest"})
-        fields["training"] = self.training.model_dump(mode="json", exclude={"policy", "retrain_after", "time_limit_minutes", "memory_limit_gib"})
+        fields = self.model_dump(
+            mode="json",
+            include={"name", "frequency", "calendar", "season_length", "horizon", "max_gap", "model", "backtest"},
+        )
+        fields["training"] = self.training.model_dump(
+            mode="json", exclude={"policy", "retrain_after", "time_limit_minutes", "memory_limit_gib"}
+        )
         return _hash(fields)
 
 
@@ -203,18 +229,46 @@ def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
     """
     try:
         recipe = Recipe.model_validate(tomllib.loads(text))
+        _refuse_contradictions(recipe)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRecipe(f"{where} is not valid TOML: {error}") from None
     except ValidationError as error:
         raise InvalidRecipe(f"{where}: {_first_fault(error)}") from None
+    except InvalidRecipe as error:
+        raise InvalidRecipe(f"{where}: {error}") from None
     recipe._folder = folder
-    _ = recipe.grid
-    if recipe.model.scaling == "seasonal" and recipe.context <= recipe.season:
-        raise InvalidRecipe(
-            f'{where}: model.context is {recipe.context}, but scaling "seasonal" compares with the season before: '
-            f'expected more than season_length = {recipe.season}, or scaling "last"'
-        )
     return recipe
+
+
+def _refuse_contradictions(recipe: Recipe) -> None:
+    """What no key is wrong about alone."""
+    if recipe.calendar and recipe.grid.alias not in ("B", "D"):
+        raise InvalidRecipe(
+            f'frequency is "{recipe.frequency}", but the sessions of {recipe.calendar} are days: expected "B" or "D"'
+        )
+    lag = recipe.season if recipe.model.scaling == "seasonal" else 1
+    if recipe.model.scaling in ("seasonal", "last") and recipe.context <= lag:
+        raise InvalidRecipe(
+            f'model.context is {recipe.context}, but scaling "{recipe.model.scaling}" compares with {lag} periods before: '
+            f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
+        )
+    low, high = recipe.publish.minimum, recipe.publish.maximum
+    if low is not None and high is not None and low > high:
+        raise InvalidRecipe(f"publish.minimum {low:g} is above publish.maximum {high:g}")
+    if recipe.model.architecture == "gated-cell" and recipe.model.activation != "tanh":
+        raise InvalidRecipe(
+            'model.activation is for the other architectures: the gates of "gated-cell" are written out with tanh'
+        )
+    if recipe.tutorial is not None and 1 <= recipe.tutorial.train <= recipe.tutorial.context:
+        raise InvalidRecipe(
+            f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"
+        )
+    start = getattr(recipe.source, "start", None)
+    if start is not None:
+        try:
+            date.fromisoformat(start)
+        except ValueError:
+            raise InvalidRecipe(f'source.start is "{start}": expected a date, such as 1900-01-01') from None
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
@@ -225,9 +279,14 @@ def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
     """
     path = Path(name_or_path) if name_or_path.endswith(".toml") else recipes / f"{name_or_path}.toml"
     if not path.is_file():
-        raise InvalidRecipe(f'recipe "{name_or_path}" is not known: expected one of {known(recipe_names(recipes))} (in {recipes}), or a path to a TOML file')
-    recipe = parse_recipe(path.read_text("utf-8"), where=str(path), folder=path.parent)
-    return recipe
+        raise InvalidRecipe(
+            f'recipe "{name_or_path}" is not known: expected one of {known(recipe_names(recipes))} (in {recipes}), or a path to a TOML file'
+        )
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRecipe(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    return parse_recipe(text, where=str(path), folder=path.parent)
 
 
 def recipe_names(recipes: Path) -> list[str]:
@@ -241,28 +300,38 @@ def _hash(fields: dict[str, Any]) -> str:
 
 def _first_fault(error: ValidationError) -> str:
     """What is wrong first, in words: unknown keys list the known ones."""
-    fault = error.errors()[0]
-    place = [str(part) for part in fault["loc"] if part not in ("csv", "integers")]
-    key = ".".join(place)
+    faults = error.errors()
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    loc = _without_kind(fault["loc"])
+    key = ".".join(loc)
     if fault["type"] == "extra_forbidden":
         return f'unknown key "{key}": expected one of {known(_keys_beside(fault["loc"]))}'
-    if fault["type"] == "missing":
-        return f'the key "{key}" is missing: every recipe needs it'
+    if fault["type"] in ("missing", "union_tag_not_found"):
+        missing = f"{key}.kind" if fault["type"] == "union_tag_not_found" else key
+        return f'the key "{missing}" is missing'
     received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
     return f'"{key}": {fault["msg"]}{received}'
 
 
+def _without_kind(loc: tuple[int | str, ...]) -> list[str]:
+    """The key as the file writes it: pydantic adds the source's kind behind "source"."""
+    return [str(part) for n, part in enumerate(loc) if not (n == 1 and loc[0] == "source" and part in _SOURCES)]
+
+
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
-    table: type[BaseModel] = Recipe
-    for part in loc[:-1]:
-        if part in ("csv", "integers"):
-            table = CsvSource if part == "csv" else IntegersSource
-        elif part != "source":
-            table = cast(type[BaseModel], _table_of(table, str(part)))
-    return list(table.model_fields)
+    if len(loc) == 1:
+        return list(Recipe.model_fields)
+    if loc[0] == "source":
+        return list(_SOURCES[str(loc[1])].model_fields)
+    return list(_TABLES[str(loc[0])].model_fields)
 
 
-def _table_of(table: type[BaseModel], key: str) -> Any:
-    if key == "tutorial":
-        return Tutorial
-    return table.model_fields[key].annotation
+_SOURCES: dict[str, type[BaseModel]] = {"csv": CsvSource, "integers": IntegersSource}
+_TABLES: dict[str, type[BaseModel]] = {
+    "model": Model,
+    "training": Training,
+    "backtest": Backtest,
+    "gate": Gate,
+    "publish": Publish,
+    "tutorial": Tutorial,
+}

@@ -31,7 +31,12 @@ logger = logging.getLogger(__name__)
 CHAMPION = "champion"
 
 #: a server that does not answer may not hold up what follows it
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 #: what a model needs to be loaded from MLflow
 _REQUIREMENTS = ("keras", "mlflow", "tensorflow")
 
@@ -128,7 +133,9 @@ class Registry:
             return
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            logged = self._client.create_logged_model(experiment, name="model", source_run_id=run_id, model_type="forecaster")
+            logged = self._client.create_logged_model(
+                experiment, name="model", source_run_id=run_id, model_type="forecaster"
+            )
             _write_mlflow_model(folder, recipe, files["network.keras"], run_id, logged.model_id)
             _write(folder / "forecaster", {n: c for n, c in files.items() if n in _MODEL_FILES})
             self._client.log_model_artifacts(logged.model_id, str(folder))
@@ -166,7 +173,12 @@ class Registry:
             raise self._away(error) from error
         try:
             yield
-        except (MlflowException, requests.exceptions.RequestException, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except (
+            MlflowException,
+            requests.exceptions.RequestException,
+            OSError,
+            sqlalchemy.exc.SQLAlchemyError,
+        ) as error:
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> RegistryUnavailable:
@@ -235,8 +247,12 @@ def _metrics(model: Model) -> list[Any]:
             values += [(f"{group}/mae_by_step", value, step) for step, value in enumerate(errors, start=1)]
         values.append(("skill/mase", record.backtest.skill, 0))
     for line in record.tutorial:
-        values.append((f"tutorial/rmse_{'as_written' if line.protocol == 'as written' else 'without_leak'}", line.rmse, 0))
-    return [Metric(name, value, now, step) for name, value, step in values if value is not None and math.isfinite(value)]
+        values.append(
+            (f"tutorial/rmse_{'as_written' if line.protocol == 'as written' else 'without_leak'}", line.rmse, 0)
+        )
+    return [
+        Metric(name, value, now, step) for name, value, step in values if value is not None and math.isfinite(value)
+    ]
 
 
 def _write_mlflow_model(folder: Path, recipe: Recipe, archive: bytes, run_id: str, model_id: str) -> None:

@@ -24,7 +24,7 @@ METRICS = ("rmse", "mae", "mase", "smape")
 _DASH = "\N{EN DASH}"
 _INK, _BLUE = "#33373d", "#1f6fb2"
 #: color and line by label; ink and solid where none is given
-_STYLES = {name: (_BLUE, "-") for name in ("lstm", "forecast", "validation")}
+_STYLES = dict.fromkeys(("lstm", "forecast", "validation"), (_BLUE, "-"))
 _STYLES |= {"naive": ("#c46a1b", ":"), "seasonal-naive": ("#2a8a63", "--")}
 _STYLES |= {"95 %": ("#d7e6f3", ""), "80 %": ("#a9cae4", "")}
 _LOWER_95, _LOWER_80, _, _UPPER_80, _UPPER_95 = range(len(LEVELS))
@@ -141,7 +141,7 @@ def _finish(axes: Any, ylabel: str) -> None:
 
     locator = axes.xaxis.get_major_locator()
     if isinstance(locator, AutoDateLocator):
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         locator.set_params(integer=True)
     axes.set_ylabel(ylabel, parse_math=False)  # a unit such as "US$" is no formula

@@ -75,7 +75,12 @@ class Scaler:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the model directory."""
-        return {"kind": self.kind, "season": self.season, "horizon": self.horizon, "fitted": {k: list(v) for k, v in self.fitted.items()}}
+        return {
+            "kind": self.kind,
+            "season": self.season,
+            "horizon": self.horizon,
+            "fitted": {k: list(v) for k, v in self.fitted.items()},
+        }
 
 
 def fit_scaler(panel: Panel, *, kind: str, season: int, horizon: int) -> Scaler:
@@ -94,11 +99,12 @@ def scaler_from_dict(fields: dict[str, Any]) -> Scaler:
 
 def _parameters(kind: str, values: Array) -> tuple[float, float]:
     present = values[~np.isnan(values)]
+    span = float(present.max() - present.min())
+    if span == 0:
+        return float(present[0]), 1.0
     if kind == "min-max":
-        centre, scale = present.min(), present.max() - present.min()
-    else:
-        centre, scale = present.mean(), present.std()
-    return float(centre), float(_positive(scale))
+        return float(present.min()), span
+    return float(present.mean()), float(present.std())
 
 
 def _positive(scale: Any) -> Any:

@@ -36,7 +36,9 @@ class Store:
         """Make the recipe known, or take over its present definition."""
         definition = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
         with self.database.write() as transaction:
-            transaction.execute("insert_recipe", recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
+            transaction.execute(
+                "insert_recipe", recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint
+            )
 
     def last_content_hash(self, recipe: str) -> str | None:
         """Content of the batch that was taken in last."""
@@ -174,8 +176,10 @@ class Store:
             locked = transaction.row("lock_recipe", recipe=recipe.name)
             assert locked is not None
             known = transaction.row("model_by_hash", recipe=recipe.name, model_hash=model_hash)
-            version = known["model_version"] if known else self._add_model(
-                transaction, recipe, record, model_hash, files, lineage, now
+            version = (
+                known["model_version"]
+                if known
+                else self._add_model(transaction, recipe, record, model_hash, files, lineage, now)
             )
             if known is None:
                 transaction.execute(
@@ -275,7 +279,9 @@ class Store:
                 code_version=lineage.code_version,
                 **key,
             )
-            numbers = {row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe.name)}
+            numbers = {
+                row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe.name)
+            }
             transaction.execute_many("insert_forecast", list(_forecast_rows(run_id, forecast, numbers)))
             _check_staged(transaction, run_id, forecast)
             transaction.execute("supersede_run", run_id=run_id, recipe=recipe.name, kind=kind, origin=forecast.origin)
@@ -360,7 +366,10 @@ class Store:
         """What MLflow has to follow yet, oldest first."""
         with self.database.read() as transaction:
             rows = transaction.rows("outbox_waiting", recipe=recipe)
-        return [Waiting(outbox_id=r["outbox_id"], recipe=r["recipe"], kind=r["kind"], reference=r["reference"]) for r in rows]
+        return [
+            Waiting(outbox_id=r["outbox_id"], recipe=r["recipe"], kind=r["kind"], reference=r["reference"])
+            for r in rows
+        ]
 
     def followed(self, item: Waiting, now: datetime, *, mlflow_run_id: str | None = None) -> None:
         """MLflow has followed; a training is shown as `mlflow_run_id`."""
@@ -419,7 +428,9 @@ def _rejection(batch_id: int, rejection: Rejection) -> dict[str, Any]:
 
 def _run_id(recipe: Recipe, forecast: Forecast, kind: str, earlier: int) -> str:
     """A name that people can read: the recipe, the origin, and which publication of it this is."""
-    day = np.datetime_as_string(forecast.origin, unit="D" if forecast.origin == forecast.origin.astype("M8[D]") else "m")
+    day = np.datetime_as_string(
+        forecast.origin, unit="D" if forecast.origin == forecast.origin.astype("M8[D]") else "m"
+    )
     return f"{recipe.name}-{day}{'-backfill' if kind == 'backfill' else ''}-{earlier + 1}"
 
 
@@ -457,7 +468,9 @@ def _forecast(origin: np.datetime64, rows: Sequence[Row]) -> Forecast:
 def _check_staged(transaction: Transaction, run_id: str, forecast: Forecast) -> None:
     staged = _forecast(forecast.origin, transaction.rows("forecasts_of_run", run_id=run_id))
     if staged.content_hash != forecast.content_hash:
-        raise ModelRefused(f"run {run_id}: the database gives back other numbers than were written; nothing was published")
+        raise ModelRefused(
+            f"run {run_id}: the database gives back other numbers than were written; nothing was published"
+        )
 
 
 def _run(row: Row) -> Run:

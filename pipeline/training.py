@@ -185,6 +185,8 @@ class _Reporter(keras.callbacks.Callback):
 def _refuse_unless_finite(network: keras.Model, losses: Sequence[float]) -> None:
     if not np.isfinite(losses).all():
         epoch = int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
-        raise ModelRefused(f"the loss of epoch {epoch} is not finite: lower training.learning_rate or set training.clip_norm")
+        raise ModelRefused(
+            f"the loss of epoch {epoch} is not finite: lower training.learning_rate or set training.clip_norm"
+        )
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise ModelRefused("a weight is not finite: lower training.learning_rate or set training.clip_norm")

@@ -201,7 +201,7 @@ def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestReco
     )
     return BacktestRecord(
         cutoff=str(panel.grid[backtest.windows.end.min()]),
-        num_origins=int(len(np.unique(backtest.windows.end))),
+        num_origins=len(np.unique(backtest.windows.end)),
         scores=scores,
         mae_by_step=backtest.mae_by_step(),
         path=path,

@@ -68,7 +68,7 @@ def without_leak(tutorial: Tutorial) -> Tutorial:
 
 def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_epoch: OnEpoch | None) -> ProtocolLine:
     split = _split(len(values), tutorial)
-    centre, scale = _scaler(values, tutorial, until=split.test[0])
+    centre, scale = _scaler(values, tutorial, until=int(split.train[-1]) + 1)
     scaled = (values - centre) / scale
     fitted = fit_network(
         tutorial.architecture,
@@ -125,12 +125,13 @@ def _scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, fl
         centre, scale = seen.min(), seen.max() - seen.min()
     else:
         centre, scale = seen.mean(), seen.std()
-    return float(centre), float(scale) if scale > 0 else 1.0
+    return float(centre), float(scale) if seen.max() > seen.min() else 1.0
 
 
 def _contexts(scaled: Array, predicted: npt.NDArray[np.int64], context: int) -> Array:
     """[N, L, 1]"""
-    return scaled[predicted[:, None] - np.arange(context, 0, -1)][:, :, None]
+    contexts: Array = scaled[predicted[:, None] - np.arange(context, 0, -1)]
+    return contexts[:, :, None]
 
 
 def _one_before(values: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:

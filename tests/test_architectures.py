@@ -53,9 +53,7 @@ def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(
-    "sizes", [SIZES, Sizes(context=1, features=1, horizon=1, units=1)], ids=["usual", "smallest"]
-)
+@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=1, features=1, horizon=1, units=1)], ids=["usual", "smallest"])
 def test_each_window_gives_one_number_a_step(architecture: str, sizes: Sizes) -> None:
     network = network_of(architecture, sizes)
 
@@ -128,15 +126,11 @@ def gated_and_keras_lstm(sizes: Sizes) -> tuple[keras.Model, keras.Model]:
     return gated, lstm
 
 
-@pytest.mark.parametrize(
-    "sizes", [SIZES, Sizes(context=12, features=3, horizon=2, units=5)], ids=["usual", "features"]
-)
+@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=12, features=3, horizon=2, units=5)], ids=["usual", "features"])
 def test_the_gated_cell_computes_what_keras_lstm_does(sizes: Sizes) -> None:
     gated, lstm = gated_and_keras_lstm(sizes)
 
-    np.testing.assert_allclose(
-        predict(gated, inputs(8, sizes)), predict(lstm, inputs(8, sizes)), rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose(predict(gated, inputs(8, sizes)), predict(lstm, inputs(8, sizes)), rtol=0, atol=1e-5)
 
 
 def test_the_gated_cell_has_the_gradients_of_keras_lstm() -> None:
@@ -182,9 +176,7 @@ def test_the_gated_cell_starts_with_its_forget_gate_open() -> None:
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_a_stacked_network_has_as_many_layers_as_asked_for(layers: int) -> None:
-    network = network_of(
-        "stacked", Sizes(context=3, features=1, horizon=1, units=2, layers=layers, dropout=0.2)
-    )
+    network = network_of("stacked", Sizes(context=3, features=1, horizon=1, units=2, layers=layers, dropout=0.2))
 
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["InputLayer", *["LSTM", "Dropout"] * layers, "Dense"]

@@ -54,9 +54,7 @@ def test_origins_one_horizon_apart_forecast_each_test_period_once() -> None:
 
 
 def test_every_series_is_forecast_from_the_same_origins() -> None:
-    windows = make_windows(panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]), context=1, horizon=2).ending(
-        1, 4
-    )
+    windows = make_windows(panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]), context=1, horizon=2).ending(1, 4)
     backtest = Backtest(windows=windows, forecast=windows.target, mase_scale=np.ones((8, 1)), season=1)
 
     assert windows.end[backtest.once].tolist() == [1, 3, 1, 3]
@@ -106,9 +104,7 @@ def test_a_series_of_a_season_or_less_is_scaled_by_its_steps() -> None:
 def test_a_changed_future_changes_no_scale_of_mase() -> None:
     panel, another_future = panel_of([1, 2, 4, 8, 16]), panel_of([1, 2, 4, 8, -1e9])
 
-    assert (
-        mase_scales(panel.until(3), 2).tolist() == mase_scales(another_future.until(3), 2).tolist() == [4.5]
-    )
+    assert mase_scales(panel.until(3), 2).tolist() == mase_scales(another_future.until(3), 2).tolist() == [4.5]
     assert mase_scales(panel, 2).tolist() != mase_scales(another_future, 2).tolist()
 
 
@@ -125,9 +121,7 @@ def naive_isotonic(size: list[float], weight: list[float]) -> list[float]:
     """The max-min formula of Barlow and Brunk (1972): the best fit that never shrinks."""
 
     def average(i: int, j: int) -> float:
-        return sum(s * w for s, w in zip(size[i : j + 1], weight[i : j + 1], strict=True)) / sum(
-            weight[i : j + 1]
-        )
+        return sum(s * w for s, w in zip(size[i : j + 1], weight[i : j + 1], strict=True)) / sum(weight[i : j + 1])
 
     steps = range(len(size))
     return [max(min(average(i, j) for j in steps[k:]) for i in steps[: k + 1]) for k in steps]
@@ -150,9 +144,7 @@ def test_sizes_by_step_are_the_best_fit_that_never_shrinks(seed: int, horizon: i
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), horizon=st.integers(1, 6), num_windows=st.integers(1, 60))
-def test_intervals_never_shrink_with_the_step_and_never_cross(
-    seed: int, horizon: int, num_windows: int
-) -> None:
+def test_intervals_never_shrink_with_the_step_and_never_cross(seed: int, horizon: int, num_windows: int) -> None:
     rng = np.random.default_rng(seed)
     spread = spread_of(rng.standard_t(3, (num_windows, horizon)), np.ones((num_windows, 1)))
     mean = rng.normal(size=(2, horizon))

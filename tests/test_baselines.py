@@ -36,12 +36,8 @@ def test_no_windows_give_no_forecasts() -> None:
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
-@given(
-    context=st.lists(st.integers(-9, 9), min_size=1, max_size=12), horizon=st.integers(1, 15), data=st.data()
-)
-def test_seasonal_naive_equals_walking_one_season_back(
-    context: list[int], horizon: int, data: st.DataObject
-) -> None:
+@given(context=st.lists(st.integers(-9, 9), min_size=1, max_size=12), horizon=st.integers(1, 15), data=st.data())
+def test_seasonal_naive_equals_walking_one_season_back(context: list[int], horizon: int, data: st.DataObject) -> None:
     season = data.draw(st.integers(1, len(context)))
 
     walked = list(context)

@@ -77,9 +77,7 @@ def test_the_hash_is_the_same_for_the_same_content() -> None:
         forecast_of("a"),
         replace(forecast_of("a", "b"), mean=changed(forecast_of("a", "b").mean, 97.00000001)),
         replace(forecast_of("a", "b"), quantiles=changed(forecast_of("a", "b").quantiles, 0)),
-        replace(
-            forecast_of("a", "b"), periods=np.array(["2020-02-01", "2020-03-02"], dtype="datetime64[us]")
-        ),
+        replace(forecast_of("a", "b"), periods=np.array(["2020-02-01", "2020-03-02"], dtype="datetime64[us]")),
         replace(forecast_of("a", "b"), method=("lstm", "fallback:naive")),
         replace(forecast_of("a", "b"), reason=("too short", None)),
         replace(forecast_of("a", "b"), series=("b", "a")),

@@ -96,9 +96,7 @@ def test_both_ends_lie_between() -> None:
         (NEW_YORK, "2020-11-02", 60),
     ],
 )
-def test_one_step_at_a_time_gives_the_same_as_all_at_once(
-    frequency: Frequency, start: str, steps: int
-) -> None:
+def test_one_step_at_a_time_gives_the_same_as_all_at_once(frequency: Frequency, start: str, steps: int) -> None:
     walked, here = [], period(start)
     for _ in range(steps):
         here = frequency.after(here, 1)[0]

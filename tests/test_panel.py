@@ -20,9 +20,7 @@ def daily_panel(**rows: list[float]) -> Panel:
     value = np.array([value for row in rows.values() for value in row])
     series = np.repeat(np.arange(len(rows)), [len(row) for row in rows.values()])
     day = np.concatenate([np.arange(len(row)) for row in rows.values()])
-    return panel_from_observations(
-        list(rows), series, START + day * np.timedelta64(1, "D"), value, frequency=DAILY
-    )
+    return panel_from_observations(list(rows), series, START + day * np.timedelta64(1, "D"), value, frequency=DAILY)
 
 
 def assert_same(one: Panel, other: Panel) -> None:
@@ -91,9 +89,7 @@ def test_the_state_of_knowledge_stays_with_the_panel() -> None:
     as_of = datetime(2020, 2, 1, tzinfo=UTC)
     days = np.array([START, START + np.timedelta64(1, "D")])
 
-    panel = panel_from_observations(
-        ["a"], np.zeros(2, np.int64), days, np.ones(2), frequency=DAILY, as_of=as_of
-    )
+    panel = panel_from_observations(["a"], np.zeros(2, np.int64), days, np.ones(2), frequency=DAILY, as_of=as_of)
 
     assert panel.as_of == as_of
     assert panel.until(0).as_of == as_of

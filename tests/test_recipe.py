@@ -124,9 +124,7 @@ def test_an_unknown_key_is_refused_with_the_known_ones(text: str, message: str) 
 def test_an_unknown_key_of_a_tutorial_is_refused_with_the_known_ones() -> None:
     message = refusal(SMALLEST + TUTORIAL + "colour = 1")
 
-    assert message.startswith(
-        'toy.toml: unknown key "tutorial.colour": expected one of activation, architecture,'
-    )
+    assert message.startswith('toy.toml: unknown key "tutorial.colour": expected one of activation, architecture,')
     assert "reach_back" in message
 
 
@@ -247,9 +245,7 @@ def test_the_fingerprint_does_not_change_with_the_description_the_order_of_keys_
         == fingerprint
     )
     assert recipe_of(SMALLEST + "count = 100").fingerprint == fingerprint
-    assert (
-        parse_recipe(SMALLEST, where="elsewhere.toml", folder=Path("/elsewhere")).fingerprint == fingerprint
-    )
+    assert parse_recipe(SMALLEST, where="elsewhere.toml", folder=Path("/elsewhere")).fingerprint == fingerprint
 
 
 @pytest.mark.parametrize(

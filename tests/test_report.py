@@ -105,12 +105,8 @@ def record_of(panel: Panel, **changes: Any) -> TrainingRecord:
         "cutoff": str(panel.origin),
         "backtest": backtest_of(panel),
         "tutorial": (
-            ProtocolRecord(
-                protocol="as written", rmse=18.913, naive=44.101, seasonal_naive=13.377, num_test=48
-            ),
-            ProtocolRecord(
-                protocol="without the leak", rmse=21.6, naive=44.1, seasonal_naive=None, num_test=48
-            ),
+            ProtocolRecord(protocol="as written", rmse=18.913, naive=44.101, seasonal_naive=13.377, num_test=48),
+            ProtocolRecord(protocol="without the leak", rmse=21.6, naive=44.1, seasonal_naive=None, num_test=48),
         ),
     }
     return TrainingRecord(**fields | changes)
@@ -160,9 +156,7 @@ def test_every_figure_is_a_png_and_is_embedded_with_its_caption() -> None:
     assert all(files[f"figures/{name}.png"].startswith(b"\x89PNG\r\n\x1a\n") for name in FIGURES)
     assert all(b"Software" not in files[f"figures/{name}.png"] for name in FIGURES)
     html = files["report.html"].decode()
-    assert (
-        len(re.findall(r'<img alt="Line chart: [^"]+" src="data:image/png;base64,[^"]{1000,}">', html)) == 5
-    )
+    assert len(re.findall(r'<img alt="Line chart: [^"]+" src="data:image/png;base64,[^"]{1000,}">', html)) == 5
 
 
 def test_the_facts_of_the_training_are_told() -> None:
@@ -276,9 +270,7 @@ def test_other_observations_give_other_figures() -> None:
     assert one["figures/loss.png"] == other["figures/loss.png"]
 
 
-@pytest.mark.parametrize(
-    ("count", "has_decomposition"), [(1, False), (2, False), (23, False), (24, True), (25, True)]
-)
+@pytest.mark.parametrize(("count", "has_decomposition"), [(1, False), (2, False), (23, False), (24, True), (25, True)])
 def test_the_decomposition_needs_two_seasons(count: int, has_decomposition: bool) -> None:
     panel = panel_of(monthly(count))
     record = record_of(panel, backtest=None, tutorial=())

@@ -41,9 +41,7 @@ def test_seasonal_centres_on_the_last_season_and_asks_for_the_change_since_then(
     assert scale.centre.tolist() == [[8.5]]
     assert scale.scale.tolist() == [[3]]
     assert scale.base.tolist() == [[3, 14, 3]]
-    np.testing.assert_allclose(
-        scale.inputs(np.array([[1.0, 10, 3, 14]]))[0, :, 0], [-2.5, 0.5, -5.5 / 3, 5.5 / 3]
-    )
+    np.testing.assert_allclose(scale.inputs(np.array([[1.0, 10, 3, 14]]))[0, :, 0], [-2.5, 0.5, -5.5 / 3, 5.5 / 3])
     np.testing.assert_allclose(scale.targets(np.array([[6.0, 14, 0]])), [[1, 0, -1]])
 
 
@@ -111,9 +109,7 @@ def test_the_inverse_is_exact_over_twelve_orders_of_magnitude(kind: str, seed: i
     scale = scaler.of_windows(context, ("a",), np.zeros(5, np.int64))
 
     np.testing.assert_allclose(scale.values(scale.targets(target)), target, rtol=1e-6)
-    np.testing.assert_allclose(
-        scale.inputs(context)[:, :, 0] * scale.scale + scale.centre, context, rtol=1e-6
-    )
+    np.testing.assert_allclose(scale.inputs(context)[:, :, 0] * scale.scale + scale.centre, context, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

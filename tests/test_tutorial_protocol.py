@@ -138,9 +138,7 @@ def test_the_scaler_agrees_with_scikit_learn_on_all_or_on_the_training_part(
 
 @pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
 @pytest.mark.parametrize("scaling", ["min-max", "standard"])
-def test_a_changed_test_part_changes_no_scaler_of_a_mended_protocol(
-    settings: dict[str, Any], scaling: str
-) -> None:
+def test_a_changed_test_part_changes_no_scaler_of_a_mended_protocol(settings: dict[str, Any], scaling: str) -> None:
     mended = without_leak(tutorial_of(**{**settings, "scaling": scaling}))
     values = walk(1273)
     test_from = _split(1273, mended).test[0]
@@ -193,9 +191,7 @@ def test_recursion_feeds_each_prediction_back_and_knows_nothing_of_the_test_part
     for _ in range(5):
         predictions.append(float(network(np.array(batch, np.float32)[None, :, None])[0, 0]))
         batch = [*batch[1:], predictions[-1]]
-    assert as_written.rmse == pytest.approx(
-        rmse(values[156:], np.array(predictions) * scale + centre), rel=1e-5
-    )
+    assert as_written.rmse == pytest.approx(rmse(values[156:], np.array(predictions) * scale + centre), rel=1e-5)
     assert as_written.naive == pytest.approx(rmse(values[156:], np.full(5, values[155])))
     assert as_written.seasonal_naive == pytest.approx(rmse(values[156:], values[[152, 153, 154, 155, 152]]))
     assert mended.rmse == as_written.rmse

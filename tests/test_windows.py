@@ -25,9 +25,7 @@ def panel_of(*rows: list[float], first: tuple[int, ...] = ()) -> Panel:
     )
 
 
-def naive_windows(
-    panel: Panel, context: int, horizon: int
-) -> list[tuple[list[float], list[float], int, int]]:
+def naive_windows(panel: Panel, context: int, horizon: int) -> list[tuple[list[float], list[float], int, int]]:
     """One at a time: context, target, series, end."""
     found = []
     for s in range(len(panel.series)):
@@ -102,9 +100,7 @@ def test_windows_equal_a_loop(a: list[float], b: list[float], late: int, context
 def test_no_value_after_the_cutoff_is_in_a_window_known_by_it(
     a: list[float], b: list[float], cutoff: int, horizon: int
 ) -> None:
-    positions = panel_of(
-        [float(t) if v == v else NAN for t, v in enumerate(a)], list(map(float, range(len(b))))
-    )
+    positions = panel_of([float(t) if v == v else NAN for t, v in enumerate(a)], list(map(float, range(len(b)))))
 
     known = make_windows(positions, context=2, horizon=horizon).known_by(cutoff)
 

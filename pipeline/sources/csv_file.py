@@ -31,7 +31,11 @@ def read_csv(recipe: Recipe) -> RawBatch:
     rows, rejections = _rows(path, text, source, recipe.name)
     ended = text.endswith(("\n", "\r"))
     if source.final_newline and not ended:
-        _refuse(path, f"ends in line {text.count(chr(10)) + 1} without a newline, which this feed always has: it may be cut; fetch it again", "cut")
+        _refuse(
+            path,
+            f"ends in line {text.count(chr(10)) + 1} without a newline, which this feed always has: it may be cut; fetch it again",
+            "cut",
+        )
     settings = source.model_dump_json(exclude={"path", "hint", "max_rejected"})
     return RawBatch(
         source=path.name,
@@ -46,7 +50,9 @@ def _path(source: CsvSource, recipe: Recipe) -> Path:
     def from_environment(match: re.Match[str]) -> str:
         value = os.environ.get(match[1])
         if not value:
-            raise SourceMissing(f"the recipe {recipe.name} reads the file that {match[1]} names, which is not set" + _hint(source))
+            raise SourceMissing(
+                f"the recipe {recipe.name} reads the file that {match[1]} names, which is not set" + _hint(source)
+            )
         return value
 
     expanded = Path(re.sub(r"\$\{(\w+)\}", from_environment, source.path)).expanduser()
@@ -57,7 +63,9 @@ def _content(path: Path, source: CsvSource) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise SourceMissing(f"there is no file {path}: expected a CSV file with the columns {_expected(source)}" + _hint(source)) from None
+        raise SourceMissing(
+            f"there is no file {path}: expected a CSV file with the columns {_expected(source)}" + _hint(source)
+        ) from None
     except IsADirectoryError:
         raise SourceMissing(f"{path} is a folder: expected a CSV file" + _hint(source)) from None
     except OSError as error:
@@ -68,14 +76,22 @@ def _text(path: Path, content: bytes) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        _refuse(path, f"is not UTF-8: byte {content[error.start]:#04x} at offset {error.start}; save it as UTF-8", "encoding")
+        _refuse(
+            path,
+            f"is not UTF-8: byte {content[error.start]:#04x} at offset {error.start}; save it as UTF-8",
+            "encoding",
+        )
     if "\0" in text:
         _refuse(path, f"holds a NUL byte at offset {content.index(0)}: expected text", "encoding")
     if not text.strip():
         _refuse(path, "is empty: expected a header line and rows", "empty")
     if text.lstrip()[0] in "<{":
         beginning = " ".join(text.split())[:60].encode("unicode_escape").decode()
-        _refuse(path, f'is not a CSV file, it begins with "{beginning}": expected a header line; an error page may have been saved in its place', "not csv")
+        _refuse(
+            path,
+            f'is not a CSV file, it begins with "{beginning}": expected a header line; an error page may have been saved in its place',
+            "not csv",
+        )
     return text
 
 
@@ -90,7 +106,11 @@ def _rows(path: Path, text: str, source: CsvSource, name: str) -> tuple[list[Raw
                 continue
             if len(fields) != len(header):
                 rejections.append(
-                    Rejection(line=reader.line_num, text=",".join(fields)[:200], rule=f"has {len(fields)} of {len(header)} columns (is the file cut?)")
+                    Rejection(
+                        line=reader.line_num,
+                        text=",".join(fields)[:200],
+                        rule=f"has {len(fields)} of {len(header)} columns (is the file cut?)",
+                    )
                 )
                 continue
             rows.append(
@@ -102,7 +122,12 @@ def _rows(path: Path, text: str, source: CsvSource, name: str) -> tuple[list[Raw
                 )
             )
     except csv.Error as error:
-        _refuse(path, f"cannot be split into columns at line {reader.line_num}: {error}; the file may be cut", "cut", reader.line_num)
+        _refuse(
+            path,
+            f"cannot be split into columns at line {reader.line_num}: {error}; the file may be cut",
+            "cut",
+            reader.line_num,
+        )
     if not rows and not rejections:
         _refuse(path, f"holds a header and no rows: expected rows with {_expected(source)}", "no rows")
     return rows, rejections
@@ -112,7 +137,12 @@ def _columns(path: Path, header: list[str], source: CsvSource) -> dict[str, int]
     count = Counter(header)
     for column in _contract(source):
         if count[column] == 0:
-            _refuse(path, f'has no column "{column}": expected {_expected(source)}, found {", ".join(header)}', "missing column", 1)
+            _refuse(
+                path,
+                f'has no column "{column}": expected {_expected(source)}, found {", ".join(header)}',
+                "missing column",
+                1,
+            )
         if count[column] > 1:
             _refuse(path, f'names the column "{column}" {count[column]} times: expected it once', "column twice", 1)
     return {column: header.index(column) for column in _contract(source)}

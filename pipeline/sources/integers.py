@@ -23,4 +23,6 @@ def read_integers(recipe: Recipe) -> RawBatch:
         for n, (period, value) in enumerate(zip(periods, values, strict=True))
     )
     content = repr(rows).encode()
-    return RawBatch(source=f"integers of seed {source.seed}", content_hash=hashlib.sha256(content).hexdigest(), rows=rows)
+    return RawBatch(
+        source=f"integers of seed {source.seed}", content_hash=hashlib.sha256(content).hexdigest(), rows=rows
+    )

@@ -47,7 +47,10 @@ def upgrade() -> None:
         sa.Column("recorded_at", Instant, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("message", sa.Text),
-        *(sa.Column(f"num_{kind}", sa.Integer, nullable=False) for kind in ("read", "new", "revised", "same", "rejected")),
+        *(
+            sa.Column(f"num_{kind}", sa.Integer, nullable=False)
+            for kind in ("read", "new", "revised", "same", "rejected")
+        ),
         sa.CheckConstraint("status in ('accepted', 'refused')", name="batch_status"),
         **strict,
     )
@@ -103,7 +106,9 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("content", Bytes, nullable=False),
         sa.PrimaryKeyConstraint("recipe", "model_version", "name", name="model_file_once"),
-        sa.ForeignKeyConstraint(["recipe", "model_version"], ["models.recipe", "models.model_version"], name="file_of_model"),
+        sa.ForeignKeyConstraint(
+            ["recipe", "model_version"], ["models.recipe", "models.model_version"], name="file_of_model"
+        ),
         **strict,
     )
     op.create_table(
@@ -126,7 +131,9 @@ def upgrade() -> None:
         sa.Column("expected_next_by", Instant, nullable=False),
         sa.Column("published_at", Instant),
         sa.Column("superseded_by", sa.Text, sa.ForeignKey("runs.run_id")),
-        sa.ForeignKeyConstraint(["recipe", "model_version"], ["models.recipe", "models.model_version"], name="run_by_model"),
+        sa.ForeignKeyConstraint(
+            ["recipe", "model_version"], ["models.recipe", "models.model_version"], name="run_by_model"
+        ),
         sa.CheckConstraint("kind in ('live', 'backfill')", name="run_kind"),
         sa.CheckConstraint("status in ('staged', 'published', 'superseded')", name="run_status"),
         sa.CheckConstraint("status = 'staged' or published_at is not null", name="run_published_at"),
@@ -134,7 +141,12 @@ def upgrade() -> None:
     )
     published = sa.text("status = 'published'")
     op.create_index(
-        "one_published_run", "runs", ["recipe", "kind", "origin"], unique=True, sqlite_where=published, postgresql_where=published
+        "one_published_run",
+        "runs",
+        ["recipe", "kind", "origin"],
+        unique=True,
+        sqlite_where=published,
+        postgresql_where=published,
     )
     op.create_table(
         "forecasts",
@@ -170,7 +182,9 @@ def upgrade() -> None:
         sa.Column("inside_95", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("run_id", "series_id", "step", "as_of", name="score_once"),
         sa.ForeignKeyConstraint(
-            ["run_id", "series_id", "step"], ["forecasts.run_id", "forecasts.series_id", "forecasts.step"], name="score_of_forecast"
+            ["run_id", "series_id", "step"],
+            ["forecasts.run_id", "forecasts.series_id", "forecasts.step"],
+            name="score_of_forecast",
         ),
         **strict,
     )
@@ -199,7 +213,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("recipe", "kind", "reference", name="outbox_once"),
         **strict,
     )
-    for statement in TRIGGERS[op.get_bind().dialect.name if not op.get_context().as_sql else op.get_context().dialect.name]:
+    for statement in TRIGGERS[
+        op.get_bind().dialect.name if not op.get_context().as_sql else op.get_context().dialect.name
+    ]:
         op.execute(statement)
 
 
