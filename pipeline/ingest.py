@@ -21,8 +21,8 @@ from pipeline.recipe import CsvSource, Recipe
 
 #: how far ahead of the clock a period may lie: sources and workers do not agree to the second
 CLOCK_TOLERANCE = timedelta(days=1)
-#: a last line without newline is taken for cut if its value lies further from the one before
-CUT_STEP = 10.0
+#: a last line without newline is taken for cut if its step is larger than this many times any other
+CUT_STEP = 2.0
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ISO = {
@@ -225,23 +225,18 @@ def _merge(parsed: Iterable[_Parsed], known: Observations) -> dict[tuple[str, np
 
 
 def _refuse_cut(raw: RawBatch, last: _Parsed | None, merged: dict[tuple[str, np.datetime64], float]) -> None:
-    """A number cut short at the end of a file is still a number: judge it by the others."""
+    """A number cut short at the end of a file is still a number: judge it by the steps of the others."""
     if last is None:
         return
-    others = np.array(
-        [
-            value
-            for (series, period), value in sorted(merged.items())
-            if series == last.row.series and period != last.period
-        ]
-    )
-    steps = np.abs(np.diff(others))
-    if len(steps) > 1 and np.abs(others - last.value).min() > CUT_STEP * max(float(steps.max()), np.finfo(float).tiny):
-        rejection = Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")
+    series = sorted((period, value) for (name, period), value in merged.items() if name == last.row.series)
+    values = np.array([value for period, value in series if period != last.period])
+    if len(values) < 3 or series[-1][0] != last.period:
+        return
+    if abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max()):
         raise BatchRefused(
-            f'{raw.source} ends in line {last.row.line} without a newline, and "{last.row.value}" is far from every other value: '
-            "the file seems to be cut; fetch it again",
-            [rejection],
+            f'{raw.source} ends in line {last.row.line} without a newline, and "{last.row.value}" is further from the value '
+            f"before than any other: the file seems to be cut; fetch it again, or end its last line if it is whole",
+            [Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")],
         )
 
 

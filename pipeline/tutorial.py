@@ -40,6 +40,8 @@ class _Split:
 
     train: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
+    #: values that the training part holds, from the first on
+    fitting: int
 
 
 def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) -> list[ProtocolLine]:
@@ -68,7 +70,7 @@ def without_leak(tutorial: Tutorial) -> Tutorial:
 
 def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_epoch: OnEpoch | None) -> ProtocolLine:
     split = _split(len(values), tutorial)
-    centre, scale = _scaler(values, tutorial, until=int(split.train[-1]) + 1)
+    centre, scale = _scaler(values, tutorial, until=split.fitting)
     scaled = (values - centre) / scale
     fitted = fit_network(
         tutorial.architecture,
@@ -107,10 +109,10 @@ def _split(count: int, tutorial: Tutorial) -> _Split:
     if tutorial.split == "windows":
         predicted = np.arange(context, count - lost)
         size = _size(len(predicted), tutorial)
-        return _Split(train=predicted[:size], test=predicted[size:])
+        return _Split(train=predicted[:size], test=predicted[size:], fitting=context + size)
     size = _size(count, tutorial)
     test_from = size if tutorial.reach_back else size + context
-    return _Split(train=np.arange(context, size - lost), test=np.arange(test_from, count - lost))
+    return _Split(train=np.arange(context, size - lost), test=np.arange(test_from, count - lost), fitting=size)
 
 
 def _size(count: int, tutorial: Tutorial) -> int:

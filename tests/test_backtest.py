@@ -214,3 +214,9 @@ def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
         method=("lstm",),
         reason=(None,),
     )
+
+
+def test_nothing_observed_gives_intervals_of_no_width() -> None:
+    spread = spread_of(np.full((2, 3), np.nan), np.ones((2, 1)))
+
+    assert not spread.by_step.any()

@@ -100,3 +100,20 @@ def test_the_hash_changes_with_whatever_is_published(other: Forecast) -> None:
 def test_a_forecast_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         forecast_of("a").series = ("b",)  # type: ignore[misc]
+
+
+def test_a_zero_has_one_hash_whatever_its_sign() -> None:
+    hashes = {
+        Forecast(
+            series=("a",),
+            origin=np.datetime64("2020-01-01", "us"),
+            periods=np.array(["2020-02-01"], dtype="datetime64[us]"),
+            mean=np.array([[zero]]),
+            quantiles=np.full((1, 1, 5), zero),
+            method=("lstm",),
+            reason=(None,),
+        ).content_hash
+        for zero in (0.0, -0.0)
+    }
+
+    assert len(hashes) == 1

@@ -183,3 +183,23 @@ def test_an_unknown_calendar_is_refused_with_known_ones_like_it() -> None:
         Frequency("B", "XNYC")
     with pytest.raises(InvalidRecipe, match='calendar "nowhere" is not known.*XNYS, XLON, XAMS'):
         Frequency("B", "nowhere")
+
+
+@pytest.mark.parametrize("alias", ["-1D", "0D", "-1MS"])
+def test_time_does_not_stand_still_or_run_backwards(alias: str) -> None:
+    with pytest.raises(InvalidRecipe, match=f'frequency "{alias}" is not known'):
+        Frequency(alias)
+
+
+def test_a_calendar_that_ends_soon_gives_the_sessions_it_knows() -> None:
+    bombay = Frequency("B", "XBOM")
+
+    assert bombay.after(np.datetime64("2025-03-13", "us"), 1).tolist() == periods("2025-03-17").tolist()
+    with pytest.raises(InvalidRecipe, match="calendar XBOM knows .* sessions after .*: shorten horizon"):
+        bombay.after(np.datetime64("2026-11-20", "us"), 2000)
+
+
+def test_a_calendar_that_begins_late_gives_the_sessions_it_knows() -> None:
+    tokyo = Frequency("B", "XTKS")
+
+    assert len(tokyo.between(np.datetime64("1990-01-01", "us"), np.datetime64("1997-01-31", "us"))) > 0

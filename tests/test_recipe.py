@@ -161,7 +161,7 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
         (SMALLEST + "[model]\ndropout = 1.0", '"model.dropout": Input should be less than 1, received 1.0'),
         (
             SMALLEST + "[training]\nlearning_rate = nan",
-            '"training.learning_rate": .*greater than 0, received nan',
+            '"training.learning_rate": .*finite number, received nan',
         ),
         (with_key("model = 3"), '"model": .*received 3'),
         (changed('"MS"', '"XX"'), 'frequency "XX" is not known: expected a pandas offset alias'),
@@ -218,7 +218,7 @@ def test_a_recipe_cannot_be_changed() -> None:
         changed('"toy"', '"toy2"'),
         changed('"MS"', '"ME"'),
         changed("horizon = 2", "horizon = 3"),
-        with_key('calendar = "XNYS"'),
+        with_key('calendar = "XNYS"').replace('"MS"', '"B"'),
         with_key("season_length = 4"),
         with_key("max_gap = 1"),
         with_key('unit = "pounds"'),
@@ -282,3 +282,41 @@ def test_the_fingerprint_of_the_training_changes_with_what_decides_the_model(tex
 )
 def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_published(text: str) -> None:
     assert recipe_of(text).training_fingerprint == recipe_of(SMALLEST).training_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (changed("horizon = 2", "horizn = 2"), 'unknown key "horizn": expected one of .*horizon'),
+        (SMALLEST + "[csv]\nx = 1", 'unknown key "csv": expected one of .*source'),
+        (SMALLEST + "[model]\ncsv = 1", 'unknown key "model.csv": expected one of activation, architecture'),
+        (changed('kind = "integers"', "count = 3"), 'the key "source.kind" is missing'),
+        (changed('"MS"', '"XX"'), "^toy.toml: "),
+        (changed("horizon = 2", "horizon = true"), '"horizon": .*received True'),
+        (changed("horizon = 2", 'horizon = "3"'), "\"horizon\": .*received '3'"),
+        (SMALLEST + "[publish]\nminimum = nan", '"publish.minimum": .*finite'),
+        (SMALLEST + "[publish]\nminimum = 5\nmaximum = 1", "publish.minimum 5 is above publish.maximum 1"),
+        (SMALLEST + "[training]\nlearning_rate = inf", '"training.learning_rate": .*finite'),
+        (with_key('calendar = "XNYS"'), 'frequency is "MS", but the sessions of XNYS are days'),
+        (SMALLEST + '[model]\nscaling = "last"\ncontext = 1', "compares with 1 periods before: expected more than 1"),
+        (SMALLEST + '[model]\narchitecture = "gated-cell"\nactivation = "relu"', "are written out with tanh"),
+        (SMALLEST + TUTORIAL.replace("0.75", "5"), "tutorial.train is 5: expected more than tutorial.context = 10"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidRecipe, match=message):
+        recipe_of(text)
+
+
+def test_a_start_that_is_no_date_is_refused() -> None:
+    source = '[source]\nkind = "csv"\npath = "x.csv"\nperiod = "n"\nvalue = "v"\nstart = "soon"'
+
+    with pytest.raises(InvalidRecipe, match='source.start is "soon": expected a date'):
+        recipe_of(SMALLEST.replace('[source]\nkind = "integers"', source))
+
+
+def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes('description = "Größe"'.encode("latin-1"))
+
+    with pytest.raises(InvalidRecipe, match="latin.toml is not UTF-8"):
+        load_recipe("latin", tmp_path)

@@ -11,6 +11,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from pipeline.panel import Panel
 from pipeline.scaling import WindowScale, fit_scaler, scaler_from_dict
+from tests.examples import small_panel
 
 KINDS = ("seasonal", "last", "min-max", "standard")
 
@@ -184,3 +185,10 @@ def test_a_scaler_comes_back_from_json_as_it_was(kind: str) -> None:
     scaler = fit_scaler(panel_of(a=[0.1, 1 / 3], b=[1e-9, 1e15]), kind=kind, season=2, horizon=4)
 
     assert scaler_from_dict(json.loads(json.dumps(scaler.as_dict()))) == scaler
+
+
+@pytest.mark.parametrize("kind", ["min-max", "standard"])
+def test_rounding_does_not_make_a_constant_series_vary(kind: str) -> None:
+    scaler = fit_scaler(small_panel([0.1] * 3), kind=kind, season=1, horizon=1)
+
+    assert scaler.fitted == {"small": (0.1, 1.0)}

@@ -203,3 +203,9 @@ def test_nothing_one_season_before_gives_no_seasonal_naive() -> None:
     tutorial = tutorial_of(**INTEGERS)
 
     np.testing.assert_array_equal(_season_before(values, np.array([4, 5]), 5, tutorial), [np.nan, 0])
+
+
+def test_a_mended_scaler_sees_the_whole_training_part_and_nothing_after_it() -> None:
+    split = _split(144, without_leak(tutorial_of(AIRLINE)))
+
+    assert split.fitting == 96
