@@ -10,13 +10,13 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence lock clean
+.PHONY: run test test-pure lint evidence lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
 
 test: $(VENV)/.test lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -44,3 +44,16 @@ lint: $(VENV)/.test
 
 clean:
 	rm -rf $(VENV) build dist
+
+schema: $(VENV)/.test
+	@for dialect in sqlite postgresql; do \
+	  $(VENV)/bin/python -c "from pipeline.database import schema_sql; print(schema_sql('$$dialect'), end='')" > sql/schema.$$dialect.sql; done
+
+readme: $(VENV)/.test
+	$(VENV)/bin/python -m tests.readme
+
+test-pure: $(VENV)/.test
+	$(VENV)/bin/pytest --numprocesses 2 -m "not tensorflow and not slow" tests/test_*.py
+
+evidence: $(VENV)/.test
+	$(VENV)/bin/pytest -m slow --capture no --timeout 3600

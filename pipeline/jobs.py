@@ -40,6 +40,7 @@ from pipeline.scoring import score as score_outcomes
 from pipeline.sources.kinds import SOURCES
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, run_training
+from pipeline.training_record import ProtocolRecord
 
 logger = logging.getLogger(__name__)
 
@@ -171,9 +172,15 @@ def train(
     constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
     if constant:
         logger.warning("constant: %s", ", ".join(constant[:5]))
-    start = store.model_files(champion)["weights.npz"] if champion and decision.training == "fine-tune" else None
     outcome = run_training(
-        TrainingJob(panel=panel, recipe=recipe, training=decision.training, reason=decision.reason, start=start)
+        TrainingJob(
+            panel=panel,
+            recipe=recipe,
+            training=decision.training,
+            reason=decision.reason,
+            start=store.model_files(champion)["weights.npz"] if champion and decision.training == "fine-tune" else None,
+            tutorial=_tutorial_so_far(recipe, champion),
+        )
     )
     model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
     load_forecaster(outcome.files, model_hash)
@@ -281,6 +288,13 @@ def _panel(recipe: Recipe, store: Store, as_of: datetime | None) -> Panel:
             f"there are no observations of {recipe.name}{known}: run `nextperiod ingest {recipe.name}`"
         )
     return quality.fill_gaps(panel, longest=recipe.max_gap)
+
+
+def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRecord, ...]:
+    """The tutorial's figures, which are made once: they are about its protocol, not about today."""
+    if champion is None or champion.record.tutorial_fingerprint != recipe.tutorial_fingerprint:
+        return ()
+    return champion.record.tutorial
 
 
 def _seen_by_policy(champion: Model | None, panel: Panel) -> policy.Champion | None:

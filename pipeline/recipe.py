@@ -209,6 +209,11 @@ class Recipe(_Table):
         return _hash(self.model_dump(mode="json", exclude={"description"}))
 
     @property
+    def tutorial_fingerprint(self) -> str | None:
+        """Hash of the tutorial's protocol: its lines are made once for it."""
+        return _hash(self.tutorial.model_dump(mode="json")) if self.tutorial else None
+
+    @property
     def training_fingerprint(self) -> str:
         """Hash of all that decides the model: a change of it makes the champion outdated."""
         fields = self.model_dump(

@@ -43,6 +43,8 @@ class TrainingJob:
     reason: str
     #: weights.npz of the model to fine-tune
     start: bytes | None = None
+    #: the tutorial's lines, if an earlier training has made them
+    tutorial: tuple[ProtocolRecord, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +86,7 @@ def _write_job(folder: Path, job: TrainingJob) -> None:
         "series": job.panel.series,
         "training": job.training,
         "reason": job.reason,
+        "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
     }
     (folder / "job.json").write_text(json.dumps(fields), "utf-8")
 
@@ -158,7 +161,10 @@ def _child(folder: Path) -> int:
             start=member_weights(start.read_bytes()) if start.exists() else None,
             on_epoch=_printer("training"),
         )
-        lines = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+        lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
+        if not lines:
+            replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+            lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
     except ModelRefused as refusal:
         (folder / "refused.txt").write_text(str(refusal), "utf-8")
         return _REFUSED
@@ -172,7 +178,8 @@ def _child(folder: Path) -> int:
         num_series=len(panel.series),
         cutoff=str(panel.origin),
         backtest=_backtest_record(trained, panel, recipe),
-        tutorial=tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in lines),
+        tutorial=lines,
+        tutorial_fingerprint=recipe.tutorial_fingerprint,
     )
     (folder / "model").mkdir()
     for name, content in trained.files.items():

@@ -60,3 +60,5 @@ class TrainingRecord(_Value):
     cutoff: str
     backtest: BacktestRecord | None
     tutorial: tuple[ProtocolRecord, ...]
+    #: of the tutorial's settings that these lines were made with; None without a tutorial
+    tutorial_fingerprint: str | None = None

@@ -1,0 +1,28 @@
+"""A store that holds the small series and one model trained on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.lineage import Model
+from pipeline.store import Store
+from pipeline.training_process import TrainingOutcome
+from tests.database.small_store import add_model
+from tests.examples import NOW, small_batch, small_recipe
+
+
+@pytest.fixture
+def observed_store(store: Store) -> Store:
+    """The small series is known: January 2020 to April 2023."""
+    store.register(small_recipe())
+    store.append("small", small_batch(), NOW, seen=None)
+    return store
+
+
+@pytest.fixture
+def model(observed_store: Store, outcome: TrainingOutcome) -> Model:
+    """The champion, in a store where the small series is known."""
+    add_model(observed_store, outcome)
+    champion = observed_store.champion("small")
+    assert champion is not None
+    return champion

@@ -1,0 +1,181 @@
+"""Values, forecasts and models for tests of the store, small enough to check by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Barrier
+from typing import Any, TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+
+from pipeline.database import Database, open_database
+from pipeline.errors import Rejection
+from pipeline.forecast import Forecast
+from pipeline.forecaster import manifest_of
+from pipeline.frequency import Frequency
+from pipeline.lineage import Lineage, Model, Run
+from pipeline.observations import CleanBatch, Observations
+from pipeline.store import Store
+from pipeline.training_process import TrainingOutcome
+from tests.examples import NOW, months, small_recipe
+
+T = TypeVar("T")
+
+#: an instant after which the examples' forecasts are stale: never, as far as these tests go
+NEVER = datetime(2999, 1, 1, tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
+
+
+def observed(values: dict[str, dict[str, float]]) -> Observations:
+    """Observations from `{series: {month: value}}`."""
+    names = tuple(sorted(values))
+    told = [(s, month, value) for s, name in enumerate(names) for month, value in sorted(values[name].items())]
+    return Observations(
+        names=names,
+        series=np.array([s for s, _, _ in told], dtype=np.int64),
+        period=np.array([month for _, month, _ in told], dtype="datetime64[us]"),
+        value=np.array([value for _, _, value in told], dtype=np.float64),
+    )
+
+
+def batch(
+    values: dict[str, dict[str, float]], content_hash: str = "content", rejections: Sequence[Rejection] = ()
+) -> CleanBatch:
+    """A batch that brings these values."""
+    observations = observed(values)
+    return CleanBatch(
+        source="small.csv",
+        content_hash=content_hash,
+        observations=observations,
+        num_read=len(observations) + len(rejections),
+        num_new=len(observations),
+        num_revised=0,
+        num_same=0,
+        rejections=tuple(rejections),
+        longest_series=observations.names[0] if observations.names else "small",
+        longest_length=len(observations),
+    )
+
+
+def monthly(values: Sequence[float]) -> dict[str, float]:
+    """Values by month, from January 2020 on."""
+    return dict(zip(months(len(values)), values, strict=True))
+
+
+def told(store: Store, as_of: datetime = FOREVER) -> dict[tuple[str, str], float]:
+    """What is known of the small recipe, by series and month."""
+    known = store.current_observations("small", as_of)
+    rows = zip(known.series, known.period, known.value, strict=True)
+    return {(known.names[s], str(period)[:10]): float(value) for s, period, value in rows}
+
+
+def forecast(
+    mean: Sequence[float] = (100, 110, 120), *, origin: str = "2023-04-01", series: tuple[str, ...] = ("small",)
+) -> Forecast:
+    """The same three steps for each series; intervals are 5 and 8 to both sides."""
+    start = np.datetime64(origin, "us")
+    means = np.tile(np.array(mean, dtype=np.float64), (len(series), 1))
+    return Forecast(
+        series=series,
+        origin=start,
+        periods=Frequency("MS").after(start, len(mean)),
+        mean=means,
+        quantiles=means[:, :, None] + np.array([-8.0, -5.0, 0.0, 5.0, 8.0]),
+        method=("lstm",) * len(series),
+        reason=(None,) * len(series),
+    )
+
+
+def lineage(data_hash: str = "data", as_of: datetime = NOW) -> Lineage:
+    """Where a model or a run comes from."""
+    return Lineage(
+        as_of=as_of, data_hash=data_hash, recipe_fingerprint=small_recipe().fingerprint, code_version="0.1.0+test"
+    )
+
+
+def publish(
+    store: Store,
+    made: Forecast,
+    model: Model,
+    *,
+    data_hash: str = "data",
+    kind: str = "live",
+    expected_next_by: datetime = NEVER,
+    now: datetime = NOW,
+) -> tuple[Run, bool]:
+    """Publish a forecast of the small recipe."""
+    return store.publish(
+        small_recipe(), made, model, lineage(data_hash), kind=kind, expected_next_by=expected_next_by, now=now
+    )
+
+
+def model_files(outcome: TrainingOutcome, note: str = "") -> tuple[dict[str, bytes], str]:
+    """The trained model's directory and its hash; with a note in it, it is another model."""
+    files = {name: content for name, content in outcome.files.items() if name != "manifest.json"}
+    if note:
+        files["note.txt"] = note.encode()
+    manifest = manifest_of(files) if note else outcome.files["manifest.json"]
+    return {**files, "manifest.json": manifest}, hashlib.sha256(manifest).hexdigest()
+
+
+def add_model(
+    store: Store,
+    outcome: TrainingOutcome,
+    note: str = "",
+    *,
+    seen_champion: int | None = None,
+    publishes: bool = True,
+    now: datetime = NOW,
+) -> int:
+    """Keep the trained model, or another one if there is a note in it."""
+    files, model_hash = model_files(outcome, note)
+    return store.add_model(
+        small_recipe(),
+        outcome.record,
+        model_hash,
+        files,
+        lineage(),
+        now,
+        seen_champion=seen_champion,
+        publishes=publishes,
+    )
+
+
+def rows(database: Database, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """What a consumer's SELECT gives."""
+    with database.read() as transaction:
+        return [tuple(row) for row in transaction.connection.execute(sa.text(sql), parameters)]
+
+
+def value(database: Database, sql: str, **parameters: Any) -> Any:
+    """The one value that a SELECT gives."""
+    return rows(database, sql, **parameters)[0][0]
+
+
+def change(database: Database, sql: str, **parameters: Any) -> int:
+    """Carry out a statement past our own code; the number of rows it touched."""
+    with database.write() as transaction:
+        return transaction.connection.execute(sa.text(sql), parameters).rowcount
+
+
+def at_once(url: str, count: int, work: Callable[[Store], T]) -> list[T | Exception]:
+    """Do the same in several workers, each with a database of its own, all starting together."""
+    barrier = Barrier(count)
+
+    def worker(_: int) -> T | Exception:
+        own = open_database(url)
+        try:
+            own.revision()  # connected before the start
+            barrier.wait()
+            return work(Store(own))
+        except Exception as error:
+            return error
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(worker, range(count)))

@@ -1,0 +1,126 @@
+"""A person's first two runs: an empty folder, an empty home, `nextperiod run milk`, and the same again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLONE = Path(__file__).parents[2]
+NEXTPERIOD = Path(sys.executable).parent / "nextperiod"
+
+
+class Person:
+    """Somebody in a folder of their own, with nothing set but where the recipes are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "home").mkdir()
+
+    def runs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
+        home = {"HOME": str(self.folder / "home"), "NEXTPERIOD_RECIPES": str(CLONE / "deployments/recipes")}
+        return subprocess.run(
+            [NEXTPERIOD, *arguments], cwd=self.folder, env=kept | home, capture_output=True, text=True, timeout=500
+        )
+
+    def asks(self, query: str) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self.folder / "nextperiod.db")
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def counts_rows(self) -> dict[str, int]:
+        tables = [name for (name,) in self.asks("select name from sqlite_master where type = 'table'")]
+        return {table: self.asks(f"select count(*) from {table}")[0][0] for table in tables}
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    return Person(tmp_path_factory.mktemp("person"))
+
+
+@pytest.fixture(scope="module")
+def first(person: Person) -> subprocess.CompletedProcess[str]:
+    return person.runs("run", "milk")
+
+
+def test_the_first_run_prints_the_next_twelve_months_and_where_they_are(first: Any) -> None:
+    assert first.returncode == 0, first.stderr
+    assert "1976-01-01" in first.stdout
+    assert "1976-12-01" in first.stdout
+    assert "sqlite:///nextperiod.db: select * from latest_forecasts" in first.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in first.stdout
+
+
+def test_consumers_select_twelve_rows_from_january_1976_on(person: Person, first: Any) -> None:
+    rows = person.asks(
+        "select series, period, step, lower_80 <= mean and mean <= upper_80, method from latest_forecasts "
+        "where recipe = 'milk' and period >= '1976-01-01' order by step"
+    )
+
+    assert [(row[0], row[2], row[3], row[4]) for row in rows] == [("milk", step, 1, "lstm") for step in range(1, 13)]
+    assert [row[1] for row in rows] == [f"1976-{month:02d}-01 00:00:00" for month in range(1, 13)]
+
+
+def test_milk_is_better_than_seasonal_naive_over_months_it_has_not_seen(person: Person, first: Any) -> None:
+    record = json.loads(person.asks("select record from models where recipe = 'milk'")[0][0])
+    scores = record["backtest"]["scores"]
+
+    assert record["backtest"]["cutoff"].startswith("1974-12-01")
+    assert scores["seasonal-naive"]["rmse"] == pytest.approx(13.23, abs=0.01)
+    assert scores["lstm"]["rmse"] < scores["seasonal-naive"]["rmse"]
+
+
+def test_mlflow_shows_the_training_and_its_champion(person: Person, first: Any) -> None:
+    script = (
+        "from mlflow import MlflowClient; c = MlflowClient('sqlite:///mlflow.db')\n"
+        "v = c.get_model_version_by_alias('milk', 'champion'); r = c.get_run(v.run_id)\n"
+        "import keras, mlflow, json\n"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "m = mlflow.keras.load_model('models:/milk@champion')\n"
+        "print(json.dumps(dict(tags=r.data.tags, params=r.data.params, metrics=r.data.metrics,"
+        " loss=len(c.get_metric_history(v.run_id, 'loss')), input=list(m.input_shape), output=list(m.output_shape),"
+        " files=sorted(f.path for f in c.list_artifacts(v.run_id)))))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=person.folder, capture_output=True, text=True, timeout=300
+    )
+    assert shown.returncode == 0, shown.stderr
+    facts = json.loads(shown.stdout.splitlines()[-1])
+
+    assert (facts["input"], facts["output"]) == ([None, 24, 1], [None, 12])
+    assert facts["tags"]["nextperiod.reason"] == "no model yet"
+    assert facts["params"]["architecture"] == "vanilla"
+    assert facts["loss"] == int(facts["params"]["epochs"])
+    assert {"backtest/rmse", "baseline/naive/rmse", "baseline/seasonal-naive/rmse"} <= set(facts["metrics"])
+    assert facts["files"] == ["figures", "report.html"]
+
+
+def test_a_second_run_says_that_nothing_was_to_do_and_adds_no_row(person: Person, first: Any) -> None:
+    before = person.counts_rows()
+
+    second = person.runs("run", "milk")
+
+    assert second.returncode == 0, second.stderr
+    assert "nothing new was to do" in second.stdout
+    assert person.counts_rows() == before
+
+
+def test_airline_is_better_than_the_last_value_over_months_it_has_not_seen(person: Person, first: Any) -> None:
+    ran = person.runs("run", "airline", "--json")
+    assert ran.returncode == 0, ran.stderr
+    facts = json.loads(ran.stdout)
+    scores = json.loads(person.asks("select record from models where recipe = 'airline'")[0][0])["backtest"]["scores"]
+
+    assert facts["status"] == "published"
+    assert facts["num_rows"] == 12
+    assert set(facts["seconds"]) == {"ingest", "train", "forecast", "score", "mlflow"}
+    assert scores["lstm"]["rmse"] < scores["naive"]["rmse"]
