@@ -266,7 +266,7 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     model = store.model(item.recipe, item.model_version)
     assert model is not None
     if item.kind == "champion":
-        registry.set_champion(item.recipe, item.model_version)
+        registry.set_champion(model)
         return None
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])

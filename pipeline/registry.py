@@ -87,16 +87,16 @@ class Registry:
             self._client.set_terminated(run_id)
             return run_id
 
-    def set_champion(self, recipe: str, model_version: int) -> None:
+    def set_champion(self, model: Model) -> None:
         """Let the alias follow the database.
 
         Raises:
             RegistryUnavailable: MLflow is away.
         """
         with self._reachable():
-            registered = self._registered(recipe, model_version)
+            registered = self._registered(model.recipe, model.model_hash)
             if registered is not None:
-                self._client.set_registered_model_alias(recipe, CHAMPION, registered)
+                self._client.set_registered_model_alias(model.recipe, CHAMPION, registered)
 
     def check(self) -> str:
         """One sentence on what is there.
@@ -129,7 +129,7 @@ class Registry:
         return str(run.info.run_id)
 
     def _register(self, experiment: str, run_id: str, recipe: Recipe, model: Model, files: Mapping[str, bytes]) -> None:
-        if self._registered(recipe.name, model.model_version) is not None:
+        if self._registered(recipe.name, model.model_hash) is not None:
             return
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -140,7 +140,10 @@ class Registry:
             _write(folder / "forecaster", {n: c for n, c in files.items() if n in _MODEL_FILES})
             self._client.log_model_artifacts(logged.model_id, str(folder))
             self._client.finalize_logged_model(logged.model_id, "READY")
+        from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
+
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
         try:
             self._client.create_registered_model(recipe.name, description=recipe.description)
@@ -155,9 +158,9 @@ class Registry:
             model_id=logged.model_id,
         )
 
-    def _registered(self, name: str, model_version: int) -> str | None:
-        """MLflow's version of our model version, if it is registered."""
-        tag = f"tags.`nextperiod.model_version` = '{model_version}'"
+    def _registered(self, name: str, model_hash: str) -> str | None:
+        """MLflow's version of our model, if it is registered."""
+        tag = f"tags.`nextperiod.model_hash` = '{model_hash}'"
         found = self._client.search_model_versions(f"name = '{name}' and {tag}")
         return str(found[0].version) if found else None
 

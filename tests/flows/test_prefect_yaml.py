@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+
+from pipeline.recipe import load_recipe, recipe_names
+
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+RECIPES = DEPLOYMENTS / "recipes"
+BLOCKS: list[dict[str, Any]] = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text("utf-8"))["deployments"]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
+def test_a_block_names_a_known_recipe(block: dict[str, Any]) -> None:
+    recipe = load_recipe(block["parameters"]["recipe"], RECIPES)
+
+    assert block["name"] == recipe.name
+
+
+def test_every_recipe_has_one_block() -> None:
+    assert sorted(block["name"] for block in BLOCKS) == recipe_names(RECIPES)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
+def test_a_block_says_when_in_a_named_zone(block: dict[str, Any]) -> None:
+    assert block["schedules"], "a deployment that is never due"
+    for schedule in block["schedules"]:
+        assert ZoneInfo(schedule["timezone"]).key == schedule["timezone"]
+        assert len(schedule["cron"].split()) == 5
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
+def test_a_block_runs_one_cycle_at_a_time(block: dict[str, Any]) -> None:
+    assert block["concurrency_limit"]["limit"] == 1
+    assert block["work_pool"]["name"] == "forecasting"
+    assert block["entrypoint"] == "flows.cycle.cycle"
