@@ -14,10 +14,10 @@ import pandas as pd
 
 from pipeline.errors import BatchRefused, NotEnoughHistory, Rejection
 from pipeline.frequency import Periods
-from pipeline.observations import CleanBatch, Observations, RawBatch, RawRow
+from pipeline.observations import CleanBatch, Contract, Observations, RawBatch, RawRow
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.quality import gaps, longest_gap
-from pipeline.recipe import CsvSource, Recipe
+from pipeline.recipe import Recipe
 
 #: how far ahead of the clock a period may lie: sources and workers do not agree to the second
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -58,9 +58,9 @@ def clean(raw: RawBatch, recipe: Recipe, known: Observations, *, now: datetime) 
     """
     parsed, rejections = _parse(raw, recipe, now)
     rejections += raw.rejections
-    parsed, conflicts = _without_duplicates(parsed, recipe)
+    parsed, conflicts = _without_duplicates(parsed, raw.contract)
     rejections += conflicts
-    _refuse_too_many(raw, recipe, rejections)
+    _refuse_too_many(raw, rejections)
     if not parsed:
         raise BatchRefused(f"{raw.source} gives no value: expected at least one", rejections)
     merged = _merge(parsed, known)
@@ -85,13 +85,8 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
 
 
 def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
-    source = recipe.source
-    limit = source.limit if isinstance(source, CsvSource) else math.inf
-    missing = source.missing if isinstance(source, CsvSource) else "reject"
+    contract = raw.contract
     parse_period, expected = _period_parser(raw, recipe)
-    period_column, value_column = (
-        (source.period, source.value) if isinstance(source, CsvSource) else ("period", "value")
-    )
     latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
     parsed: list[_Parsed] = []
     rejections: list[Rejection] = []
@@ -101,15 +96,15 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
 
     for row in raw.rows:
         period = parse_period(row.period)
-        value, fault = parse_value(row.value, limit)
+        value, fault = parse_value(row.value, contract.limit)
         if period is None:
-            reject(row, period_column, row.period, f"is not a period: expected {expected}, as in the first row")
+            reject(row, contract.period, row.period, f"is not a period: expected {expected}, as in the first row")
         elif period > latest:
-            reject(row, period_column, row.period, "lies in the future")
+            reject(row, contract.period, row.period, "lies in the future")
         elif fault is None:
             parsed.append(_Parsed(row, period, value))
-        elif fault != "is empty" or missing == "reject":
-            reject(row, value_column, row.value, fault)
+        elif fault != "is empty" or contract.missing == "reject":
+            reject(row, contract.value, row.value, fault)
     if parsed:
         on_grid = recipe.grid.on_grid(np.array([item.period for item in parsed]))
         what = (
@@ -118,7 +113,7 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
             else f'is not on the frequency "{recipe.frequency}"'
         )
         for item in (item for item, fits in zip(parsed, on_grid, strict=True) if not fits):
-            reject(item.row, period_column, item.row.period, what)
+            reject(item.row, contract.period, item.row.period, what)
         parsed = [item for item, fits in zip(parsed, on_grid, strict=True) if fits]
     return parsed, tuple(rejections)
 
@@ -141,16 +136,16 @@ def parse_value(text: str, limit: float) -> tuple[float, str | None]:
 
 def _period_parser(raw: RawBatch, recipe: Recipe) -> tuple[ParsePeriod, str]:
     """How this batch writes periods: the first row decides, the others must agree."""
-    source = recipe.source
-    if isinstance(source, CsvSource) and source.start is not None:
-        first = np.datetime64(pd.Timestamp(source.start), "us")
+    contract = raw.contract
+    if contract.counted_from is not None:
+        first = np.datetime64(pd.Timestamp(contract.counted_from), "us")
         grid = np.append(first, recipe.grid.after(first, len(raw.rows)))
         return (
             lambda text: grid[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(grid) else None,
             "a count from 1",
         )
-    if isinstance(source, CsvSource) and source.period_format is not None:
-        form = source.period_format
+    if contract.period_format is not None:
+        form = contract.period_format
         return lambda text: _strptime(text, form), f'the format "{form}"'
     sample = raw.rows[0].period if raw.rows else ""
     style = next((name for name, pattern in _ISO.items() if pattern.fullmatch(sample)), "YYYY-MM-DD")
@@ -176,9 +171,9 @@ def _utc(moment: datetime) -> np.datetime64:
     return np.datetime64(naive, "us")
 
 
-def _without_duplicates(parsed: list[_Parsed], recipe: Recipe) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
+def _without_duplicates(parsed: list[_Parsed], contract: Contract) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
     """Equal values for one period collapse; different ones follow the recipe's rule."""
-    rule = recipe.source.duplicates if isinstance(recipe.source, CsvSource) else "error"
+    rule = contract.duplicates
     kept: dict[tuple[str, np.datetime64], _Parsed] = {}
     conflicts: dict[tuple[str, np.datetime64], list[_Parsed]] = {}
     for item in parsed:
@@ -193,7 +188,7 @@ def _without_duplicates(parsed: list[_Parsed], recipe: Recipe) -> tuple[list[_Pa
     rejections = [
         Rejection(
             line=item.row.line,
-            column=recipe.source.value if isinstance(recipe.source, CsvSource) else "value",
+            column=contract.value,
             series=item.row.series,
             text=item.row.value,
             rule=f"is one of {len(items)} different values for {item.row.period} (lines {', '.join(str(other.row.line) for other in items)})",
@@ -204,8 +199,8 @@ def _without_duplicates(parsed: list[_Parsed], recipe: Recipe) -> tuple[list[_Pa
     return [item for key, item in kept.items() if key not in conflicts], tuple(rejections)
 
 
-def _refuse_too_many(raw: RawBatch, recipe: Recipe, rejections: tuple[Rejection, ...]) -> None:
-    allowed = recipe.source.max_rejected if isinstance(recipe.source, CsvSource) else 0.0
+def _refuse_too_many(raw: RawBatch, rejections: tuple[Rejection, ...]) -> None:
+    allowed = raw.contract.max_rejected
     total = len(raw.rows) + len(raw.rejections)
     if len(rejections) <= allowed * total:
         return

@@ -22,6 +22,27 @@ class RawRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """What a source promises of its rows, and what happens to those that break it."""
+
+    #: names of the columns, as messages and tables show them
+    period: str = "period"
+    value: str = "value"
+    #: strptime format of the periods; None: ISO 8601, the same in every row
+    period_format: str | None = None
+    #: the date of period 1, where periods are counted
+    counted_from: str | None = None
+    #: an empty value is to "reject", or a "gap"
+    missing: str = "reject"
+    #: of different values for one period the "first" or the "last" counts, or it is an "error"
+    duplicates: str = "error"
+    #: larger magnitudes are faults
+    limit: float = 1e15
+    #: share of rows that may be refused before all are
+    max_rejected: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RawBatch:
     """All that a source gave, in its own order."""
 
@@ -29,6 +50,7 @@ class RawBatch:
     source: str
     content_hash: str
     rows: tuple[RawRow, ...]
+    contract: Contract = Contract()
     #: rows that could not even be split into columns
     rejections: tuple[Rejection, ...] = ()
     #: whether the last line was ended; a file that is cut lacks that

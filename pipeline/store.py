@@ -18,10 +18,9 @@ from pipeline.lineage import Lineage, Model, Run, Waiting
 from pipeline.observations import CleanBatch, Observations
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.recipe import Recipe
+from pipeline.rows import forecast_of, forecast_rows, model_of, rejection_row, run_id_of, run_of
 from pipeline.scoring import Outcome, Score
 from pipeline.training_record import TrainingRecord
-
-_QUANTILE_COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Store:
                     for s, period, value in zip(observed.series, observed.period, observed.value, strict=True)
                 ],
             )
-            transaction.execute_many("insert_rejection", [_rejection(batch_id, one) for one in batch.rejections])
+            transaction.execute_many("insert_rejection", [rejection_row(batch_id, one) for one in batch.rejections])
         return recorded_at
 
     def refuse(self, recipe: str, source: str, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
@@ -126,7 +125,7 @@ class Store:
                 num_rejected=len(rejections),
             )
             assert row is not None
-            transaction.execute_many("insert_rejection", [_rejection(row["batch_id"], one) for one in rejections])
+            transaction.execute_many("insert_rejection", [rejection_row(row["batch_id"], one) for one in rejections])
 
     # models
 
@@ -145,7 +144,7 @@ class Store:
     def _model(self, query: str, **parameters: Any) -> Model | None:
         with self.database.read() as transaction:
             row = transaction.row(query, **parameters)
-        return None if row is None else _model(row)
+        return None if row is None else model_of(row)
 
     def model_files(self, model: Model) -> dict[str, bytes]:
         """The model directory's files and what goes with them, by name."""
@@ -264,8 +263,8 @@ class Store:
             earlier = transaction.rows("runs_at_origin", recipe=recipe.name, kind=kind, origin=forecast.origin)
             published = next((run for run in earlier if run["status"] == "published"), None)
             if published is not None and all(published[name] == value for name, value in key.items()):
-                return _run(published), False
-            run_id = _run_id(recipe, forecast, kind, len(earlier))
+                return run_of(published), False
+            run_id = run_id_of(recipe, forecast, kind, len(earlier))
             transaction.execute(
                 "insert_run",
                 run_id=run_id,
@@ -282,20 +281,20 @@ class Store:
             numbers = {
                 row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe.name)
             }
-            transaction.execute_many("insert_forecast", list(_forecast_rows(run_id, forecast, numbers)))
+            transaction.execute_many("insert_forecast", list(forecast_rows(run_id, forecast, numbers)))
             _check_staged(transaction, run_id, forecast)
             transaction.execute("supersede_run", run_id=run_id, recipe=recipe.name, kind=kind, origin=forecast.origin)
             transaction.execute("publish_run", run_id=run_id, published_at=now)
             row = transaction.row("run", run_id=run_id)
             assert row is not None
-            return _run(row), True
+            return run_of(row), True
 
     def forecast_of_run(self, run_id: str) -> Forecast:
         """What a run published."""
         with self.database.read() as transaction:
             run = transaction.row("run", run_id=run_id)
             assert run is not None
-            return _forecast(run["origin"], transaction.rows("forecasts_of_run", run_id=run_id))
+            return forecast_of(run["origin"], transaction.rows("forecasts_of_run", run_id=run_id))
 
     def latest_forecasts(self, recipe: str, series: str | None = None) -> Sequence[Row]:
         """The rows that consumers see."""
@@ -415,69 +414,9 @@ def _insert_batch(transaction: Transaction, recipe: str, batch: CleanBatch, reco
     return int(row["batch_id"])
 
 
-def _rejection(batch_id: int, rejection: Rejection) -> dict[str, Any]:
-    return {
-        "batch_id": batch_id,
-        "line": rejection.line,
-        "column_name": rejection.column,
-        "series": rejection.series,
-        "text": rejection.text,
-        "rule": rejection.rule,
-    }
-
-
-def _run_id(recipe: Recipe, forecast: Forecast, kind: str, earlier: int) -> str:
-    """A name that people can read: the recipe, the origin, and which publication of it this is."""
-    day = np.datetime_as_string(
-        forecast.origin, unit="D" if forecast.origin == forecast.origin.astype("M8[D]") else "m"
-    )
-    return f"{recipe.name}-{day}{'-backfill' if kind == 'backfill' else ''}-{earlier + 1}"
-
-
-def _forecast_rows(run_id: str, forecast: Forecast, numbers: Mapping[str, int]) -> Any:
-    for s, name in enumerate(forecast.series):
-        for h, period in enumerate(forecast.periods):
-            yield {
-                "run_id": run_id,
-                "series_id": numbers[name],
-                "step": h + 1,
-                "period": period,
-                "mean": float(forecast.mean[s, h]),
-                **{column: float(forecast.quantiles[s, h, q]) for q, column in enumerate(_QUANTILE_COLUMNS)},
-                "method": forecast.method[s],
-                "reason": forecast.reason[s],
-            }
-
-
-def _forecast(origin: np.datetime64, rows: Sequence[Row]) -> Forecast:
-    by_series: dict[str, list[Row]] = {}
-    for row in rows:
-        by_series.setdefault(row["series"], []).append(row)
-    steps = list(by_series.values())
-    return Forecast(
-        series=tuple(by_series),
-        origin=origin,
-        periods=np.array([row["period"] for row in steps[0]], dtype="datetime64[us]"),
-        mean=np.array([[row["mean"] for row in one] for one in steps]),
-        quantiles=np.array([[[row[column] for column in _QUANTILE_COLUMNS] for row in one] for one in steps]),
-        method=tuple(one[0]["method"] for one in steps),
-        reason=tuple(one[0]["reason"] for one in steps),
-    )
-
-
 def _check_staged(transaction: Transaction, run_id: str, forecast: Forecast) -> None:
-    staged = _forecast(forecast.origin, transaction.rows("forecasts_of_run", run_id=run_id))
+    staged = forecast_of(forecast.origin, transaction.rows("forecasts_of_run", run_id=run_id))
     if staged.content_hash != forecast.content_hash:
         raise ModelRefused(
             f"run {run_id}: the database gives back other numbers than were written; nothing was published"
         )
-
-
-def _run(row: Row) -> Run:
-    return Run(**{name: row[name] for name in Run.__dataclass_fields__})
-
-
-def _model(row: Row) -> Model:
-    plain = {name: row[name] for name in Model.__dataclass_fields__ if name not in ("lineage", "record")}
-    lineage = Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__})
-    return Model(**plain, lineage=lineage, record=TrainingRecord.model_validate_json(row["record"]))

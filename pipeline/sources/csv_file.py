@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import BatchRefused, Rejection, SourceMissing, SourceUnavailable
-from pipeline.observations import RawBatch, RawRow
+from pipeline.observations import Contract, RawBatch, RawRow
 from pipeline.recipe import CsvSource, Recipe
 
 
@@ -41,8 +41,23 @@ def read_csv(recipe: Recipe) -> RawBatch:
         source=path.name,
         content_hash=hashlib.sha256(settings.encode() + b"\0" + content).hexdigest(),
         rows=tuple(rows),
+        contract=contract_of(source),
         rejections=tuple(rejections),
         ended=ended,
+    )
+
+
+def contract_of(source: CsvSource) -> Contract:
+    """What the recipe expects of the rows."""
+    return Contract(
+        period=source.period,
+        value=source.value,
+        period_format=source.period_format,
+        counted_from=source.start,
+        missing=source.missing,
+        duplicates=source.duplicates,
+        limit=source.limit,
+        max_rejected=source.max_rejected,
     )
 
 
