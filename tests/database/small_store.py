@@ -164,7 +164,7 @@ def change(database: Database, sql: str, **parameters: Any) -> int:
 
 def at_once(url: str, count: int, work: Callable[[Store], T]) -> list[T | Exception]:
     """Do the same in several workers, each with a database of its own, all starting together."""
-    barrier = Barrier(count)
+    barrier = Barrier(count, timeout=60)
 
     def worker(_: int) -> T | Exception:
         own = open_database(url)

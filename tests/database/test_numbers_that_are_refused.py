@@ -2,90 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import Transaction
 from pipeline.lineage import Model
 from pipeline.store import Store
-from tests.database.small_store import NEVER, lineage, publish, value
-from tests.database.small_store import forecast as small_forecast
-from tests.examples import NOW
+from tests.database.past_our_code import NUMBERS, insert_step, insert_value, refused, stage
+from tests.database.small_store import forecast, publish, value
 
-NUMBERS = ("lower_95", "lower_80", "median", "upper_80", "upper_95", "mean")
 NOT_FINITE = [float("nan"), float("inf"), float("-inf"), None]
 LARGEST = 1.7976931348623157e308
-
-
-def stage(transaction: Transaction, model: Model, run_id: str = "staged", num_rows: int = 1) -> None:
-    """A run without rows that nobody sees yet."""
-    transaction.execute(
-        "insert_run",
-        run_id=run_id,
-        recipe="small",
-        kind="live",
-        origin=np.datetime64("2023-04-01", "us"),
-        as_of=NOW,
-        data_hash="data",
-        recipe_fingerprint=lineage().recipe_fingerprint,
-        model_version=model.model_version,
-        model_hash=model.model_hash,
-        code_version="0.1.0+test",
-        num_series=1,
-        num_fallback=0,
-        num_rows=num_rows,
-        content_hash="content",
-        expected_next_by=NEVER,
-    )
-
-
-def insert_step(transaction: Transaction, step: int = 1, **changed: Any) -> None:
-    """One step of the staged run."""
-    series_id = transaction.rows("series_of_recipe", recipe="small")[0]["series_id"]
-    sound = dict(zip(NUMBERS, (-8.0, -5.0, 0.0, 5.0, 8.0, 0.0), strict=True))
-    transaction.execute(
-        "insert_forecast",
-        run_id="staged",
-        series_id=series_id,
-        step=step,
-        period=np.datetime64("2023-05-01", "us"),
-        method="lstm",
-        reason=None,
-        **{**sound, **changed},
-    )
-
-
-def insert_value(transaction: Transaction, written: str, month: str = "2030-01-01", **parameters: Any) -> None:
-    """One observation, past our own code."""
-    transaction.connection.execute(
-        sa.text(
-            "insert into observations (series_id, period, recorded_at, value, batch_id) "
-            f"select series_id, '{month} 00:00:00', '2026-01-01 12:00:00.000000+00:00', {written}, "
-            "(select max(batch_id) from batches) from series"
-        ),
-        parameters,
-    )
-
-
-def refused(transaction: Transaction) -> Any:
-    """What is inside is refused by the database, and what was before stays."""
-    return _Refused(transaction)
-
-
-class _Refused:
-    def __init__(self, transaction: Transaction) -> None:
-        self._savepoint = transaction.connection.begin_nested()
-        self._raises = pytest.raises(sa.exc.DatabaseError)
-
-    def __enter__(self) -> None:
-        self._raises.__enter__()
-
-    def __exit__(self, *error: Any) -> bool:
-        self._savepoint.rollback()
-        return bool(self._raises.__exit__(*error))
 
 
 def test_an_observation_is_a_finite_number(observed_store: Store) -> None:
@@ -119,12 +47,11 @@ def test_every_number_of_a_forecast_is_finite(model: Model, observed_store: Stor
     assert value(observed_store.database, "select count(*) from forecasts") == 2
 
 
-@pytest.mark.parametrize(("below", "above"), list(zip(NUMBERS[:4], NUMBERS[1:5], strict=True)))
+@pytest.mark.parametrize(("below", "above"), list(itertools.pairwise(NUMBERS[:5])))
 def test_quantiles_never_cross(model: Model, observed_store: Store, below: str, above: str) -> None:
     names = NUMBERS[:5]
-    crossing = {name: 0.0 for name in names[: names.index(above)]} | {
-        name: -1.0 for name in names[names.index(above) :]
-    }
+    position = names.index(above)
+    crossing = dict.fromkeys(names[:position], 0.0) | dict.fromkeys(names[position:], -1.0)
 
     with observed_store.database.write() as transaction:
         stage(transaction, model)
@@ -143,7 +70,7 @@ def test_a_step_is_counted_from_one_and_given_once(model: Model, observed_store:
 
 
 def test_a_run_has_a_known_kind_and_status(model: Model, observed_store: Store) -> None:
-    publish(observed_store, small_forecast(), model)
+    publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:
         for column in ("kind", "status"):

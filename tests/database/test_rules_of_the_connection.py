@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,6 @@ def test_the_journal_is_one_that_this_sqlite_keeps_through_a_power_cut(
 
 
 def test_every_sqlite_connection_is_opened_by_the_rules(tmp_path: Path) -> None:
-    import sqlite3
-
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     journal, synchronous = sqlite_journal(sqlite3.sqlite_version_info)
 
@@ -130,11 +129,15 @@ def test_a_read_sees_only_what_was_committed(database: Database, database_url: s
 
 
 def test_an_error_takes_everything_of_its_transaction_back(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as transaction:
-        transaction.connection.exec_driver_sql("create table made_here (number integer)")
-        transaction.connection.exec_driver_sql("drop view anomalies")
-        transaction.execute("insert_recipe", recipe="small", definition="{}", fingerprint="f")
-        raise ZeroDivisionError
+    def interrupted() -> None:
+        with database.write() as transaction:
+            transaction.connection.exec_driver_sql("create table made_here (number integer)")
+            transaction.connection.exec_driver_sql("drop view anomalies")
+            transaction.execute("insert_recipe", recipe="small", definition="{}", fingerprint="f")
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
 
     names = sa.inspect(database.engine)
     assert "made_here" not in names.get_table_names()

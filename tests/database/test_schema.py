@@ -50,7 +50,8 @@ order by 1, 2"""
 def schema_of(database: Database) -> list[tuple[str, ...]]:
     """Everything that the database says about its own schema."""
     sqlite = database.url.get_backend_name() == "sqlite"
-    return rows(database, (_SQLITE_SCHEMA if sqlite else _POSTGRESQL_SCHEMA).replace(":", r"\:"))
+    found = rows(database, (_SQLITE_SCHEMA if sqlite else _POSTGRESQL_SCHEMA).replace("::", r"\:\:"))
+    return [tuple(" ".join((text or "").split()) for text in row) for row in found]
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A server on loopback with a database of its own; the folder where results would be kept."""
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server on loopback with a database and a home of its own."""
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_HOME,
@@ -19,11 +18,11 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     from prefect.testing.utilities import prefect_test_harness
 
-    results = tmp_path_factory.mktemp("results")
+    home = tmp_path_factory.mktemp("prefect")
     own = {
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # a second for each run
-        PREFECT_HOME: tmp_path_factory.mktemp("prefect"),
-        PREFECT_LOCAL_STORAGE_PATH: results,
+        PREFECT_HOME: home,
+        PREFECT_LOCAL_STORAGE_PATH: home / "storage",
     }
     with temporary_settings(updates=own), prefect_test_harness(server_startup_timeout=180):
-        yield results
+        yield

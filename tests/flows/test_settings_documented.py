@@ -21,23 +21,6 @@ def test_every_setting_is_in_the_example_with_its_default(name: str) -> None:
     assert (commented, value) == ("", default) if default else commented == "#"
 
 
-def test_every_line_of_the_example_is_explained() -> None:
-    lines = EXAMPLE.read_text("utf-8").splitlines()
-
-    unexplained = [
-        line
-        for above, line in zip(["", *lines], lines, strict=False)
-        if re.match(r"#?[A-Z_]+=", line) and not above.startswith(("# ", "#?", *_assignments(lines)))
-    ]
-
-    assert unexplained == []
-
-
-def _assignments(lines: list[str]) -> tuple[str, ...]:
-    """A line may share the comment of the one above it."""
-    return tuple(line for line in lines if re.match(r"#?[A-Z_]+=", line))
-
-
 def test_no_line_of_the_example_has_a_comment_behind_its_value() -> None:
     values = re.findall(r"^#?[A-Z_]+=(.*)$", EXAMPLE.read_text("utf-8"), re.MULTILINE)
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
 from flows import support
 from pipeline.errors import Permanent, Transient
@@ -60,3 +62,13 @@ def test_another_error_is_not_tried_again(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         carried_out(broken)
     assert len(calls) == 1
+
+
+def test_a_result_is_not_kept_even_where_prefect_keeps_them(tmp_path: Path) -> None:
+    def give() -> str:
+        return "a result"
+
+    with temporary_settings(updates={PREFECT_RESULTS_PERSIST_BY_DEFAULT: True, PREFECT_LOCAL_STORAGE_PATH: tmp_path}):
+        assert carried_out(give) == "a result"
+
+    assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,83 @@
+"""Writes past our own code, to see what the tables and their triggers refuse."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pipeline.database import Transaction
+from pipeline.lineage import Model
+from tests.database.small_store import NEVER, lineage
+from tests.examples import NOW
+
+#: the quantiles in ascending order, and the mean
+NUMBERS = ("lower_95", "lower_80", "median", "upper_80", "upper_95", "mean")
+
+
+@contextlib.contextmanager
+def refused(transaction: Transaction, match: str | None = None) -> Iterator[None]:
+    """What is inside is refused by the database, and the transaction goes on without it."""
+    savepoint = transaction.connection.begin_nested()
+    with pytest.raises(sa.exc.DatabaseError, match=match):
+        yield
+    savepoint.rollback()
+
+
+def stage(transaction: Transaction, model: Model, run_id: str = "staged", num_rows: int = 1) -> None:
+    """A run without rows that nobody sees yet."""
+    transaction.execute(
+        "insert_run",
+        run_id=run_id,
+        recipe="small",
+        kind="live",
+        origin=np.datetime64("2023-04-01", "us"),
+        as_of=NOW,
+        data_hash="data",
+        recipe_fingerprint=lineage().recipe_fingerprint,
+        model_version=model.model_version,
+        model_hash=model.model_hash,
+        code_version="0.1.0+test",
+        num_series=1,
+        num_fallback=0,
+        num_rows=num_rows,
+        content_hash="content",
+        expected_next_by=NEVER,
+    )
+
+
+def insert_step(transaction: Transaction, step: int = 1, run_id: str = "staged", **changed: Any) -> None:
+    """One step of a run."""
+    series_id = transaction.rows("series_of_recipe", recipe="small")[0]["series_id"]
+    sound = dict(zip(NUMBERS, (-8.0, -5.0, 0.0, 5.0, 8.0, 0.0), strict=True))
+    transaction.execute(
+        "insert_forecast",
+        run_id=run_id,
+        series_id=series_id,
+        step=step,
+        period=np.datetime64("2023-05-01", "us"),
+        method="lstm",
+        reason=None,
+        **{**sound, **changed},
+    )
+
+
+def insert_value(transaction: Transaction, written: str, month: str = "2030-01-01", **parameters: Any) -> None:
+    """One observation of every series; `written` is SQL."""
+    transaction.connection.execute(
+        sa.text(
+            "insert into observations (series_id, period, recorded_at, value, batch_id) "
+            f"select series_id, '{month} 00:00:00', '2026-01-01 12:00:00.000000+00:00', {written}, "
+            "(select max(batch_id) from batches) from series"
+        ),
+        parameters,
+    )
+
+
+def carry_out(transaction: Transaction, sql: str, **parameters: Any) -> int:
+    """Carry out a statement; the number of rows it touched."""
+    return transaction.connection.execute(sa.text(sql), parameters).rowcount

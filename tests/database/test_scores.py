@@ -1,0 +1,151 @@
+"""Each published step is scored once for each observation of its period; figures are checked by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pipeline import jobs
+from pipeline.lineage import Model
+from pipeline.store import Store
+from pipeline.training_process import TrainingOutcome
+from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows
+from tests.examples import NOW, small_recipe
+
+DAY = timedelta(days=1)
+#: two seasons of four; from one to the next each month rises by 2, so the scale is 2
+HISTORY = [10.0, 20, 30, 40, 12, 22, 32, 42]
+
+
+@pytest.fixture
+def published(store: Store, outcome: TrainingOutcome) -> Store:
+    """From August 2020, for September 15 (10 to 20, 7 to 23), for October 20, for November 30."""
+    store.register(small_recipe())
+    store.append("small", batch({"small": monthly(HISTORY)}), NOW, seen=None)
+    add_model(store, outcome)
+    publish(store, forecast([15, 20, 30], origin="2020-08-01"), champion_of(store))
+    return store
+
+
+def champion_of(store: Store) -> Model:
+    """The model that publishes."""
+    champion = store.champion("small")
+    assert champion is not None
+    return champion
+
+
+def observe(store: Store, days: int, **values: float) -> None:
+    """Later observations: `september=13`."""
+    months = {"september": "2020-09-01", "october": "2020-10-01", "november": "2020-11-01"}
+    told = {months[name]: number for name, number in values.items()}
+    seen = store.data_recorded_at("small", NOW + 1000 * DAY)
+    store.append("small", batch({"small": told}), NOW + days * DAY, seen=seen)
+
+
+def accuracy(store: Store, columns: str) -> list[tuple[object, ...]]:
+    """What consumers see of it, by step."""
+    return rows(store.database, f"select {columns} from forecast_accuracy order by step")
+
+
+def test_nothing_is_scored_before_it_is_observed(published: Store) -> None:
+    assert jobs.score(small_recipe(), published) == 0
+    assert accuracy(published, "step") == []
+
+
+def test_the_steps_that_are_observed_are_scored_and_only_once(published: Store) -> None:
+    observe(published, 1, september=13, october=30)
+
+    assert jobs.score(small_recipe(), published) == 2
+    assert jobs.score(small_recipe(), published) == 0
+
+    observe(published, 2, november=32)
+    assert jobs.score(small_recipe(), published) == 1
+    assert accuracy(published, "step, num_scored") == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_scores_are_what_a_person_computes(published: Store) -> None:
+    observe(published, 1, september=13, october=30)
+
+    jobs.score(small_recipe(), published)
+
+    # September: forecast 15, observed 13; a season before 12. October: 20, 30; a season before 22.
+    scores = "select step, observed, error, naive_error, scale, inside_80, inside_95 from scores order by step"
+    assert rows(published.database, scores) == [(1, 13, 2, -1, 2, 1, 1), (2, 30, -10, -8, 2, 0, 0)]
+    september, october = accuracy(
+        published, "recipe, model_version, series, step, num_scored, mae, mase, bias, coverage_80, coverage_95, skill"
+    )
+    assert september == ("small", 1, "small", 1, 1, 2, 1, 2, 1, 1, -1)
+    assert october == ("small", 1, "small", 2, 1, 10, 5, -10, 0, 0, -0.25)
+    assert [smape for (smape,) in accuracy(published, "smape")] == pytest.approx([200 * 2 / 28, 200 * 10 / 50])
+
+
+def test_a_revised_observation_is_scored_again_and_the_newest_counts(published: Store) -> None:
+    observe(published, 1, september=13)
+    jobs.score(small_recipe(), published)
+    observe(published, 2, september=15)
+
+    assert jobs.score(small_recipe(), published) == 1
+    assert jobs.score(small_recipe(), published) == 0
+
+    assert accuracy(published, "step, num_scored, mae, skill") == [(1, 1, 0, 1)]
+    kept = "select observed, error from scores order by as_of"
+    assert rows(published.database, kept) == [(13, 2), (15, 0)]
+
+
+def test_figures_are_means_over_the_origins(published: Store) -> None:
+    publish(published, forecast([38, 40, 40], origin="2020-09-01"), champion_of(published))
+    observe(published, 1, september=13, october=30)
+
+    assert jobs.score(small_recipe(), published) == 3
+
+    # step 1: September 15 against 13, and October 38 (30 to 46) against 30, a season before 22
+    assert accuracy(published, "step, num_scored, mae, bias, skill")[0] == (1, 2, 5, 5, pytest.approx(1 - 5 / 4.5))
+    assert accuracy(published, "coverage_80, coverage_95")[0] == (0.5, 1)
+
+
+def test_a_superseded_run_is_scored_too_and_a_backfill_stays_out_of_the_accuracy(published: Store) -> None:
+    champion = champion_of(published)
+    publish(published, forecast([13, 30, 30], origin="2020-08-01"), champion, data_hash="revised")
+    publish(published, forecast([99, 99, 99], origin="2020-08-01"), champion, kind="backfill")
+    observe(published, 1, september=13)
+
+    assert jobs.score(small_recipe(), published) == 3
+
+    assert accuracy(published, "step, num_scored, mae") == [(1, 2, 1)]
+
+
+def test_what_is_observed_later_does_not_change_the_history_of_an_origin(published: Store) -> None:
+    observe(published, 1, september=13)
+    jobs.score(small_recipe(), published)
+    before = rows(published.database, "select step, naive_error, scale from scores where step = 1")
+
+    observe(published, 2, september=13.5, october=1000, november=-1000)
+    jobs.score(small_recipe(), published)
+
+    after = rows(published.database, "select step, naive_error, scale from scores where step = 1 order by as_of")
+    assert after == [*before, (1, 12 - 13.5, 2)]
+
+
+def test_an_observation_outside_its_interval_is_an_anomaly(published: Store) -> None:
+    observe(published, 1, september=7, october=28.5)
+
+    found = "select series, cast(period as text), value, lower_95, upper_95, run_id from anomalies"
+    assert rows(published.database, found) == [("small", "2020-10-01 00:00:00", 28.5, 12, 28, "small-2020-08-01-1")]
+    observe(published, 2, october=28)
+    assert rows(published.database, found) == []
+
+
+def test_an_anomaly_is_judged_by_the_last_forecast_before_it(published: Store) -> None:
+    publish(published, forecast([50, 60, 70], origin="2020-09-01"), champion_of(published))
+
+    observe(published, 1, october=20, september=15)
+
+    assert rows(published.database, "select value, run_id from anomalies") == [(20, "small-2020-09-01-1")]
+
+
+def test_what_was_scored_waits_for_no_score(published: Store) -> None:
+    observe(published, 1, september=13)
+    jobs.score(small_recipe(), published)
+
+    assert published.unscored("small") == []

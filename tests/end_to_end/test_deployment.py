@@ -1,0 +1,236 @@
+"""What an operator types: a real server, the deployments, their schedules, and a worker that carries out a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.database import open_database
+from pipeline.recipe import load_recipe
+from pipeline.store import Store
+
+pytestmark = pytest.mark.tensorflow
+
+T = TypeVar("T")
+CLONE = Path(__file__).parents[2]
+PREFECT = Path(sys.executable).parent / "prefect"
+
+#: seconds
+SERVER_STARTS = 180
+COMMAND_ENDS = 120
+SCHEDULES_SHOW = 60
+RUN_ENDS = 300
+BETWEEN_LOOKS = 0.25
+
+#: cron expression and zone of each
+SCHEDULES = {
+    "milk": ("15 5 2 * *", "Europe/Amsterdam"),
+    "airline": ("45 5 2 * *", "Europe/Amsterdam"),
+    "btc": ("30 0 * * *", "UTC"),
+    "integers": ("15 4 * * *", "Europe/Amsterdam"),
+    "aapl": ("0 18 * * mon-fri", "America/New_York"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A server's address, and the folder and environment that everything runs with."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    api: httpx.Client
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the API answers."""
+        return self.api.post(path, json=body).raise_for_status().json()
+
+    def command(self, *arguments: str) -> None:
+        """Type a command at the root of the clone."""
+        environment = {**self.environment, "PWD": str(CLONE)}
+        done = subprocess.run(
+            [PREFECT, *arguments],
+            cwd=CLONE,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_ENDS,
+        )
+        assert done.returncode == 0, f"prefect {' '.join(arguments)}:\n{done.stdout}"
+
+
+def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -> None:
+    site = site_in(tmp_path)
+    with (
+        site.api,
+        started(site, "server", "server", "start", "--host", "127.0.0.1", "--port", site.environment["PORT"]),
+    ):
+        until("the server is healthy", SERVER_STARTS, lambda: is_healthy(site))
+
+        site.command("work-pool", "create", "forecasting", "--type", "process")
+        site.command("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+
+        deployments = {one["name"]: one for one in site.post("/deployments/filter", {})}
+        assert {name: schedule_of(one) for name, one in deployments.items()} == SCHEDULES
+        assert all(one["global_concurrency_limit"]["limit"] == 1 for one in deployments.values())
+        until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) >= set(SCHEDULES))
+
+        with started(site, "worker", "worker", "start", "--pool", "forecasting"):
+            run = site.post(f"/deployments/{deployments['milk']['id']}/create_flow_run", {})["id"]
+            ended = until("the run ends", RUN_ENDS, lambda: final_state(site, run))
+            assert ended["type"] == "COMPLETED", ended["message"]
+
+        assert_published(site, run)
+
+
+def site_in(folder: Path) -> Site:
+    """A folder with a quick recipe, and an environment that keeps everything in the folder."""
+    write_quick_milk(folder / "recipes")
+    (folder / "elsewhere").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/api"
+    own = {
+        "PORT": str(port),
+        "PREFECT_API_URL": address,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "NEXTPERIOD_DATABASE_URL": f"sqlite:///{folder}/store.db",
+        # found only by a run whose working directory is the clone
+        "NEXTPERIOD_RECIPES": f"deployments/{os.path.relpath(folder / 'recipes', CLONE / 'deployments')}",
+    }
+    return Site(folder=folder, environment={**kept, **own}, api=httpx.Client(base_url=address, timeout=30))
+
+
+def write_quick_milk(recipes: Path) -> None:
+    """The recipe milk with one network, two epochs and no tutorial; its file where the recipe looks for it."""
+    recipes.mkdir()
+    whole = (CLONE / "deployments/recipes/milk.toml").read_text("utf-8")
+    quick = re.sub(r"^members = \d+$", "members = 1\nepochs = 2", whole, flags=re.MULTILINE).split("[tutorial]")[0]
+    source = CLONE / "deployments/data/monthly_milk_production.csv"
+    (recipes / "milk.toml").write_text(quick.replace("../data", str(source.parent)), "utf-8")
+
+    recipe = load_recipe("milk", recipes)
+    assert (recipe.training.members, recipe.training.epochs, recipe.tutorial) == (1, 2, None)
+
+
+def is_healthy(site: Site) -> bool:
+    try:
+        return site.api.get("/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def schedule_of(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """Cron expression and zone of a deployment's only schedule, which is switched on."""
+    (one,) = deployment["schedules"]
+    assert one["active"]
+    assert not deployment["paused"]
+    return one["schedule"]["cron"], one["schedule"]["timezone"]
+
+
+def scheduled(site: Site) -> set[str]:
+    """Recipes of which runs wait for their time."""
+    runs = site.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
+    return {run["parameters"]["recipe"] for run in runs if run["auto_scheduled"]}
+
+
+def final_state(site: Site, run: str) -> dict[str, Any] | None:
+    state: dict[str, Any] = site.api.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+    return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+
+def assert_published(site: Site, run: str) -> None:
+    """The forecast is in the store, as an artifact and in the log of the run."""
+    database = open_database(site.environment["NEXTPERIOD_DATABASE_URL"])
+    store = Store(database)
+    rows, champion = store.latest_forecasts("milk"), store.champion("milk")
+    database.close()
+    assert len(rows) == 12
+    assert rows[0]["period"] == np.datetime64("1976-01-01", "us")
+    assert champion is not None
+    assert champion.mlflow_run_id is not None
+
+    artifact = site.api.get("/artifacts/forecast-milk/latest").raise_for_status().json()
+    assert (artifact["type"], artifact["flow_run_id"]) == ("markdown", run)
+    assert artifact["data"].count("\n| milk | 1976-") == 12
+    assert champion.mlflow_run_id in artifact["data"]
+
+    told = site.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+    assert f"published run {rows[0]['run_id']}: 12 rows" in {line["message"] for line in told}
+
+
+def until(what: str, limit_seconds: float, look: Callable[[], T]) -> T:
+    """Look until there is something."""
+    end = time.monotonic() + limit_seconds
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(BETWEEN_LOOKS)
+    raise AssertionError(f"after {limit_seconds} s still not so: {what}")
+
+
+@contextlib.contextmanager
+def started(site: Site, name: str, *arguments: str) -> Iterator[None]:
+    """A process of Prefect, away from the clone; what it said is told with a failure."""
+    log = site.folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [PREFECT, *arguments],
+            cwd=site.folder / "elsewhere",
+            env={**site.environment, "PWD": str(site.folder / "elsewhere")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"--- {name} said:\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-60:]))
+        raise
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started; a worker wants to be told twice."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    for patience_seconds in (3, 10):
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(patience_seconds)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()

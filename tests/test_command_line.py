@@ -1,0 +1,535 @@
+"""The command line: its commands and their help, what they print, and which exit code they end with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from flows import doctor
+from flows.cli import app, main
+from pipeline import jobs
+from pipeline.database import REVISION, open_database
+from pipeline.lineage import Lineage
+from pipeline.store import Store
+from pipeline.training_process import TrainingOutcome
+from tests.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
+
+COMMANDS = {"run", "ingest", "train", "forecast", "score", "show", "status", "db", "doctor"}
+FORECAST_COLUMNS = [
+    *("recipe", "series", "period", "step", "mean", "lower_95", "lower_80", "median", "upper_80", "upper_95"),
+    *("method", "reason", "model_version", "origin", "as_of", "published_at", "run_id"),
+]
+STATUS_COLUMNS = {
+    *("recipe", "latest_origin", "published_at", "expected_next_by", "is_stale", "num_series", "num_fallback"),
+    *("model_version", "model_age_days", "last_attempt_at", "last_attempt_status", "last_error", "skill"),
+}
+PASSWORD = "secretpassword"
+UNREACHABLE = f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/x"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a folder with the small recipe, its file and a store of their own."""
+
+    folder: Path
+    database_url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "NEXTPERIOD_DATABASE_URL": self.database_url,
+            "NEXTPERIOD_RECIPES": str(self.folder),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",
+            "PREFECT_API_URL": "",
+        }
+
+    def types(self, *arguments: str) -> Result:
+        """A command carried out in this process, without the door that makes one line of an error."""
+        return CliRunner().invoke(app, arguments, env=self.environment)
+
+    def gets(self, *arguments: str) -> str:
+        result = self.types(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def executes(self, *statements: str) -> None:
+        database = open_database(self.database_url)
+        with database.write() as transaction:
+            for statement in statements:
+                transaction.connection.execute(sa.text(statement))
+        database.close()
+
+
+def person_in(folder: Path) -> Person:
+    (folder / "small.toml").write_text(SMALL_RECIPE.format(source=""))
+    (folder / "small.csv").write_text(small_csv())
+    return Person(folder, f"sqlite:///{folder}/store.db")
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """A command sets up the loggers of its process: here they are put back."""
+    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (level, propagate) in zip(loggers, before, strict=True):
+        logger.level, logger.propagate = level, propagate
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """Somebody who has done nothing yet."""
+    return person_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOutcome) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    person = person_in(folder)
+    recipe = small_recipe(folder)
+    database = open_database(person.database_url)
+    database.require_schema()
+    store = Store(database)
+    with jobs.attempt(recipe, store, "ingest", NOW):
+        jobs.ingest(recipe, store, NOW)
+    lineage = Lineage(
+        as_of=NOW,
+        data_hash=small_panel().data_hash,
+        recipe_fingerprint=recipe.fingerprint,
+        code_version=jobs.code_version(),
+    )
+    store.add_model(
+        recipe,
+        outcome.record,
+        hashlib.sha256(outcome.files["manifest.json"]).hexdigest(),
+        {**outcome.files, "network.keras": outcome.keras_archive},
+        lineage,
+        NOW,
+        seen_champion=None,
+        publishes=True,
+    )
+    with jobs.attempt(recipe, store, "forecast", NOW):
+        jobs.forecast(recipe, store, NOW)
+    for item in store.waiting():
+        store.followed(item, NOW)
+    database.close()
+    return folder
+
+
+@pytest.fixture
+def published(published_once: Path, tmp_path: Path) -> Person:
+    """Somebody whose small recipe has published a forecast."""
+    shutil.copytree(published_once, tmp_path, dirs_exist_ok=True)
+    return person_in(tmp_path)
+
+
+@pytest.fixture
+def checks_without_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor looks at all but MLflow, whose import takes long."""
+    monkeypatch.delitem(doctor.CHECKS, "mlflow")
+
+
+def failing(result: Result) -> dict[str, str]:
+    """The doctor's findings that are not well, by check."""
+    return {check["check"]: check["finding"] for check in json.loads(result.stdout) if not check["ok"]}
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command as it is typed."""
+    group = typer.main.get_command(app)
+    names: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        names += [(name, inner) for inner in command.commands] if hasattr(command, "commands") else [(name,)]
+    return names
+
+
+def one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, person: Person, *typed: str) -> str:
+    """What a command that fails writes through the real door: one line on stderr, exit 1."""
+    for name, value in person.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["nextperiod", *typed])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    written = capsys.readouterr()
+    assert ended.value.code == 1
+    assert written.out == ""
+    assert written.err.startswith("nextperiod: ")
+    assert written.err[:-1].isprintable()
+    return written.err.removeprefix("nextperiod: ").rstrip("\n")
+
+
+# help and usage
+
+
+def test_help_lists_every_command(person: Person) -> None:
+    listed = re.findall(r"^  (\w+)  +\S", person.gets("--help").split("Commands:")[1], re.MULTILINE)
+
+    assert set(listed) >= COMMANDS
+    assert {name for name, *_ in commands()} == set(listed)
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_of_it(command: tuple[str, ...], person: Person) -> None:
+    assert f"Example: nextperiod {' '.join(command)}" in " ".join(person.gets(*command, "--help").split())
+
+
+def test_the_schema_s_commands_are_listed(person: Person) -> None:
+    assert {"upgrade", "check"} <= set(re.findall(r"^  (\w+)  ", person.gets("db", "--help"), re.MULTILINE))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom flows.cli import app\n"
+        "for typed in (['--help'], ['run', '--help'], ['show', '--help'], ['db', '--help']):\n"
+        "    try:\n        app(typed)\n    except SystemExit as ended:\n        assert ended.code == 0\n"
+        "print('modules', *sys.modules)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+
+    imported = {name.split(".")[0] for name in ended.stdout.splitlines()[-1].split()}
+    heavy = {"pandas", "numpy", "sqlalchemy", "prefect", "mlflow", "tensorflow", "keras", "rich"}
+    assert "typer" in imported
+    assert not imported & heavy
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("sho",), "No such command 'sho'"),
+        (("run", "small", "--retrian"), "No such option"),
+        (("ingest",), "Missing argument"),
+        (("ingest", "small", "more"), "unexpected extra argument"),
+        (("run",), "name a recipe, or give --all"),
+        (("run", "small", "--retrain", "--keep"), "--retrain, --fine-tune and --keep exclude each other"),
+        (("run", "small", "--fine-tune", "--keep"), "--retrain, --fine-tune and --keep exclude each other"),
+        (("run", "small", "--as-of", "yesterday"), '--as-of "yesterday" is not an instant: expected ISO 8601'),
+        (("run", "small", "--as-of", "2026-02-30"), '--as-of "2026-02-30" is not an instant'),
+        (("db", "downgrade"), "No such command 'downgrade'"),
+    ],
+)
+def test_wrong_usage_ends_with_2(typed: tuple[str, ...], says: str, person: Person) -> None:
+    result = person.types(*typed)
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert says in " ".join(result.stderr.split())
+    assert not (person.folder / "store.db").exists()
+
+
+# show
+
+
+def test_nothing_is_shown_before_anything_is_published(
+    person: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = one_line(capsys, monkeypatch, person, "show", "small")
+
+    assert message == "no forecast is published for small: run `nextperiod run small`"
+
+
+def test_show_prints_the_latest_forecast(published: Person) -> None:
+    shown = published.gets("show", "small")
+
+    assert shown.startswith("small: forecast after 2023-04-01, run small-2023-04-01-1\n")
+    (header, *lines) = [line.split() for line in shown.splitlines()[2:]]
+    assert header == ["period", "mean", "lower_80", "upper_80", "method"]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("2023-05-01", "lstm"),
+        ("2023-06-01", "lstm"),
+        ("2023-07-01", "lstm"),
+    ]
+
+
+def view_of(person: Person) -> list[dict[Any, Any]]:
+    database = open_database(person.database_url)
+    rows = [dict(row) for row in Store(database).latest_forecasts("small")]
+    database.close()
+    return rows
+
+
+def test_show_writes_the_view_s_columns_to_files(published: Person) -> None:
+    csv, parquet = published.folder / "out.csv", published.folder / "out.parquet"
+
+    published.gets("show", "small", "--csv", str(csv), "--parquet", str(parquet))
+
+    rows = view_of(published)
+    for frame in (pd.read_csv(csv), pd.read_parquet(parquet)):
+        assert list(frame.columns) == FORECAST_COLUMNS == list(rows[0])
+        for column in ("step", "mean", "lower_95", "lower_80", "median", "upper_80", "upper_95", "run_id"):
+            assert frame[column].tolist() == [row[column] for row in rows]
+        assert [pd.Timestamp(period) for period in frame["period"]] == [pd.Timestamp(row["period"]) for row in rows]
+
+
+def test_show_prints_the_view_as_json(published: Person) -> None:
+    facts = json.loads(published.gets("show", "small", "--json"))
+
+    assert [list(row) for row in facts] == [FORECAST_COLUMNS] * 3
+    assert [row["period"] for row in facts] == ["2023-05-01T00:00:00", "2023-06-01T00:00:00", "2023-07-01T00:00:00"]
+    assert [row["mean"] for row in facts] == [row["mean"] for row in view_of(published)]
+    assert facts[0]["published_at"] == "2026-01-01T12:00:00+00:00"
+
+
+def test_show_takes_one_series(
+    published: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(json.loads(published.gets("show", "small", "--series", "small", "--json"))) == 3
+
+    message = one_line(capsys, monkeypatch, published, "show", "small", "--series", "tall")
+    assert message.startswith('no forecast of series "tall" is published for small')
+
+
+def test_a_file_that_cannot_be_written_is_one_line(
+    published: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for option in ("--csv", "--parquet"):
+        message = one_line(capsys, monkeypatch, published, "show", "small", option, str(published.folder / "no/out"))
+        assert message.startswith("the forecasts cannot be written: ")
+
+
+# one step of a cycle
+
+
+def test_ingest_says_what_it_took_in(person: Person) -> None:
+    assert person.gets("ingest", "small") == "small.csv: 40 rows read, 40 new, 0 revised, 0 the same, 0 refused\n"
+    assert person.gets("ingest", "small") == "small.csv: nothing new in 40 rows\n"
+
+
+def test_each_step_prints_json(published: Person) -> None:
+    ingested = json.loads(published.gets("ingest", "small", "--json"))
+    trained = json.loads(published.gets("train", "small", "--json"))
+    forecast = json.loads(published.gets("forecast", "small", "--json"))
+    scored = json.loads(published.gets("score", "small", "--json"))
+
+    assert ingested == {
+        "recipe": "small",
+        "source": "small.csv",
+        "num_read": 40,
+        "num_new": 0,
+        "num_revised": 0,
+        "num_same": 40,
+        "num_rejected": 0,
+    }
+    assert {key: trained[key] for key in ("recipe", "training", "reason", "model_version")} == {
+        "recipe": "small",
+        "training": "keep",
+        "reason": "nothing new since the training",
+        "model_version": 1,
+    }
+    assert {"run_id": "small-2023-04-01-1", "status": "unchanged", "origin": "2023-04-01T00:00:00"}.items() <= (
+        forecast.items()
+    )
+    assert (forecast["num_series"], forecast["num_rows"], forecast["model_version"]) == (1, 3, 1)
+    assert scored == {"recipe": "small", "num_scored": 0}
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train", "there are no observations of small: run `nextperiod ingest small`"),
+        ("forecast", "there are no observations of small: run `nextperiod ingest small`"),
+    ],
+)
+def test_a_step_without_the_one_before_says_what_to_run(
+    command: str, says: str, person: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert one_line(capsys, monkeypatch, person, command, "small") == says
+
+
+def test_a_forecast_without_a_model_says_what_to_run(
+    person: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person.gets("ingest", "small")
+
+    message = one_line(capsys, monkeypatch, person, "forecast", "small")
+
+    assert message == "no model was trained for small yet: run `nextperiod train small`"
+
+
+# status
+
+
+def test_status_lists_recipes_that_were_never_run(person: Person) -> None:
+    (person.folder / "another.toml").write_text(SMALL_RECIPE.format(source=""))
+
+    facts = json.loads(person.gets("status", "--json"))
+
+    assert [(fact["recipe"], fact["last_attempt_status"]) for fact in facts] == [
+        ("another", "never run"),
+        ("small", "never run"),
+    ]
+    assert person.gets("status").count("never run") == 2
+
+
+def test_status_says_what_is_published_and_whether_it_is_stale(published: Person) -> None:
+    (fact,) = json.loads(published.gets("status", "--json"))
+
+    assert set(fact) == STATUS_COLUMNS
+    assert (fact["recipe"], fact["latest_origin"], fact["is_stale"]) == ("small", "2023-04-01T00:00:00", True)
+    assert (fact["num_series"], fact["num_fallback"], fact["model_version"]) == (1, 0, 1)
+    assert (fact["last_attempt_status"], fact["last_error"]) == ("done", None)
+    assert "2023-04-01" in published.gets("status")
+
+
+def test_status_shows_the_error_of_the_last_attempt(published: Person) -> None:
+    (published.folder / "small.csv").unlink()
+    assert published.types("ingest", "small").exit_code == 1
+
+    (fact,) = json.loads(published.gets("status", "--json"))
+
+    assert fact["last_attempt_status"] == "failed"
+    assert fact["last_error"].startswith("there is no file ")
+    assert fact["latest_origin"] == "2023-04-01T00:00:00"
+
+
+# db
+
+
+def test_the_schema_is_made_once(person: Person) -> None:
+    assert person.gets("db", "upgrade").endswith(f"was brought from nothing up to revision {REVISION}\n")
+    assert person.gets("db", "upgrade").endswith("is up to date\n")
+    assert json.loads(person.gets("db", "check", "--json")) == {"database": person.database_url, "revision": REVISION}
+
+
+def test_a_database_without_a_schema_is_named(
+    person: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = one_line(capsys, monkeypatch, person, "db", "check")
+
+    assert message == f"{person.database_url} has no schema: run `nextperiod db upgrade`"
+
+
+@pytest.mark.parametrize("typed", [("db", "check"), ("db", "upgrade"), ("status",), ("show", "small")])
+def test_a_newer_schema_is_refused_by_every_command(
+    typed: tuple[str, ...],
+    person: Person,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person.gets("db", "upgrade")
+    person.executes("update schema_version set version_num = '9999'")
+
+    assert "is at revision 9999, newer than this nextperiod" in one_line(capsys, monkeypatch, person, *typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *[(command, "small") for command in ("run", "ingest", "train", "forecast", "score", "show")],
+        *[("status",), ("db", "upgrade"), ("db", "check")],
+    ],
+    ids=" ".join,
+)
+def test_a_database_away_is_one_line_without_its_password_for_every_command(
+    typed: tuple[str, ...],
+    person: Person,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    message = one_line(capsys, monkeypatch, Person(person.folder, UNREACHABLE), *typed)
+
+    assert message.startswith("the database postgresql+psycopg://u:***@127.0.0.1:1/x cannot be reached or used")
+    assert PASSWORD not in message
+
+
+# doctor
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_finds_nothing_in_a_sound_store(published: Person) -> None:
+    result = published.types("doctor", "--json")
+
+    assert result.exit_code == 0
+    facts = {check["check"]: check["finding"] for check in json.loads(result.stdout)}
+    assert set(facts) == {"versions", "folder", "recipes", "database", "store", "outbox", "prefect"}
+    assert facts["recipes"].endswith(": small")
+    assert f"schema {REVISION}" in facts["database"]
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_database_away_without_its_password(person: Person) -> None:
+    away = Person(person.folder, UNREACHABLE)
+
+    result = away.types("doctor", "--json")
+
+    assert result.exit_code == 1
+    found = failing(result)
+    assert set(found) == {"database", "store", "outbox"}
+    assert "u:***@127.0.0.1:1/x cannot be reached" in found["database"]
+    assert PASSWORD not in result.output
+    in_words = away.types("doctor")
+    assert in_words.exit_code == 1
+    assert PASSWORD not in in_words.output
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_changed_model_file(published: Person) -> None:
+    published.executes("update model_files set content = x'00' where name = 'network.onnx'")
+
+    result = published.types("doctor", "--json")
+
+    assert result.exit_code == 1
+    found = failing(result)
+    assert list(found) == ["store"]
+    assert re.fullmatch(r"model \w{12}: network.onnx is missing or was changed; train again", found["store"])
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_run_whose_numbers_were_changed(published: Person) -> None:
+    published.executes(
+        "drop trigger published_forecasts_stay_on_update",
+        "update forecasts set mean = mean + 1e-9 where step = 2",
+    )
+
+    result = published.types("doctor", "--json")
+
+    assert result.exit_code == 1
+    assert failing(result) == {"store": "run small-2023-04-01-1 is not as it was computed"}
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_run_that_lost_a_row(published: Person) -> None:
+    published.executes("drop trigger published_forecasts_stay_on_delete", "delete from forecasts where step = 3")
+
+    result = published.types("doctor", "--json")
+
+    assert result.exit_code == 1
+    assert "run small-2023-04-01-1 holds 2 rows, 3 were declared" in failing(result)["store"]
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_recipe_that_is_not_valid(person: Person) -> None:
+    (person.folder / "bad.toml").write_text("horizon = 0")
+
+    result = person.types("doctor", "--json")
+
+    assert result.exit_code == 1
+    assert list(failing(result)) == ["recipes"]
+    assert "bad.toml" in failing(result)["recipes"]
+
+
+@pytest.mark.usefixtures("checks_without_mlflow")
+def test_the_doctor_names_a_folder_without_recipes(person: Person) -> None:
+    (person.folder / "small.toml").unlink()
+
+    assert failing(person.types("doctor", "--json")) == {
+        "recipes": f"there is no recipe in {person.folder}: expected *.toml; set NEXTPERIOD_RECIPES"
+    }
