@@ -77,6 +77,8 @@ def train(
     """Train if that is due, or as asked for."""
     from flows.commands import train_one
 
+    if retrain and fine_tune:
+        raise typer.BadParameter("--retrain and --fine-tune exclude each other")
     train_one(recipe, asked="retrain" if retrain else "fine-tune" if fine_tune else None, as_json=json)
 
 
@@ -127,11 +129,11 @@ def doctor(json: Json = False) -> None:
 
 
 @db.command(epilog="Example: nextperiod db upgrade")
-def upgrade() -> None:
+def upgrade(json: Json = False) -> None:
     """Bring the schema up to this version."""
     from flows.commands import upgrade_schema
 
-    upgrade_schema()
+    upgrade_schema(as_json=json)
 
 
 @db.command(epilog="Example: nextperiod db check")

@@ -14,12 +14,29 @@ from flows.opening import Opened, opened
 from flows.screen import period_text, print_forecast, print_json, print_table, progress
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
-from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NotEnoughHistory, SchemaOutOfDate
+from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NotEnoughHistory, SchemaOutOfDate, known
 from pipeline.recipe import load_recipe, recipe_names
 from pipeline.settings import settings_from
 from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
+
+#: what `status --json` says of each recipe
+_STATUS = (
+    "recipe",
+    "latest_origin",
+    "published_at",
+    "expected_next_by",
+    "is_stale",
+    "num_series",
+    "num_fallback",
+    "model_version",
+    "model_age_days",
+    "last_attempt_at",
+    "last_attempt_status",
+    "last_error",
+    "skill",
+)
 
 
 def run_cycles(
@@ -82,7 +99,7 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
             _tell_backtest(at, facts["model_version"])
         print(
             f"\nforecasts  {at.store.database.shown}: select * from latest_forecasts where recipe = '{at.recipe.name}'"
-            f"\ntrainings  {at.registry.tracking_uri}: mlflow ui --backend-store-uri {at.registry.tracking_uri}"
+            f"\ntrainings  {at.registry.shown}: mlflow ui --backend-store-uri {at.registry.shown}"
         )
 
 
@@ -160,14 +177,20 @@ def show_forecasts(name: str, *, series: str | None, csv: Path | None, parquet: 
     with opened(name) as at:
         rows = at.store.latest_forecasts(at.recipe.name, series)
         if not rows:
-            of = f' of series "{series}"' if series else ""
-            raise NextperiodError(f"no forecast{of} is published for {at.recipe.name}: run `nextperiod run {name}`")
+            raise _nothing_to_show(at, series)
         _write_files(rows, csv, parquet)
         if as_json:
             print_json([dict(row) for row in rows])
             return
         print(f"{at.recipe.name}: forecast after {period_text(rows[0]['origin'])}, run {rows[0]['run_id']}\n")
         print_forecast(rows, _history(at), unit=at.recipe.unit)
+
+
+def _nothing_to_show(at: Opened, series: str | None) -> NextperiodError:
+    published = {row["series"] for row in at.store.latest_forecasts(at.recipe.name)}
+    if series is not None and published:
+        return NextperiodError(f'series "{series}" is not known: expected one of {known(published)}')
+    return NextperiodError(f"no forecast is published for {at.recipe.name}: run `nextperiod run {at.recipe.name}`")
 
 
 def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) -> None:
@@ -205,7 +228,8 @@ def show_status(*, as_json: bool) -> None:
     never = [name for name in recipe_names(settings_from().recipes) if name not in champions]
     database.close()
     if as_json:
-        print_json([*facts, *({"recipe": name, "last_attempt_status": "never run"} for name in never)])
+        blank = dict.fromkeys(_STATUS)
+        print_json([*facts, *({**blank, "recipe": name, "last_attempt_status": "never run"} for name in never)])
         return
     columns = [
         "recipe",
@@ -222,12 +246,15 @@ def show_status(*, as_json: bool) -> None:
     print_table(["recipe", "latest origin", "stale", "model", "skill", "last attempt", "status", "error"], rows)
 
 
-def upgrade_schema() -> None:
+def upgrade_schema(*, as_json: bool) -> None:
     """`nextperiod db upgrade`."""
     database = open_database(settings_from().database_url)
     before = database.revision()
     database.upgrade()
     database.close()
+    if as_json:
+        print_json({"database": database.shown, "from": before, "revision": REVISION})
+        return
     done = (
         "is up to date" if before == REVISION else f"was brought from {before or 'nothing'} up to revision {REVISION}"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
-from pipeline.errors import NextperiodError
+from pipeline.errors import NextperiodError, without_secrets
 from pipeline.recipe import load_recipe, recipe_names
 from pipeline.registry import Registry
 from pipeline.settings import Settings, settings_from
@@ -86,7 +86,8 @@ def _outbox(settings: Settings) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    return f"{settings.tracking_uri}: {Registry(settings.tracking_uri).check()}"
+    registry = Registry(settings.tracking_uri)
+    return f"{registry.shown}: {registry.check()}"
 
 
 def _prefect(settings: Settings) -> str:
@@ -101,7 +102,7 @@ def _prefect(settings: Settings) -> str:
         raise NextperiodError(
             f"Prefect at {settings.prefect_api_url} does not answer: {error}; is the server up?"
         ) from None
-    return f"{settings.prefect_api_url} is healthy"
+    return f"{without_secrets(settings.prefect_api_url)} is healthy"
 
 
 def _working_folder(_settings: Settings) -> str:

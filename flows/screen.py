@@ -14,12 +14,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from pipeline.errors import one_line
 from pipeline.panel import Panel
 
 Row = Mapping[Any, Any]
 
 _CHART_HEIGHT = 14
+#: columns of a table that goes to a file or a pipe
+_UNCUT = 10_000
 
 
 def print_json(value: Any) -> None:
@@ -34,8 +38,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         is_number = all(isinstance(row[n], int | float) or row[n] is None for row in rows)
         table.add_column(column, justify="right" if is_number and rows else "left", no_wrap=not sys.stdout.isatty())
     for row in rows:
-        table.add_row(*(shown(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+        table.add_row(*(Text(one_line(shown(value))) for value in row))
+    Console(width=None if sys.stdout.isatty() else _UNCUT, highlight=False).print(table)
 
 
 def shown(value: Any) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import io
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pipeline.errors import DatabaseUnavailable, InvalidArgument, SchemaOutOfDate, SchemaTooNew
+from pipeline.errors import DatabaseUnavailable, InvalidArgument, SchemaOutOfDate, SchemaTooNew, without_secrets
 
 #: the newest migration; a test holds it against the folder
 REVISION = "0001"
@@ -36,6 +37,23 @@ VIEWS = (
     "recipe_status",
     "rejected_observations",
 )
+
+#: the drivers that are installed, by what a URL may call them
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+#: Alembic works on globals: one migration at a time in a process
+_ONE_MIGRATION = threading.Lock()
+#: SQLite's errors about the file and its locks
+_SQLITE_AWAY = tuple(
+    f"SQLITE_{name}"
+    for name in ("BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOTADB", "PERM", "READONLY")
+)
+_EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 Row = Mapping[Any, Any]
 
@@ -77,7 +95,7 @@ class Period(sa.types.TypeDecorator[np.datetime64]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """Text in SQLite, as PostgreSQL shows a timestamp."""
+        """Text in SQLite, a midnight as its day alone: comparing with a day gives what PostgreSQL gives."""
         return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else sa.DateTime(timezone=False))
 
     def process_bind_param(self, value: np.datetime64 | None, dialect: sa.Dialect) -> Any:
@@ -85,7 +103,7 @@ class Period(sa.types.TypeDecorator[np.datetime64]):
         if value is None:
             return None
         moment = value.astype("datetime64[us]").item()
-        return moment.isoformat(" ") if dialect.name == "sqlite" else moment
+        return moment.isoformat(" ").removesuffix(" 00:00:00") if dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> np.datetime64 | None:
         """From the database."""
@@ -125,7 +143,7 @@ class Database:
     @property
     def shown(self) -> str:
         """The address without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return without_secrets(self.url.render_as_string(hide_password=True))
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -159,7 +177,9 @@ class Database:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        except sa.exc.DBAPIError as error:
+            if not _is_away(error):
+                raise
             cause = str(error.orig).strip().splitlines()
             raise DatabaseUnavailable(
                 f"the database {self.shown} cannot be reached or used: {cause[0] if cause else error}; "
@@ -169,10 +189,7 @@ class Database:
     def revision(self) -> str | None:
         """The schema's revision; None in a database without one."""
         with self.read() as transaction:
-            if not sa.inspect(transaction.connection).has_table(VERSION_TABLE):
-                return None
-            found = transaction.connection.execute(sa.text(f"select version_num from {VERSION_TABLE}")).scalar()
-            return None if found is None else str(found)
+            return _revision(transaction.connection)
 
     def require_schema(self) -> None:
         """Make the schema in an empty database; otherwise refuse one that is not the code's own.
@@ -198,12 +215,16 @@ class Database:
         Raises:
             SchemaTooNew: it is newer than the code.
         """
-        self._refuse_newer(self.revision())
         from alembic import command
 
-        with self.write() as transaction:
-            command.upgrade(_alembic(connection=transaction.connection), "head")
-            _make_views(transaction.connection)
+        with _ONE_MIGRATION, self.write() as transaction:
+            if transaction.connection.dialect.name == "postgresql":
+                transaction.connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('nextperiod schema'))"))
+            revision = _revision(transaction.connection)
+            self._refuse_newer(revision)
+            if revision != REVISION:
+                command.upgrade(_alembic(connection=transaction.connection), "head")
+                _make_views(transaction.connection)
 
     def _refuse_newer(self, revision: str | None) -> None:
         if revision is not None and revision > REVISION:
@@ -221,18 +242,27 @@ def open_database(url: str) -> Database:
     """
     try:
         parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-    except sa.exc.ArgumentError:
-        raise InvalidArgument(
-            "NEXTPERIOD_DATABASE_URL is not a database URL: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from None
-    if backend not in ("sqlite", "postgresql"):
-        raise InvalidArgument(
-            f"NEXTPERIOD_DATABASE_URL names {backend}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        )
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    return Database(parsed)
+    except (sa.exc.ArgumentError, ValueError):
+        raise InvalidArgument(f"NEXTPERIOD_DATABASE_URL is not a database URL: expected {_EXPECTED_URL}") from None
+    if parsed.drivername not in _DRIVERS:
+        raise InvalidArgument(f"NEXTPERIOD_DATABASE_URL begins with {parsed.drivername}: expected {_EXPECTED_URL}")
+    return Database(parsed.set(drivername=_DRIVERS[parsed.drivername]))
+
+
+def _is_away(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database is the trouble, and not a statement of ours."""
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorname", "")
+        return code.startswith(_SQLITE_AWAY)
+    connecting = error.statement is None
+    return connecting or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found = connection.execute(sa.text(f"select version_num from {VERSION_TABLE}")).scalar()
+    return None if found is None else str(found)
 
 
 def schema_sql(dialect: str) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+_PARAMETER = re.compile(r"([?&](?:\w*password|\w*secret|\w*token|\w*key)=)[^&\s]+", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class NextperiodError(Exception):
-    """Something went wrong that nextperiod knows how to name."""
+    """Something went wrong that nextperiod knows how to name, in one line without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(without_secrets(message)))
 
 
 class Transient(NextperiodError):
@@ -89,9 +97,25 @@ class Rejection:
 class BatchRefused(Permanent):
     """Nothing of what the source gave was accepted."""
 
-    def __init__(self, message: str, rejections: Sequence[Rejection] = ()) -> None:
+    def __init__(self, message: str, rejections: Sequence[Rejection] = (), *, source: str) -> None:
         super().__init__(message)
         self.rejections = tuple(rejections)
+        self.source = source
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses show no password."""
+    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+
+
+def one_line(text: str) -> str:
+    """A text with its control characters written out, so that it stays one line and moves no cursor."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 period, 2 periods."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def known(names: Iterable[str]) -> str:

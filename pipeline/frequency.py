@@ -25,6 +25,8 @@ Periods = npt.NDArray[np.datetime64]
 SEASON_LENGTHS = {"YS": 1, "YE": 1, "QS": 4, "QE": 4, "MS": 12, "ME": 12, "W": 52, "D": 7, "B": 5, "h": 24, "min": 60}
 
 _MARGIN = pd.Timedelta(days=31)
+#: no exchange's sessions are asked for outside these
+_CALENDAR_YEARS = (1900, 2200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,12 @@ class Frequency:
             )
         return following
 
+    def steps_between(self, start: np.datetime64, end: np.datetime64) -> int:
+        """About how many steps lie between two periods, without making them."""
+        first = pd.Timestamp("2000-01-03")
+        step = (first + 100 * to_offset("D" if self.calendar else self.alias) - first) / 100
+        return int((end - start) / step.to_timedelta64())
+
     def on_grid(self, periods: Periods) -> npt.NDArray[np.bool_]:
         """For each period, whether it is one of this frequency."""
         if len(periods) == 0:
@@ -106,6 +114,7 @@ def _sessions(calendar: str, first_year: int, last_year: int) -> Periods:
     import exchange_calendars
 
     kind = type(exchange_calendars.get_calendar(calendar))
+    first_year, last_year = (min(max(year, _CALENDAR_YEARS[0]), _CALENDAR_YEARS[1]) for year in (first_year, last_year))
     start, end = pd.Timestamp(first_year, 1, 1) - _MARGIN, pd.Timestamp(last_year, 12, 31) + _MARGIN
     earliest, latest = kind.bound_min(), kind.bound_max()
     bounded = cast("Callable[..., Any]", kind)(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import BatchRefused, NotEnoughHistory, Rejection
+from pipeline.errors import BatchRefused, NotEnoughHistory, Rejection, counted, one_line
 from pipeline.frequency import Periods
 from pipeline.observations import CleanBatch, Contract, Observations, RawBatch, RawRow
 from pipeline.panel import Panel, panel_from_observations
@@ -24,14 +24,16 @@ CLOCK_TOLERANCE = timedelta(days=1)
 #: a last line without newline is taken for cut if its step is larger than this many times any other
 CUT_STEP = 2.0
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ISO = {
-    "YYYY": re.compile(r"\d{4}"),
-    "YYYY-MM": re.compile(r"\d{4}-\d{2}"),
-    "YYYY-MM-DD": re.compile(r"\d{4}-\d{2}-\d{2}"),
-    "YYYY-MM-DD hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}"),
-    "YYYY-MM-DD hh:mm:ss": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?"),
-    "YYYY-MM-DD hh:mm:ss±hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}:?\d{2}|Z)"),
+    "YYYY": re.compile(r"\d{4}", re.ASCII),
+    "YYYY-MM": re.compile(r"\d{4}-\d{2}", re.ASCII),
+    "YYYY-MM-DD": re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII),
+    "YYYY-MM-DD hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}", re.ASCII),
+    "YYYY-MM-DD hh:mm:ss": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?", re.ASCII),
+    "YYYY-MM-DD hh:mm:ss±hh:mm": re.compile(
+        r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}:?\d{2}|Z)", re.ASCII
+    ),
 }
 
 ParsePeriod = Callable[[str], "np.datetime64 | None"]
@@ -56,17 +58,21 @@ def clean(raw: RawBatch, recipe: Recipe, known: Observations, *, now: datetime) 
     Raises:
         BatchRefused: more rows are faulty than the recipe allows, or the history would have gaps.
     """
-    parsed, rejections = _parse(raw, recipe, now)
-    rejections += raw.rejections
-    parsed, conflicts = _without_duplicates(parsed, raw.contract)
-    rejections += conflicts
-    _refuse_too_many(raw, rejections)
-    if not parsed:
-        raise BatchRefused(f"{raw.source} gives no value: expected at least one", rejections)
-    merged = _merge(parsed, known)
-    _refuse_cut(raw, parsed[-1] if not raw.ended else None, merged)
-    panel = _panel(merged, recipe)
-    _refuse_gaps(raw, recipe, panel)
+    rejections: tuple[Rejection, ...] = ()
+    try:
+        parsed, rejections = _parse(raw, recipe, now)
+        rejections += raw.rejections
+        parsed, conflicts = _without_duplicates(parsed, raw.contract)
+        rejections += conflicts
+        _refuse_too_many(raw, rejections)
+        if not parsed:
+            raise BatchRefused(f"{raw.source} gives no value: expected at least one", source=raw.source)
+        merged = _merge(parsed, known)
+        _refuse_cut(raw, parsed[-1] if not raw.ended else None, merged)
+        panel = _panel(merged, recipe)
+        _refuse_gaps(raw, recipe, panel, rejections)
+    except BatchRefused as refusal:
+        raise BatchRefused(str(refusal), [*rejections, *refusal.rejections], source=raw.source) from None
     return _compare(raw, parsed, known, rejections, panel)
 
 
@@ -79,7 +85,7 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
     needed = recipe.context + recipe.horizon
     if has < needed:
         raise NotEnoughHistory(
-            f'series "{series}" has {has} observations, context {recipe.context} + horizon {recipe.horizon} need {needed}: '
+            f'series "{series}" has {counted(has, "observation")}, context {recipe.context} + horizon {recipe.horizon} need {needed}: '
             f"{needed - has} are missing; add them, or shorten model.context or horizon"
         )
 
@@ -91,21 +97,24 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
     parsed: list[_Parsed] = []
     rejections: list[Rejection] = []
 
-    def reject(row: RawRow, column: str, text: str, rule: str) -> None:
+    def reject(row: RawRow, column: str | None, text: str, rule: str) -> None:
         rejections.append(Rejection(line=row.line, column=column, series=row.series, text=text[:200], rule=rule))
 
     for row in raw.rows:
         period = parse_period(row.period)
         value, fault = parse_value(row.value, contract.limit)
-        if period is None:
-            reject(row, contract.period, row.period, f"is not a period: expected {expected}, as in the first row")
+        if not row.series or one_line(row.series) != row.series:
+            reject(row, contract.series, row.series, "is not a name of a series: expected visible characters")
+        elif period is None:
+            reject(row, contract.period, row.period, f"is not a period: expected {expected}")
         elif period > latest:
             reject(row, contract.period, row.period, "lies in the future")
         elif fault is None:
             parsed.append(_Parsed(row, period, value))
-        elif fault != "is empty" or contract.missing == "reject":
+        elif fault != "is missing" or contract.missing == "reject":
             reject(row, contract.value, row.value, fault)
     if parsed:
+        _refuse_wide(raw, recipe, parsed)
         on_grid = recipe.grid.on_grid(np.array([item.period for item in parsed]))
         what = (
             f"is no session of {recipe.calendar}"
@@ -118,10 +127,29 @@ def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed],
     return parsed, tuple(rejections)
 
 
+def _most_slots(num_rows: int) -> int:
+    """Periods that a batch may span: far more than any history with few gaps does."""
+    return 100_000 + 100 * num_rows
+
+
+def _refuse_wide(raw: RawBatch, recipe: Recipe, parsed: list[_Parsed]) -> None:
+    """One mistyped year must not make a grid of millions of periods."""
+    ends = min(parsed, key=lambda item: item.period), max(parsed, key=lambda item: item.period)
+    spanned = recipe.grid.steps_between(ends[0].period, ends[1].period)
+    if spanned > _most_slots(len(raw.rows)):
+        first, last = (f'"{item.row.period}" in line {item.row.line}' for item in ends)
+        raise BatchRefused(
+            f"{raw.source} spans about {spanned:,} periods with {counted(len(raw.rows), 'row')}, from {first} to {last}: "
+            "is one of them mistyped?",
+            [Rejection(line=item.row.line, series=item.row.series, text=item.row.period, rule="span") for item in ends],
+            source=raw.source,
+        )
+
+
 def parse_value(text: str, limit: float) -> tuple[float, str | None]:
     """The number that a text is, or NaN and what is wrong with it."""
     if text.lower() in ("", "nan", "na", "null", "none"):
-        return math.nan, "is empty"
+        return math.nan, "is missing"
     if text.lower().lstrip("+-") in ("inf", "infinity"):
         return math.nan, "is not finite"
     if not _NUMBER.fullmatch(text):
@@ -139,30 +167,41 @@ def _period_parser(raw: RawBatch, recipe: Recipe) -> tuple[ParsePeriod, str]:
     contract = raw.contract
     if contract.counted_from is not None:
         first = np.datetime64(pd.Timestamp(contract.counted_from), "us")
-        grid = np.append(first, recipe.grid.after(first, len(raw.rows)))
+        counts = [int(row.period) for row in raw.rows if _is_count(row.period)]
+        most = min(max(counts, default=1), _most_slots(len(raw.rows)))
+        grid = np.append(first, recipe.grid.after(first, most))
         return (
-            lambda text: grid[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(grid) else None,
+            lambda text: grid[int(text) - 1] if _is_count(text) and 0 < int(text) <= len(grid) else None,
             "a count from 1",
         )
     if contract.period_format is not None:
         form = contract.period_format
         return lambda text: _strptime(text, form), f'the format "{form}"'
     sample = raw.rows[0].period if raw.rows else ""
-    style = next((name for name, pattern in _ISO.items() if pattern.fullmatch(sample)), "YYYY-MM-DD")
-    return lambda text: _fromisoformat(text, style) if _ISO[style].fullmatch(text) else None, style
+    style = next((name for name, pattern in _ISO.items() if pattern.fullmatch(sample)), None)
+    if style is None:
+        return lambda _: None, "ISO 8601, such as 2026-01-31, or source.period_format in the recipe"
+    return (
+        lambda text: _fromisoformat(text, style) if _ISO[style].fullmatch(text) else None,
+        f"{style}, as in the first row",
+    )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 9
 
 
 def _strptime(text: str, form: str) -> np.datetime64 | None:
     try:
         return _utc(datetime.strptime(text, form))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _fromisoformat(text: str, style: str) -> np.datetime64 | None:
     try:
         return _utc(datetime.fromisoformat({"YYYY": f"{text}-01-01", "YYYY-MM": f"{text}-01"}.get(style, text)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -202,15 +241,18 @@ def _without_duplicates(parsed: list[_Parsed], contract: Contract) -> tuple[list
 def _refuse_too_many(raw: RawBatch, rejections: tuple[Rejection, ...]) -> None:
     allowed = raw.contract.max_rejected
     total = len(raw.rows) + len(raw.rejections)
-    if len(rejections) <= allowed * total:
+    if not rejections or len(rejections) / total <= allowed:
         return
+    share = f"{len(rejections)} of {counted(total, 'row')} refused, at most {100 * allowed:g} % allowed"
+    raise BatchRefused(f"{raw.source} {_first(rejections)}; {share}, nothing was taken in", source=raw.source)
+
+
+def _first(rejections: tuple[Rejection, ...]) -> str:
+    """The first refused row in words."""
     first = min(rejections, key=lambda rejection: rejection.line or 0)
     text = f' "{first.text}"' if first.text is not None else ""
     column = f", column {first.column}" if first.column else ""
-    share = f"{len(rejections)} of {total} rows refused, at most {allowed:.0%} allowed"
-    raise BatchRefused(
-        f"{raw.source} line {first.line}{column}:{text} {first.rule}; {share}, nothing was taken in", rejections
-    )
+    return f"line {first.line}{column}:{text} {first.rule}"
 
 
 def _merge(parsed: Iterable[_Parsed], known: Observations) -> dict[tuple[str, np.datetime64], float]:
@@ -232,19 +274,27 @@ def _refuse_cut(raw: RawBatch, last: _Parsed | None, merged: dict[tuple[str, np.
             f'{raw.source} ends in line {last.row.line} without a newline, and "{last.row.value}" is further from the value '
             f"before than any other: the file seems to be cut; fetch it again, or end its last line if it is whole",
             [Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")],
+            source=raw.source,
         )
 
 
-def _refuse_gaps(raw: RawBatch, recipe: Recipe, panel: Panel) -> None:
+def _refuse_gaps(raw: RawBatch, recipe: Recipe, panel: Panel, rejections: tuple[Rejection, ...]) -> None:
     for s, name in enumerate(panel.series):
-        if longest_gap(panel.of(s)) > recipe.max_gap:
-            missing = panel.grid[panel.first[s] + gaps(panel.of(s))]
-            shown = ", ".join(str(period)[:10] for period in missing[:5]) + (", …" if len(missing) > 5 else "")
-            raise BatchRefused(
-                f'{raw.source}: series "{name}" has no value for {len(missing)} periods between its first and its last ({shown}): '
-                f"expected gaps of at most max_gap = {recipe.max_gap} periods; add them or raise max_gap",
-                [Rejection(rule="gap", series=name, text=shown)],
-            )
+        if longest_gap(panel.of(s)) <= recipe.max_gap:
+            continue
+        missing = panel.grid[panel.first[s] + gaps(panel.of(s))]
+        shown = ", ".join(_shown(period) for period in missing[:5]) + (", …" if len(missing) > 5 else "")
+        why = f" ({_first(rejections)})" if rejections else ""
+        raise BatchRefused(
+            f'{raw.source}: series "{name}" has no value for {counted(len(missing), "period")} between its first and its last: '
+            f"{shown}{why}; expected gaps of at most max_gap = {recipe.max_gap}: add the values, or raise max_gap",
+            [Rejection(rule="gap", series=name, text=shown)],
+            source=raw.source,
+        )
+
+
+def _shown(period: np.datetime64) -> str:
+    return str(period)[:16].removesuffix("T00:00")
 
 
 def _panel(merged: dict[tuple[str, np.datetime64], float], recipe: Recipe) -> Panel:

@@ -27,6 +27,7 @@ from pipeline.errors import (
     NoObservations,
     NotEnoughHistory,
     RegistryUnavailable,
+    without_secrets,
 )
 from pipeline.forecaster import load_forecaster
 from pipeline.ingest import clean, refuse_short
@@ -95,7 +96,7 @@ def attempt(recipe: Recipe, store: Store, command: str, now: datetime) -> Iterat
         store.end_attempt(attempt_id, "refused" if refused else "failed", str(error), datetime.now(UTC))
         raise
     except BaseException as error:
-        store.end_attempt(attempt_id, "failed", f"{type(error).__name__}: {error}", datetime.now(UTC))
+        store.end_attempt(attempt_id, "failed", without_secrets(f"{type(error).__name__}: {error}"), datetime.now(UTC))
         raise
     store.end_attempt(attempt_id, outcome[-1] if outcome else "done", None, datetime.now(UTC))
 
@@ -123,10 +124,14 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
         known = store.current_observations(recipe.name, datetime.max.replace(tzinfo=UTC))
         batch = clean(raw, recipe, known, now=now)
     except BatchRefused as refusal:
-        store.refuse(recipe.name, recipe.source.kind, str(refusal), refusal.rejections, now)
+        store.refuse(recipe.name, refusal.source, str(refusal), refusal.rejections, now)
         raise
     if must_train:
-        refuse_short(batch.longest_series, batch.longest_length, recipe)
+        try:
+            refuse_short(batch.longest_series, batch.longest_length, recipe)
+        except NotEnoughHistory as refusal:
+            store.refuse(recipe.name, batch.source, str(refusal), batch.rejections, now)
+            raise
     if not raw.ended:
         logger.info("%s ends without a newline; its last row was taken as complete", raw.source)
     store.append(recipe.name, batch, now, seen=seen)

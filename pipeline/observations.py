@@ -28,6 +28,7 @@ class Contract:
     #: names of the columns, as messages and tables show them
     period: str = "period"
     value: str = "value"
+    series: str | None = None
     #: strptime format of the periods; None: ISO 8601, the same in every row
     period_format: str | None = None
     #: the date of period 1, where periods are counted

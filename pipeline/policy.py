@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.errors import counted
 from pipeline.recipe import Recipe
 
 
@@ -52,5 +53,5 @@ def decide(recipe: Recipe, champion: Champion | None, *, asked: str | None = Non
     if recipe.training.policy != "auto":
         return Decision(training=recipe.training.policy, reason=f"the recipe's policy is {recipe.training.policy}")
     if champion.new_periods < due_after:
-        return Decision(training="keep", reason=f"{champion.new_periods} new periods, due after {due_after}")
-    return Decision(training="retrain", reason=f"{champion.new_periods} new periods, due after {due_after}")
+        return Decision(training="keep", reason=f"{counted(champion.new_periods, 'new period')}, due after {due_after}")
+    return Decision(training="retrain", reason=f"{counted(champion.new_periods, 'new period')}, due after {due_after}")

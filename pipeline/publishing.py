@@ -22,8 +22,8 @@ _NORMAL_80, _NORMAL_95 = 1.2815515655446004, 1.959963984540054
 def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Forecast:
     """Every series of the panel, by the network or, with the reason, by the next that can.
 
-    A series falls back to the seasonal naive forecast, or to its last value where it is shorter than a
-    season, if it has no complete context at the origin or the network's numbers are not to be believed.
+    A series falls back to the seasonal naive forecast, or to its last value where it is shorter than
+    two seasons, if it has no complete context at the origin or the network's numbers are not to be believed.
     """
     origin = panel.origin
     num_series, horizon = len(panel.series), recipe.horizon

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,9 +29,11 @@ class CsvSource(_Table):
 
     kind: Literal["csv"]
     path: str = Field(description="file, relative to the recipe; `${NAME}` is read from the environment")
-    period: str = Field(description="column of the periods")
-    value: str = Field(description="column of the values")
-    series: str | None = Field(None, description="column of the series' names; none: one series, named like the recipe")
+    period: str = Field(min_length=1, description="column of the periods")
+    value: str = Field(min_length=1, description="column of the values")
+    series: str | None = Field(
+        None, min_length=1, description="column of the series' names; none: one series, named like the recipe"
+    )
     period_format: str | None = Field(
         None, description="strptime format of the periods; none: ISO 8601, the same in every row"
     )
@@ -268,12 +271,32 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         raise InvalidRecipe(
             f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"
         )
-    start = getattr(recipe.source, "start", None)
-    if start is not None:
+    _refuse_source(recipe.source)
+
+
+def _refuse_source(source: CsvSource | IntegersSource) -> None:
+    if source.start is not None:
         try:
-            date.fromisoformat(start)
+            date.fromisoformat(source.start)
         except ValueError:
-            raise InvalidRecipe(f'source.start is "{start}": expected a date, such as 1900-01-01') from None
+            raise InvalidRecipe(f'source.start is "{source.start}": expected a date, such as 1900-01-01') from None
+    if isinstance(source, CsvSource):
+        if len({source.period, source.value, source.series}) < 3:
+            raise InvalidRecipe(
+                "source.period, source.value and source.series name one column twice: expected different ones"
+            )
+        if source.period_format is not None and not _is_format(source.period_format):
+            raise InvalidRecipe(
+                f'source.period_format is "{source.period_format}": expected a strptime format, such as %m/%d/%Y'
+            )
+
+
+def _is_format(form: str) -> bool:
+    """Whether a format can read what it writes."""
+    try:
+        return datetime.strptime(datetime(2001, 2, 3).strftime(form), form).year == 2001
+    except (ValueError, re.error):
+        return False
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:

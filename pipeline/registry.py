@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import RegistryUnavailable
+from pipeline.errors import RegistryUnavailable, without_secrets
 from pipeline.lineage import Model
 from pipeline.recipe import Recipe
 
@@ -56,13 +56,21 @@ class Registry:
 
         return MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def run_address(self, experiment_run: str) -> str:
-        """Where a person looks at a run; for a local store, how."""
+    @property
+    def shown(self) -> str:
+        """The address without its password."""
+        return without_secrets(self.tracking_uri)
+
+    def run_address(self, run_id: str) -> str:
+        """Where a person looks at a run; for a local store, how; the bare run while MLflow is away."""
         if not self.tracking_uri.startswith(("http://", "https://")):
-            return f"run {experiment_run} (mlflow ui --backend-store-uri {self.tracking_uri})"
-        with self._reachable():
-            experiment = self._client.get_run(experiment_run).info.experiment_id
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{experiment_run}"
+            return f"run {run_id} (mlflow ui --backend-store-uri {self.shown})"
+        try:
+            with self._reachable():
+                experiment = self._client.get_run(run_id).info.experiment_id
+        except RegistryUnavailable:
+            return f"run {run_id}"
+        return f"{self.shown.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
     def log_training(self, recipe: Recipe, model: Model, files: Mapping[str, bytes]) -> str:
         """Show one training: a run with parameters, losses, figures, report and the model, registered.
@@ -172,13 +180,14 @@ class Registry:
         try:
             _ = self._client
             from mlflow.exceptions import MlflowException
-        except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except (ImportError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
             raise self._away(error) from error
         try:
             yield
         except (
             MlflowException,
             requests.exceptions.RequestException,
+            ImportError,
             OSError,
             sqlalchemy.exc.SQLAlchemyError,
         ) as error:
@@ -186,7 +195,7 @@ class Registry:
 
     def _away(self, error: Exception) -> RegistryUnavailable:
         cause = str(error).strip().splitlines()[0][:200]
-        return RegistryUnavailable(f"MLflow at {self.tracking_uri} cannot be used: {cause}")
+        return RegistryUnavailable(f"MLflow at {self.shown} cannot be used: {cause}")
 
 
 _MODEL_FILES = ("network.onnx", "weights.npz", "forecaster.json", "golden.npz", "manifest.json")

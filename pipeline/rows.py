@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.database import Row
-from pipeline.errors import Rejection
+from pipeline.errors import Rejection, one_line
 from pipeline.forecast import Forecast
 from pipeline.lineage import Lineage, Model, Run
 from pipeline.recipe import Recipe
@@ -23,16 +23,21 @@ def rejection_row(batch_id: int, rejection: Rejection) -> dict[str, Any]:
         "batch_id": batch_id,
         "line": rejection.line,
         "column_name": rejection.column,
-        "series": rejection.series,
-        "text": rejection.text,
+        "series": _storable(rejection.series),
+        "text": _storable(rejection.text),
         "rule": rejection.rule,
     }
+
+
+def _storable(text: str | None) -> str | None:
+    """Any text in a form that both databases take: no NUL, no half of a surrogate pair."""
+    return None if text is None else one_line(text.encode("utf-8", "backslashreplace").decode())
 
 
 def run_id_of(recipe: Recipe, forecast: Forecast, kind: str, earlier: int) -> str:
     """A name that people can read: the recipe, the origin, and which publication of it this is."""
     day = np.datetime_as_string(
-        forecast.origin, unit="D" if forecast.origin == forecast.origin.astype("M8[D]") else "m"
+        forecast.origin, unit="D" if forecast.origin == forecast.origin.astype("M8[D]") else "s"
     )
     return f"{recipe.name}-{day}{'-backfill' if kind == 'backfill' else ''}-{earlier + 1}"
 

@@ -49,13 +49,15 @@ class Store:
         """All values as they were known at an instant."""
         with self.database.read() as transaction:
             rows = transaction.rows("observations_as_of", recipe=recipe, as_of=as_of)
-        names = tuple(dict.fromkeys(row["series"] for row in rows))
+        names = tuple(sorted({row["series"] for row in rows}))  # not by the database's collation
         position = {name: s for s, name in enumerate(names)}
+        series = np.array([position[row["series"]] for row in rows], dtype=np.int64)
+        order = np.argsort(series, kind="stable")
         return Observations(
             names=names,
-            series=np.array([position[row["series"]] for row in rows], dtype=np.int64),
-            period=np.array([row["period"] for row in rows], dtype="datetime64[us]"),
-            value=np.array([row["value"] for row in rows], dtype=np.float64),
+            series=series[order],
+            period=np.array([row["period"] for row in rows], dtype="datetime64[us]")[order],
+            value=np.array([row["value"] for row in rows], dtype=np.float64)[order],
         )
 
     def panel(self, recipe: Recipe, as_of: datetime) -> Panel | None:

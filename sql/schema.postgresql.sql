@@ -197,43 +197,55 @@ CREATE TABLE outbox (
 create function guard_run() returns trigger language plpgsql as $$
 begin
   if tg_op = 'INSERT' then
-    if new.status <> 'staged' then raise exception 'a run is staged before it is published'; end if;
+    if new.status <> 'staged' then raise exception 'a run is staged, once, before it is published'; end if;
     return new;
   end if;
   if tg_op = 'DELETE' then
     if old.status <> 'staged' then raise exception 'a published run is never deleted'; end if;
     return old;
   end if;
-  if old.status = 'staged' and new.status = 'published'
-     and (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows then
-    raise exception 'run holds another number of rows than it declares';
+  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published'
+     or (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows) then
+    raise exception 'a run goes out with the number of rows that it declares';
   end if;
-  if old.status <> 'staged' and (new.status = 'staged' or (old.status = 'superseded' and new.status <> 'superseded')
-     or new.run_id <> old.run_id or new.origin <> old.origin or new.num_rows <> old.num_rows
-     or new.content_hash <> old.content_hash or new.published_at <> old.published_at) then
+  if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+     or new.superseded_by is null or new.superseded_by = new.run_id
+     or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at) then
     raise exception 'a published run is never changed, only superseded';
   end if;
   return new;
 end $$;
 
-create trigger guard_run before insert or update or delete on runs for each row execute function guard_run();
+create trigger guard_run before insert or update or delete on runs
+for each row execute function guard_run();
 
 create function guard_forecast() returns trigger language plpgsql as $$
 begin
-  if (select status from runs where run_id = coalesce(new.run_id, old.run_id)) <> 'staged' then
+  if exists (select 1 from runs where run_id in (new.run_id, old.run_id) and status <> 'staged') then
     raise exception 'the forecasts of a published run are never changed';
   end if;
   return coalesce(new, old);
 end $$;
 
-create trigger guard_forecast before insert or update or delete on forecasts for each row execute function guard_forecast();
+create trigger guard_forecast before insert or update or delete on forecasts
+for each row execute function guard_forecast();
 
-create function guard_observation() returns trigger language plpgsql as $$
+create function guard_history() returns trigger language plpgsql as $$
 begin
-  raise exception 'observations are appended, never changed';
+  raise exception using message = tg_table_name || ' are appended, never changed';
 end $$;
 
-create trigger guard_observation before update or delete on observations for each row execute function guard_observation();
+create trigger guard_observation before update or delete on observations
+for each row execute function guard_history();
+
+create trigger guard_all_observations before truncate on observations
+for each statement execute function guard_history();
+
+create trigger guard_all_runs before truncate on runs
+for each statement execute function guard_history();
+
+create trigger guard_all_forecasts before truncate on forecasts
+for each statement execute function guard_history();
 
 INSERT INTO schema_version (version_num) VALUES ('0001') RETURNING schema_version.version_num;
 
@@ -323,9 +335,10 @@ select
     avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
         else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
     avg(scores.error) as bias,
-    avg(1.0 * scores.inside_80) as coverage_80,
-    avg(1.0 * scores.inside_95) as coverage_95,
-    1 - avg(abs(scores.error)) / nullif(avg(abs(scores.naive_error)), 0) as skill
+    avg(cast(scores.inside_80 as double precision)) as coverage_80,
+    avg(cast(scores.inside_95 as double precision)) as coverage_95,
+    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
+        / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_id = scores.run_id
 join series on series.series_id = scores.series_id

@@ -208,35 +208,41 @@ CREATE TABLE outbox (
 )
  STRICT;
 
-create trigger run_goes_out_whole before update of status on runs
-when old.status = 'staged' and new.status = 'published'
- and (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows
-begin select raise(abort, 'run holds another number of rows than it declares'); end;
-
 create trigger run_is_staged_first before insert on runs
-when new.status <> 'staged'
-begin select raise(abort, 'a run is staged before it is published'); end;
+when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id)
+begin select raise(abort, 'a run is staged, once, before it is published'); end;
+
+create trigger run_goes_out_whole before update on runs
+when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published'
+  or (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows)
+begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 create trigger published_run_stays before update on runs
-when old.status <> 'staged' and (new.status = 'staged' or (old.status = 'superseded' and new.status <> 'superseded')
-  or new.run_id <> old.run_id or new.origin <> old.origin or new.num_rows <> old.num_rows
-  or new.content_hash <> old.content_hash or new.published_at <> old.published_at)
+when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+  or new.superseded_by is null or new.superseded_by = new.run_id
+  or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at)
 begin select raise(abort, 'a published run is never changed, only superseded'); end;
 
 create trigger published_run_is_kept before delete on runs when old.status <> 'staged'
 begin select raise(abort, 'a published run is never deleted'); end;
 
 create trigger published_forecasts_stay_on_insert before insert on forecasts
-when (select status from runs where run_id = new.run_id) <> 'staged'
+when exists (select 1 from runs where run_id in (new.run_id) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
 
 create trigger published_forecasts_stay_on_update before update on forecasts
-when (select status from runs where run_id = old.run_id) <> 'staged'
+when exists (select 1 from runs where run_id in (old.run_id, new.run_id) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
 
 create trigger published_forecasts_stay_on_delete before delete on forecasts
-when (select status from runs where run_id = old.run_id) <> 'staged'
+when exists (select 1 from runs where run_id in (old.run_id) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+create trigger observations_are_not_replaced before insert on observations
+when exists (
+  select 1 from observations
+  where series_id = new.series_id and period = new.period and recorded_at = new.recorded_at)
+begin select raise(abort, 'observations are appended, never changed'); end;
 
 create trigger observations_stay_on_update before update on observations
 begin select raise(abort, 'observations are appended, never changed'); end;
@@ -332,9 +338,10 @@ select
     avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
         else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
     avg(scores.error) as bias,
-    avg(1.0 * scores.inside_80) as coverage_80,
-    avg(1.0 * scores.inside_95) as coverage_95,
-    1 - avg(abs(scores.error)) / nullif(avg(abs(scores.naive_error)), 0) as skill
+    avg(cast(scores.inside_80 as double precision)) as coverage_80,
+    avg(cast(scores.inside_95 as double precision)) as coverage_95,
+    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
+        / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_id = scores.run_id
 join series on series.series_id = scores.series_id

@@ -84,8 +84,8 @@ FAULTS = {
         rejected=[(1, None, None, "column twice")],
     ),
     "text": value("many", "is not a number: expected digits, a point and an exponent only"),
-    "NaN": value("NaN", "is empty"),
-    "nothing": value("", "is empty"),
+    "NaN": value("NaN", "is missing"),
+    "nothing": value("", "is missing"),
     "inf": value("inf", "is not finite"),
     "-inf": value("-inf", "is not finite"),
     "1e999": value("1e999", "is not finite"),
@@ -119,13 +119,13 @@ FAULTS = {
     ),
     "a gap": Fault(
         content=with_line(6, ""),
-        says='series "small" has no value for 1 periods between its first and its last (2020-05-01)',
+        says='series "small" has no value for 1 period between its first and its last: 2020-05-01',
         rejected=[(None, None, "2020-05-01", "gap")],
     ),
     "a missing value beyond max_gap": Fault(
         content=with_line(6, "2020-05-01,NaN\n"),
         source='missing = "gap"',
-        says="expected gaps of at most max_gap = 0 periods; add them or raise max_gap",
+        says="expected gaps of at most max_gap = 0: add the values, or raise max_gap",
         rejected=[(None, None, "2020-05-01", "gap")],
     ),
     "too short": Fault(
@@ -173,7 +173,7 @@ FAULTS = {
         content=with_line(40, "2023-03-01,x\n")[: -len(LINES[-1])] + "2023-04-01,y\n",
         source="max_rejected = 0.03",
         says='small.csv line 40, column sold: "x" is not a number: expected digits, a point and an exponent only; '
-        "2 of 40 rows refused, at most 3% allowed, nothing was taken in",
+        "2 of 40 rows refused, at most 3 % allowed, nothing was taken in",
         rejected=[(40, "sold", "x", "is not a number"), (41, "sold", "y", "is not a number")],
     ),
 }

@@ -23,8 +23,10 @@ from typer.testing import CliRunner
 
 from flows import doctor
 from flows.cli import app, main
+from flows.screen import print_table
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
+from pipeline.errors import InvalidArgument
 from pipeline.lineage import Lineage
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -294,7 +296,7 @@ def test_show_takes_one_series(
     assert len(json.loads(published.gets("show", "small", "--series", "small", "--json"))) == 3
 
     message = one_line(capsys, monkeypatch, published, "show", "small", "--series", "tall")
-    assert message.startswith('no forecast of series "tall" is published for small')
+    assert message.startswith('series "tall" is not known: expected one of small')
 
 
 def test_a_file_that_cannot_be_written_is_one_line(
@@ -533,3 +535,42 @@ def test_the_doctor_names_a_folder_without_recipes(person: Person) -> None:
     assert failing(person.types("doctor", "--json")) == {
         "recipes": f"there is no recipe in {person.folder}: expected *.toml; set NEXTPERIOD_RECIPES"
     }
+
+
+def test_a_table_shows_markup_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["text"], [["[/red] and [bold]x[/x]"]])
+
+    assert "[/red] and [bold]x[/x]" in capsys.readouterr().out
+
+
+def test_a_table_is_not_cut_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["check", "finding"], [["database", "x" * 500]])
+
+    assert capsys.readouterr().out.splitlines()[-1].rstrip() == "database  " + "x" * 500
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://u@h/x",
+        "postgresql+foo://u@h/x",
+        "sqlite+aiosqlite:///x.db",
+        "mysql://u@h/x",
+        "postgresql://u:secretpassword@h:abc/x",
+        "nonsense",
+    ],
+)
+def test_another_database_is_refused_with_the_two_that_work(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="expected sqlite:///FILE or postgresql") as refused:
+        open_database(url)
+
+    assert "secretpassword" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["postgres://u@h/x", "postgresql://u@h/x"])
+def test_a_url_without_driver_gets_the_one_that_is_installed(url: str) -> None:
+    assert open_database(url).url.drivername == "postgresql+psycopg"
+
+
+def test_a_password_in_the_query_is_not_shown() -> None:
+    assert open_database("postgresql://u@h/x?password=secretpassword").shown.endswith("?password=***")

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing
 from pipeline.observations import RawBatch
+from pipeline.recipe import parse_recipe
 from pipeline.sources.csv_file import read_csv
 from tests.examples import small_recipe
 
@@ -205,3 +206,22 @@ def test_the_hash_is_that_of_the_content_and_of_how_it_is_read(tmp_path: Path) -
     assert read(tmp_path, one, 'hint = "ask the shop"').content_hash == first
     assert read(tmp_path, other).content_hash != first
     assert read(tmp_path, one, 'missing = "gap"').content_hash != first
+
+
+def test_the_offset_counts_the_byte_order_mark(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbfmonth,sold\n2020-01-01,\xe91\n"
+
+    with pytest.raises(BatchRefused, match=f"byte 0xe9 at offset {content.index(0xE9)}"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize("path", ["~nobodyhere/x.csv", "a\\u0000b.csv"])
+def test_what_is_no_path_is_missing(path: str, tmp_path: Path) -> None:
+    recipe = parse_recipe(
+        f'name = "x"\nfrequency = "D"\nhorizon = 1\n[source]\nkind = "csv"\npath = "{path}"\nperiod = "p"\nvalue = "v"',
+        where="x.toml",
+        folder=tmp_path,
+    )
+
+    with pytest.raises(SourceMissing, match="is no path"):
+        read_csv(recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import BatchRefused, InvalidRecipe, NotEnoughHistory
+from pipeline.errors import BatchRefused, InvalidRecipe, NotEnoughHistory, counted
 from pipeline.ingest import CLOCK_TOLERANCE, parse_value, refuse_short
 from pipeline.ingest import clean as clean_by_contract
 from pipeline.observations import CleanBatch, Observations, RawBatch, RawRow
@@ -97,7 +98,7 @@ def test_a_number_comes_back_from_its_text() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        *((text, "is empty") for text in ("", "NaN", "nan", "NA", "null", "None")),
+        *((text, "is missing") for text in ("", "NaN", "nan", "NA", "null", "None")),
         *((text, "is not finite") for text in ("inf", "-inf", "Infinity", "+INF", "1e999", "-1e999", "9" * 400)),
         *((text, "is larger than 1e+15, the recipe's source.limit") for text in ("1e300", "-1e300", "1.1e15")),
         *(
@@ -137,8 +138,8 @@ def test_the_largest_magnitude_is_the_recipe_s() -> None:
     ("text", "column", "rule"),
     [
         ("abc", "sold", "is not a number: expected digits, a point and an exponent only"),
-        ("NaN", "sold", "is empty"),
-        ("", "sold", "is empty"),
+        ("NaN", "sold", "is missing"),
+        ("", "sold", "is missing"),
         ("inf", "sold", "is not finite"),
         ("1e300", "sold", "is larger than 1e+15, the recipe's source.limit"),
         ("05/01/2020", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
@@ -160,7 +161,7 @@ def test_one_faulty_row_refuses_the_file_with_its_line_column_text_and_rule(text
 
     assert str(error) == (
         f'small.csv line 6, column {column}: "{text}" {rule}; '
-        "1 of 40 rows refused, at most 0% allowed, nothing was taken in"
+        "1 of 40 rows refused, at most 0 % allowed, nothing was taken in"
     )
     (rejected,) = error.rejections
     assert (rejected.line, rejected.column, rejected.series, rejected.text) == (6, column, "small", text)
@@ -306,8 +307,8 @@ def test_a_gap_is_refused_with_its_periods() -> None:
     rows = whole()
     error = refusal(batch_of(*rows[:4], *rows[5:]), small_recipe())
 
-    assert 'series "small" has no value for 1 periods between its first and its last (2020-05-01)' in str(error)
-    assert "expected gaps of at most max_gap = 0 periods; add them or raise max_gap" in str(error)
+    assert 'series "small" has no value for 1 period between its first and its last: 2020-05-01' in str(error)
+    assert "expected gaps of at most max_gap = 0: add the values, or raise max_gap" in str(error)
     assert [(rejected.rule, rejected.series) for rejected in error.rejections] == [("gap", "small")]
 
 
@@ -316,7 +317,7 @@ def test_a_gap_may_be_as_long_as_the_recipe_says() -> None:
 
     assert clean(batch_of(*rows[:4], *rows[6:]), recipe_of(top="max_gap = 2"), NOTHING, now=NOW).num_new == 38
     message = str(refusal(batch_of(*rows[:4], *rows[7:]), recipe_of(top="max_gap = 2")))
-    assert "no value for 3 periods between its first and its last (2020-05-01, 2020-06-01, 2020-07-01)" in message
+    assert "no value for 3 periods between its first and its last: 2020-05-01, 2020-06-01, 2020-07-01" in message
 
 
 def test_a_file_that_fills_the_gap_to_what_is_known_is_taken_in() -> None:
@@ -330,7 +331,7 @@ def test_a_file_that_fills_the_gap_to_what_is_known_is_taken_in() -> None:
 def test_a_file_that_leaves_a_gap_to_what_is_known_is_refused() -> None:
     rows = whole()
 
-    with pytest.raises(BatchRefused, match=r"no value for 1 periods .*2022-06-01"):
+    with pytest.raises(BatchRefused, match=r"no value for 1 period .*2022-06-01"):
         clean(batch_of(*rows[30:]), small_recipe(), known_of(rows[:29]), now=NOW)
 
 
@@ -369,7 +370,7 @@ def test_as_many_rows_may_be_rejected_as_the_recipe_says() -> None:
 
     assert (batch.num_new, len(batch.rejections)) == (36, 4)
     message = str(refusal(batch_of(*faulty[:-5], ("2022-12-01", "x"), *faulty[-4:]), recipe_of("max_rejected = 0.1")))
-    assert "5 of 40 rows refused, at most 10% allowed, nothing was taken in" in message
+    assert "5 of 40 rows refused, at most 10 % allowed, nothing was taken in" in message
 
 
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ def test_a_history_shorter_than_context_and_horizon_says_how_many_are_missing(ha
         refuse_short("small", has, small_recipe())
 
     assert str(short.value) == (
-        f'series "small" has {has} observations, context 8 + horizon 3 need 11: {lacking} are missing; '
+        f'series "small" has {counted(has, "observation")}, context 8 + horizon 3 need 11: {lacking} are missing; '
         "add them, or shorten model.context or horizon"
     )
 
@@ -468,3 +469,77 @@ def test_random_integers_are_the_same_for_the_same_seed() -> None:
     assert set(batch.observations.value) == set(range(10))
     assert str(batch.observations.period[0])[:10] == "2000-01-01"
     assert batch.num_new == 50
+
+
+def test_one_mistyped_year_is_named_before_a_grid_is_made_of_it() -> None:
+    rows = [(f"2024-01-{day:02d} {hour:02d}:00", "1") for day in range(1, 11) for hour in range(24)]
+    rows[100] = ("0203-01-02 00:00", "1")
+
+    refused = refusal(batch_of(*rows), recipe_of(frequency='"h"'))
+
+    assert re.search(
+        r'spans about 15,\d{3},\d{3} periods with 240 rows, from "0203-01-02 00:00" in line 102', str(refused)
+    )
+
+
+@pytest.mark.parametrize("period", ["0001-01-01 00:00:00+05:00", "9999-12-31 23:59:59-05:00"])
+def test_an_instant_that_no_calendar_holds_is_rejected(period: str) -> None:
+    rows = [("2024-01-01 00:00:00+00:00", "1"), (period, "2")]
+
+    assert "is not a period" in str(refusal(batch_of(*rows), recipe_of(frequency='"h"')))
+
+
+@pytest.mark.parametrize("period", ["0001-01-02", "0002-01-02"])
+def test_a_day_before_all_calendars_is_no_session(period: str) -> None:
+    recipe = recipe_of(top='calendar = "XNYS"', frequency='"B"')
+
+    assert re.search("is no session of XNYS|is one of them mistyped", str(refusal(batch_of((period, "1")), recipe)))
+
+
+def test_counts_begin_anywhere_and_leave_gaps() -> None:
+    rows = [(str(count), "1") for count in [*range(101, 121), *range(123, 141)]]
+
+    batch = clean(batch_of(*rows), recipe_of('start = "2000-01-01"', top="max_gap = 2"), NOTHING, now=NOW)
+
+    assert len(batch.observations) == 38
+    assert str(batch.observations.period[0])[:10] == "2008-05-01"
+
+
+def test_an_endless_count_is_rejected() -> None:
+    rows = [("1", "1"), ("9" * 5000, "1")]
+
+    assert "is not a period: expected a count from 1" in str(
+        refusal(batch_of(*rows), recipe_of('start = "2000-01-01"'))
+    )
+
+
+def test_the_row_that_left_a_gap_is_named_and_kept() -> None:
+    rows = whole()
+    rows[20] = (rows[20][0], "abc")
+
+    refused = refusal(batch_of(*rows), recipe_of("max_rejected = 0.5"))
+
+    assert 'line 22, column sold: "abc" is not a number' in str(refused)
+    assert [rejection.line for rejection in refused.rejections] == [22, None]
+
+
+def test_exactly_the_share_that_is_allowed_is_allowed() -> None:
+    rows = [(month, "1" if n >= 29 else "x") for n, month in enumerate(months(40))]
+    rows += [(month, "1") for month in months(100)[40:]]
+    later = NOW.replace(year=2030)
+
+    batch = clean(batch_of(*rows), recipe_of("max_rejected = 0.29"), NOTHING, now=later)
+
+    assert len(batch.rejections) == 29
+
+
+@pytest.mark.parametrize("text", ["１２", "١٠٤"])
+def test_digits_of_other_scripts_are_no_number(text: str) -> None:
+    assert parse_value(text, 1e15)[1] == "is not a number: expected digits, a point and an exponent only"
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines"])
+def test_a_series_needs_a_name_that_can_be_seen(name: str) -> None:
+    refused = refusal(batch_of(("2020-01-01", "1", name)), small_recipe())
+
+    assert "is not a name of a series" in str(refused)

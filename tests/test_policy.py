@@ -35,7 +35,7 @@ def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: st
     ("policy", "new_periods", "training", "reason"),
     [
         ("auto", 0, "keep", "nothing new since the training"),
-        ("auto", 1, "keep", "1 new periods, due after 3"),
+        ("auto", 1, "keep", "1 new period, due after 3"),
         ("auto", 2, "keep", "2 new periods, due after 3"),
         ("auto", 3, "retrain", "3 new periods, due after 3"),
         ("auto", 40, "retrain", "40 new periods, due after 3"),

@@ -320,3 +320,20 @@ def test_a_recipe_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRecipe, match="latin.toml is not UTF-8"):
         load_recipe("latin", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('period = "n"\nvalue = ""', '"source.value": .*at least 1 character'),
+        ('period = "n"\nvalue = "n"', "name one column twice"),
+        ('period = "n"\nvalue = "v"\nperiod_format = "%d/%d/%Y"', "expected a strptime format"),
+        ('period = "n"\nvalue = "v"\nperiod_format = "%Q"', "expected a strptime format"),
+        ('period = "n"\nvalue = "v"\nperiod_format = "%"', "expected a strptime format"),
+    ],
+)
+def test_columns_and_formats_that_cannot_be_read_are_refused(keys: str, message: str) -> None:
+    source = f'[source]\nkind = "csv"\npath = "x.csv"\n{keys}'
+
+    with pytest.raises(InvalidRecipe, match=message):
+        recipe_of(SMALLEST.replace('[source]\nkind = "integers"', source))

@@ -52,6 +52,7 @@ def contract_of(source: CsvSource) -> Contract:
     return Contract(
         period=source.period,
         value=source.value,
+        series=source.series,
         period_format=source.period_format,
         counted_from=source.start,
         missing=source.missing,
@@ -70,7 +71,11 @@ def _path(source: CsvSource, recipe: Recipe) -> Path:
             )
         return value
 
-    expanded = Path(re.sub(r"\$\{(\w+)\}", from_environment, source.path)).expanduser()
+    named = re.sub(r"\$\{(\w+)\}", from_environment, source.path)
+    try:
+        expanded = Path(named).expanduser()
+    except RuntimeError as error:
+        raise SourceMissing(f'"{named}" is no path: {error}{_hint(source)}') from None
     return expanded if source.path.startswith("${") else recipe.folder / expanded
 
 
@@ -83,6 +88,8 @@ def _content(path: Path, source: CsvSource) -> bytes:
         ) from None
     except IsADirectoryError:
         raise SourceMissing(f"{path} is a folder: expected a CSV file" + _hint(source)) from None
+    except ValueError as error:
+        raise SourceMissing(f'"{path}" is no path: {error}{_hint(source)}') from None
     except OSError as error:
         raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from None
 
@@ -91,9 +98,10 @@ def _text(path: Path, content: bytes) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        offset = error.start + (len(content) - len(error.object))
         _refuse(
             path,
-            f"is not UTF-8: byte {content[error.start]:#04x} at offset {error.start}; save it as UTF-8",
+            f"is not UTF-8: byte {content[offset]:#04x} at offset {offset}; save it as UTF-8",
             "encoding",
         )
     if "\0" in text:
@@ -176,4 +184,4 @@ def _hint(source: CsvSource) -> str:
 
 
 def _refuse(path: Path, what: str, rule: str, line: int | None = None) -> NoReturn:
-    raise BatchRefused(f"{path.name} {what}", [Rejection(rule=rule, line=line)])
+    raise BatchRefused(f"{path.name} {what}", [Rejection(rule=rule, line=line)], source=path.name)

@@ -1,4 +1,4 @@
--- Attempts in a row that found nothing to do share one record: the newest.
+-- An attempt that found nothing to do takes the place of the one before; what that one published is in runs.
 delete from attempts
 where attempt_id in (
     select earlier.attempt_id

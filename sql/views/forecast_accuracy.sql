@@ -11,9 +11,10 @@ select
     avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
         else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
     avg(scores.error) as bias,
-    avg(1.0 * scores.inside_80) as coverage_80,
-    avg(1.0 * scores.inside_95) as coverage_95,
-    1 - avg(abs(scores.error)) / nullif(avg(abs(scores.naive_error)), 0) as skill
+    avg(cast(scores.inside_80 as double precision)) as coverage_80,
+    avg(cast(scores.inside_95 as double precision)) as coverage_95,
+    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
+        / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_id = scores.run_id
 join series on series.series_id = scores.series_id

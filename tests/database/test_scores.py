@@ -8,9 +8,10 @@ import pytest
 
 from pipeline import jobs
 from pipeline.lineage import Model
+from pipeline.scoring import score
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
-from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows
+from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows, value
 from tests.examples import NOW, small_recipe
 
 DAY = timedelta(days=1)
@@ -130,8 +131,8 @@ def test_what_is_observed_later_does_not_change_the_history_of_an_origin(publish
 def test_an_observation_outside_its_interval_is_an_anomaly(published: Store) -> None:
     observe(published, 1, september=7, october=28.5)
 
-    found = "select series, cast(period as text), value, lower_95, upper_95, run_id from anomalies"
-    assert rows(published.database, found) == [("small", "2020-10-01 00:00:00", 28.5, 12, 28, "small-2020-08-01-1")]
+    found = "select series, substr(cast(period as text), 1, 10), value, lower_95, upper_95, run_id from anomalies"
+    assert rows(published.database, found) == [("small", "2020-10-01", 28.5, 12, 28, "small-2020-08-01-1")]
     observe(published, 2, october=28)
     assert rows(published.database, found) == []
 
@@ -149,3 +150,16 @@ def test_what_was_scored_waits_for_no_score(published: Store) -> None:
     jobs.score(small_recipe(), published)
 
     assert published.unscored("small") == []
+
+
+def test_the_same_scores_again_are_no_error(published: Store) -> None:
+    observe(published, 1, september=7)
+    outcomes = published.unscored("small")
+    panel = published.panel(small_recipe(), NOW + 9 * DAY)
+    assert panel is not None
+    scores = score(outcomes, panel, 4)
+
+    published.add_scores(scores)
+    published.add_scores(scores)
+
+    assert value(published.database, "select count(*) from scores") == len(scores) == 1

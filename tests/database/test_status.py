@@ -138,7 +138,7 @@ def test_what_lies_between_idle_attempts_is_kept(store: Store) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (BatchRefused("small.csv line 3 is no number"), "refused", "small.csv line 3 is no number"),
+        (BatchRefused("small.csv line 3 is no number", source="small.csv"), "refused", "small.csv line 3 is no number"),
         (SourceUnavailable("small.csv cannot be read"), "failed", "small.csv cannot be read"),
         (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero"),
         (KeyboardInterrupt(), "failed", "KeyboardInterrupt: "),

@@ -57,4 +57,19 @@ def test_periods_read_as_their_start(model: Model, observed_store: Store) -> Non
     publish(observed_store, forecast(), model)
 
     found = rows(observed_store.database, "select cast(period as text), cast(origin as text) from latest_forecasts")
-    assert sorted(found)[0] == ("2023-05-01 00:00:00", "2023-04-01 00:00:00")
+    midnight = "" if observed_store.database.engine.dialect.name == "sqlite" else " 00:00:00"
+    assert sorted(found)[0] == (f"2023-05-01{midnight}", f"2023-04-01{midnight}")
+
+
+def test_a_day_written_as_text_finds_its_period(model: Model, observed_store: Store) -> None:
+    publish(observed_store, forecast(), model)
+
+    counted = "select count(*) from latest_forecasts where "
+    for condition, count in (
+        ("period = '2023-05-01'", 1),
+        ("period <= '2023-05-01'", 1),
+        ("period < '2023-05-01'", 0),
+        ("period > '2023-05-01'", 2),
+        ("period between '2023-05-01' and '2023-06-01'", 2),
+    ):
+        assert value(observed_store.database, counted + condition) == count, condition

@@ -139,7 +139,6 @@ def test_prefect_keeps_no_results_even_where_it_is_told_to(cycles: Cycles) -> No
     assert cycles.results_after_third == []
 
 
-@pytest.mark.xfail(reason="Registry.run_address asks the server, and the cycle fails", strict=True)
 def test_a_cycle_with_nothing_to_show_does_not_need_mlflow(cycles: Cycles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
 

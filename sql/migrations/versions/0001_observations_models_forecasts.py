@@ -219,23 +219,43 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+#: what of a run never changes once it is out; its status may become superseded
+RUN_COLUMNS = (
+    "run_id",
+    "recipe",
+    "kind",
+    "origin",
+    "as_of",
+    "data_hash",
+    "recipe_fingerprint",
+    "model_version",
+    "model_hash",
+    "code_version",
+    "num_series",
+    "num_fallback",
+    "num_rows",
+    "content_hash",
+    "expected_next_by",
+    "published_at",
+)
+
 #: what holds even against our own code: a run goes out with all its rows, and stays as it went out
 TRIGGERS = {
     "sqlite": [
         """
-create trigger run_goes_out_whole before update of status on runs
-when old.status = 'staged' and new.status = 'published'
- and (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows
-begin select raise(abort, 'run holds another number of rows than it declares'); end""",
-        """
 create trigger run_is_staged_first before insert on runs
-when new.status <> 'staged'
-begin select raise(abort, 'a run is staged before it is published'); end""",
+when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id)
+begin select raise(abort, 'a run is staged, once, before it is published'); end""",
         """
+create trigger run_goes_out_whole before update on runs
+when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published'
+  or (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows)
+begin select raise(abort, 'a run goes out with the number of rows that it declares'); end""",
+        f"""
 create trigger published_run_stays before update on runs
-when old.status <> 'staged' and (new.status = 'staged' or (old.status = 'superseded' and new.status <> 'superseded')
-  or new.run_id <> old.run_id or new.origin <> old.origin or new.num_rows <> old.num_rows
-  or new.content_hash <> old.content_hash or new.published_at <> old.published_at)
+when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+  or new.superseded_by is null or new.superseded_by = new.run_id
+  or {" or ".join(f"new.{column} is not old.{column}" for column in RUN_COLUMNS)})
 begin select raise(abort, 'a published run is never changed, only superseded'); end""",
         """
 create trigger published_run_is_kept before delete on runs when old.status <> 'staged'
@@ -243,10 +263,16 @@ begin select raise(abort, 'a published run is never deleted'); end""",
         *(
             f"""
 create trigger published_forecasts_stay_on_{verb} before {verb} on forecasts
-when (select status from runs where run_id = {row}.run_id) <> 'staged'
+when exists (select 1 from runs where run_id in ({rows}) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end"""
-            for verb, row in (("insert", "new"), ("update", "old"), ("delete", "old"))
+            for verb, rows in (("insert", "new.run_id"), ("update", "old.run_id, new.run_id"), ("delete", "old.run_id"))
         ),
+        """
+create trigger observations_are_not_replaced before insert on observations
+when exists (
+  select 1 from observations
+  where series_id = new.series_id and period = new.period and recorded_at = new.recorded_at)
+begin select raise(abort, 'observations are appended, never changed'); end""",
         *(
             f"""
 create trigger observations_stay_on_{verb} before {verb} on observations
@@ -255,43 +281,55 @@ begin select raise(abort, 'observations are appended, never changed'); end"""
         ),
     ],
     "postgresql": [
-        """
+        f"""
 create function guard_run() returns trigger language plpgsql as $$
 begin
   if tg_op = 'INSERT' then
-    if new.status <> 'staged' then raise exception 'a run is staged before it is published'; end if;
+    if new.status <> 'staged' then raise exception 'a run is staged, once, before it is published'; end if;
     return new;
   end if;
   if tg_op = 'DELETE' then
     if old.status <> 'staged' then raise exception 'a published run is never deleted'; end if;
     return old;
   end if;
-  if old.status = 'staged' and new.status = 'published'
-     and (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows then
-    raise exception 'run holds another number of rows than it declares';
+  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published'
+     or (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows) then
+    raise exception 'a run goes out with the number of rows that it declares';
   end if;
-  if old.status <> 'staged' and (new.status = 'staged' or (old.status = 'superseded' and new.status <> 'superseded')
-     or new.run_id <> old.run_id or new.origin <> old.origin or new.num_rows <> old.num_rows
-     or new.content_hash <> old.content_hash or new.published_at <> old.published_at) then
+  if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+     or new.superseded_by is null or new.superseded_by = new.run_id
+     or {" or ".join(f"new.{column} is distinct from old.{column}" for column in RUN_COLUMNS)}) then
     raise exception 'a published run is never changed, only superseded';
   end if;
   return new;
 end $$""",
-        "create trigger guard_run before insert or update or delete on runs for each row execute function guard_run()",
+        """
+create trigger guard_run before insert or update or delete on runs
+for each row execute function guard_run()""",
         """
 create function guard_forecast() returns trigger language plpgsql as $$
 begin
-  if (select status from runs where run_id = coalesce(new.run_id, old.run_id)) <> 'staged' then
+  if exists (select 1 from runs where run_id in (new.run_id, old.run_id) and status <> 'staged') then
     raise exception 'the forecasts of a published run are never changed';
   end if;
   return coalesce(new, old);
 end $$""",
-        "create trigger guard_forecast before insert or update or delete on forecasts for each row execute function guard_forecast()",
         """
-create function guard_observation() returns trigger language plpgsql as $$
+create trigger guard_forecast before insert or update or delete on forecasts
+for each row execute function guard_forecast()""",
+        """
+create function guard_history() returns trigger language plpgsql as $$
 begin
-  raise exception 'observations are appended, never changed';
+  raise exception using message = tg_table_name || ' are appended, never changed';
 end $$""",
-        "create trigger guard_observation before update or delete on observations for each row execute function guard_observation()",
+        """
+create trigger guard_observation before update or delete on observations
+for each row execute function guard_history()""",
+        *(
+            f"""
+create trigger guard_all_{table} before truncate on {table}
+for each statement execute function guard_history()"""
+            for table in ("observations", "runs", "forecasts")
+        ),
     ],
 }
