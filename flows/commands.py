@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.opening import Opened, opened
+from flows.opening import Opened, opened, require_prefect
 from flows.screen import period_text, print_forecast, print_json, print_table, progress
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
@@ -59,7 +60,7 @@ def _run_cycle(name: str, *, training: str | None, as_of: datetime | None, as_js
         with progress():
             facts = _through_prefect(name, training=training, as_of=as_of)
     except NextperiodError as error:
-        logger.error("nextperiod: %s: %s", name, error)
+        print(f"nextperiod: {name}: {error}", file=sys.stderr)
         refused = isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory)
         return {"recipe": name, "status": "refused" if refused else "failed", "reason": str(error)}
     if not as_json:
@@ -72,9 +73,12 @@ def _through_prefect(name: str, *, training: str | None, as_of: datetime | None)
 
     In this process Prefect's own log and its heartbeats, a second for each run, are left out.
     """
-    in_process = not os.environ.get("PREFECT_API_URL")
+    api_url = settings_from().prefect_api_url
+    in_process = not api_url
     logger.debug("Prefect starts", extra={"step": "Prefect starts in this process" if in_process else "Prefect"})
-    if in_process:
+    if not in_process:
+        require_prefect(api_url)
+    else:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -93,7 +97,7 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
             print(f"{at.recipe.name}: nothing new was to do; the forecast after {origin} stands ({facts['reason']})")
         else:
             print(
-                f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin}, model {facts['model_version']} ({facts['reason']})\n"
+                f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin} by model {facts['model_version']} ({facts['training']}: {facts['reason']})\n"
             )
             print_forecast(rows, _history(at), unit=at.recipe.unit)
             _tell_backtest(at, facts["model_version"])

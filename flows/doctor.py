@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from flows.opening import require_prefect
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
 from pipeline.errors import NextperiodError, without_secrets
@@ -93,15 +94,7 @@ def _mlflow(settings: Settings) -> str:
 def _prefect(settings: Settings) -> str:
     if not settings.prefect_api_url:
         return "in this process (PREFECT_API_URL is not set)"
-    import httpx
-
-    try:
-        answer = httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=10)
-        answer.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NextperiodError(
-            f"Prefect at {settings.prefect_api_url} does not answer: {error}; is the server up?"
-        ) from None
+    require_prefect(settings.prefect_api_url)
     return f"{without_secrets(settings.prefect_api_url)} is healthy"
 
 

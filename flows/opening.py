@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pipeline.database import open_database
+from pipeline.errors import PrefectUnavailable
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.registry import Registry
 from pipeline.settings import settings_from
@@ -43,3 +44,19 @@ def opened(recipe: str) -> Iterator[Opened]:
         )
     finally:
         database.close()
+
+
+def require_prefect(api_url: str) -> None:
+    """Ask a Prefect server whether it is there.
+
+    Raises:
+        PrefectUnavailable: it does not answer.
+    """
+    import httpx
+
+    try:
+        httpx.get(f"{api_url.rstrip('/')}/health", timeout=10).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise PrefectUnavailable(
+            f"Prefect at {api_url} does not answer: {error}; start the server, or unset PREFECT_API_URL to run in this process"
+        ) from None

@@ -38,6 +38,10 @@ class RegistryUnavailable(Transient):
     """MLflow cannot be reached; what it should log waits in the outbox."""
 
 
+class PrefectUnavailable(Transient):
+    """The Prefect server that the environment names does not answer."""
+
+
 class InvalidRecipe(Permanent):
     """The recipe says something that cannot be carried out."""
 

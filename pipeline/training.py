@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.canonical_onnx import canonical
 from pipeline.errors import ModelRefused
 from pipeline.models.architectures import ARCHITECTURES
 from pipeline.models.sizes import Sizes
@@ -170,7 +171,7 @@ def export(network: keras.Model, example: Array) -> tuple[bytes, bytes]:
         graph = onnx.load(str(onnx_path))
         for value in [*graph.graph.input, *graph.graph.output]:
             value.type.tensor_type.shape.dim[0].dim_param = "windows"
-        return graph.SerializeToString(deterministic=True), keras_path.read_bytes()
+        return canonical(graph).SerializeToString(deterministic=True), keras_path.read_bytes()
 
 
 class _Reporter(keras.callbacks.Callback):

@@ -92,7 +92,7 @@ def _write_job(folder: Path, job: TrainingJob) -> None:
 
 
 def _run_child(folder: Path, limit_seconds: float) -> int:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "MPLBACKEND": "Agg"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     with (folder / "stderr.txt").open("wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", __name__, str(folder)],

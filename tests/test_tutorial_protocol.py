@@ -206,6 +206,6 @@ def test_nothing_one_season_before_gives_no_seasonal_naive() -> None:
 
 
 def test_a_mended_scaler_sees_the_whole_training_part_and_nothing_after_it() -> None:
-    split = _split(144, without_leak(tutorial_of(AIRLINE)))
+    split = _split(144, without_leak(tutorial_of(**AIRLINE)))
 
     assert split.fitting == 96

@@ -1,0 +1,112 @@
+"""The process that trains: what it gives back, and how it ends when it must not go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.recipe import Recipe
+from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
+from tests.examples import small_panel, small_recipe
+
+pytestmark = pytest.mark.tensorflow
+
+
+def job(**training: object) -> TrainingJob:
+    recipe = small_recipe()
+    changed = recipe.model_copy(update={"training": recipe.training.model_copy(update=training)})
+    return TrainingJob(panel=small_panel(), recipe=changed, training="retrain", reason="no model yet")
+
+
+def test_the_same_job_gives_the_same_model_to_the_byte(outcome: TrainingOutcome) -> None:
+    again = run_training(job())
+
+    assert again.files == outcome.files
+    assert again.record == outcome.record
+
+
+def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> None:
+    record = outcome.record
+
+    assert (record.training, record.reason, record.num_series) == ("retrain", "no model yet", 1)
+    assert record.cutoff.startswith("2023-04-01")
+    assert len(record.loss) == record.epochs <= 2
+    assert record.backtest is not None
+    assert record.backtest.cutoff.startswith("2023-01-01")
+    assert set(record.backtest.scores) == {"lstm", "naive", "seasonal-naive"}
+    assert [str(period)[:7] for period in record.backtest.path.periods] == ["2023-02", "2023-03", "2023-04"]
+
+
+def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome: TrainingOutcome) -> None:
+    values = small_panel().values.copy()
+    values[-2:] = [1e6, -1e6]
+
+    changed = run_training(replace(job(), panel=replace(small_panel(), values=values)))
+
+    assert changed.record.backtest is not None
+    assert outcome.record.backtest is not None
+    first_step = [
+        record.backtest.path.forecast["lstm"][0] for record in (changed.record, outcome.record) if record.backtest
+    ]
+    assert first_step[0] == first_step[1]
+
+
+def test_a_training_that_does_not_stay_finite_is_refused() -> None:
+    with pytest.raises(ModelRefused, match="is not finite: lower training.learning_rate or set training.clip_norm"):
+        run_training(job(learning_rate=1e38, loss="mse", clip_norm=None, epochs=20))
+
+
+def test_a_training_past_its_time_is_ended() -> None:
+    with pytest.raises(TrainingFailed, match="training of small was killed .*time_limit_minutes"):
+        run_training(job(time_limit_minutes=0.005))
+
+
+def test_a_training_that_wants_more_memory_than_it_may_have_fails_with_its_last_words() -> None:
+    with pytest.raises(TrainingFailed, match="training of small ended with status|was killed"):
+        run_training(job(memory_limit_gib=0.2))
+
+
+def test_a_training_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    script = (
+        "from tests.test_training_process import job\nfrom pipeline.training_process import run_training\n"
+        "run_training(job(epochs=100000, patience=100000))"
+    )
+    root = Path(__file__).parents[1]
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=root, stderr=subprocess.DEVNULL)
+    try:
+        child = until(lambda: next(iter(psutil.Process(parent.pid).children()), None))
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+        child.wait(timeout=60)
+    finally:
+        parent.kill()
+        parent.wait()
+
+    assert not child.is_running()
+
+
+def until(found: object, seconds: float = 60) -> psutil.Process:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = found() if callable(found) else None
+        if isinstance(answer, psutil.Process):
+            return answer
+        time.sleep(0.1)
+    pytest.fail("the training process did not start")
+
+
+def test_a_recipe_survives_the_way_into_the_process() -> None:
+    recipe = small_recipe()
+
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
