@@ -79,7 +79,8 @@ def _through_prefect(name: str, *, training: str | None, as_of: datetime | None)
     if not in_process:
         require_prefect(api_url)
     else:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        for name_of_level in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL"):
+            os.environ.setdefault(name_of_level, "CRITICAL")
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.cycle import cycle
@@ -96,9 +97,9 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
         if facts["status"] == "unchanged":
             print(f"{at.recipe.name}: nothing new was to do; the forecast after {origin} stands ({facts['reason']})")
         else:
-            print(
-                f"{at.recipe.name}: {at.recipe.description}\nforecast after {origin} by model {facts['model_version']} ({facts['training']}: {facts['reason']})\n"
-            )
+            print(": ".join(filter(None, (at.recipe.name, at.recipe.description))))
+            made_by = f"model {facts['model_version']} ({facts['training']}: {facts['reason']})"
+            print(f"forecast after {origin} by {made_by}\n")
             print_forecast(rows, _history(at), unit=at.recipe.unit)
             _tell_backtest(at, facts["model_version"])
         print(
