@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
 
 
 def _history(at: Opened) -> Any:
-    return at.store.panel(at.recipe, datetime.max.replace(tzinfo=UTC))
+    return at.store.panel(at.recipe, jobs.LATEST)
 
 
 def show_status(*, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from pipeline.errors import (
     NoObservations,
     NotEnoughHistory,
     RegistryUnavailable,
+    counted,
     without_secrets,
 )
 from pipeline.forecaster import load_forecaster
@@ -44,6 +45,9 @@ from pipeline.training_process import TrainingJob, run_training
 from pipeline.training_record import ProtocolRecord
 
 logger = logging.getLogger(__name__)
+
+#: as of this instant everything is known
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +124,8 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
             logger.info("%s is what was taken in last", raw.source)
             count = len(raw.rows)
             return Ingested(source=raw.source, num_read=count, num_new=0, num_revised=0, num_same=count, num_rejected=0)
-        seen = store.data_recorded_at(recipe.name, datetime.max.replace(tzinfo=UTC))
-        known = store.current_observations(recipe.name, datetime.max.replace(tzinfo=UTC))
+        seen = store.data_recorded_at(recipe.name, LATEST)
+        known = store.current_observations(recipe.name, LATEST)
         batch = clean(raw, recipe, known, now=now)
     except BatchRefused as refusal:
         store.refuse(recipe.name, refusal.source, str(refusal), refusal.rejections, now)
@@ -217,6 +221,11 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     if model is None:
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
+    if forecaster.horizon != recipe.horizon:
+        raise ModelRefused(
+            f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
+            f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
+        )
     made = forecast_all(forecaster, panel, recipe)
     lineage = _lineage(recipe, panel)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
@@ -285,7 +294,7 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
 
 def _panel(recipe: Recipe, store: Store, as_of: datetime | None) -> Panel:
     """What is known, or was known at an instant, with short gaps filled."""
-    recorded_at = store.data_recorded_at(recipe.name, as_of or datetime.max.replace(tzinfo=UTC))
+    recorded_at = store.data_recorded_at(recipe.name, as_of or LATEST)
     panel = store.panel(recipe, recorded_at) if recorded_at is not None else None
     if panel is None:
         known = f" as of {as_of.isoformat()}" if as_of else ""

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from pipeline import jobs
 from pipeline.errors import ModelRefused, Overtaken
 from pipeline.forecaster import load_forecaster
 from pipeline.lineage import Model
@@ -192,3 +193,12 @@ def test_a_file_that_is_missing_is_refused_and_reported(
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
     (broken,) = observed_store.broken_promises()
     assert "network.onnx is missing" in broken
+
+
+def test_a_model_of_another_horizon_is_refused_with_what_to_run(model: Model, observed_store: Store) -> None:
+    longer = small_recipe().model_copy(update={"horizon": 5})
+
+    with pytest.raises(
+        ModelRefused, match="model 1 of small forecasts 3 periods, the recipe asks for 5: run `nextperiod train"
+    ):
+        jobs.forecast(longer, observed_store, NOW)
