@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -124,3 +125,35 @@ def test_airline_is_better_than_the_last_value_over_months_it_has_not_seen(perso
     assert facts["num_rows"] == 12
     assert set(facts["seconds"]) == {"ingest", "train", "forecast", "score", "mlflow"}
     assert scores["lstm"]["rmse"] < scores["naive"]["rmse"]
+
+
+def test_the_query_of_readme_gives_the_columns_and_periods_that_it_shows(person: Person, first: Any) -> None:
+    text = (CLONE / "README.md").read_text("utf-8")
+    query, shown = re.search(
+        r'sqlite3 -header -column nextperiod.db "(.*?)"\n```\n```text\n(.*?)```', text, re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    header, _, *lines = shown.splitlines()
+
+    rows = person.asks(query)
+
+    assert header.split() == query.removeprefix("select ").split(" from ")[0].split(", ")
+    assert [row[0] for row in rows] == [line.split()[0] for line in lines]
+    assert [row[1] for row in rows] == pytest.approx([float(line.split()[1]) for line in lines], rel=0.05)
+
+
+def test_the_recipe_of_readme_takes_in_a_file_of_ones_own_and_names_its_fault(person: Person) -> None:
+    text = (CLONE / "README.md").read_text("utf-8")
+    recipe = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    message = re.search(r"^nextperiod: sales.csv .*$", text, re.MULTILINE)
+    assert recipe is not None
+    assert message is not None
+    (person.folder / "sales.toml").write_text(recipe[1])
+    rows = [f"{2022 + n // 12}-{n % 12 + 1:02d},{100 + n}" for n in range(48)]
+
+    (person.folder / "sales.csv").write_text("\n".join(["month,sold", *rows[:5], "2022-06,12x", *rows[6:], ""]))
+    faulty = person.runs("ingest", "sales.toml")
+    (person.folder / "sales.csv").write_text("\n".join(["month,sold", *rows, ""]))
+    sound = person.runs("ingest", "sales.toml")
+
+    assert (faulty.returncode, faulty.stderr.strip()) == (1, message[0])
+    assert sound.stdout.strip() == "sales.csv: 48 rows read, 48 new, 0 revised, 0 the same, 0 refused"
