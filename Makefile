@@ -56,4 +56,4 @@ test-pure: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m "not tensorflow and not slow" tests/test_*.py
 
 evidence: $(VENV)/.test
-	$(VENV)/bin/pytest -m slow --capture no --timeout 3600
+	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
