@@ -99,3 +99,10 @@ def outcome() -> TrainingOutcome:
     return run_training(
         TrainingJob(panel=small_panel(), recipe=small_recipe(), training="retrain", reason="no model yet")
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for the trained model waits for TensorFlow."""
+    for item in items:
+        if "outcome" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.tensorflow)
