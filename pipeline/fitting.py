@@ -61,6 +61,8 @@ def train(
 ) -> Trained:
     """Fit a forecaster on the whole panel; its cutoff is the panel's origin.
 
+    The number of epochs and the backtest never begin with given weights: those have seen the test part.
+
     Args:
         panel: without gaps longer than the recipe allows.
         recipe: what to fit.
@@ -73,13 +75,14 @@ def train(
     windows = make_windows(panel, context=recipe.context, horizon=recipe.horizon)
     newest = len(panel.grid) - 1
     test_start = newest - recipe.test_periods
-    epochs, search = _find_epochs(panel, recipe, windows, test_start, start, on_epoch)
+    epochs, search = _find_epochs(panel, recipe, windows, test_start, on_epoch)
 
     backtest = None
     if len(windows.known_by(test_start)) > 0:
-        rehearsal = _fit(panel, recipe, windows, test_start, epochs, start, on_epoch)
+        rehearsal = _fit(panel, recipe, windows, test_start, _fitting(recipe, epochs), on_epoch=on_epoch)
         backtest = _backtest(panel, recipe, windows, test_start, rehearsal)
-    final = _fit(panel, recipe, windows, newest, epochs, start, on_epoch)
+    fitting = _fitting(recipe, epochs) if start is None else _fine_tuning(recipe, epochs)
+    final = _fit(panel, recipe, windows, newest, fitting, start=start, on_epoch=on_epoch)
     network = average(final.networks)
     spread = _spread(panel, recipe, windows, newest, final.scaler, backtest)
     files, archive = _model_directory(panel, recipe, windows, network, final, spread)
@@ -88,7 +91,7 @@ def train(
         keras_archive=archive,
         loss=final.first.loss,
         validation_loss=search.validation_loss if search else (),
-        epochs=epochs,
+        epochs=fitting.epochs,
         num_windows=len(windows.known_by(newest)),
         backtest=backtest,
     )
@@ -99,11 +102,10 @@ def _find_epochs(
     recipe: Recipe,
     windows: Windows,
     cutoff: int,
-    start: Sequence[Sequence[Array]] | None,
     on_epoch: OnEpoch | None,
 ) -> tuple[int, Fitted | None]:
     """The epochs after which the windows just before `cutoff` were forecast best."""
-    most = _fitting(recipe, fine_tune=start is not None).epochs
+    most = recipe.training.epochs
     inner = cutoff - recipe.test_periods
     known = windows.known_by(cutoff)
     held_out = known.take(known.end + recipe.horizon > inner)
@@ -114,10 +116,9 @@ def _find_epochs(
     search = fit_network(
         recipe.model.architecture,
         _sizes(recipe),
-        replace(_fitting(recipe, fine_tune=start is not None), patience=recipe.training.patience),
+        replace(_fitting(recipe, most), patience=recipe.training.patience),
         _example(scaler, panel, fitted_on),
         held_out=_example(scaler, panel, held_out),
-        start=start[0] if start else None,
         on_epoch=on_epoch,
     )
     return search.best_epoch, search
@@ -128,18 +129,18 @@ def _fit(
     recipe: Recipe,
     windows: Windows,
     cutoff: int,
-    epochs: int,
-    start: Sequence[Sequence[Array]] | None,
+    fitting: Fitting,
+    *,
+    start: Sequence[Sequence[Array]] | None = None,
     on_epoch: OnEpoch | None,
 ) -> _Ensemble:
     scaler = _scaler(panel, recipe, cutoff)
     examples = _example(scaler, panel, windows.known_by(cutoff))
-    fitting = _fitting(recipe, fine_tune=start is not None)
     members = [
         fit_network(
             recipe.model.architecture,
             _sizes(recipe),
-            replace(fitting, epochs=epochs, seed=fitting.seed + member),
+            replace(fitting, seed=fitting.seed + member),
             examples,
             start=start[member] if start else None,
             on_epoch=on_epoch,
@@ -226,20 +227,20 @@ def _sizes(recipe: Recipe) -> Sizes:
     )
 
 
-def _fitting(recipe: Recipe, *, fine_tune: bool) -> Fitting:
+def _fitting(recipe: Recipe, epochs: int) -> Fitting:
     training = recipe.training
-    fitting = Fitting(
-        epochs=training.epochs,
+    return Fitting(
+        epochs=epochs,
         batch_size=training.batch_size,
         learning_rate=training.learning_rate,
         loss=training.loss,
         seed=training.seed,
         clip_norm=training.clip_norm,
     )
-    if not fine_tune:
-        return fitting
+
+
+def _fine_tuning(recipe: Recipe, epochs: int) -> Fitting:
     return replace(
-        fitting,
-        epochs=max(1, round(training.epochs * FINE_TUNE_EPOCHS)),
-        learning_rate=training.learning_rate * FINE_TUNE_RATE,
+        _fitting(recipe, max(1, round(epochs * FINE_TUNE_EPOCHS))),
+        learning_rate=recipe.training.learning_rate * FINE_TUNE_RATE,
     )

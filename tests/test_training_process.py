@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -110,3 +113,30 @@ def test_a_recipe_survives_the_way_into_the_process() -> None:
     recipe = small_recipe()
 
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.fixture(scope="module")
+def tuned(outcome: TrainingOutcome) -> TrainingOutcome:
+    """The same model trained a little further."""
+    start = outcome.files["weights.npz"]
+    return run_training(replace(job(), training="fine-tune", reason="asked for", start=start))
+
+
+def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(
+    outcome: TrainingOutcome, tuned: TrainingOutcome
+) -> None:
+    before, after = weights(outcome), weights(tuned)
+    moved = max(float(np.abs(after[name] - before[name]).max()) for name in before)
+    assert tuned.record.training == "fine-tune"
+    assert 0 < moved < 0.01
+
+
+def test_the_backtest_of_a_fine_tuned_model_has_not_seen_the_test_part_either(
+    outcome: TrainingOutcome, tuned: TrainingOutcome
+) -> None:
+    assert tuned.record.backtest == outcome.record.backtest
+
+
+def weights(of: TrainingOutcome) -> dict[str, Any]:
+    with np.load(io.BytesIO(of.files["weights.npz"]), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
