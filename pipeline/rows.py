@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,44 @@ from pipeline.database import Row
 from pipeline.errors import Rejection, one_line
 from pipeline.forecast import Forecast
 from pipeline.lineage import Lineage, Model, Run
+from pipeline.observations import CleanBatch
 from pipeline.recipe import Recipe
 from pipeline.training_record import TrainingRecord
 
 _QUANTILE_COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
+
+
+def batch_row(recipe: str, batch: CleanBatch, recorded_at: datetime) -> dict[str, Any]:
+    """The header of a batch that is taken in."""
+    return {
+        "recipe": recipe,
+        "source": batch.source,
+        "content_hash": batch.content_hash,
+        "recorded_at": recorded_at,
+        "status": "accepted",
+        "message": None,
+        "num_read": batch.num_read,
+        "num_new": batch.num_new,
+        "num_revised": batch.num_revised,
+        "num_same": batch.num_same,
+        "num_rejected": len(batch.rejections),
+    }
+
+
+def refused_batch_row(
+    recipe: str, source: str, message: str, num_rejected: int, recorded_at: datetime
+) -> dict[str, Any]:
+    """The header of a batch of which nothing is taken in."""
+    return {
+        **dict.fromkeys(("num_read", "num_new", "num_revised", "num_same"), 0),
+        "recipe": recipe,
+        "source": source,
+        "content_hash": "",
+        "recorded_at": recorded_at,
+        "status": "refused",
+        "message": message,
+        "num_rejected": num_rejected,
+    }
 
 
 def rejection_row(batch_id: int, rejection: Rejection) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from pipeline.lineage import Lineage, Model, Run, Waiting
 from pipeline.observations import CleanBatch, Observations
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.recipe import Recipe
-from pipeline.rows import forecast_of, forecast_rows, model_of, rejection_row, run_id_of, run_of
+from pipeline.rows import (
+    batch_row,
+    forecast_of,
+    forecast_rows,
+    model_of,
+    refused_batch_row,
+    rejection_row,
+    run_id_of,
+    run_of,
+)
 from pipeline.scoring import Outcome, Score
 from pipeline.training_record import TrainingRecord
 
@@ -91,7 +100,9 @@ class Store:
                 raise Overtaken(f"another worker recorded observations of {recipe} at the same time: run again")
             transaction.execute_many("insert_series", [{"recipe": recipe, "series": name} for name in observed.names])
             numbers = {row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe)}
-            batch_id = _insert_batch(transaction, recipe, batch, recorded_at)
+            row = transaction.row("insert_batch", **batch_row(recipe, batch, recorded_at))
+            assert row is not None
+            batch_id = int(row["batch_id"])
             transaction.execute_many(
                 "insert_observation",
                 [
@@ -113,18 +124,7 @@ class Store:
         with self.database.write() as transaction:
             recorded_at = _next_instant(transaction, recipe, now)
             row = transaction.row(
-                "insert_batch",
-                recipe=recipe,
-                source=source,
-                content_hash="",
-                recorded_at=recorded_at,
-                status="refused",
-                message=message,
-                num_read=0,
-                num_new=0,
-                num_revised=0,
-                num_same=0,
-                num_rejected=len(rejections),
+                "insert_batch", **refused_batch_row(recipe, source, message, len(rejections), recorded_at)
             )
             assert row is not None
             transaction.execute_many("insert_rejection", [rejection_row(row["batch_id"], one) for one in rejections])
@@ -395,25 +395,6 @@ def _next_instant(transaction: Transaction, recipe: str, now: datetime) -> datet
     newest = transaction.row("newest_recorded_at", recipe=recipe)
     last = newest["recorded_at"] if newest else None
     return now if last is None else max(now, last + timedelta(microseconds=1))
-
-
-def _insert_batch(transaction: Transaction, recipe: str, batch: CleanBatch, recorded_at: datetime) -> int:
-    row = transaction.row(
-        "insert_batch",
-        recipe=recipe,
-        source=batch.source,
-        content_hash=batch.content_hash,
-        recorded_at=recorded_at,
-        status="accepted",
-        message=None,
-        num_read=batch.num_read,
-        num_new=batch.num_new,
-        num_revised=batch.num_revised,
-        num_same=batch.num_same,
-        num_rejected=len(batch.rejections),
-    )
-    assert row is not None
-    return int(row["batch_id"])
 
 
 def _check_staged(transaction: Transaction, run_id: str, forecast: Forecast) -> None:
