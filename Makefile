@@ -34,7 +34,7 @@ $(VENV)/.test: requirements-dev.lock requirements.lock pyproject.toml | $(VENV)/
 
 lock: | $(VENV)/bin/uv
 	$(LOCK) --output-file requirements.lock
-	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -46,8 +46,7 @@ clean:
 	rm -rf $(VENV) build dist
 
 schema: $(VENV)/.test
-	@for dialect in sqlite postgresql; do \
-	  $(VENV)/bin/python -c "from pipeline.database import schema_sql; print(schema_sql('$$dialect'), end='')" > sql/schema.$$dialect.sql; done
+	$(VENV)/bin/python -m tests.schema
 
 readme: $(VENV)/.test
 	$(VENV)/bin/python -m tests.readme

@@ -60,11 +60,15 @@ def run(
 
 
 @app.command(epilog="Example: nextperiod ingest milk")
-def ingest(recipe: RecipeArgument, json: Json = False) -> None:
+def ingest(
+    recipe: RecipeArgument,
+    approve: Annotated[bool, typer.Option("--approve", help="Let the batch in that is held.")] = False,
+    json: Json = False,
+) -> None:
     """Take in what the recipe's source has."""
     from flows.commands import ingest_one
 
-    ingest_one(recipe, as_json=json)
+    ingest_one(recipe, approve=approve, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod train milk --retrain")
@@ -120,6 +124,17 @@ def status(json: Json = False) -> None:
     show_status(as_json=json)
 
 
+@app.command(epilog="Example: nextperiod explain milk-1975-12-01-1")
+def explain(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a recipe's name: its latest live run.")],
+    json: Json = False,
+) -> None:
+    """From a run to its data, recipe, code, model and MLflow run, and what has changed since."""
+    from flows.explain import explain_run
+
+    explain_run(run, as_json=json)
+
+
 @app.command(epilog="Example: nextperiod doctor")
 def doctor(json: Json = False) -> None:
     """Settings, versions, database, MLflow, Prefect, and every invariant of the store."""
@@ -142,6 +157,14 @@ def check(json: Json = False) -> None:
     from flows.commands import check_schema
 
     check_schema(as_json=json)
+
+
+@db.command(epilog="Example: nextperiod db roles")
+def roles(json: Json = False) -> None:
+    """Make the PostgreSQL roles: owner, migrator, writer, consumer. Safe to repeat."""
+    from flows.commands import make_database_roles
+
+    make_database_roles(as_json=json)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from pipeline import jobs
 from pipeline.database import REVISION, open_database
 from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NotEnoughHistory, SchemaOutOfDate, known
 from pipeline.recipe import load_recipe, recipe_names
+from pipeline.roles import ROLES, make_roles, passwords
 from pipeline.settings import settings_from
 from pipeline.store import Store
 
@@ -123,14 +124,15 @@ def _tell_backtest(at: Opened, model_version: int) -> None:
     )
 
 
-def ingest_one(name: str, *, as_json: bool) -> None:
+def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
     """`nextperiod ingest`."""
+    job = jobs.approve if approve else jobs.ingest
     with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "ingest", at.now):
-        facts = jobs.ingest(at.recipe, at.store, at.now)
+        facts = job(at.recipe, at.store, at.now)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     elif facts.num_new + facts.num_revised == 0:
-        print(f"{facts.source}: nothing new in {facts.num_read} rows")
+        print(f"{facts.source}: nothing new" + (f" in {facts.num_read} rows" if facts.num_read else ""))
     else:
         print(
             f"{facts.source}: {facts.num_read} rows read, {facts.num_new} new, {facts.num_revised} revised, "
@@ -278,6 +280,18 @@ def check_schema(*, as_json: bool) -> None:
         print_json({"database": database.shown, "revision": revision})
     else:
         print(f"the schema of {database.shown} is at revision {revision}, which this nextperiod needs")
+
+
+def make_database_roles(*, as_json: bool) -> None:
+    """`nextperiod db roles`."""
+    database = open_database(settings_from().database_url)
+    make_roles(database)
+    database.close()
+    if as_json:
+        print_json({"database": database.shown, "roles": [asdict(role) for role in ROLES], "next": passwords()})
+        return
+    print_table(["role", "logs in", "may"], [[role.role, role.login, role.may] for role in ROLES])
+    print("\npasswords are yours to set, with \\password ROLE in psql or:\n" + ";\n".join(passwords()) + ";")
 
 
 def _require_database() -> Any:

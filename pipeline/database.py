@@ -8,11 +8,10 @@ ends in `_at` or is `as_of` or `expected_next_by`, and a period if it is `period
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -22,10 +21,17 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pipeline.errors import DatabaseUnavailable, InvalidArgument, SchemaOutOfDate, SchemaTooNew, without_secrets
+from pipeline.errors import (
+    DatabaseUnavailable,
+    InvalidArgument,
+    NotAllowed,
+    SchemaOutOfDate,
+    SchemaTooNew,
+    without_secrets,
+)
 
 #: the newest migration; a test holds it against the folder
-REVISION = "0001"
+REVISION = "0003"
 VERSION_TABLE = "schema_version"
 #: in the order in which they build on each other
 VIEWS = (
@@ -53,9 +59,28 @@ _SQLITE_AWAY = tuple(
     f"SQLITE_{name}"
     for name in ("BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOTADB", "PERM", "READONLY")
 )
+#: PostgreSQL's insufficient_privilege
+_NOT_ALLOWED = "42501"
 _EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 Row = Mapping[Any, Any]
+
+#: kinds of error that every driver has and SQLAlchemy wraps
+_DBAPI_ERRORS = (
+    "DataError",
+    "IntegrityError",
+    "OperationalError",
+    "InterfaceError",
+    "InternalError",
+    "ProgrammingError",
+    "NotSupportedError",
+    "DatabaseError",
+)
+
+#: what is made belongs to who owns the rest, where we may act as that role
+_AS_OWNER = """
+select set_config('role', pg_roles.rolname, true) from pg_class join pg_roles on pg_roles.oid = pg_class.relowner
+where pg_class.oid = to_regclass('schema_version') and pg_has_role(pg_roles.oid, 'member')"""
 
 _INSTANTS = {"as_of", "expected_next_by"}
 _PERIODS = {"period", "origin", "latest_origin", "cutoff"}
@@ -102,8 +127,7 @@ class Period(sa.types.TypeDecorator[np.datetime64]):
         """To the database."""
         if value is None:
             return None
-        moment = value.astype("datetime64[us]").item()
-        return moment.isoformat(" ").removesuffix(" 00:00:00") if dialect.name == "sqlite" else moment
+        return period_text(value) if dialect.name == "sqlite" else value.astype("datetime64[us]").item()
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> np.datetime64 | None:
         """From the database."""
@@ -116,22 +140,66 @@ class Transaction:
 
     connection: sa.Connection
 
+    @property
+    def dialect(self) -> str:
+        """sqlite or postgresql."""
+        return str(self.connection.dialect.name)
+
     def rows(self, query: str, **parameters: Any) -> Sequence[Row]:
         """All rows of a query."""
-        return self.connection.execute(_statement(query), parameters).mappings().all()
+        return self._carry_out(query, parameters).mappings().all()
+
+    def columns(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """A query's result by columns, for many rows; empty without any."""
+        return list(zip(*self._carry_out(query, parameters).all(), strict=True))
 
     def row(self, query: str, **parameters: Any) -> Row | None:
         """The first row of a query, if any."""
-        return self.connection.execute(_statement(query), parameters).mappings().first()
+        return self._carry_out(query, parameters).mappings().first()
 
     def execute(self, query: str, **parameters: Any) -> int:
         """Carry out a statement; the number of rows it touched."""
-        return self.connection.execute(_statement(query), parameters).rowcount
+        return int(self._carry_out(query, parameters).rowcount)
 
     def execute_many(self, query: str, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Carry out a statement once for each set of parameters."""
         if parameters:
-            self.connection.execute(_statement(query), list(parameters))
+            self.connection.execute(_statement(query, self.dialect), list(parameters))
+
+    @contextlib.contextmanager
+    def copying(self, statement: str) -> Iterator[Callable[[bytes], None]]:
+        """PostgreSQL's COPY from here: what takes the bytes."""
+        with self._driver().cursor() as cursor, _as_sqlalchemy(statement), cursor.copy(statement) as copy:
+            yield copy.write
+
+    def binary_rows(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[list[bytes | None]]]:
+        """A PostgreSQL query's result in blocks of rows, a list of undecoded fields for each column."""
+        with self._driver().cursor(binary=True) as cursor, _as_sqlalchemy(statement):
+            cursor.execute(f"declare wanted no scroll cursor for {statement}", parameters)
+            while True:
+                found = cursor.execute(f"fetch forward {block} from wanted").pgresult
+                if found.ntuples == 0:
+                    break
+                yield [[found.get_value(row, n) for row in range(found.ntuples)] for n in range(found.nfields)]
+            cursor.execute("close wanted")
+
+    def insert_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """SQLite's insert of many rows, without a detour."""
+        with _as_sqlalchemy(statement):
+            self._driver().executemany(statement, rows)
+
+    def blocks(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[tuple[Any, ...]]]:
+        """An SQLite query's result in blocks of rows."""
+        with _as_sqlalchemy(statement), contextlib.closing(self._driver().execute(statement, parameters)) as cursor:
+            while found := cursor.fetchmany(block):
+                yield found
+
+    def _driver(self) -> Any:
+        self.connection.exec_driver_sql("select 1")  # begins the transaction, if nothing has yet
+        return self.connection.connection.driver_connection
+
+    def _carry_out(self, query: str, parameters: Mapping[str, Any]) -> sa.CursorResult[Any]:
+        return self.connection.execute(_statement(query, self.dialect), parameters)
 
 
 @dataclass(frozen=True)
@@ -178,11 +246,13 @@ class Database:
         try:
             yield
         except sa.exc.DBAPIError as error:
+            cause = (str(error.orig).strip().splitlines() or [str(error)])[0]
+            if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
+                raise NotAllowed(f"the database {self.shown} refuses: {cause}") from error
             if not _is_away(error):
                 raise
-            cause = str(error.orig).strip().splitlines()
             raise DatabaseUnavailable(
-                f"the database {self.shown} cannot be reached or used: {cause[0] if cause else error}; "
+                f"the database {self.shown} cannot be reached or used: {cause}; "
                 "check NEXTPERIOD_DATABASE_URL and that the server is up"
             ) from error
 
@@ -217,14 +287,36 @@ class Database:
         """
         from alembic import command
 
-        with _ONE_MIGRATION, self.write() as transaction:
-            if transaction.connection.dialect.name == "postgresql":
-                transaction.connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('nextperiod schema'))"))
-            revision = _revision(transaction.connection)
+        with _ONE_MIGRATION, self._migration() as connection:
+            revision = _revision(connection)
             self._refuse_newer(revision)
             if revision != REVISION:
-                command.upgrade(_alembic(connection=transaction.connection), "head")
-                _make_views(transaction.connection)
+                _drop_views(connection)
+                command.upgrade(_alembic(connection), "head")
+                _make_views(connection)
+                if connection.dialect.name == "postgresql":
+                    for name in ("comments", "grants"):
+                        run_script(connection, script(name))
+
+    @contextlib.contextmanager
+    def _migration(self) -> Iterator[sa.Connection]:
+        """A transaction of our own, in which SQLite's tables may be made again under the eyes of what refers to them."""
+        sqlite = self.url.get_backend_name() == "sqlite"
+        with self._reachable(), self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            if sqlite and driver is not None:
+                driver.execute("pragma foreign_keys = off")
+            try:
+                with connection.begin():
+                    if not sqlite:
+                        connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('nextperiod schema'))"))
+                        connection.execute(sa.text(_AS_OWNER))
+                    yield connection
+                    if sqlite and connection.exec_driver_sql("pragma foreign_key_check").first() is not None:
+                        raise SchemaOutOfDate(f"{self.shown} holds rows that refer to nothing: it was left as it was")
+            finally:
+                if sqlite and driver is not None:
+                    driver.execute("pragma foreign_keys = on")
 
     def _refuse_newer(self, revision: str | None) -> None:
         if revision is not None and revision > REVISION:
@@ -249,6 +341,24 @@ def open_database(url: str) -> Database:
     return Database(parsed.set(drivername=_DRIVERS[parsed.drivername]))
 
 
+@contextlib.contextmanager
+def _as_sqlalchemy(statement: str) -> Iterator[None]:
+    """Errors of the driver as they come from everything else."""
+    try:
+        yield
+    except Exception as error:
+        known = [kind for kind in type(error).__mro__ if kind.__name__ in _DBAPI_ERRORS]
+        if not known or isinstance(error, sa.exc.SQLAlchemyError):
+            raise
+        raise getattr(sa.exc, known[0].__name__)(statement, None, error) from error
+
+
+def period_text(period: np.datetime64) -> str:
+    """A period as SQLite holds it: a midnight is its day alone."""
+    text: str = period.astype("datetime64[us]").item().isoformat(" ")
+    return text.removesuffix(" 00:00:00")
+
+
 def _is_away(error: sa.exc.DBAPIError) -> bool:
     """Whether the database is the trouble, and not a statement of ours."""
     if isinstance(error.orig, sqlite3.Error):
@@ -265,17 +375,6 @@ def _revision(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def schema_sql(dialect: str) -> str:
-    """The whole schema as SQL, as `sql/schema.<dialect>.sql` shows it."""
-    from alembic import command
-
-    buffer = io.StringIO()
-    command.upgrade(_alembic(dialect=dialect, output_buffer=buffer), "head", sql=True)
-    made = "\n".join(line for line in buffer.getvalue().splitlines() if not line.startswith(("BEGIN", "COMMIT", "--")))
-    views = "\n".join(f"{view_sql(name, dialect).strip()};\n" for name in VIEWS)
-    return re.sub(r"\n{3,}", "\n\n", f"{made}\n\n{views}").strip() + "\n"
-
-
 def view_sql(name: str, dialect: str) -> str:
     """The statement that makes one view."""
     folder = files("sql") / "views"
@@ -283,30 +382,47 @@ def view_sql(name: str, dialect: str) -> str:
     return (own if own.is_file() else folder / f"{name}.sql").read_text("utf-8")
 
 
-def _alembic(*, output_buffer: io.StringIO | None = None, **attributes: Any) -> Any:
+def _alembic(connection: sa.Connection) -> Any:
     from alembic.config import Config
 
-    config = Config(output_buffer=output_buffer)
+    config = Config()
     config.set_main_option("script_location", str(files("sql") / "migrations"))
     config.set_main_option("path_separator", "os")
-    config.attributes.update(attributes)
+    config.attributes["connection"] = connection
     return config
 
 
-def _make_views(connection: sa.Connection) -> None:
+def _drop_views(connection: sa.Connection) -> None:
     for name in reversed(VIEWS):
-        connection.execute(sa.text(f"drop view if exists {name}"))
+        connection.exec_driver_sql(f"drop view if exists {name}")
+
+
+def _make_views(connection: sa.Connection) -> None:
+    dialect = connection.dialect.name
     for name in VIEWS:
-        connection.exec_driver_sql(
-            view_sql(name, connection.dialect.name).replace(
-                "%", "%%" if connection.dialect.name == "postgresql" else "%"
-            )
-        )
+        run_script(connection, view_sql(name, dialect))
+
+
+def script(name: str) -> str:
+    """Statements for PostgreSQL that belong together."""
+    return (files("sql") / f"{name}.postgresql.sql").read_text("utf-8")
+
+
+def run_script(connection: sa.Connection, script: str) -> None:
+    """Carry out a statement, on PostgreSQL also several of them, with no sign of it taken for a parameter."""
+    connection.exec_driver_sql(script.replace("%", "%%") if connection.dialect.name == "postgresql" else script)
+
+
+def query_text(name: str, dialect: str) -> str:
+    """The text of a query: the dialect's own, where there is one."""
+    folder = files("sql") / "queries"
+    own = folder / f"{name}.{dialect}.sql"
+    return (own if own.is_file() else folder / f"{name}.sql").read_text("utf-8")
 
 
 @lru_cache(maxsize=256)
-def _statement(name: str) -> sa.TextClause | sa.TextualSelect:
-    clause = sa.text((files("sql") / "queries" / f"{name}.sql").read_text("utf-8"))
+def _statement(name: str, dialect: str) -> sa.TextClause | sa.TextualSelect:
+    clause = sa.text(query_text(name, dialect))
     typed = [sa.bindparam(key, type_=kind) for key in clause._bindparams if (kind := _type_of(key)) is not None]
     columns = {key: kind for key in re.findall(r"\w+", clause.text) if (kind := _type_of(key)) is not None}
     clause = clause.bindparams(*typed)
@@ -339,7 +455,12 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("foreign_keys = on", "busy_timeout = 30000", *sqlite_journal(sqlite3.sqlite_version_info)):
+    for pragma in (
+        "foreign_keys = on",
+        "recursive_triggers = on",
+        "busy_timeout = 30000",
+        *sqlite_journal(sqlite3.sqlite_version_info),
+    ):
         connection.execute(f"pragma {pragma}")
 
 

@@ -54,6 +54,10 @@ class SourceMissing(Permanent):
     """The source does not exist where the recipe says."""
 
 
+class NotAllowed(Permanent):
+    """The database refuses this to the user that the address names."""
+
+
 class SchemaOutOfDate(Permanent):
     """The database's schema is older than the code."""
 
@@ -70,6 +74,10 @@ class NoObservations(Permanent):
     """Nothing has been ingested for this recipe yet."""
 
 
+class NothingHeld(Permanent):
+    """No batch waits for a person."""
+
+
 class NoForecaster(Permanent):
     """No model has been trained for this recipe yet."""
 
@@ -80,6 +88,10 @@ class ModelRefused(Permanent):
 
 class Overtaken(Transient):
     """Another worker changed the same recipe at the same time; doing it again sees what it did."""
+
+
+class Busy(Transient):
+    """Another worker holds what is wanted; it gives it back, or its time runs out."""
 
 
 class TrainingFailed(Permanent):
@@ -96,6 +108,8 @@ class Rejection:
     column: str | None = None
     series: str | None = None
     text: str | None = None
+    #: the file, where the source has many
+    file: str | None = None
 
 
 class BatchRefused(Permanent):
@@ -105,6 +119,10 @@ class BatchRefused(Permanent):
         super().__init__(message)
         self.rejections = tuple(rejections)
         self.source = source
+
+
+class BatchHeld(BatchRefused):
+    """Nothing was taken in yet: a person decides whether this is meant."""
 
 
 def without_secrets(text: str) -> str:

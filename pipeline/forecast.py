@@ -51,10 +51,12 @@ class Forecast:
     @property
     def content_hash(self) -> str:
         """Hash of all published values, the same after a round trip through the database."""
-        digest = hashlib.sha256()
-        for s in sorted(range(len(self.series)), key=lambda s: self.series[s]):
-            digest.update(f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode())
-            numbers = np.concatenate([self.mean[s][:, None], self.quantiles[s]], axis=1)
-            # adding zero makes -0.0 the 0.0 that SQLite gives back
-            digest.update(self.periods.astype("<i8").tobytes() + (numbers + 0.0).astype("<f8").tobytes())
-        return digest.hexdigest()
+        # adding zero makes -0.0 the 0.0 that SQLite gives back
+        numbers = np.concatenate([self.mean[:, :, None], self.quantiles], axis=2).astype("<f8") + 0.0
+        periods = self.periods.astype("<i8").tobytes()
+        order = sorted(range(len(self.series)), key=self.series.__getitem__)
+        parts = (
+            f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode() + periods + numbers[s].tobytes()
+            for s in order
+        )
+        return hashlib.sha256(b"".join(parts)).hexdigest()

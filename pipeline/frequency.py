@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
+from pandas.tseries.offsets import Tick
 
 from pipeline.errors import InvalidRecipe
 
@@ -57,6 +58,16 @@ class Frequency:
         """Steps per season that are usual for this frequency; 1 when none is."""
         return SEASON_LENGTHS.get(self.alias.split("-")[0], 1)
 
+    @property
+    def is_within_day(self) -> bool:
+        """Whether periods are hours or less, which are instants; days and longer ones are days of a place."""
+        return self.calendar is None and isinstance(to_offset(self.alias), Tick)
+
+    @property
+    def length(self) -> pd.Timedelta | None:
+        """How long a period is; None for days and longer ones, which are not all as long."""
+        return pd.Timedelta(to_offset(self.alias)) if self.is_within_day else None
+
     def between(self, start: np.datetime64, end: np.datetime64) -> Periods:
         """All periods from `start` to `end`, both included."""
         if self.calendar is not None:
@@ -87,11 +98,30 @@ class Frequency:
         return int((end - start) / step.to_timedelta64())
 
     def on_grid(self, periods: Periods) -> npt.NDArray[np.bool_]:
-        """For each period, whether it is one of this frequency."""
+        """For each period, whether it is one of this frequency.
+
+        Every second day, or every hour at some minute, can begin anywhere: then the grid counts that most are on.
+        """
         if len(periods) == 0:
             return np.zeros(0, dtype=bool)
-        grid = self.between(periods.min(), periods.max())
-        return np.isin(periods, grid)
+        if self.calendar is not None:
+            return np.isin(periods, self.between(periods.min(), periods.max()))
+        offset = to_offset(self.alias)
+        if isinstance(offset, Tick):
+            return _on_most_common(periods.astype(np.int64) % (pd.Timedelta(offset).value // 1000))
+        days = periods.astype("datetime64[D]")
+        every = _micros(pd.date_range(days.min(), days.max(), freq=offset.base))
+        at = np.searchsorted(every, days)
+        found = np.isin(days, every) & _on_most_common((periods - days).astype(np.int64))
+        found[found] = _on_most_common(at[found] % offset.n)
+        return found
+
+
+def _on_most_common(phases: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    if len(phases) == 0:
+        return np.zeros(0, dtype=bool)
+    distinct, counts = np.unique(phases, return_counts=True)
+    return phases == distinct[counts.argmax()]
 
 
 def _micros(index: pd.DatetimeIndex) -> Periods:

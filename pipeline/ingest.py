@@ -1,79 +1,325 @@
-"""Raw rows to observations: what is taken in, what is refused, and by which rule."""
+"""What was read of a delivery against what is known: new, revised and equal values, and the faults between them."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from pipeline.errors import BatchRefused, NotEnoughHistory, Rejection, counted, one_line
+from pipeline.errors import BatchHeld, BatchRefused, NotEnoughHistory, Rejection, counted
 from pipeline.frequency import Periods
-from pipeline.observations import CleanBatch, Contract, Observations, RawBatch, RawRow
-from pipeline.panel import Panel, panel_from_observations
-from pipeline.quality import gaps, longest_gap
+from pipeline.guards import FEWEST, Guard
+from pipeline.observations import TARGET
+from pipeline.reading import Reading
 from pipeline.recipe import Recipe
+from pipeline.spool import Rows
+from pipeline.values import Values, merged
 
-#: how far ahead of the clock a period may lie: sources and workers do not agree to the second
-CLOCK_TOLERANCE = timedelta(days=1)
 #: a last line without newline is taken for cut if its step is larger than this many times any other
 CUT_STEP = 2.0
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_ISO = {
-    "YYYY": re.compile(r"\d{4}", re.ASCII),
-    "YYYY-MM": re.compile(r"\d{4}-\d{2}", re.ASCII),
-    "YYYY-MM-DD": re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII),
-    "YYYY-MM-DD hh:mm": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}", re.ASCII),
-    "YYYY-MM-DD hh:mm:ss": re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?", re.ASCII),
-    "YYYY-MM-DD hh:mm:ss±hh:mm": re.compile(
-        r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}:?\d{2}|Z)", re.ASCII
-    ),
-}
-
-ParsePeriod = Callable[[str], "np.datetime64 | None"]
+#: lines and periods that a message lists
+_LISTED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    row: RawRow
-    period: np.datetime64
-    value: float
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What some whole series add to the store."""
+
+    #: of periods that have no value yet
+    new: Values
+    #: of periods that have another one
+    revised: Values
 
 
-def clean(raw: RawBatch, recipe: Recipe, known: Observations, *, now: datetime) -> CleanBatch:
-    """Check a batch against the recipe's contract and against what is known already.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gap:
+    """What one series lacks."""
 
-    Args:
-        raw: what the source gave.
-        recipe: the contract.
-        known: the current values of the recipe's series.
-        now: the clock; periods further ahead are refused.
+    series: int
+    absent: Periods
 
-    Raises:
-        BatchRefused: more rows are faulty than the recipe allows, or the history would have gaps.
-    """
-    rejections: tuple[Rejection, ...] = ()
-    try:
-        parsed, rejections = _parse(raw, recipe, now)
-        rejections += raw.rejections
-        parsed, conflicts = _without_duplicates(parsed, raw.contract)
-        rejections += conflicts
-        _refuse_too_many(raw, rejections)
-        if not parsed:
-            raise BatchRefused(f"{raw.source} gives no value: expected at least one", source=raw.source)
-        merged = _merge(parsed, known)
-        _refuse_cut(raw, parsed[-1] if not raw.ended else None, merged)
-        panel = _panel(merged, recipe)
-        _refuse_gaps(raw, recipe, panel, rejections)
-    except BatchRefused as refusal:
-        raise BatchRefused(str(refusal), [*rejections, *refusal.rejections], source=raw.source) from None
-    return _compare(raw, parsed, known, rejections, panel)
+
+@dataclass(slots=True)
+class Comparison:
+    """A reading part by part against what is known; its counts and its verdict."""
+
+    reading: Reading
+    recipe: Recipe
+    guard: Guard = field(init=False)
+    num_new: int = 0
+    num_revised: int = 0
+    num_same: int = 0
+    #: the longest history after this batch, and its periods
+    longest_series: str = ""
+    longest_length: int = 0
+    _off_grid: Periods | None = None
+    #: places of rows whose period is on no grid, which were refused once
+    _refused: set[tuple[int, int]] = field(default_factory=set)
+    _longest: int = -1
+    _gap: _Gap | None = None
+    _cut: bool = False
+    _beside: np.datetime64 | None = None
+    #: how often values of one series follow each other at how many periods' distance
+    _steps: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.guard = Guard(self.recipe.grid, ahead=self.recipe.covariates.future)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the batch's header says."""
+        return {
+            "num_read": self.reading.num_read,
+            "num_new": self.num_new,
+            "num_revised": self.num_revised,
+            "num_same": self.num_same,
+        }
+
+    def clean(self, rows: Rows) -> Values:
+        """Rows of some series in order, each period once; what does not fit is refused."""
+        rows = _in_order(self._on_grid(rows))
+        series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
+        again = np.zeros(len(rows), bool)
+        again[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
+        kept = self._without_duplicates(rows, again) if again.any() else slice(None)
+        return Values(
+            series[kept].astype(np.int64),
+            period[kept].view("datetime64[us]"),
+            np.ascontiguousarray(rows["value"][kept]),
+        )
+
+    def compare(self, told: Values, known: Values, *, as_delivered: bool = True) -> Change:
+        """What changes if the told values are taken in.
+
+        Args:
+            told: cleaned values of some whole series.
+            known: all that is known of them.
+            as_delivered: look for signs that the source is not what it seems; not when a person released it.
+        """
+        if len(told) == 0:
+            return Change(new=told, revised=told)
+        place = known.positions(told.series, told.period)
+        everything = merged(known, told)
+        if as_delivered:
+            self._look_for_cut(told, everything)
+            self._look_for_gaps(told, known, everything)
+            self.guard.add(told, known, place, self.reading.names)
+            self.guard.num_expected += self._expected_again(known)
+        self._measure(everything)
+        is_new = place < 0
+        is_revised = ~is_new & (told.value != known.value[place]) if len(known) else np.zeros(len(told), bool)
+        self.num_new += int(is_new.sum())
+        self.num_revised += int(is_revised.sum())
+        self.num_same += int((~is_new & ~is_revised).sum())
+        return Change(new=told.take(is_new), revised=told.take(is_revised))
+
+    def refuse_too_many(self) -> None:
+        """Refuse the batch if it is faulty, or if more of its rows are than the recipe allows.
+
+        Raises:
+            BatchRefused: it is.
+        """
+        reading, allowed = self.reading, self.recipe.source.max_rejected
+        num_refused = len({(one.file, one.line) for one in reading.rejections})
+        if num_refused and num_refused / max(reading.num_read, 1) > allowed:
+            share = f"{num_refused} of {counted(reading.num_read, 'row')} refused, at most {100 * allowed:g} % allowed"
+            raise self._refusal(f"{reading.first_rejection()}; {share}, nothing was taken in")
+        if self.num_new + self.num_revised + self.num_same == 0 and not reading.may_be_empty:
+            raise self._refusal("gives no value: expected at least one")
+        if self._beside is not None:
+            raise self._refusal(
+                f'tells of {shown(self._beside)}, which lies between the periods that are known, at the frequency "{self.recipe.frequency}"',
+                Rejection(rule="between", text=shown(self._beside)),
+            )
+        self._refuse_cut()
+
+    def hold_suspicious(self, *, incremental: bool) -> None:
+        """Hold the batch if its history has gaps, or seems to shrink, to move or to be rescaled.
+
+        Raises:
+            BatchHeld: it does.
+        """
+        if self.reading.num_read == 0:
+            return
+        self._hold_coarser()
+        self._hold_gap()
+        suspicion = self.guard.suspicion(self.recipe.source, incremental=incremental)
+        if suspicion is not None:
+            raise self._hold(suspicion.says, Rejection(rule=suspicion.rule, series=suspicion.series))
+
+    def _refusal(self, what: str, *rejections: Rejection) -> BatchRefused:
+        return BatchRefused(f"{self.reading.source} {what}", rejections, source=self.reading.source)
+
+    def _hold(self, what: str, rejection: Rejection) -> BatchHeld:
+        advice = f"nothing was taken in; if this is meant, run `nextperiod ingest {self.recipe.name} --approve`"
+        return BatchHeld(f"{self.reading.source}: {what}; {advice}", [rejection], source=self.reading.source)
+
+    def _on_grid(self, rows: Rows) -> Rows:
+        """The rows that are; the others are refused, each line once."""
+        if self._off_grid is None:
+            periods = self.reading.periods
+            self._off_grid = periods[~self.recipe.grid.on_grid(periods)].astype(np.int64)
+        if len(self._off_grid) == 0:
+            return rows
+        off = np.isin(rows["period"], self._off_grid)
+        calendar = self.recipe.calendar
+        what = f"is no session of {calendar}" if calendar else f'is not on the frequency "{self.recipe.frequency}"'
+        refused = []
+        for row in rows[off]:
+            if (place := (int(row["file"]), int(row["line"]))) not in self._refused:
+                self._refused.add(place)
+                text = shown(row["period"].astype("datetime64[us]"))
+                refused.append(self.reading.rejection(what, row, text=text, column=self.recipe.source.period))
+        self.reading.refuse(refused)
+        return rows[~off]
+
+    def _without_duplicates(self, rows: Rows, again: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows count: equal values for one period collapse, different ones follow the recipe's rule."""
+        rule = self.recipe.source.duplicates
+        value = rows["value"]
+        differs = again.copy()
+        differs[1:] &= value[1:] != value[:-1]
+        if rule == "last":
+            return np.append(~again[1:], True)
+        if rule == "first" or not differs.any():
+            return ~again
+        group = np.cumsum(~again) - 1
+        starts = np.append(np.flatnonzero(~again), len(rows))
+        conflicts = np.unique(group[differs])
+        kept = ~again
+        for n in conflicts:
+            kept[starts[n]] = False
+            self._reject_conflict(rows[starts[n] : starts[n + 1]])
+        return kept
+
+    def _reject_conflict(self, rows: Rows) -> None:
+        reading = self.reading
+        lines = ", ".join(str(line) for line in rows["line"][:_LISTED]) + (", …" if len(rows) > _LISTED else "")
+        period = shown(rows["period"][0].astype("datetime64[us]"))
+        what = f"is one of {len(np.unique(rows['value']))} different values for {period} (lines {lines})"
+        column = reading.column_of(int(rows["series"][0]))
+        reading.refuse([reading.rejection(what, row, text=_number(row["value"]), column=column) for row in rows])
+
+    def _look_for_cut(self, told: Values, everything: Values) -> None:
+        """A number cut short at the end of a text is still a number: judge it by the steps of the others."""
+        last = self.reading.unended
+        if last is None or not (told.series == last.series).any():
+            return
+        own = everything.take(everything.series == last.series)
+        values = own.value[own.period != last.period]
+        if len(values) < 3 or own.period[-1] != last.period:
+            return
+        self._cut = abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max())
+
+    def _refuse_cut(self) -> None:
+        last = self.reading.unended
+        if last is None or not self._cut:
+            return
+        raise self._refusal(
+            f'ends in line {last.line} without a newline, and "{last.text}" is further from the value '
+            f"before than any other: the file seems to be cut; fetch it again, or end its last line if it is whole",
+            Rejection(
+                file=last.file,
+                line=last.line,
+                column=self.reading.column_of(last.series),
+                series=self.reading.names[last.series][0],
+                text=last.text,
+                rule="cut",
+            ),
+        )
+
+    def _look_for_gaps(self, told: Values, known: Values, everything: Values) -> None:
+        grid = self.recipe.grid.between(everything.period.min(), everything.period.max())
+        ends = [end for values in (told, known) if len(values) for end in (values.period.min(), values.period.max())]
+        beside = [end for end in ends if end not in grid]
+        if beside:
+            self._beside = beside[0]
+            return
+        self._count_steps(told, grid)
+        rows, steps, _ = self._steps_of(everything, grid)
+        wide = rows[steps > self.recipe.max_gap + 1]
+        if len(wide) == 0:
+            return
+        series = int(everything.series[wide[0]])
+        if self._gap is None or series < self._gap.series:
+            own = np.searchsorted(grid, everything.period[everything.series == series])
+            self._gap = _Gap(series=series, absent=grid[np.setdiff1d(np.arange(own[0], own[-1]), own)])
+
+    def _count_steps(self, told: Values, grid: Periods) -> None:
+        _, steps, num_single = self._steps_of(told, grid)
+        self._steps[1] += num_single
+        for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
+            self._steps[int(step)] += int(count)
+
+    def _steps_of(self, values: Values, grid: Periods) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+        """How many periods it is from one value of the target to the next.
+
+        Rows of series that have gaps, the steps from them, and the number of steps of all other series,
+        which are not looked through.
+        """
+        starts = values.starts()
+        first, last = starts[:-1], starts[1:] - 1
+        spanned = np.searchsorted(grid, values.period[last]) - np.searchsorted(grid, values.period[first])
+        is_target = np.array([self.reading.names[number][1] == TARGET for number in values.series[first]])
+        has_gaps = is_target & (spanned != last - first)
+        rows = np.flatnonzero(np.repeat(has_gaps, np.diff(starts)))
+        steps = np.diff(np.searchsorted(grid, values.period[rows]))
+        inside = np.diff(values.series[rows]) == 0
+        return rows[:-1][inside], steps[inside], int((last - first)[is_target & ~has_gaps].sum())
+
+    def _hold_coarser(self) -> None:
+        num_steps = sum(self._steps.values())
+        usual = max(self._steps, key=lambda step: self._steps[step], default=1)
+        if num_steps >= FEWEST - 1 and usual > 1:
+            raise self._hold(
+                f'most values are {usual} periods apart, expected 1 at the frequency "{self.recipe.frequency}": '
+                "does the source have another one now?",
+                Rejection(rule="frequency"),
+            )
+
+    def _hold_gap(self) -> None:
+        if self._gap is None:
+            return
+        absent = self._gap.absent
+        listed = ", ".join(shown(period) for period in absent[:_LISTED]) + (", …" if len(absent) > _LISTED else "")
+        why = f" ({self.reading.first_rejection()})" if self.reading.rejections else ""
+        name = self.reading.names[self._gap.series][0]
+        raise self._hold(
+            f'series "{name}" has no value for {counted(len(absent), "period")} between its first and its last: '
+            f"{listed}{why}; expected gaps of at most max_gap = {self.recipe.max_gap}: add the values, or raise max_gap",
+            Rejection(rule="gap", series=name, text=listed),
+        )
+
+    def _expected_again(self, known: Values) -> int:
+        """How many known values of these series the source should tell again: all, or those in its moving window."""
+        if not self.recipe.source.rolling:
+            return len(known)
+        return int((known.period >= self.reading.periods[0]).sum()) if len(self.reading.periods) else 0
+
+    def _measure(self, everything: Values) -> None:
+        starts = everything.starts()
+        numbers, lengths = everything.series[starts[:-1]], np.diff(starts)
+        lengths = np.where([self.reading.names[number][1] == TARGET for number in numbers], lengths, 0)
+        at = int(lengths.argmax())
+        number, count = int(numbers[at]), int(lengths[at])
+        if count > self.longest_length or (count == self.longest_length and number < self._longest):
+            self.longest_series, self.longest_length, self._longest = self.reading.names[number][0], count, number
+
+
+def _in_order(rows: Rows) -> Rows:
+    """Rows by series and period; those of one period in the order in which they came."""
+    series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
+    later = series[1:] > series[:-1]
+    if (later | ((series[1:] == series[:-1]) & (period[1:] >= period[:-1]))).all():
+        return rows
+    return rows[np.lexsort((period, series))]
+
+
+def _number(value: float) -> str:
+    """A number as short as it can be written."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def refuse_short(series: str, has: int, recipe: Recipe) -> None:
@@ -90,254 +336,6 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
         )
 
 
-def _parse(raw: RawBatch, recipe: Recipe, now: datetime) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
-    contract = raw.contract
-    parse_period, expected = _period_parser(raw, recipe)
-    latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
-    parsed: list[_Parsed] = []
-    rejections: list[Rejection] = []
-
-    def reject(row: RawRow, column: str | None, text: str, rule: str) -> None:
-        rejections.append(Rejection(line=row.line, column=column, series=row.series, text=text[:200], rule=rule))
-
-    for row in raw.rows:
-        period = parse_period(row.period)
-        value, fault = parse_value(row.value, contract.limit)
-        if not row.series or one_line(row.series) != row.series:
-            reject(row, contract.series, row.series, "is not a name of a series: expected visible characters")
-        elif period is None:
-            reject(row, contract.period, row.period, f"is not a period: expected {expected}")
-        elif period > latest:
-            reject(row, contract.period, row.period, "lies in the future")
-        elif fault is None:
-            parsed.append(_Parsed(row, period, value))
-        elif fault != "is missing" or contract.missing == "reject":
-            reject(row, contract.value, row.value, fault)
-    if parsed:
-        _refuse_wide(raw, recipe, parsed)
-        on_grid = recipe.grid.on_grid(np.array([item.period for item in parsed]))
-        what = (
-            f"is no session of {recipe.calendar}"
-            if recipe.calendar
-            else f'is not on the frequency "{recipe.frequency}"'
-        )
-        for item in (item for item, fits in zip(parsed, on_grid, strict=True) if not fits):
-            reject(item.row, contract.period, item.row.period, what)
-        parsed = [item for item, fits in zip(parsed, on_grid, strict=True) if fits]
-    return parsed, tuple(rejections)
-
-
-def _most_slots(num_rows: int) -> int:
-    """Periods that a batch may span: far more than any history with few gaps does."""
-    return 100_000 + 100 * num_rows
-
-
-def _refuse_wide(raw: RawBatch, recipe: Recipe, parsed: list[_Parsed]) -> None:
-    """One mistyped year must not make a grid of millions of periods."""
-    ends = min(parsed, key=lambda item: item.period), max(parsed, key=lambda item: item.period)
-    spanned = recipe.grid.steps_between(ends[0].period, ends[1].period)
-    if spanned > _most_slots(len(raw.rows)):
-        first, last = (f'"{item.row.period}" in line {item.row.line}' for item in ends)
-        raise BatchRefused(
-            f"{raw.source} spans about {spanned:,} periods with {counted(len(raw.rows), 'row')}, from {first} to {last}: "
-            "is one of them mistyped?",
-            [Rejection(line=item.row.line, series=item.row.series, text=item.row.period, rule="span") for item in ends],
-            source=raw.source,
-        )
-
-
-def parse_value(text: str, limit: float) -> tuple[float, str | None]:
-    """The number that a text is, or NaN and what is wrong with it."""
-    if text.lower() in ("", "nan", "na", "null", "none"):
-        return math.nan, "is missing"
-    if text.lower().lstrip("+-") in ("inf", "infinity"):
-        return math.nan, "is not finite"
-    if not _NUMBER.fullmatch(text):
-        return math.nan, "is not a number: expected digits, a point and an exponent only"
-    value = float(text)
-    if not math.isfinite(value):
-        return math.nan, "is not finite"
-    if abs(value) > limit:
-        return math.nan, f"is larger than {limit:g}, the recipe's source.limit"
-    return value, None
-
-
-def _period_parser(raw: RawBatch, recipe: Recipe) -> tuple[ParsePeriod, str]:
-    """How this batch writes periods: the first row decides, the others must agree."""
-    contract = raw.contract
-    if contract.counted_from is not None:
-        first = np.datetime64(pd.Timestamp(contract.counted_from), "us")
-        counts = [int(row.period) for row in raw.rows if _is_count(row.period)]
-        most = min(max(counts, default=1), _most_slots(len(raw.rows)))
-        grid = np.append(first, recipe.grid.after(first, most))
-        return (
-            lambda text: grid[int(text) - 1] if _is_count(text) and 0 < int(text) <= len(grid) else None,
-            "a count from 1",
-        )
-    if contract.period_format is not None:
-        form = contract.period_format
-        return lambda text: _strptime(text, form), f'the format "{form}"'
-    sample = raw.rows[0].period if raw.rows else ""
-    style = next((name for name, pattern in _ISO.items() if pattern.fullmatch(sample)), None)
-    if style is None:
-        return lambda _: None, "ISO 8601, such as 2026-01-31, or source.period_format in the recipe"
-    return (
-        lambda text: _fromisoformat(text, style) if _ISO[style].fullmatch(text) else None,
-        f"{style}, as in the first row",
-    )
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 9
-
-
-def _strptime(text: str, form: str) -> np.datetime64 | None:
-    try:
-        return _utc(datetime.strptime(text, form))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _fromisoformat(text: str, style: str) -> np.datetime64 | None:
-    try:
-        return _utc(datetime.fromisoformat({"YYYY": f"{text}-01-01", "YYYY-MM": f"{text}-01"}.get(style, text)))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _utc(moment: datetime) -> np.datetime64:
-    naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return np.datetime64(naive, "us")
-
-
-def _without_duplicates(parsed: list[_Parsed], contract: Contract) -> tuple[list[_Parsed], tuple[Rejection, ...]]:
-    """Equal values for one period collapse; different ones follow the recipe's rule."""
-    rule = contract.duplicates
-    kept: dict[tuple[str, np.datetime64], _Parsed] = {}
-    conflicts: dict[tuple[str, np.datetime64], list[_Parsed]] = {}
-    for item in parsed:
-        key = (item.row.series, item.period)
-        earlier = kept.setdefault(key, item)
-        if item.value == earlier.value:
-            continue
-        if rule == "error":
-            conflicts.setdefault(key, [earlier]).append(item)
-        elif rule == "last":
-            kept[key] = item
-    rejections = [
-        Rejection(
-            line=item.row.line,
-            column=contract.value,
-            series=item.row.series,
-            text=item.row.value,
-            rule=f"is one of {len(items)} different values for {item.row.period} (lines {', '.join(str(other.row.line) for other in items)})",
-        )
-        for items in conflicts.values()
-        for item in items
-    ]
-    return [item for key, item in kept.items() if key not in conflicts], tuple(rejections)
-
-
-def _refuse_too_many(raw: RawBatch, rejections: tuple[Rejection, ...]) -> None:
-    allowed = raw.contract.max_rejected
-    total = len(raw.rows) + len(raw.rejections)
-    if not rejections or len(rejections) / total <= allowed:
-        return
-    share = f"{len(rejections)} of {counted(total, 'row')} refused, at most {100 * allowed:g} % allowed"
-    raise BatchRefused(f"{raw.source} {_first(rejections)}; {share}, nothing was taken in", source=raw.source)
-
-
-def _first(rejections: tuple[Rejection, ...]) -> str:
-    """The first refused row in words."""
-    first = min(rejections, key=lambda rejection: rejection.line or 0)
-    text = f' "{first.text}"' if first.text is not None else ""
-    column = f", column {first.column}" if first.column else ""
-    return f"line {first.line}{column}:{text} {first.rule}"
-
-
-def _merge(parsed: Iterable[_Parsed], known: Observations) -> dict[tuple[str, np.datetime64], float]:
-    merged = {(known.names[s], p): v for s, p, v in zip(known.series, known.period, known.value, strict=True)}
-    merged.update({(item.row.series, item.period): item.value for item in parsed})
-    return merged
-
-
-def _refuse_cut(raw: RawBatch, last: _Parsed | None, merged: dict[tuple[str, np.datetime64], float]) -> None:
-    """A number cut short at the end of a file is still a number: judge it by the steps of the others."""
-    if last is None:
-        return
-    series = sorted((period, value) for (name, period), value in merged.items() if name == last.row.series)
-    values = np.array([value for period, value in series if period != last.period])
-    if len(values) < 3 or series[-1][0] != last.period:
-        return
-    if abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max()):
-        raise BatchRefused(
-            f'{raw.source} ends in line {last.row.line} without a newline, and "{last.row.value}" is further from the value '
-            f"before than any other: the file seems to be cut; fetch it again, or end its last line if it is whole",
-            [Rejection(line=last.row.line, series=last.row.series, text=last.row.value, rule="cut")],
-            source=raw.source,
-        )
-
-
-def _refuse_gaps(raw: RawBatch, recipe: Recipe, panel: Panel, rejections: tuple[Rejection, ...]) -> None:
-    for s, name in enumerate(panel.series):
-        if longest_gap(panel.of(s)) <= recipe.max_gap:
-            continue
-        missing = panel.grid[panel.first[s] + gaps(panel.of(s))]
-        shown = ", ".join(_shown(period) for period in missing[:5]) + (", …" if len(missing) > 5 else "")
-        why = f" ({_first(rejections)})" if rejections else ""
-        raise BatchRefused(
-            f'{raw.source}: series "{name}" has no value for {counted(len(missing), "period")} between its first and its last: '
-            f"{shown}{why}; expected gaps of at most max_gap = {recipe.max_gap}: add the values, or raise max_gap",
-            [Rejection(rule="gap", series=name, text=shown)],
-            source=raw.source,
-        )
-
-
-def _shown(period: np.datetime64) -> str:
+def shown(period: np.datetime64) -> str:
+    """A period in a message: a midnight is its day alone."""
     return str(period)[:16].removesuffix("T00:00")
-
-
-def _panel(merged: dict[tuple[str, np.datetime64], float], recipe: Recipe) -> Panel:
-    names = tuple(sorted({series for series, _ in merged}))
-    position = {name: s for s, name in enumerate(names)}
-    keys = sorted(merged)
-    return panel_from_observations(
-        names,
-        np.array([position[series] for series, _ in keys]),
-        np.array([period for _, period in keys]),
-        np.array([merged[key] for key in keys]),
-        frequency=recipe.grid,
-    )
-
-
-def _compare(
-    raw: RawBatch, parsed: list[_Parsed], known: Observations, rejections: tuple[Rejection, ...], panel: Panel
-) -> CleanBatch:
-    current = {(known.names[s], p): v for s, p, v in zip(known.series, known.period, known.value, strict=True)}
-    changed = [item for item in parsed if current.get((item.row.series, item.period)) != item.value]
-    num_revised = sum((item.row.series, item.period) in current for item in changed)
-    changed.sort(key=lambda item: (item.row.series, item.period))
-    names = tuple(sorted({item.row.series for item in changed}))
-    position = {name: s for s, name in enumerate(names)}
-    return CleanBatch(
-        source=raw.source,
-        content_hash=raw.content_hash,
-        observations=Observations(
-            names=names,
-            series=np.array([position[item.row.series] for item in changed], dtype=np.int64),
-            period=_periods([item.period for item in changed]),
-            value=np.array([item.value for item in changed], dtype=np.float64),
-        ),
-        num_read=len(raw.rows) + len(raw.rejections),
-        num_new=len(changed) - num_revised,
-        num_revised=num_revised,
-        num_same=len(parsed) - len(changed),
-        rejections=rejections,
-        longest_series=panel.series[int(panel.lengths.argmax())],
-        longest_length=int(panel.lengths.max()),
-    )
-
-
-def _periods(values: list[np.datetime64]) -> Periods:
-    result: npt.NDArray[np.datetime64] = np.array(values, dtype="datetime64[us]")
-    return result

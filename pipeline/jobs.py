@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -20,26 +22,33 @@ from pathlib import Path
 
 from pipeline import policy, quality
 from pipeline.errors import (
+    BatchHeld,
     BatchRefused,
     ModelRefused,
     NextperiodError,
     NoForecaster,
     NoObservations,
     NotEnoughHistory,
+    NothingHeld,
     RegistryUnavailable,
     counted,
     without_secrets,
 )
+from pipeline.explanation import known_since
 from pipeline.forecaster import load_forecaster
-from pipeline.ingest import clean, refuse_short
+from pipeline.ingest import Comparison, refuse_short
+from pipeline.intake import Header, HeldPart
 from pipeline.lineage import Lineage, Model, Waiting
 from pipeline.panel import Panel
+from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
+from pipeline.reading import Reading, read
 from pipeline.recipe import Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
 from pipeline.scoring import score as score_outcomes
-from pipeline.sources.kinds import SOURCES
+from pipeline.sources.kinds import fetch
+from pipeline.spool import Spool
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, run_training
 from pipeline.training_record import ProtocolRecord
@@ -48,6 +57,10 @@ logger = logging.getLogger(__name__)
 
 #: as of this instant everything is known
 LATEST = datetime.max.replace(tzinfo=UTC)
+#: a worker that is this late with its training is taken for dead
+LEASE_MARGIN = timedelta(minutes=10)
+#: seasons of each series that a forecast reads where its context is shorter: a baseline needs its own errors
+SEASONS_TO_FALL_BACK = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +68,11 @@ class Ingested:
     """What a source brought."""
 
     source: str
-    num_read: int
-    num_new: int
-    num_revised: int
-    num_same: int
-    num_rejected: int
+    num_read: int = 0
+    num_new: int = 0
+    num_revised: int = 0
+    num_same: int = 0
+    num_rejected: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,44 +129,113 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
 
     Raises:
         BatchRefused: the source is faulty; what was refused is kept with its place and rule.
+        BatchHeld: the source is not what it was; the batch is kept until a person lets it in.
         NotEnoughHistory: with `must_train`, every series is too short.
     """
+    header = Header(recipe=recipe.name, source=recipe.source.kind, content_hash="")
     try:
-        raw = SOURCES[recipe.source.kind](recipe)
-        if raw.content_hash == store.last_content_hash(recipe.name):
-            logger.info("%s is what was taken in last", raw.source)
-            count = len(raw.rows)
-            return Ingested(source=raw.source, num_read=count, num_new=0, num_revised=0, num_same=count, num_rejected=0)
-        seen = store.data_recorded_at(recipe.name, LATEST)
-        known = store.current_observations(recipe.name, LATEST)
-        batch = clean(raw, recipe, known, now=now)
-    except BatchRefused as refusal:
-        store.refuse(recipe.name, refusal.source, str(refusal), refusal.rejections, now)
+        with fetch(recipe, store.earlier(recipe.name)) as delivery:
+            header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)
+            if delivery.content_hash == store.earlier(recipe.name).content_hash:
+                logger.info("%s is what was taken in last", delivery.source)
+                return Ingested(source=delivery.source)
+            with read(delivery, recipe, now=now) as reading:
+                try:
+                    taken = _take_in(
+                        reading, header, store, now, incremental=delivery.incremental, must_train=must_train
+                    )
+                except BatchHeld as held:
+                    store.hold(header, held, _parts(reading), reading.num_read, now)
+                    raise
+        if not delivery.ended:
+            logger.info("%s ends without a newline; its last row was taken as complete", delivery.source)
+    except BatchHeld:
         raise
-    if must_train:
-        try:
-            refuse_short(batch.longest_series, batch.longest_length, recipe)
-        except NotEnoughHistory as refusal:
-            store.refuse(recipe.name, batch.source, str(refusal), batch.rejections, now)
-            raise
-    if not raw.ended:
-        logger.info("%s ends without a newline; its last row was taken as complete", raw.source)
-    store.append(recipe.name, batch, now, seen=seen)
+    except BatchRefused as refusal:
+        store.refuse(replace(header, source=refusal.source), str(refusal), refusal.rejections, now)
+        raise
+    except NotEnoughHistory as refusal:
+        store.refuse(header, str(refusal), [], now)
+        raise
+    _tell(taken)
+    return taken
+
+
+def approve(recipe: Recipe, store: Store, now: datetime) -> Ingested:
+    """Take in the batch that is held, as it was delivered.
+
+    Raises:
+        NothingHeld: no batch waits.
+    """
+    held = store.held(recipe.name)
+    if held is None:
+        raise NothingHeld(f"no batch of {recipe.name} is held: nothing is there to approve")
+    header = Header(
+        recipe=recipe.name,
+        source=held.source,
+        content_hash=held.content_hash,
+        state=held.state,
+        releases=held.batch_id,
+    )
+    with Spool() as spool:
+        reading = Reading(source=held.source, recipe=recipe, spool=spool, num_read=held.num_read)
+        comparison = Comparison(reading, recipe)
+        with store.taking_in(header, now) as intake:
+            for part in store.held_parts(held):
+                intake.register(part.names)
+                reading.names = part.names
+                change = comparison.compare(part.values, intake.known(part.values, recipe.grid), as_delivered=False)
+                intake.add(change.new, change.revised)
+                intake.describe(part.attributes, part.names)
+            intake.finish(comparison.counts, reading.rejections)
+    taken = Ingested(source=held.source, **comparison.counts)
+    _tell(taken)
+    return taken
+
+
+def _take_in(
+    reading: Reading, header: Header, store: Store, now: datetime, *, incremental: bool, must_train: bool
+) -> Ingested:
+    """Compare a delivery with what is known and keep what is new, in one transaction."""
+    comparison = Comparison(reading, reading.recipe)
+    try:
+        with store.taking_in(header, now) as intake:
+            intake.register(reading.names)
+            if not reading.recipe.source.rolling:
+                comparison.guard.num_expected = intake.num_untold()
+            for rows in reading.spool.parts():
+                told = comparison.clean(rows)
+                change = comparison.compare(told, intake.known(told, reading.recipe.grid))
+                intake.add(change.new, change.revised)
+            comparison.refuse_too_many()
+            comparison.hold_suspicious(incremental=incremental)
+            if must_train and reading.num_read and not incremental:
+                refuse_short(comparison.longest_series, comparison.longest_length, reading.recipe)
+            intake.describe(reading.attributes, reading.names)
+            intake.finish(comparison.counts, reading.rejections)
+    except BatchRefused as refusal:
+        kept = [*reading.rejections, *refusal.rejections]
+        raise type(refusal)(str(refusal), kept, source=refusal.source) from None
+    return Ingested(source=header.source, num_rejected=len(reading.rejections), **comparison.counts)
+
+
+def _parts(reading: Reading) -> Iterator[HeldPart]:
+    """A delivery's values, cleaned once more, to be kept."""
+    comparison = Comparison(replace(reading, rejections=[]), reading.recipe)
+    for n, rows in enumerate(reading.spool.parts()):
+        yield HeldPart(
+            names=reading.names, values=comparison.clean(rows), attributes=reading.attributes if n == 0 else {}
+        )
+
+
+def _tell(taken: Ingested) -> None:
     logger.info(
         "%s: %s new, %s revised, %s the same, %s refused",
-        raw.source,
-        batch.num_new,
-        batch.num_revised,
-        batch.num_same,
-        len(batch.rejections),
-    )
-    return Ingested(
-        source=raw.source,
-        num_read=batch.num_read,
-        num_new=batch.num_new,
-        num_revised=batch.num_revised,
-        num_same=batch.num_same,
-        num_rejected=len(batch.rejections),
+        taken.source,
+        taken.num_new,
+        taken.num_revised,
+        taken.num_same,
+        taken.num_rejected,
     )
 
 
@@ -168,14 +250,45 @@ def train(
         ModelRefused: the training did not stay finite; the champion stays.
     """
     panel = _panel(recipe, store, as_of)
-    champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    decision = policy.decide(recipe, _seen_by_policy(champion, panel), asked=asked)
-    if champion is not None and decision.training == "keep":
-        logger.info("kept model %s: %s", champion.model_version, decision.reason)
-        return Trained(
-            training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill
-        )
+    champion, decision = _decide(recipe, store, panel, asked, as_of)
+    if champion is None or decision.training != "keep":
+        with _leased(recipe, store) as epoch:
+            champion, decision = _decide(recipe, store, panel, asked, as_of)
+            if champion is None or decision.training != "keep":
+                return _train(recipe, store, now, panel, champion, decision, publishes=as_of is None, epoch=epoch)
+    logger.info("kept model %s: %s", champion.model_version, decision.reason)
+    return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
 
+
+def _decide(
+    recipe: Recipe, store: Store, panel: Panel, asked: str | None, as_of: datetime | None
+) -> tuple[Model | None, policy.Decision]:
+    champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
+    return champion, policy.decide(recipe, _seen_by_policy(champion, panel), asked=asked)
+
+
+@contextmanager
+def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
+    """Hold the recipe as long as a training may take; nobody else trains it meanwhile."""
+    lasts = timedelta(minutes=recipe.training.time_limit_minutes) + LEASE_MARGIN
+    epoch = store.take_lease(recipe.name, f"{socket.gethostname()}:{os.getpid()}", lasts)
+    try:
+        yield epoch
+    finally:
+        store.give_lease_back(recipe.name, epoch)
+
+
+def _train(
+    recipe: Recipe,
+    store: Store,
+    now: datetime,
+    panel: Panel,
+    champion: Model | None,
+    decision: policy.Decision,
+    *,
+    publishes: bool,
+    epoch: int,
+) -> Trained:
     longest = int(panel.lengths.argmax())
     refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
     constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
@@ -200,8 +313,9 @@ def train(
         {**outcome.files, "network.keras": outcome.keras_archive},
         _lineage(recipe, panel),
         now,
-        seen_champion=champion.model_version if champion and as_of is None else None,
-        publishes=as_of is None,
+        seen_champion=champion.model_version if champion and publishes else None,
+        publishes=publishes,
+        epoch=epoch,
     )
     skill = outcome.record.backtest.skill if outcome.record.backtest else None
     logger.info("trained model %s (%s: %s)", model_version, decision.training, decision.reason)
@@ -216,7 +330,8 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         NoForecaster: nothing was trained yet.
         ModelRefused: the model's files are not what was recorded.
     """
-    panel = _panel(recipe, store, as_of)
+    epoch = store.epoch(recipe.name)
+    panel = _panel(recipe, store, as_of, length=max(recipe.context, SEASONS_TO_FALL_BACK * recipe.season))
     model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
     if model is None:
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
@@ -229,15 +344,16 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     made = forecast_all(forecaster, panel, recipe)
     lineage = _lineage(recipe, panel)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
-    run, is_new = store.publish(
-        recipe,
-        made,
-        model,
-        lineage,
+    publication = Publication(
+        recipe=recipe,
+        forecast=made,
+        model=model,
+        lineage=lineage,
         kind="live" if as_of is None else "backfill",
         expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
-        now=now,
+        epoch=epoch,
     )
+    run, is_new = store.publish(publication, now)
     if is_new:
         logger.info("published run %s: %s rows", run.run_id, run.num_rows)
     return Published(
@@ -292,15 +408,17 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     return registry.log_training(recipe, model, {**contents, **report})
 
 
-def _panel(recipe: Recipe, store: Store, as_of: datetime | None) -> Panel:
-    """What is known, or was known at an instant, with short gaps filled."""
-    recorded_at = store.data_recorded_at(recipe.name, as_of or LATEST)
-    panel = store.panel(recipe, recorded_at) if recorded_at is not None else None
+def _panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
+    """What is known, or was known at an instant, with short gaps filled; of each series its last `length` values."""
+    panel = store.panel(recipe, as_of or LATEST, length=length)
     if panel is None:
-        known = f" as of {as_of.isoformat()}" if as_of else ""
-        raise NoObservations(
-            f"there are no observations of {recipe.name}{known}: run `nextperiod ingest {recipe.name}`"
-        )
+        since = known_since(store.database, recipe.name) if as_of else None
+        if as_of is not None and since is not None:
+            raise NoObservations(
+                f"nothing was known of {recipe.name} as of {as_of.isoformat()}: its first observations were recorded at "
+                f"{since.isoformat()}, give an instant from then on"
+            )
+        raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
     return quality.fill_gaps(panel, longest=recipe.max_gap)
 
 

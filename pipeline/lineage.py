@@ -54,6 +54,16 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """The batch up to which something was known."""
+
+    batch_id: int
+    recorded_at: datetime
+    source: str
+    content_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
     """Something that MLflow has not followed yet."""
 

@@ -1,60 +1,61 @@
-"""Rows on their way in: as a source lists them, and as they are taken in."""
+"""Rows on their way in: as a source delivers them, and as they are taken in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.errors import Rejection
 from pipeline.frequency import Periods
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawRow:
-    """One row of a source, as text."""
-
-    line: int
-    period: str
-    value: str
-    series: str
+#: the variable that is forecast; the others are covariates, named like their columns
+TARGET = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contract:
-    """What a source promises of its rows, and what happens to those that break it."""
+class Earlier:
+    """What a source is told about what was taken in before."""
 
-    #: names of the columns, as messages and tables show them
-    period: str = "period"
-    value: str = "value"
-    series: str | None = None
-    #: strptime format of the periods; None: ISO 8601, the same in every row
-    period_format: str | None = None
-    #: the date of period 1, where periods are counted
-    counted_from: str | None = None
-    #: an empty value is to "reject", or a "gap"
-    missing: str = "reject"
-    #: of different values for one period the "first" or the "last" counts, or it is an "error"
-    duplicates: str = "error"
-    #: larger magnitudes are faults
-    limit: float = 1e15
-    #: share of rows that may be refused before all are
-    max_rejected: float = 0.0
+    content_hash: str | None = None
+    #: what the source left behind the last time
+    state: Mapping[str, str] = field(default_factory=dict)
+    #: the newest period of any series
+    newest: np.datetime64 | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RawBatch:
-    """All that a source gave, in its own order."""
+class Chunk:
+    """Some rows of a source in its own order, a column each."""
 
-    #: where it came from, as messages and tables show it
-    source: str
-    content_hash: str
-    rows: tuple[RawRow, ...]
-    contract: Contract = Contract()
+    #: text as it was written, or numbers and timestamps of a source that has types
+    columns: pa.RecordBatch
+    #: where each row is: the line of a text, else the number of the row; from 1, a header included
+    line: npt.NDArray[np.int64]  # [n]
+    #: the file, where the source has many
+    file: str | None = None
     #: rows that could not even be split into columns
     rejections: tuple[Rejection, ...] = ()
-    #: whether the last line was ended; a file that is cut lacks that
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """All that a source gives."""
+
+    #: where it comes from, as messages and tables show it
+    source: str
+    #: of the content and of the settings that decide what it means
+    content_hash: str
+    #: the rows, read on demand, as often as asked
+    chunks: Callable[[], Iterable[Chunk]]
+    #: left for the next time: a cursor, an ETag
+    state: Mapping[str, str] = field(default_factory=dict)
+    #: only what came since the last time, so that nothing can be missing of what was known
+    incremental: bool = False
+    #: whether the last line was ended; a text that is cut lacks that
     ended: bool = True
 
 
@@ -69,21 +70,3 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.value)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CleanBatch:
-    """What of a batch is to be recorded."""
-
-    source: str
-    content_hash: str
-    #: only what is new or revised
-    observations: Observations
-    num_read: int
-    num_new: int
-    num_revised: int
-    num_same: int
-    rejections: tuple[Rejection, ...]
-    #: the longest history after this batch, and its periods
-    longest_series: str
-    longest_length: int

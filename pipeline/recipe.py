@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tomllib
-from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, field_validator
 
+from pipeline.contract import Source, Table, parse_source, source_table
 from pipeline.errors import InvalidRecipe, known
 from pipeline.frequency import Frequency
 
@@ -20,51 +19,7 @@ Scaling = Literal["seasonal", "last", "min-max", "standard"]
 Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class CsvSource(_Table):
-    """A CSV file with a header."""
-
-    kind: Literal["csv"]
-    path: str = Field(description="file, relative to the recipe; `${NAME}` is read from the environment")
-    period: str = Field(min_length=1, description="column of the periods")
-    value: str = Field(min_length=1, description="column of the values")
-    series: str | None = Field(
-        None, min_length=1, description="column of the series' names; none: one series, named like the recipe"
-    )
-    period_format: str | None = Field(
-        None, description="strptime format of the periods; none: ISO 8601, the same in every row"
-    )
-    start: str | None = Field(None, description="periods are counted 1, 2, 3 …: the date of period 1")
-    final_newline: bool = Field(
-        False, description="the feed always ends its last line; a file that does not is refused"
-    )
-    missing: Literal["reject", "gap"] = Field("reject", description="what an empty value or NaN is: a fault, or a gap")
-    duplicates: Literal["error", "first", "last"] = Field(
-        "error", description="two different values for one period: a fault, or which one counts"
-    )
-    limit: float = Field(1e15, gt=0, description="larger magnitudes are faults")
-    max_rejected: float = Field(
-        0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole file is refused"
-    )
-    hint: str | None = Field(None, description="where to get the file; shown when it is missing")
-
-
-class IntegersSource(_Table):
-    """Random integers 0 to 9, the same for the same seed."""
-
-    kind: Literal["integers"]
-    count: int = Field(100, gt=0, description="how many")
-    seed: int = Field(0, ge=0, description="seed of the generator")
-    start: str = Field("2000-01-01", description="date of the first")
-
-
-Source = Annotated[CsvSource | IntegersSource, Field(discriminator="kind")]
-
-
-class Model(_Table):
+class Model(Table):
     """The network and what it sees."""
 
     architecture: Architecture = Field("vanilla", description="vanilla, stacked or gated-cell")
@@ -78,7 +33,7 @@ class Model(_Table):
     scaling: Scaling = Field("seasonal", description="seasonal or last (per window), min-max or standard (per series)")
 
 
-class Training(_Table):
+class Training(Table):
     """How the network is fitted, and when."""
 
     policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
@@ -97,19 +52,19 @@ class Training(_Table):
     memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
 
 
-class Backtest(_Table):
+class Backtest(Table):
     """The test part that no network has seen."""
 
     periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon")
 
 
-class Gate(_Table):
+class Gate(Table):
     """What a model is measured against."""
 
     baseline: Literal["naive", "seasonal-naive"] = Field("seasonal-naive", description="naive or seasonal-naive")
 
 
-class Publish(_Table):
+class Publish(Table):
     """Bounds of what is published, and when it goes stale."""
 
     minimum: float | None = Field(None, description="no published number is below")
@@ -117,7 +72,22 @@ class Publish(_Table):
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
 
 
-class Tutorial(_Table):
+class Covariates(Table):
+    """Columns of the source beside the values."""
+
+    past: tuple[str, ...] = Field((), strict=False, description="known up to now, such as a price")
+    future: tuple[str, ...] = Field(
+        (), strict=False, description="known ahead, such as a holiday: the source has rows ahead, with an empty value"
+    )
+    static: tuple[str, ...] = Field((), strict=False, description="one text for each series, such as its region")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.past, *self.future, *self.static)
+
+
+class Tutorial(Table):
     """The protocol of the tutorial that a recipe comes from, reported beside the recipe's own backtest."""
 
     row: str = Field(description="which tutorial")
@@ -149,7 +119,7 @@ class Tutorial(_Table):
     shuffle: bool = Field(True, description="windows are drawn in random order")
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """Everything that decides a forecasting job."""
 
     name: str = Field(
@@ -162,9 +132,10 @@ class Recipe(_Table):
     horizon: int = Field(gt=0, description="periods to forecast")
     unit: str = Field("", description="unit of the values")
     max_gap: int = Field(
-        0, ge=0, description="longest run of missing periods that is interpolated; a longer one is refused"
+        0, ge=0, description="longest run of missing periods that is interpolated; a batch with a longer one is held"
     )
-    source: Source
+    source: Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)]
+    covariates: Covariates = Covariates()
     model: Model = Model()
     training: Training = Training()
     backtest: Backtest = Backtest()
@@ -235,13 +206,15 @@ def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
     Raises:
         InvalidRecipe: it is no TOML, or not a recipe; the message names the key and what was expected.
     """
+    document: dict[str, Any] = {}
     try:
-        recipe = Recipe.model_validate(tomllib.loads(text))
+        document = tomllib.loads(text)
+        recipe = Recipe.model_validate(document)
         _refuse_contradictions(recipe)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRecipe(f"{where} is not valid TOML: {error}") from None
     except ValidationError as error:
-        raise InvalidRecipe(f"{where}: {_first_fault(error)}") from None
+        raise InvalidRecipe(f"{where}: {_first_fault(error, document)}") from None
     except InvalidRecipe as error:
         raise InvalidRecipe(f"{where}: {error}") from None
     recipe._folder = folder
@@ -271,32 +244,11 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         raise InvalidRecipe(
             f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"
         )
-    _refuse_source(recipe.source)
-
-
-def _refuse_source(source: CsvSource | IntegersSource) -> None:
-    if source.start is not None:
-        try:
-            date.fromisoformat(source.start)
-        except ValueError:
-            raise InvalidRecipe(f'source.start is "{source.start}": expected a date, such as 1900-01-01') from None
-    if isinstance(source, CsvSource):
-        if len({source.period, source.value, source.series}) < 3:
-            raise InvalidRecipe(
-                "source.period, source.value and source.series name one column twice: expected different ones"
-            )
-        if source.period_format is not None and not _is_format(source.period_format):
-            raise InvalidRecipe(
-                f'source.period_format is "{source.period_format}": expected a strptime format, such as %m/%d/%Y'
-            )
-
-
-def _is_format(form: str) -> bool:
-    """Whether a format can read what it writes."""
-    try:
-        return datetime.strptime(datetime(2001, 2, 3).strftime(form), form).year == 2001
-    except (ValueError, re.error):
-        return False
+    if recipe.source.layout == "wide" and recipe.covariates.names:
+        raise InvalidRecipe('covariates are columns of a long table: expected source.layout = "long"')
+    taken = {recipe.source.period, recipe.source.value, recipe.source.series, recipe.source.fold}
+    if len(set(recipe.covariates.names) - taken) < len(recipe.covariates.names):
+        raise InvalidRecipe("a covariate names a column that is something else already: expected different ones")
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
@@ -326,36 +278,34 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _first_fault(error: ValidationError) -> str:
+#: kinds of fault that are said in our own words
+_OWN_WORDS = ("missing_kind", "unknown_kind", "contradiction")
+
+
+def _first_fault(error: ValidationError, document: dict[str, Any]) -> str:
     """What is wrong first, in words: unknown keys list the known ones."""
     faults = error.errors()
     fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
-    loc = _without_kind(fault["loc"])
-    key = ".".join(loc)
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] in _OWN_WORDS:
+        return fault["msg"]
     if fault["type"] == "extra_forbidden":
-        return f'unknown key "{key}": expected one of {known(_keys_beside(fault["loc"]))}'
-    if fault["type"] in ("missing", "union_tag_not_found"):
-        missing = f"{key}.kind" if fault["type"] == "union_tag_not_found" else key
-        return f'the key "{missing}" is missing'
+        return f'unknown key "{key}": expected one of {known(_keys_beside(fault["loc"], document))}'
+    if fault["type"] == "missing":
+        return f'the key "{key}" is missing'
     received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
     return f'"{key}": {fault["msg"]}{received}'
 
 
-def _without_kind(loc: tuple[int | str, ...]) -> list[str]:
-    """The key as the file writes it: pydantic adds the source's kind behind "source"."""
-    return [str(part) for n, part in enumerate(loc) if not (n == 1 and loc[0] == "source" and part in _SOURCES)]
-
-
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+def _keys_beside(loc: tuple[int | str, ...], document: dict[str, Any]) -> list[str]:
     if len(loc) == 1:
         return list(Recipe.model_fields)
-    if loc[0] == "source":
-        return list(_SOURCES[str(loc[1])].model_fields)
-    return list(_TABLES[str(loc[0])].model_fields)
+    table = source_table(document["source"]["kind"]) if loc[0] == "source" else _TABLES[str(loc[0])]
+    return list(table.model_fields)
 
 
-_SOURCES: dict[str, type[BaseModel]] = {"csv": CsvSource, "integers": IntegersSource}
 _TABLES: dict[str, type[BaseModel]] = {
+    "covariates": Covariates,
     "model": Model,
     "training": Training,
     "backtest": Backtest,

@@ -16,7 +16,7 @@ from pipeline.panel import Panel
 class Outcome:
     """One step of a published forecast and what was observed."""
 
-    run_id: str
+    run_number: int
     series_id: int
     series: str
     step: int
@@ -36,7 +36,7 @@ class Outcome:
 class Score:
     """How one step turned out. Errors are forecast minus observed."""
 
-    run_id: str
+    run_number: int
     series_id: int
     step: int
     as_of: datetime
@@ -64,7 +64,7 @@ def _score(outcome: Outcome, panel: Panel, s: int, season: int) -> Score:
     back = lag - (outcome.step - 1) % lag
     naive = history[-back] if len(history) >= back else float("nan")
     return Score(
-        run_id=outcome.run_id,
+        run_number=outcome.run_number,
         series_id=outcome.series_id,
         step=outcome.step,
         as_of=outcome.as_of,

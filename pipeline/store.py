@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from pipeline.bulk import all_values, values_as_of
 from pipeline.database import Database, Row, Transaction
-from pipeline.errors import ModelRefused, Overtaken, Rejection
+from pipeline.errors import BatchHeld, Busy, ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
 from pipeline.forecaster import check_files
-from pipeline.lineage import Lineage, Model, Run, Waiting
-from pipeline.observations import CleanBatch, Observations
-from pipeline.panel import Panel, panel_from_observations
-from pipeline.recipe import Recipe
-from pipeline.rows import (
-    batch_row,
-    forecast_of,
-    forecast_rows,
-    model_of,
-    refused_batch_row,
-    rejection_row,
-    run_id_of,
-    run_of,
+from pipeline.intake import (
+    Header,
+    Held,
+    HeldPart,
+    Intake,
+    begin_intake,
+    held_of,
+    held_parts,
+    insert_batch,
+    next_instant,
 )
+from pipeline.lineage import Known, Lineage, Model, Run, Waiting
+from pipeline.observations import TARGET, Earlier, Observations
+from pipeline.panel import Panel, panel_from_observations
+from pipeline.publication import Publication, forecast_in, publish
+from pipeline.recipe import Recipe
+from pipeline.rows import model_of, rejection_row
 from pipeline.scoring import Outcome, Score
 from pipeline.training_record import TrainingRecord
 
@@ -48,86 +53,168 @@ class Store:
                 "insert_recipe", recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint
             )
 
-    def last_content_hash(self, recipe: str) -> str | None:
-        """Content of the batch that was taken in last."""
+    def earlier(self, recipe: str) -> Earlier:
+        """What a source is told about what was taken in before."""
         with self.database.read() as transaction:
-            row = transaction.row("last_accepted_batch", recipe=recipe)
-        return None if row is None else str(row["content_hash"])
-
-    def current_observations(self, recipe: str, as_of: datetime) -> Observations:
-        """All values as they were known at an instant."""
-        with self.database.read() as transaction:
-            rows = transaction.rows("observations_as_of", recipe=recipe, as_of=as_of)
-        names = tuple(sorted({row["series"] for row in rows}))  # not by the database's collation
-        position = {name: s for s, name in enumerate(names)}
-        series = np.array([position[row["series"]] for row in rows], dtype=np.int64)
-        order = np.argsort(series, kind="stable")
-        return Observations(
-            names=names,
-            series=series[order],
-            period=np.array([row["period"] for row in rows], dtype="datetime64[us]")[order],
-            value=np.array([row["value"] for row in rows], dtype=np.float64)[order],
+            last = transaction.row("last_delivery", recipe=recipe)
+            newest = transaction.row("newest_period", recipe=recipe)
+        if last is None:
+            return Earlier()
+        return Earlier(
+            content_hash=last["content_hash"],
+            state=json.loads(last["state"]),
+            newest=newest["period"] if newest else None,
         )
 
-    def panel(self, recipe: Recipe, as_of: datetime) -> Panel | None:
-        """The panel as it was known at an instant; None before the first observation."""
-        known = self.current_observations(recipe.name, as_of)
+    @contextmanager
+    def taking_in(self, header: Header, now: datetime) -> Iterator[Intake]:
+        """A batch in one transaction, under the recipe's lock; an error leaves nothing of it."""
+        with self.database.write() as transaction:
+            yield begin_intake(transaction, header, now)
+            transaction.execute("forget_held_parts", recipe=header.recipe)
+
+    def refuse(self, header: Header, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
+        """Keep what was refused, and nothing else of the batch; the same refusal again is the one that it was."""
+        with self.database.write() as transaction:
+            recorded_at = next_instant(transaction, header.recipe, now)
+            before = transaction.row("newest_unaccepted", recipe=header.recipe)
+            if before is not None and (before["content_hash"], before["message"]) == (header.content_hash, message):
+                return
+            batch_id = insert_batch(
+                transaction, header, recorded_at, status="refused", message=message, num_rejected=len(rejections)
+            )
+            transaction.execute_many("insert_rejection", [rejection_row(batch_id, one) for one in rejections])
+
+    def hold(self, header: Header, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime) -> None:
+        """Keep a batch for a person to look at; nothing of it counts yet. The same one again is the one that it was."""
+        with self.database.write() as transaction:
+            recorded_at = next_instant(transaction, header.recipe, now)
+            before = transaction.row("newest_unaccepted", recipe=header.recipe)
+            if before is not None and (before["content_hash"], before["message"]) == (header.content_hash, str(held)):
+                return
+            batch_id = insert_batch(
+                transaction,
+                header,
+                recorded_at,
+                status="held",
+                message=str(held),
+                num_read=num_read,
+                num_rejected=len(held.rejections),
+            )
+            transaction.execute_many("insert_rejection", [rejection_row(batch_id, one) for one in held.rejections])
+            for n, part in enumerate(parts):
+                transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.packed())
+
+    def held(self, recipe: str) -> Held | None:
+        """The batch that waits for a person, if the newest one does."""
+        with self.database.read() as transaction:
+            row = transaction.row("newest_unaccepted", recipe=recipe)
+        return held_of(row) if row is not None and row["status"] == "held" else None
+
+    def held_parts(self, held: Held) -> Iterator[HeldPart]:
+        """What a held batch brings."""
+        with self.database.read() as transaction:
+            rows = transaction.rows("held_parts", batch_id=held.batch_id)
+        return held_parts(rows)
+
+    def known_as_of(self, recipe: str, as_of: datetime) -> Known | None:
+        """The newest batch that changed what was known at an instant; None before the first."""
+        with self.database.read() as transaction:
+            row = transaction.row("batch_as_of", recipe=recipe, as_of=as_of)
+        return None if row is None else Known(**row)
+
+    def observations(
+        self, recipe: Recipe, batch_id: int, *, variable: str = TARGET, length: int | None = None
+    ) -> Observations:
+        """Values as they were known after a batch.
+
+        Args:
+            recipe: whose.
+            batch_id: of the batch.
+            variable: a covariate, or what is forecast.
+            length: how many of the last values of each series; None: all.
+        """
+        with self.database.read() as transaction:
+            rows = transaction.rows("series_of_recipe", recipe=recipe.name, variable=variable)
+            ids = [int(row["series_id"]) for row in rows]
+            found = (
+                values_as_of(transaction, ids, batch_id, length=length)
+                if length
+                else all_values(transaction, ids, batch_id, frequency=recipe.grid)
+            )
+        name = {int(row["series_id"]): row["series"] for row in rows}
+        present = np.unique(found.series)
+        names = sorted(name[int(series_id)] for series_id in present)  # not by the database's collation
+        rank = {series: n for n, series in enumerate(names)}
+        position = np.array([rank[name[int(series_id)]] for series_id in present], np.int64)
+        series = position[np.searchsorted(present, found.series)] if len(found) else found.series
+        if len(found) and not (np.diff(series) >= 0).all():
+            order = np.argsort(series, kind="stable")
+            series, found = series[order], found.take(order)
+        return Observations(names=tuple(names), series=series, period=found.period, value=found.value)
+
+    def current_observations(self, recipe: Recipe, as_of: datetime) -> Observations:
+        """All values as they were known at an instant."""
+        known = self.known_as_of(recipe.name, as_of)
+        return self.observations(recipe, known.batch_id if known else 0)
+
+    def panel(
+        self, recipe: Recipe, as_of: datetime, *, variable: str = TARGET, length: int | None = None
+    ) -> Panel | None:
+        """The panel as it was known at an instant, or its end; None before the first observation."""
+        at = self.known_as_of(recipe.name, as_of)
+        if at is None:
+            return None
+        known = self.observations(recipe, at.batch_id, variable=variable, length=length)
         if len(known) == 0:
             return None
         return panel_from_observations(
-            known.names, known.series, known.period, known.value, frequency=recipe.grid, as_of=as_of
+            known.names, known.series, known.period, known.value, frequency=recipe.grid, as_of=at.recorded_at
         )
 
-    def data_recorded_at(self, recipe: str, as_of: datetime) -> datetime | None:
-        """When the newest observation that was known at an instant was recorded."""
+    def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
+        """What was known at an instant of each series that has no period, by name."""
+        known = self.known_as_of(recipe, as_of)
         with self.database.read() as transaction:
-            row = transaction.row("data_recorded_at", recipe=recipe, as_of=as_of)
-        return None if row is None else row["recorded_at"]
+            rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=known.batch_id if known else 0)
+        told: dict[str, dict[str, str]] = {}
+        for row in rows:
+            told.setdefault(row["series"], {})[row["name"]] = row["value"]
+        return told
 
-    def append(self, recipe: str, batch: CleanBatch, now: datetime, *, seen: datetime | None) -> datetime:
-        """Take a batch in, in one transaction; the instant at which it counts as recorded.
+    # leases
 
-        Instants of one recipe ascend strictly, whatever the clocks of workers say.
+    def epoch(self, recipe: str) -> int:
+        """How often the recipe was taken over."""
+        with self.database.read() as transaction:
+            row = transaction.row("lease", recipe=recipe)
+        return int(row["epoch"]) if row else 0
+
+    def take_lease(self, recipe: str, holder: str, lasts: timedelta) -> int:
+        """Hold a recipe for a training; the epoch, which every later write has to name.
 
         Raises:
-            Overtaken: something was recorded since `seen`, which the batch was compared with.
+            Busy: somebody else holds it.
         """
-        observed = batch.observations
         with self.database.write() as transaction:
-            recorded_at = _next_instant(transaction, recipe, now)
-            newest = transaction.row("data_recorded_at", recipe=recipe, as_of=recorded_at)
-            if newest is not None and newest["recorded_at"] != seen:
-                raise Overtaken(f"another worker recorded observations of {recipe} at the same time: run again")
-            transaction.execute_many("insert_series", [{"recipe": recipe, "series": name} for name in observed.names])
-            numbers = {row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe)}
-            row = transaction.row("insert_batch", **batch_row(recipe, batch, recorded_at))
-            assert row is not None
-            batch_id = int(row["batch_id"])
-            transaction.execute_many(
-                "insert_observation",
-                [
-                    {
-                        "series_id": numbers[observed.names[s]],
-                        "period": period,
-                        "recorded_at": recorded_at,
-                        "value": float(value),
-                        "batch_id": batch_id,
-                    }
-                    for s, period, value in zip(observed.series, observed.period, observed.value, strict=True)
-                ],
+            clock = transaction.row("clock")
+            assert clock is not None
+            now = clock["now_at"]
+            taken = transaction.row("take_lease", recipe=recipe, holder=holder, expires_at=now + lasts, now_at=now)
+            if taken is not None:
+                return int(taken["epoch"])
+            lease = transaction.row("lease", recipe=recipe)
+            assert lease is not None
+            raise Busy(
+                f"{lease['holder']} trains {recipe} until {lease['expires_at']:%Y-%m-%d %H:%M} UTC at the latest"
             )
-            transaction.execute_many("insert_rejection", [rejection_row(batch_id, one) for one in batch.rejections])
-        return recorded_at
 
-    def refuse(self, recipe: str, source: str, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
-        """Keep what was refused, and nothing else of the batch."""
+    def give_lease_back(self, recipe: str, epoch: int) -> None:
+        """The training is over."""
         with self.database.write() as transaction:
-            recorded_at = _next_instant(transaction, recipe, now)
-            row = transaction.row(
-                "insert_batch", **refused_batch_row(recipe, source, message, len(rejections), recorded_at)
-            )
-            assert row is not None
-            transaction.execute_many("insert_rejection", [rejection_row(row["batch_id"], one) for one in rejections])
+            clock = transaction.row("clock")
+            assert clock is not None
+            transaction.execute("give_lease_back", recipe=recipe, epoch=epoch, now_at=clock["now_at"])
 
     # models
 
@@ -165,17 +252,21 @@ class Store:
         *,
         seen_champion: int | None,
         publishes: bool,
+        epoch: int = 0,
     ) -> int:
         """Keep a model and, if it `publishes`, make it the champion; its version.
 
         The same model again is the version that it was.
 
         Raises:
-            Overtaken: another champion was set since `seen_champion`.
+            Overtaken: another champion was set since `seen_champion`, or the lease of `epoch` was taken over.
         """
         with self.database.write() as transaction:
             locked = transaction.row("lock_recipe", recipe=recipe.name)
             assert locked is not None
+            lease = transaction.row("lease", recipe=recipe.name)
+            if lease is not None and lease["epoch"] != epoch:
+                raise Overtaken(f"{lease['holder']} took {recipe.name} over while this model was trained: run again")
             known = transaction.row("model_by_hash", recipe=recipe.name, model_hash=model_hash)
             version = (
                 known["model_version"]
@@ -236,67 +327,16 @@ class Store:
 
     # runs
 
-    def publish(
-        self,
-        recipe: Recipe,
-        forecast: Forecast,
-        model: Model,
-        lineage: Lineage,
-        *,
-        kind: str,
-        expected_next_by: datetime,
-        now: datetime,
-    ) -> tuple[Run, bool]:
-        """Make a forecast visible, whole, in one transaction; the run, and whether it is a new one.
-
-        A forecast of the same data by the same recipe and model is published already and stays as it is.
-        Another one at the same origin is superseded by this one.
-        """
-        key = {
-            "recipe": recipe.name,
-            "kind": kind,
-            "origin": forecast.origin,
-            "data_hash": lineage.data_hash,
-            "recipe_fingerprint": lineage.recipe_fingerprint,
-            "model_hash": model.model_hash,
-        }
-        with self.database.write() as transaction:
-            transaction.row("lock_recipe", recipe=recipe.name)
-            earlier = transaction.rows("runs_at_origin", recipe=recipe.name, kind=kind, origin=forecast.origin)
-            published = next((run for run in earlier if run["status"] == "published"), None)
-            if published is not None and all(published[name] == value for name, value in key.items()):
-                return run_of(published), False
-            run_id = run_id_of(recipe, forecast, kind, len(earlier))
-            transaction.execute(
-                "insert_run",
-                run_id=run_id,
-                num_series=len(forecast.series),
-                num_fallback=sum(method != "lstm" for method in forecast.method),
-                num_rows=forecast.num_rows,
-                content_hash=forecast.content_hash,
-                expected_next_by=expected_next_by,
-                model_version=model.model_version,
-                as_of=lineage.as_of,
-                code_version=lineage.code_version,
-                **key,
-            )
-            numbers = {
-                row["series"]: row["series_id"] for row in transaction.rows("series_of_recipe", recipe=recipe.name)
-            }
-            transaction.execute_many("insert_forecast", list(forecast_rows(run_id, forecast, numbers)))
-            _check_staged(transaction, run_id, forecast)
-            transaction.execute("supersede_run", run_id=run_id, recipe=recipe.name, kind=kind, origin=forecast.origin)
-            transaction.execute("publish_run", run_id=run_id, published_at=now)
-            row = transaction.row("run", run_id=run_id)
-            assert row is not None
-            return run_of(row), True
+    def publish(self, publication: Publication, now: datetime) -> tuple[Run, bool]:
+        """Make a forecast visible, whole; the run, and whether it is a new one."""
+        return publish(publication, self.database, now)
 
     def forecast_of_run(self, run_id: str) -> Forecast:
         """What a run published."""
         with self.database.read() as transaction:
             run = transaction.row("run", run_id=run_id)
             assert run is not None
-            return forecast_of(run["origin"], transaction.rows("forecasts_of_run", run_id=run_id))
+            return forecast_in(transaction, run["run_number"], run["origin"])
 
     def latest_forecasts(self, recipe: str, series: str | None = None) -> Sequence[Row]:
         """The rows that consumers see."""
@@ -333,11 +373,7 @@ class Store:
             ]
             latest = transaction.rows("latest_runs")
             champions = transaction.rows("champions")
-        broken += [
-            f"run {row['run_id']} is not as it was computed"
-            for row in latest
-            if self.forecast_of_run(row["run_id"]).content_hash != row["content_hash"]
-        ]
+        broken += [f"run {row['run_id']} is not as it was computed" for row in latest if not self._is_as_computed(row)]
         for row in champions:
             model = self.model(row["recipe"], row["model_version"])
             if model is None:
@@ -348,6 +384,12 @@ class Store:
             except ModelRefused as error:
                 broken.append(str(error))
         return broken
+
+    def _is_as_computed(self, run: Row) -> bool:
+        try:
+            return self.forecast_of_run(run["run_id"]).content_hash == str(run["content_hash"])
+        except ValueError:
+            return False
 
     def begin_attempt(self, recipe: str, command: str, now: datetime) -> int:
         """Record that somebody tries something."""
@@ -388,18 +430,3 @@ class Store:
         """MLflow could not follow; it is tried again."""
         with self.database.write() as transaction:
             transaction.execute("outbox_failed", outbox_id=item.outbox_id, last_error=error)
-
-
-def _next_instant(transaction: Transaction, recipe: str, now: datetime) -> datetime:
-    transaction.row("lock_recipe", recipe=recipe)
-    newest = transaction.row("newest_recorded_at", recipe=recipe)
-    last = newest["recorded_at"] if newest else None
-    return now if last is None else max(now, last + timedelta(microseconds=1))
-
-
-def _check_staged(transaction: Transaction, run_id: str, forecast: Forecast) -> None:
-    staged = forecast_of(forecast.origin, transaction.rows("forecasts_of_run", run_id=run_id))
-    if staged.content_hash != forecast.content_hash:
-        raise ModelRefused(
-            f"run {run_id}: the database gives back other numbers than were written; nothing was published"
-        )

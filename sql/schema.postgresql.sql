@@ -1,200 +1,55 @@
-CREATE TABLE schema_version (
-    version_num VARCHAR(32) NOT NULL, 
-    CONSTRAINT schema_version_pkc PRIMARY KEY (version_num)
-);
+CREATE FUNCTION guard_forecasts() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  touched bigint[];
+begin
+  select array_agg(run_number) into touched from (select distinct run_number from changed) as numbers;
+  perform 1 from runs where run_number = any(touched) for share;
+  if exists (
+      select 1 from unnest(touched) as number
+      left join runs on runs.run_number = number
+      where runs.status is distinct from 'staged') then
+    raise exception 'the forecasts of a published run are never changed, and those of no run never written';
+  end if;
+  if tg_table_name = 'run_series' then
+    if exists (
+        select 1 from changed
+        left join series on series.series_id = changed.series_id
+        where series.series_id is null) then
+      raise exception 'a forecast is of a series that is known';
+    end if;
+  end if;
+  return null;
+end $$;
 
-CREATE TABLE recipes (
-    recipe TEXT NOT NULL, 
-    definition TEXT NOT NULL, 
-    fingerprint TEXT NOT NULL, 
-    epoch INTEGER DEFAULT '0' NOT NULL, 
-    champion_version INTEGER, 
-    PRIMARY KEY (recipe)
-);
+CREATE FUNCTION guard_history() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception using message = tg_table_name || ' are appended, never changed';
+end $$;
 
-CREATE TABLE series (
-    series_id BIGSERIAL NOT NULL, 
-    recipe TEXT NOT NULL, 
-    series TEXT NOT NULL, 
-    PRIMARY KEY (series_id), 
-    CONSTRAINT series_name_once UNIQUE (recipe, series), 
-    FOREIGN KEY(recipe) REFERENCES recipes (recipe)
-);
+CREATE FUNCTION guard_revisions() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+  if exists (
+      select 1 from added
+      left join observations
+        on observations.series_id = added.series_id and observations.period = added.period
+      where observations.batch_id is null or observations.batch_id >= added.batch_id) then
+    raise exception 'a revision follows the observation that it revises';
+  end if;
+  return null;
+end $$;
 
-CREATE TABLE batches (
-    batch_id BIGSERIAL NOT NULL, 
-    recipe TEXT NOT NULL, 
-    source TEXT NOT NULL, 
-    content_hash TEXT NOT NULL, 
-    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-    status TEXT NOT NULL, 
-    message TEXT, 
-    num_read INTEGER NOT NULL, 
-    num_new INTEGER NOT NULL, 
-    num_revised INTEGER NOT NULL, 
-    num_same INTEGER NOT NULL, 
-    num_rejected INTEGER NOT NULL, 
-    PRIMARY KEY (batch_id), 
-    CONSTRAINT batch_status CHECK (status in ('accepted', 'refused')), 
-    FOREIGN KEY(recipe) REFERENCES recipes (recipe)
-);
-
-CREATE INDEX batches_of_recipe ON batches (recipe, recorded_at);
-
-CREATE TABLE observations (
-    series_id BIGINT NOT NULL, 
-    period TIMESTAMP WITHOUT TIME ZONE NOT NULL, 
-    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-    value DOUBLE PRECISION NOT NULL, 
-    batch_id BIGINT NOT NULL, 
-    CONSTRAINT observation_once PRIMARY KEY (series_id, period, recorded_at), 
-    CONSTRAINT observation_finite CHECK (value between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    FOREIGN KEY(series_id) REFERENCES series (series_id), 
-    FOREIGN KEY(batch_id) REFERENCES batches (batch_id)
-);
-
-CREATE TABLE rejections (
-    rejection_id BIGSERIAL NOT NULL, 
-    batch_id BIGINT NOT NULL, 
-    line INTEGER, 
-    column_name TEXT, 
-    series TEXT, 
-    text TEXT, 
-    rule TEXT NOT NULL, 
-    PRIMARY KEY (rejection_id), 
-    FOREIGN KEY(batch_id) REFERENCES batches (batch_id)
-);
-
-CREATE TABLE models (
-    recipe TEXT NOT NULL, 
-    model_version INTEGER NOT NULL, 
-    model_hash TEXT NOT NULL, 
-    training TEXT NOT NULL, 
-    reason TEXT NOT NULL, 
-    cutoff TIMESTAMP WITHOUT TIME ZONE NOT NULL, 
-    as_of TIMESTAMP WITH TIME ZONE NOT NULL, 
-    data_hash TEXT NOT NULL, 
-    recipe_fingerprint TEXT NOT NULL, 
-    training_fingerprint TEXT NOT NULL, 
-    code_version TEXT NOT NULL, 
-    record TEXT NOT NULL, 
-    skill DOUBLE PRECISION, 
-    trained_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-    mlflow_run_id TEXT, 
-    CONSTRAINT model_version_once PRIMARY KEY (recipe, model_version), 
-    CONSTRAINT model_hash_once UNIQUE (recipe, model_hash), 
-    FOREIGN KEY(recipe) REFERENCES recipes (recipe)
-);
-
-CREATE TABLE model_files (
-    recipe TEXT NOT NULL, 
-    model_version INTEGER NOT NULL, 
-    name TEXT NOT NULL, 
-    content BYTEA NOT NULL, 
-    CONSTRAINT model_file_once PRIMARY KEY (recipe, model_version, name), 
-    CONSTRAINT file_of_model FOREIGN KEY(recipe, model_version) REFERENCES models (recipe, model_version)
-);
-
-CREATE TABLE runs (
-    run_id TEXT NOT NULL, 
-    recipe TEXT NOT NULL, 
-    kind TEXT NOT NULL, 
-    origin TIMESTAMP WITHOUT TIME ZONE NOT NULL, 
-    as_of TIMESTAMP WITH TIME ZONE NOT NULL, 
-    status TEXT NOT NULL, 
-    data_hash TEXT NOT NULL, 
-    recipe_fingerprint TEXT NOT NULL, 
-    model_version INTEGER NOT NULL, 
-    model_hash TEXT NOT NULL, 
-    code_version TEXT NOT NULL, 
-    num_series INTEGER NOT NULL, 
-    num_fallback INTEGER NOT NULL, 
-    num_rows INTEGER NOT NULL, 
-    content_hash TEXT NOT NULL, 
-    expected_next_by TIMESTAMP WITH TIME ZONE NOT NULL, 
-    published_at TIMESTAMP WITH TIME ZONE, 
-    superseded_by TEXT, 
-    PRIMARY KEY (run_id), 
-    CONSTRAINT run_by_model FOREIGN KEY(recipe, model_version) REFERENCES models (recipe, model_version), 
-    CONSTRAINT run_kind CHECK (kind in ('live', 'backfill')), 
-    CONSTRAINT run_status CHECK (status in ('staged', 'published', 'superseded')), 
-    CONSTRAINT run_published_at CHECK (status = 'staged' or published_at is not null), 
-    FOREIGN KEY(recipe) REFERENCES recipes (recipe), 
-    FOREIGN KEY(superseded_by) REFERENCES runs (run_id)
-);
-
-CREATE UNIQUE INDEX one_published_run ON runs (recipe, kind, origin) WHERE status = 'published';
-
-CREATE TABLE forecasts (
-    run_id TEXT NOT NULL, 
-    series_id BIGINT NOT NULL, 
-    step INTEGER NOT NULL, 
-    period TIMESTAMP WITHOUT TIME ZONE NOT NULL, 
-    mean DOUBLE PRECISION NOT NULL, 
-    lower_95 DOUBLE PRECISION NOT NULL, 
-    lower_80 DOUBLE PRECISION NOT NULL, 
-    median DOUBLE PRECISION NOT NULL, 
-    upper_80 DOUBLE PRECISION NOT NULL, 
-    upper_95 DOUBLE PRECISION NOT NULL, 
-    method TEXT NOT NULL, 
-    reason TEXT, 
-    CONSTRAINT forecast_once PRIMARY KEY (run_id, series_id, step), 
-    CONSTRAINT forecast_step CHECK (step >= 1), 
-    CONSTRAINT forecast_mean_finite CHECK (mean between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_lower_95_finite CHECK (lower_95 between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_lower_80_finite CHECK (lower_80 between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_median_finite CHECK (median between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_upper_80_finite CHECK (upper_80 between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_upper_95_finite CHECK (upper_95 between -1.7976931348623157e308 and 1.7976931348623157e308), 
-    CONSTRAINT forecast_quantiles_ascend CHECK (lower_95 <= lower_80 and lower_80 <= median and median <= upper_80 and upper_80 <= upper_95), 
-    FOREIGN KEY(run_id) REFERENCES runs (run_id), 
-    FOREIGN KEY(series_id) REFERENCES series (series_id)
-);
-
-CREATE INDEX forecasts_of_period ON forecasts (series_id, period);
-
-CREATE TABLE scores (
-    run_id TEXT NOT NULL, 
-    series_id BIGINT NOT NULL, 
-    step INTEGER NOT NULL, 
-    as_of TIMESTAMP WITH TIME ZONE NOT NULL, 
-    observed DOUBLE PRECISION NOT NULL, 
-    error DOUBLE PRECISION NOT NULL, 
-    naive_error DOUBLE PRECISION, 
-    scale DOUBLE PRECISION, 
-    inside_80 INTEGER NOT NULL, 
-    inside_95 INTEGER NOT NULL, 
-    CONSTRAINT score_once PRIMARY KEY (run_id, series_id, step, as_of), 
-    CONSTRAINT score_of_forecast FOREIGN KEY(run_id, series_id, step) REFERENCES forecasts (run_id, series_id, step)
-);
-
-CREATE TABLE attempts (
-    attempt_id BIGSERIAL NOT NULL, 
-    recipe TEXT NOT NULL, 
-    command TEXT NOT NULL, 
-    started_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-    finished_at TIMESTAMP WITH TIME ZONE, 
-    status TEXT NOT NULL, 
-    error TEXT, 
-    PRIMARY KEY (attempt_id)
-);
-
-CREATE INDEX attempts_of_recipe ON attempts (recipe, started_at);
-
-CREATE TABLE outbox (
-    outbox_id BIGSERIAL NOT NULL, 
-    recipe TEXT NOT NULL, 
-    kind TEXT NOT NULL, 
-    reference TEXT NOT NULL, 
-    tries INTEGER DEFAULT '0' NOT NULL, 
-    last_error TEXT, 
-    created_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-    done_at TIMESTAMP WITH TIME ZONE, 
-    PRIMARY KEY (outbox_id), 
-    CONSTRAINT outbox_once UNIQUE (recipe, kind, reference)
-);
-
-create function guard_run() returns trigger language plpgsql as $$
+CREATE FUNCTION guard_run() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
 begin
   if tg_op = 'INSERT' then
     if new.status <> 'staged' then raise exception 'a run is staged, once, before it is published'; end if;
@@ -202,90 +57,474 @@ begin
   end if;
   if tg_op = 'DELETE' then
     if old.status <> 'staged' then raise exception 'a published run is never deleted'; end if;
+    if exists (select 1 from forecasts where run_number = old.run_number) then
+      raise exception 'a staged run is deleted after its forecasts';
+    end if;
     return old;
   end if;
-  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published'
-     or (select count(*) from forecasts where run_id = new.run_id) <> new.num_rows) then
+  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or 
+(select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
+  or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows) then
     raise exception 'a run goes out with the number of rows that it declares';
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
      or new.superseded_by is null or new.superseded_by = new.run_id
-     or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at) then
+     or new.run_number is distinct from old.run_number or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at) then
     raise exception 'a published run is never changed, only superseded';
   end if;
   return new;
 end $$;
 
-create trigger guard_run before insert or update or delete on runs
-for each row execute function guard_run();
+CREATE TABLE batches (
+    batch_id bigint NOT NULL,
+    recipe text NOT NULL,
+    source text NOT NULL,
+    content_hash text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    status text NOT NULL,
+    message text,
+    num_read integer NOT NULL,
+    num_new integer NOT NULL,
+    num_revised integer NOT NULL,
+    num_same integer NOT NULL,
+    num_rejected integer NOT NULL,
+    state text DEFAULT '{}'::text NOT NULL,
+    releases bigint,
+    CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
+);
 
-create function guard_forecast() returns trigger language plpgsql as $$
-begin
-  if exists (select 1 from runs where run_id in (new.run_id, old.run_id) and status <> 'staged') then
-    raise exception 'the forecasts of a published run are never changed';
-  end if;
-  return coalesce(new, old);
-end $$;
+COMMENT ON TABLE batches IS 'One delivery of a source, whatever became of it.';
 
-create trigger guard_forecast before insert or update or delete on forecasts
-for each row execute function guard_forecast();
+COMMENT ON COLUMN batches.batch_id IS 'number; within a recipe later batches have higher ones';
 
-create function guard_history() returns trigger language plpgsql as $$
-begin
-  raise exception using message = tg_table_name || ' are appended, never changed';
-end $$;
+COMMENT ON COLUMN batches.recipe IS 'recipe that it was read for';
 
-create trigger guard_observation before update or delete on observations
-for each row execute function guard_history();
+COMMENT ON COLUMN batches.source IS 'file or address that it came from, without secrets';
 
-create trigger guard_all_observations before truncate on observations
-for each statement execute function guard_history();
+COMMENT ON COLUMN batches.content_hash IS 'hash of what was delivered; empty where it could not be read';
 
-create trigger guard_all_runs before truncate on runs
-for each statement execute function guard_history();
+COMMENT ON COLUMN batches.recorded_at IS 'instant from which what it brought counts as known; ascends strictly within a recipe';
 
-create trigger guard_all_forecasts before truncate on forecasts
-for each statement execute function guard_history();
+COMMENT ON COLUMN batches.status IS 'accepted, refused, held (waits for a person) or released (a person let it in, as a later batch)';
 
-INSERT INTO schema_version (version_num) VALUES ('0001') RETURNING schema_version.version_num;
+COMMENT ON COLUMN batches.message IS 'why it was refused or held; null if accepted';
 
--- The newest published forecast of each series and period: one run a recipe, never two mixed.
-create view latest_forecasts as
-select
-    runs.recipe,
+COMMENT ON COLUMN batches.num_read IS 'rows that were read';
+
+COMMENT ON COLUMN batches.num_new IS 'first values of a series and period';
+
+COMMENT ON COLUMN batches.num_revised IS 'values that differ from what was known';
+
+COMMENT ON COLUMN batches.num_same IS 'values that were known already';
+
+COMMENT ON COLUMN batches.num_rejected IS 'rows that were refused';
+
+COMMENT ON COLUMN batches.state IS 'what the source left for its next reading, as JSON';
+
+COMMENT ON COLUMN batches.releases IS 'held batch that this one lets in; null for most';
+
+CREATE TABLE observations (
+    series_id bigint NOT NULL,
+    period timestamp without time zone NOT NULL,
+    value double precision NOT NULL,
+    batch_id bigint NOT NULL,
+    CONSTRAINT observation_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308)))
+)
+PARTITION BY RANGE (period);
+
+COMMENT ON TABLE observations IS 'The first value of a series for a period; added to, never changed. Partitioned by period.';
+
+COMMENT ON COLUMN observations.series_id IS 'series that was observed; no foreign key, for speed: it is written with numbers just looked up';
+
+COMMENT ON COLUMN observations.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN observations.value IS 'value in the unit of the recipe, finite';
+
+COMMENT ON COLUMN observations.batch_id IS 'batch that told it first; its recorded_at says since when it is known';
+
+CREATE TABLE revisions (
+    series_id bigint NOT NULL,
+    period timestamp without time zone NOT NULL,
+    batch_id bigint NOT NULL,
+    value double precision NOT NULL,
+    CONSTRAINT revision_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308)))
+);
+
+COMMENT ON TABLE revisions IS 'A later value for a period that was observed before; added to, never changed.';
+
+COMMENT ON COLUMN revisions.series_id IS 'series that was observed';
+
+COMMENT ON COLUMN revisions.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN revisions.batch_id IS 'batch that told it; the highest one up to an instant is what was known then';
+
+COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite';
+
+CREATE TABLE series (
+    series_id bigint NOT NULL,
+    recipe text NOT NULL,
+    series text NOT NULL,
+    variable text DEFAULT ''::text NOT NULL
+);
+
+COMMENT ON TABLE series IS 'A series of a recipe, or a covariate of one.';
+
+COMMENT ON COLUMN series.series_id IS 'number of the series, for ever';
+
+COMMENT ON COLUMN series.recipe IS 'recipe that it belongs to';
+
+COMMENT ON COLUMN series.series IS 'name as the source has it';
+
+COMMENT ON COLUMN series.variable IS 'empty: what is forecast; otherwise the covariate, named like its column';
+
+CREATE VIEW current_observations AS
+ SELECT series.recipe,
     series.series,
-    forecasts.period,
-    forecasts.step,
-    forecasts.mean,
+    observations.period,
+    COALESCE(revisions.value, observations.value) AS value,
+    batches.recorded_at
+   FROM (((series
+     JOIN observations ON ((observations.series_id = series.series_id)))
+     LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
+           FROM revisions newest
+          WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
+     JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
+  WHERE (series.variable = ''::text);
+
+COMMENT ON VIEW current_observations IS 'The newest value of each series and period.';
+
+COMMENT ON COLUMN current_observations.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN current_observations.series IS 'name of the series';
+
+COMMENT ON COLUMN current_observations.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN current_observations.value IS 'newest value in the unit of the recipe';
+
+COMMENT ON COLUMN current_observations.recorded_at IS 'instant since which this value is known; later than the first value''s if it was revised';
+
+CREATE TABLE forecasts (
+    run_number bigint NOT NULL,
+    series_id bigint NOT NULL,
+    step integer NOT NULL,
+    mean double precision NOT NULL,
+    lower_95 double precision NOT NULL,
+    lower_80 double precision NOT NULL,
+    median double precision NOT NULL,
+    upper_80 double precision NOT NULL,
+    upper_95 double precision NOT NULL,
+    CONSTRAINT forecast_mean_finite CHECK (((mean >= -1.7976931348623157e308) AND (mean <= 1.7976931348623157e308))),
+    CONSTRAINT forecast_quantiles_ascend CHECK (((-1.7976931348623157e308 <= lower_95) AND (lower_95 <= lower_80) AND (lower_80 <= median) AND (median <= upper_80) AND (upper_80 <= upper_95) AND (upper_95 <= 1.7976931348623157e308))),
+    CONSTRAINT forecast_step CHECK ((step >= 1))
+);
+
+COMMENT ON TABLE forecasts IS 'One step of one series of a run.';
+
+COMMENT ON COLUMN forecasts.run_number IS 'run that it is part of';
+
+COMMENT ON COLUMN forecasts.series_id IS 'series that is forecast';
+
+COMMENT ON COLUMN forecasts.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN forecasts.mean IS 'expected value in the unit of the recipe';
+
+COMMENT ON COLUMN forecasts.lower_95 IS 'quantile 0.025';
+
+COMMENT ON COLUMN forecasts.lower_80 IS 'quantile 0.1';
+
+COMMENT ON COLUMN forecasts.median IS 'quantile 0.5';
+
+COMMENT ON COLUMN forecasts.upper_80 IS 'quantile 0.9';
+
+COMMENT ON COLUMN forecasts.upper_95 IS 'quantile 0.975';
+
+CREATE TABLE run_series (
+    run_number bigint NOT NULL,
+    series_id bigint NOT NULL,
+    method text NOT NULL,
+    reason text
+);
+
+COMMENT ON TABLE run_series IS 'The series that a run forecasts, and how.';
+
+COMMENT ON COLUMN run_series.run_number IS 'run';
+
+COMMENT ON COLUMN run_series.series_id IS 'series that is forecast';
+
+COMMENT ON COLUMN run_series.method IS 'lstm, or fallback: and the simpler method that stood in';
+
+COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in; null: none did';
+
+CREATE TABLE run_steps (
+    run_number bigint NOT NULL,
+    step integer NOT NULL,
+    period timestamp without time zone NOT NULL
+);
+
+COMMENT ON TABLE run_steps IS 'The periods that a run forecasts.';
+
+COMMENT ON COLUMN run_steps.run_number IS 'run';
+
+COMMENT ON COLUMN run_steps.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN run_steps.period IS 'period that is forecast: its start, UTC';
+
+CREATE TABLE runs (
+    run_id text NOT NULL,
+    recipe text NOT NULL,
+    kind text NOT NULL,
+    origin timestamp without time zone NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    status text NOT NULL,
+    data_hash text NOT NULL,
+    recipe_fingerprint text NOT NULL,
+    model_version integer NOT NULL,
+    model_hash text NOT NULL,
+    code_version text NOT NULL,
+    num_series integer NOT NULL,
+    num_fallback integer NOT NULL,
+    num_rows integer NOT NULL,
+    content_hash text NOT NULL,
+    expected_next_by timestamp with time zone NOT NULL,
+    published_at timestamp with time zone,
+    superseded_by text,
+    run_number bigint NOT NULL,
+    CONSTRAINT run_kind CHECK ((kind = ANY (ARRAY['live'::text, 'backfill'::text]))),
+    CONSTRAINT run_published_at CHECK (((status = 'staged'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT run_status CHECK ((status = ANY (ARRAY['staged'::text, 'published'::text, 'superseded'::text])))
+);
+
+COMMENT ON TABLE runs IS 'One publication of a recipe at an origin.';
+
+COMMENT ON COLUMN runs.run_id IS 'name of the run';
+
+COMMENT ON COLUMN runs.recipe IS 'recipe that was forecast';
+
+COMMENT ON COLUMN runs.kind IS 'live, or backfill: made afterwards as of then, and never the latest';
+
+COMMENT ON COLUMN runs.origin IS 'last period that the forecasts use, UTC; step 1 is the period after it';
+
+COMMENT ON COLUMN runs.as_of IS 'instant up to which observations were known to it';
+
+COMMENT ON COLUMN runs.status IS 'staged (nobody sees it), published, or superseded by another run at the same origin';
+
+COMMENT ON COLUMN runs.data_hash IS 'hash of the observations that it used';
+
+COMMENT ON COLUMN runs.recipe_fingerprint IS 'fingerprint of the recipe then';
+
+COMMENT ON COLUMN runs.model_version IS 'model that forecast';
+
+COMMENT ON COLUMN runs.model_hash IS 'sha256 of the manifest of its files';
+
+COMMENT ON COLUMN runs.code_version IS 'version of nextperiod that forecast';
+
+COMMENT ON COLUMN runs.num_series IS 'series that it forecasts';
+
+COMMENT ON COLUMN runs.num_fallback IS 'of these, how many by a simpler method than the model';
+
+COMMENT ON COLUMN runs.num_rows IS 'forecasts that it holds; it cannot go out with another number';
+
+COMMENT ON COLUMN runs.content_hash IS 'hash of all its forecasts';
+
+COMMENT ON COLUMN runs.expected_next_by IS 'instant from which it is stale unless another run was published';
+
+COMMENT ON COLUMN runs.published_at IS 'instant at which it went out; null while staged';
+
+COMMENT ON COLUMN runs.superseded_by IS 'run that took its place; null if none did';
+
+COMMENT ON COLUMN runs.run_number IS 'number of the run, which its forecasts repeat';
+
+CREATE VIEW anomalies AS
+ SELECT runs.recipe,
+    series.series,
+    run_steps.period,
+    observed.value,
     forecasts.lower_95,
-    forecasts.lower_80,
-    forecasts.median,
-    forecasts.upper_80,
     forecasts.upper_95,
-    forecasts.method,
-    forecasts.reason,
-    runs.model_version,
-    runs.origin,
-    runs.as_of,
-    runs.published_at,
     runs.run_id
-from runs
-join forecasts on forecasts.run_id = runs.run_id
-join series on series.series_id = forecasts.series_id
-where runs.kind = 'live'
-  and runs.status = 'published'
-  and runs.origin = (
-      select max(newest.origin)
-      from runs as newest
-      where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
-  );
+   FROM ((((runs
+     JOIN run_steps ON ((run_steps.run_number = runs.run_number)))
+     JOIN forecasts ON (((forecasts.run_number = run_steps.run_number) AND (forecasts.step = run_steps.step))))
+     JOIN series ON ((series.series_id = forecasts.series_id)))
+     JOIN current_observations observed ON (((observed.recipe = series.recipe) AND (observed.series = series.series) AND (observed.period = run_steps.period))))
+  WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND ((observed.value < forecasts.lower_95) OR (observed.value > forecasts.upper_95)) AND (NOT (EXISTS ( SELECT 1
+           FROM ((runs nearer
+             JOIN run_steps steps ON (((steps.run_number = nearer.run_number) AND (steps.period = run_steps.period))))
+             JOIN run_series told ON (((told.run_number = nearer.run_number) AND (told.series_id = forecasts.series_id))))
+          WHERE ((nearer.recipe = runs.recipe) AND (nearer.kind = 'live'::text) AND (nearer.status = 'published'::text) AND (nearer.origin > runs.origin))))));
 
--- Every forecast ever published, superseded ones and backfills included.
-create view forecast_history as
-select
-    runs.recipe,
+COMMENT ON VIEW anomalies IS 'Observations outside the 95 % interval that was published for them from the last origin before.';
+
+COMMENT ON COLUMN anomalies.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN anomalies.series IS 'name of the series';
+
+COMMENT ON COLUMN anomalies.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN anomalies.value IS 'what was observed';
+
+COMMENT ON COLUMN anomalies.lower_95 IS 'lower end of the interval';
+
+COMMENT ON COLUMN anomalies.upper_95 IS 'upper end of the interval';
+
+COMMENT ON COLUMN anomalies.run_id IS 'run that published the interval';
+
+CREATE TABLE attempts (
+    attempt_id bigint NOT NULL,
+    recipe text NOT NULL,
+    command text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    status text NOT NULL,
+    error text
+);
+
+COMMENT ON TABLE attempts IS 'A command that was carried out, or tried.';
+
+COMMENT ON COLUMN attempts.attempt_id IS 'number; later ones are higher';
+
+COMMENT ON COLUMN attempts.recipe IS 'recipe that it was about';
+
+COMMENT ON COLUMN attempts.command IS 'run, ingest, train, forecast, score or backfill';
+
+COMMENT ON COLUMN attempts.started_at IS 'instant of its start';
+
+COMMENT ON COLUMN attempts.finished_at IS 'instant of its end; null: it runs, or was killed';
+
+COMMENT ON COLUMN attempts.status IS 'running, or what became of it';
+
+COMMENT ON COLUMN attempts.error IS 'its message in one line; null: none';
+
+CREATE SEQUENCE attempts_attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE attempts_attempt_id_seq OWNED BY attempts.attempt_id;
+
+CREATE TABLE attributes (
+    series_id bigint NOT NULL,
+    name text NOT NULL,
+    batch_id bigint NOT NULL,
+    value text NOT NULL
+);
+
+COMMENT ON TABLE attributes IS 'What a source says of a series as a whole; a change is a new row.';
+
+COMMENT ON COLUMN attributes.series_id IS 'series that it describes';
+
+COMMENT ON COLUMN attributes.name IS 'name of the attribute';
+
+COMMENT ON COLUMN attributes.batch_id IS 'batch that told it; the highest one counts';
+
+COMMENT ON COLUMN attributes.value IS 'value, as text';
+
+CREATE SEQUENCE batches_batch_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE batches_batch_id_seq OWNED BY batches.batch_id;
+
+CREATE TABLE scores (
+    run_number bigint NOT NULL,
+    series_id bigint NOT NULL,
+    step integer NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    observed double precision NOT NULL,
+    error double precision NOT NULL,
+    naive_error double precision,
+    scale double precision,
+    inside_80 integer NOT NULL,
+    inside_95 integer NOT NULL
+);
+
+COMMENT ON TABLE scores IS 'How one step of a published forecast turned out, as of one value that was observed.';
+
+COMMENT ON COLUMN scores.run_number IS 'run that forecast it';
+
+COMMENT ON COLUMN scores.series_id IS 'series that was forecast';
+
+COMMENT ON COLUMN scores.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN scores.as_of IS 'recorded_at of the value that it is scored against: a revision is scored anew';
+
+COMMENT ON COLUMN scores.observed IS 'that value';
+
+COMMENT ON COLUMN scores.error IS 'mean - observed';
+
+COMMENT ON COLUMN scores.naive_error IS 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
+
+COMMENT ON COLUMN scores.scale IS 'mean absolute seasonal difference of the history up to the origin; null: the history is too short';
+
+COMMENT ON COLUMN scores.inside_80 IS '1: between lower_80 and upper_80, 0: outside';
+
+COMMENT ON COLUMN scores.inside_95 IS '1: between lower_95 and upper_95, 0: outside';
+
+CREATE VIEW forecast_accuracy AS
+ SELECT runs.recipe,
+    runs.model_version,
     series.series,
-    forecasts.period,
+    scores.step,
+    count(*) AS num_scored,
+    avg(abs(scores.error)) AS mae,
+    avg((abs(scores.error) / NULLIF(scores.scale, (0)::double precision))) AS mase,
+    avg(
+        CASE
+            WHEN ((abs(scores.observed) + abs((scores.observed + scores.error))) = (0)::double precision) THEN (0)::double precision
+            ELSE (((200)::double precision * abs(scores.error)) / (abs(scores.observed) + abs((scores.observed + scores.error))))
+        END) AS smape,
+    avg(scores.error) AS bias,
+    avg((scores.inside_80)::double precision) AS coverage_80,
+    avg((scores.inside_95)::double precision) AS coverage_95,
+    ((1)::double precision - (avg(
+        CASE
+            WHEN (scores.naive_error IS NOT NULL) THEN abs(scores.error)
+            ELSE NULL::double precision
+        END) / NULLIF(avg(abs(scores.naive_error)), (0)::double precision))) AS skill
+   FROM ((scores
+     JOIN runs ON ((runs.run_number = scores.run_number)))
+     JOIN series ON ((series.series_id = scores.series_id)))
+  WHERE ((runs.kind = 'live'::text) AND (scores.as_of = ( SELECT max(newest.as_of) AS max
+           FROM scores newest
+          WHERE ((newest.run_number = scores.run_number) AND (newest.series_id = scores.series_id) AND (newest.step = scores.step)))))
+  GROUP BY runs.recipe, runs.model_version, series.series, scores.step;
+
+COMMENT ON VIEW forecast_accuracy IS 'How good the live forecasts turned out to be, by model version, series and step.';
+
+COMMENT ON COLUMN forecast_accuracy.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN forecast_accuracy.model_version IS 'model that forecast';
+
+COMMENT ON COLUMN forecast_accuracy.series IS 'name of the series';
+
+COMMENT ON COLUMN forecast_accuracy.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN forecast_accuracy.num_scored IS 'forecasts whose period is observed by now';
+
+COMMENT ON COLUMN forecast_accuracy.mae IS 'mean absolute error in the unit of the recipe';
+
+COMMENT ON COLUMN forecast_accuracy.mase IS 'mean of absolute errors, each in units of the history''s mean absolute seasonal difference; null: no history is long enough';
+
+COMMENT ON COLUMN forecast_accuracy.smape IS 'symmetric mean absolute percentage error, 0 to 200';
+
+COMMENT ON COLUMN forecast_accuracy.bias IS 'mean of forecast - observed in the unit of the recipe';
+
+COMMENT ON COLUMN forecast_accuracy.coverage_80 IS 'share observed between lower_80 and upper_80; 0.8 is right';
+
+COMMENT ON COLUMN forecast_accuracy.coverage_95 IS 'share observed between lower_95 and upper_95; 0.95 is right';
+
+COMMENT ON COLUMN forecast_accuracy.skill IS '1 - mae / mae of the seasonal naive forecast: above 0 is better; null: nothing to compare with';
+
+CREATE VIEW forecast_history AS
+ SELECT runs.recipe,
+    series.series,
+    run_steps.period,
     forecasts.step,
     forecasts.mean,
     forecasts.lower_95,
@@ -293,124 +532,617 @@ select
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    forecasts.method,
-    forecasts.reason,
+    run_series.method,
+    run_series.reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
     runs.published_at,
     runs.run_id,
     runs.kind
-from runs
-join forecasts on forecasts.run_id = runs.run_id
-join series on series.series_id = forecasts.series_id
-where runs.status in ('published', 'superseded');
+   FROM ((((runs
+     JOIN run_series ON ((run_series.run_number = runs.run_number)))
+     JOIN series ON ((series.series_id = run_series.series_id)))
+     JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
+     JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
+  WHERE (runs.status = ANY (ARRAY['published'::text, 'superseded'::text]));
 
--- The newest value of each series and period.
-create view current_observations as
-select
-    series.recipe,
-    series.series,
-    observations.period,
-    observations.value,
-    observations.recorded_at
-from observations
-join series on series.series_id = observations.series_id
-where observations.recorded_at = (
-    select max(newest.recorded_at)
-    from observations as newest
-    where newest.series_id = observations.series_id and newest.period = observations.period
+COMMENT ON VIEW forecast_history IS 'Every forecast ever published, superseded ones and backfills included.';
+
+COMMENT ON COLUMN forecast_history.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN forecast_history.series IS 'name of the series';
+
+COMMENT ON COLUMN forecast_history.period IS 'period that is forecast: its start, UTC';
+
+COMMENT ON COLUMN forecast_history.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN forecast_history.mean IS 'expected value in the unit of the recipe';
+
+COMMENT ON COLUMN forecast_history.lower_95 IS 'quantile 0.025';
+
+COMMENT ON COLUMN forecast_history.lower_80 IS 'quantile 0.1';
+
+COMMENT ON COLUMN forecast_history.median IS 'quantile 0.5';
+
+COMMENT ON COLUMN forecast_history.upper_80 IS 'quantile 0.9';
+
+COMMENT ON COLUMN forecast_history.upper_95 IS 'quantile 0.975';
+
+COMMENT ON COLUMN forecast_history.method IS 'lstm, or fallback: and the simpler method that stood in';
+
+COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in; null: none did';
+
+COMMENT ON COLUMN forecast_history.model_version IS 'model that forecast';
+
+COMMENT ON COLUMN forecast_history.origin IS 'last period that the forecast uses, UTC';
+
+COMMENT ON COLUMN forecast_history.as_of IS 'instant up to which observations were known to it';
+
+COMMENT ON COLUMN forecast_history.published_at IS 'instant at which it went out';
+
+COMMENT ON COLUMN forecast_history.run_id IS 'publication that it is part of';
+
+COMMENT ON COLUMN forecast_history.kind IS 'live, or backfill: made afterwards as of then';
+
+CREATE TABLE held_rows (
+    batch_id bigint NOT NULL,
+    part integer NOT NULL,
+    content bytea NOT NULL
 );
 
--- How good the published forecasts turned out to be, by recipe, model version, series and step.
-create view forecast_accuracy as
-select
-    runs.recipe,
-    runs.model_version,
-    series.series,
-    scores.step,
-    count(*) as num_scored,
-    avg(abs(scores.error)) as mae,
-    avg(abs(scores.error) / nullif(scores.scale, 0)) as mase,
-    avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
-        else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
-    avg(scores.error) as bias,
-    avg(cast(scores.inside_80 as double precision)) as coverage_80,
-    avg(cast(scores.inside_95 as double precision)) as coverage_95,
-    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
-        / nullif(avg(abs(scores.naive_error)), 0) as skill
-from scores
-join runs on runs.run_id = scores.run_id
-join series on series.series_id = scores.series_id
-where runs.kind = 'live'
-  and scores.as_of = (
-      select max(newest.as_of)
-      from scores as newest
-      where newest.run_id = scores.run_id and newest.series_id = scores.series_id and newest.step = scores.step
-  )
-group by runs.recipe, runs.model_version, series.series, scores.step;
+COMMENT ON TABLE held_rows IS 'Cleaned values of a held batch, until a person lets them in or another batch comes.';
 
--- Observations outside the 95 % interval that was published for them from the last origin before.
-create view anomalies as
-select
-    runs.recipe,
+COMMENT ON COLUMN held_rows.batch_id IS 'batch that waits';
+
+COMMENT ON COLUMN held_rows.part IS 'counted from 0';
+
+COMMENT ON COLUMN held_rows.content IS 'a part of the values, as compressed NumPy arrays of numbers and text';
+
+CREATE VIEW latest_forecasts AS
+ SELECT runs.recipe,
     series.series,
-    forecasts.period,
-    observed.value,
+    run_steps.period,
+    forecasts.step,
+    forecasts.mean,
     forecasts.lower_95,
+    forecasts.lower_80,
+    forecasts.median,
+    forecasts.upper_80,
     forecasts.upper_95,
+    run_series.method,
+    run_series.reason,
+    runs.model_version,
+    runs.origin,
+    runs.as_of,
+    runs.published_at,
     runs.run_id
-from forecasts
-join runs on runs.run_id = forecasts.run_id and runs.kind = 'live' and runs.status = 'published'
-join series on series.series_id = forecasts.series_id
-join current_observations as observed
-  on observed.recipe = series.recipe and observed.series = series.series and observed.period = forecasts.period
-where (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)
-  and runs.origin = (
-      select max(nearest.origin)
-      from runs as nearest
-      join forecasts as steps on steps.run_id = nearest.run_id
-      where nearest.recipe = runs.recipe and nearest.kind = 'live' and nearest.status = 'published'
-        and steps.series_id = forecasts.series_id and steps.period = forecasts.period
-  );
+   FROM ((((runs
+     JOIN run_series ON ((run_series.run_number = runs.run_number)))
+     JOIN series ON ((series.series_id = run_series.series_id)))
+     JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
+     JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
+  WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
+           FROM runs newest
+          WHERE ((newest.recipe = runs.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))));
 
--- One row a recipe: what is published, whether it is stale, and how the last attempt went.
-create view recipe_status as
-select
-    recipes.recipe,
-    latest.origin as latest_origin,
+COMMENT ON VIEW latest_forecasts IS 'The newest published forecast of each series and period: one live run a recipe, never two mixed.';
+
+COMMENT ON COLUMN latest_forecasts.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN latest_forecasts.series IS 'name of the series';
+
+COMMENT ON COLUMN latest_forecasts.period IS 'period that is forecast: its start, UTC';
+
+COMMENT ON COLUMN latest_forecasts.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN latest_forecasts.mean IS 'expected value in the unit of the recipe';
+
+COMMENT ON COLUMN latest_forecasts.lower_95 IS 'quantile 0.025';
+
+COMMENT ON COLUMN latest_forecasts.lower_80 IS 'quantile 0.1';
+
+COMMENT ON COLUMN latest_forecasts.median IS 'quantile 0.5';
+
+COMMENT ON COLUMN latest_forecasts.upper_80 IS 'quantile 0.9';
+
+COMMENT ON COLUMN latest_forecasts.upper_95 IS 'quantile 0.975';
+
+COMMENT ON COLUMN latest_forecasts.method IS 'lstm, or fallback: and the simpler method that stood in';
+
+COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in; null: none did';
+
+COMMENT ON COLUMN latest_forecasts.model_version IS 'model that forecast';
+
+COMMENT ON COLUMN latest_forecasts.origin IS 'last period that the forecast uses, UTC';
+
+COMMENT ON COLUMN latest_forecasts.as_of IS 'instant up to which observations were known to it';
+
+COMMENT ON COLUMN latest_forecasts.published_at IS 'instant at which it went out';
+
+COMMENT ON COLUMN latest_forecasts.run_id IS 'publication that it is part of';
+
+CREATE TABLE leases (
+    recipe text NOT NULL,
+    epoch bigint NOT NULL,
+    holder text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE leases IS 'Who trains a recipe now, so that it happens once.';
+
+COMMENT ON COLUMN leases.recipe IS 'recipe that is held';
+
+COMMENT ON COLUMN leases.epoch IS 'counts the takings: who was overtaken holds an old one';
+
+COMMENT ON COLUMN leases.holder IS 'process that holds it';
+
+COMMENT ON COLUMN leases.expires_at IS 'instant from which another process may take it';
+
+CREATE TABLE model_files (
+    recipe text NOT NULL,
+    model_version integer NOT NULL,
+    name text NOT NULL,
+    content bytea NOT NULL
+);
+
+COMMENT ON TABLE model_files IS 'The files of a model: numbers and text, no code.';
+
+COMMENT ON COLUMN model_files.recipe IS 'recipe of the model';
+
+COMMENT ON COLUMN model_files.model_version IS 'version of the model';
+
+COMMENT ON COLUMN model_files.name IS 'name of the file';
+
+COMMENT ON COLUMN model_files.content IS 'its bytes; their hash is in the manifest';
+
+CREATE TABLE models (
+    recipe text NOT NULL,
+    model_version integer NOT NULL,
+    model_hash text NOT NULL,
+    training text NOT NULL,
+    reason text NOT NULL,
+    cutoff timestamp without time zone NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    data_hash text NOT NULL,
+    recipe_fingerprint text NOT NULL,
+    training_fingerprint text NOT NULL,
+    code_version text NOT NULL,
+    record text NOT NULL,
+    skill double precision,
+    trained_at timestamp with time zone NOT NULL,
+    mlflow_run_id text
+);
+
+COMMENT ON TABLE models IS 'A training that ended with a model.';
+
+COMMENT ON COLUMN models.recipe IS 'recipe that it forecasts';
+
+COMMENT ON COLUMN models.model_version IS 'counted from 1 within the recipe';
+
+COMMENT ON COLUMN models.model_hash IS 'sha256 of the manifest of its files';
+
+COMMENT ON COLUMN models.training IS 'retrain or fine-tune';
+
+COMMENT ON COLUMN models.reason IS 'why it was trained';
+
+COMMENT ON COLUMN models.cutoff IS 'last period that it was fitted on, UTC';
+
+COMMENT ON COLUMN models.as_of IS 'instant up to which observations were known to it';
+
+COMMENT ON COLUMN models.data_hash IS 'hash of those observations';
+
+COMMENT ON COLUMN models.recipe_fingerprint IS 'fingerprint of the recipe then';
+
+COMMENT ON COLUMN models.training_fingerprint IS 'hash of what in the recipe decides the training';
+
+COMMENT ON COLUMN models.code_version IS 'version of nextperiod that trained it';
+
+COMMENT ON COLUMN models.record IS 'losses, backtest and figures as JSON';
+
+COMMENT ON COLUMN models.skill IS '1 - MASE / MASE of the baseline, on the backtest: above 0 is better; null: no backtest was possible';
+
+COMMENT ON COLUMN models.trained_at IS 'instant of the training';
+
+COMMENT ON COLUMN models.mlflow_run_id IS 'run in MLflow that shows it; null until MLflow has followed';
+
+CREATE TABLE observations_default (
+    series_id bigint NOT NULL,
+    period timestamp without time zone NOT NULL,
+    value double precision NOT NULL,
+    batch_id bigint NOT NULL,
+    CONSTRAINT observation_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308)))
+);
+
+COMMENT ON TABLE observations_default IS 'Observations of the periods that have no partition of their own.';
+
+CREATE TABLE outbox (
+    outbox_id bigint NOT NULL,
+    recipe text NOT NULL,
+    kind text NOT NULL,
+    reference text NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone
+);
+
+COMMENT ON TABLE outbox IS 'What MLflow is still to be told, or was.';
+
+COMMENT ON COLUMN outbox.outbox_id IS 'number, in the order in which MLflow is told';
+
+COMMENT ON COLUMN outbox.recipe IS 'recipe that it is about';
+
+COMMENT ON COLUMN outbox.kind IS 'training: show it; champion: let the alias follow';
+
+COMMENT ON COLUMN outbox.reference IS 'version of the model, and for a champion since which epoch';
+
+COMMENT ON COLUMN outbox.tries IS 'how often it failed';
+
+COMMENT ON COLUMN outbox.last_error IS 'how it failed last; null: it did not, or is done';
+
+COMMENT ON COLUMN outbox.created_at IS 'instant from which it waits';
+
+COMMENT ON COLUMN outbox.done_at IS 'instant at which MLflow had followed; null: it has not yet';
+
+CREATE SEQUENCE outbox_outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE outbox_outbox_id_seq OWNED BY outbox.outbox_id;
+
+CREATE TABLE recipes (
+    recipe text NOT NULL,
+    definition text NOT NULL,
+    fingerprint text NOT NULL,
+    epoch integer DEFAULT 0 NOT NULL,
+    champion_version integer
+);
+
+COMMENT ON TABLE recipes IS 'What is forecast: the recipe as it was last run.';
+
+COMMENT ON COLUMN recipes.recipe IS 'name, stable for ever';
+
+COMMENT ON COLUMN recipes.definition IS 'the whole recipe as JSON, defaults filled in';
+
+COMMENT ON COLUMN recipes.fingerprint IS 'hash of what in the definition changes numbers';
+
+COMMENT ON COLUMN recipes.epoch IS 'counts the changes of champion: who changes it names the epoch that it saw';
+
+COMMENT ON COLUMN recipes.champion_version IS 'model that publishes; null before the first';
+
+CREATE VIEW recipe_status AS
+ SELECT recipes.recipe,
+    latest.origin AS latest_origin,
     latest.published_at,
     latest.expected_next_by,
-    coalesce(now() > latest.expected_next_by, true) as is_stale,
+    COALESCE((now() > latest.expected_next_by), true) AS is_stale,
     latest.num_series,
     latest.num_fallback,
     latest.model_version,
-    cast(extract(epoch from now() - models.trained_at) / 86400 as double precision) as model_age_days,
-    attempts.started_at as last_attempt_at,
-    attempts.status as last_attempt_status,
-    attempts.error as last_error
-from recipes
-left join runs as latest
-  on latest.recipe = recipes.recipe and latest.kind = 'live' and latest.status = 'published'
- and latest.origin = (
-     select max(newest.origin)
-     from runs as newest
-     where newest.recipe = recipes.recipe and newest.kind = 'live' and newest.status = 'published'
- )
-left join models on models.recipe = latest.recipe and models.model_version = latest.model_version
-left join attempts
-  on attempts.attempt_id = (select max(newest.attempt_id) from attempts as newest where newest.recipe = recipes.recipe);
+    ((EXTRACT(epoch FROM (now() - models.trained_at)) / (86400)::numeric))::double precision AS model_age_days,
+    attempts.started_at AS last_attempt_at,
+    attempts.status AS last_attempt_status,
+    attempts.error AS last_error
+   FROM (((recipes
+     LEFT JOIN runs latest ON (((latest.recipe = recipes.recipe) AND (latest.kind = 'live'::text) AND (latest.status = 'published'::text) AND (latest.origin = ( SELECT max(newest.origin) AS max
+           FROM runs newest
+          WHERE ((newest.recipe = recipes.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))))))
+     LEFT JOIN models ON (((models.recipe = latest.recipe) AND (models.model_version = latest.model_version))))
+     LEFT JOIN attempts ON ((attempts.attempt_id = ( SELECT max(newest.attempt_id) AS max
+           FROM attempts newest
+          WHERE (newest.recipe = recipes.recipe)))));
 
--- Rows that were refused, with the place and the rule.
-create view rejected_observations as
-select
-    batches.recipe,
-    batches.source,
+COMMENT ON VIEW recipe_status IS 'One row a recipe: what is published, whether it is stale, and how the last attempt went.';
+
+COMMENT ON COLUMN recipe_status.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN recipe_status.latest_origin IS 'origin of the latest forecasts, UTC; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.published_at IS 'instant at which they went out; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.expected_next_by IS 'instant from which they are stale; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.is_stale IS 'whether that instant is past, or nothing is published';
+
+COMMENT ON COLUMN recipe_status.num_series IS 'series that they hold; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.num_fallback IS 'of these, how many by a simpler method than the model; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.model_version IS 'model that forecast; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.model_age_days IS 'days since its training; null: nothing is published';
+
+COMMENT ON COLUMN recipe_status.last_attempt_at IS 'instant at which the last command began; null: none did';
+
+COMMENT ON COLUMN recipe_status.last_attempt_status IS 'running, or what became of it; null: none began';
+
+COMMENT ON COLUMN recipe_status.last_error IS 'its message in one line; null: none';
+
+CREATE TABLE rejections (
+    rejection_id bigint NOT NULL,
+    batch_id bigint NOT NULL,
+    line integer,
+    column_name text,
+    series text,
+    text text,
+    rule text NOT NULL,
+    file text
+);
+
+COMMENT ON TABLE rejections IS 'A row that was refused, or a whole file.';
+
+COMMENT ON COLUMN rejections.rejection_id IS 'number';
+
+COMMENT ON COLUMN rejections.batch_id IS 'batch that it was part of';
+
+COMMENT ON COLUMN rejections.line IS 'line in the file, the header being 1; null: the whole file';
+
+COMMENT ON COLUMN rejections.column_name IS 'column at fault; null: the whole row';
+
+COMMENT ON COLUMN rejections.series IS 'series that the row names; null: none, or unreadable';
+
+COMMENT ON COLUMN rejections.text IS 'what stood there; null: nothing';
+
+COMMENT ON COLUMN rejections.rule IS 'rule that it broke';
+
+COMMENT ON COLUMN rejections.file IS 'file of several that it was in; null: the batch''s source';
+
+CREATE VIEW rejected_observations AS
+ SELECT batches.recipe,
+    COALESCE(rejections.file, batches.source) AS source,
     rejections.line,
     rejections.column_name,
     rejections.series,
     rejections.text,
     rejections.rule,
-    batches.recorded_at as rejected_at
-from rejections
-join batches on batches.batch_id = rejections.batch_id;
+    batches.recorded_at AS rejected_at
+   FROM (rejections
+     JOIN batches ON ((batches.batch_id = rejections.batch_id)));
+
+COMMENT ON VIEW rejected_observations IS 'Rows that were refused, with the place and the rule.';
+
+COMMENT ON COLUMN rejected_observations.recipe IS 'recipe that was read for';
+
+COMMENT ON COLUMN rejected_observations.source IS 'file or address that the row was in, without secrets';
+
+COMMENT ON COLUMN rejected_observations.line IS 'line in the file, the header being 1; null: the whole file';
+
+COMMENT ON COLUMN rejected_observations.column_name IS 'column at fault; null: the whole row';
+
+COMMENT ON COLUMN rejected_observations.series IS 'series that the row names; null: none, or unreadable';
+
+COMMENT ON COLUMN rejected_observations.text IS 'what stood there; null: nothing';
+
+COMMENT ON COLUMN rejected_observations.rule IS 'rule that it broke';
+
+COMMENT ON COLUMN rejected_observations.rejected_at IS 'instant of the refusal';
+
+CREATE SEQUENCE rejections_rejection_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE rejections_rejection_id_seq OWNED BY rejections.rejection_id;
+
+ALTER TABLE runs ALTER COLUMN run_number ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME runs_run_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE schema_version (
+    version_num character varying(32) NOT NULL
+);
+
+COMMENT ON TABLE schema_version IS 'The migration that the schema is at.';
+
+COMMENT ON COLUMN schema_version.version_num IS 'number of the newest migration carried out';
+
+CREATE SEQUENCE series_series_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE series_series_id_seq OWNED BY series.series_id;
+
+ALTER TABLE ONLY observations ATTACH PARTITION observations_default DEFAULT;
+
+ALTER TABLE ONLY attempts ALTER COLUMN attempt_id SET DEFAULT nextval('attempts_attempt_id_seq'::regclass);
+
+ALTER TABLE ONLY batches ALTER COLUMN batch_id SET DEFAULT nextval('batches_batch_id_seq'::regclass);
+
+ALTER TABLE ONLY outbox ALTER COLUMN outbox_id SET DEFAULT nextval('outbox_outbox_id_seq'::regclass);
+
+ALTER TABLE ONLY rejections ALTER COLUMN rejection_id SET DEFAULT nextval('rejections_rejection_id_seq'::regclass);
+
+ALTER TABLE ONLY series ALTER COLUMN series_id SET DEFAULT nextval('series_series_id_seq'::regclass);
+
+ALTER TABLE ONLY attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY attributes
+    ADD CONSTRAINT attribute_once PRIMARY KEY (series_id, name, batch_id);
+
+ALTER TABLE ONLY batches
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
+
+ALTER TABLE ONLY forecasts
+    ADD CONSTRAINT forecast_number_once PRIMARY KEY (run_number, series_id, step);
+
+ALTER TABLE ONLY held_rows
+    ADD CONSTRAINT held_part_once PRIMARY KEY (batch_id, part);
+
+ALTER TABLE ONLY leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (recipe);
+
+ALTER TABLE ONLY model_files
+    ADD CONSTRAINT model_file_once PRIMARY KEY (recipe, model_version, name);
+
+ALTER TABLE ONLY models
+    ADD CONSTRAINT model_hash_once UNIQUE (recipe, model_hash);
+
+ALTER TABLE ONLY models
+    ADD CONSTRAINT model_version_once PRIMARY KEY (recipe, model_version);
+
+ALTER TABLE ONLY observations
+    ADD CONSTRAINT observation_first PRIMARY KEY (series_id, period);
+
+ALTER TABLE ONLY observations_default
+    ADD CONSTRAINT observations_default_pkey PRIMARY KEY (series_id, period);
+
+ALTER TABLE ONLY outbox
+    ADD CONSTRAINT outbox_once UNIQUE (recipe, kind, reference);
+
+ALTER TABLE ONLY outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id);
+
+ALTER TABLE ONLY recipes
+    ADD CONSTRAINT recipes_pkey PRIMARY KEY (recipe);
+
+ALTER TABLE ONLY rejections
+    ADD CONSTRAINT rejections_pkey PRIMARY KEY (rejection_id);
+
+ALTER TABLE ONLY revisions
+    ADD CONSTRAINT revision_once PRIMARY KEY (series_id, period, batch_id);
+
+ALTER TABLE ONLY runs
+    ADD CONSTRAINT run_number_once UNIQUE (run_number);
+
+ALTER TABLE ONLY run_series
+    ADD CONSTRAINT run_series_once PRIMARY KEY (run_number, series_id);
+
+ALTER TABLE ONLY run_steps
+    ADD CONSTRAINT run_step_once PRIMARY KEY (run_number, step);
+
+ALTER TABLE ONLY runs
+    ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+
+ALTER TABLE ONLY schema_version
+    ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY scores
+    ADD CONSTRAINT score_number_once PRIMARY KEY (run_number, series_id, step, as_of);
+
+ALTER TABLE ONLY series
+    ADD CONSTRAINT series_name_once UNIQUE (recipe, series, variable);
+
+ALTER TABLE ONLY series
+    ADD CONSTRAINT series_pkey PRIMARY KEY (series_id);
+
+CREATE INDEX attempts_of_recipe ON attempts USING btree (recipe, started_at);
+
+CREATE INDEX batches_of_recipe ON batches USING btree (recipe, recorded_at);
+
+CREATE UNIQUE INDEX one_published_run ON runs USING btree (recipe, kind, origin) WHERE (status = 'published'::text);
+
+CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
+
+ALTER INDEX observation_first ATTACH PARTITION observations_default_pkey;
+
+CREATE TRIGGER guard_all_attributes BEFORE TRUNCATE ON attributes FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_forecasts BEFORE TRUNCATE ON forecasts FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_observations BEFORE TRUNCATE ON observations FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_observations_default BEFORE TRUNCATE ON observations_default FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_revisions BEFORE TRUNCATE ON revisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_run_series BEFORE TRUNCATE ON run_series FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_run_steps BEFORE TRUNCATE ON run_steps FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_runs BEFORE TRUNCATE ON runs FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_attributes BEFORE DELETE OR UPDATE ON attributes FOR EACH ROW EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_forecasts_delete AFTER DELETE ON forecasts REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_forecasts_insert AFTER INSERT ON forecasts REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_forecasts_update_of AFTER UPDATE ON forecasts REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_forecasts_update_to AFTER UPDATE ON forecasts REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_observations BEFORE DELETE OR UPDATE ON observations FOR EACH ROW EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_revisions BEFORE DELETE OR UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_revisions_insert AFTER INSERT ON revisions REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION guard_revisions();
+
+CREATE TRIGGER guard_run BEFORE INSERT OR DELETE OR UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION guard_run();
+
+CREATE TRIGGER guard_run_series_delete AFTER DELETE ON run_series REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_series_insert AFTER INSERT ON run_series REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_series_update_of AFTER UPDATE ON run_series REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_series_update_to AFTER UPDATE ON run_series REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_steps_delete AFTER DELETE ON run_steps REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_steps_insert AFTER INSERT ON run_steps REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_steps_update_of AFTER UPDATE ON run_steps REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+CREATE TRIGGER guard_run_steps_update_to AFTER UPDATE ON run_steps REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
+
+ALTER TABLE ONLY attributes
+    ADD CONSTRAINT attributes_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
+
+ALTER TABLE ONLY attributes
+    ADD CONSTRAINT attributes_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
+
+ALTER TABLE ONLY batches
+    ADD CONSTRAINT batches_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY batches
+    ADD CONSTRAINT batches_releases_fkey FOREIGN KEY (releases) REFERENCES batches(batch_id);
+
+ALTER TABLE ONLY model_files
+    ADD CONSTRAINT file_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
+
+ALTER TABLE ONLY held_rows
+    ADD CONSTRAINT held_rows_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
+
+ALTER TABLE ONLY leases
+    ADD CONSTRAINT leases_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY models
+    ADD CONSTRAINT models_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY rejections
+    ADD CONSTRAINT rejections_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
+
+ALTER TABLE ONLY runs
+    ADD CONSTRAINT run_by_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
+
+ALTER TABLE ONLY run_steps
+    ADD CONSTRAINT run_steps_run_number_fkey FOREIGN KEY (run_number) REFERENCES runs(run_number);
+
+ALTER TABLE ONLY runs
+    ADD CONSTRAINT runs_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY runs
+    ADD CONSTRAINT runs_superseded_by_fkey FOREIGN KEY (superseded_by) REFERENCES runs(run_id);
+
+ALTER TABLE ONLY scores
+    ADD CONSTRAINT score_of_number FOREIGN KEY (run_number, series_id, step) REFERENCES forecasts(run_number, series_id, step);
+
+ALTER TABLE ONLY series
+    ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+insert into schema_version (version_num) values ('0003');

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import Rejection
 from pipeline.frequency import Frequency
-from pipeline.observations import CleanBatch, Observations
+from pipeline.observations import Observations
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.recipe import Recipe, parse_recipe
 
@@ -67,21 +69,20 @@ def small_panel(values: list[float] | None = None, as_of: datetime = NOW) -> Pan
     return panel_from_observations(["small"], zeros, periods, chosen, frequency=Frequency("MS"), as_of=as_of)
 
 
-def small_batch(values: list[float] | None = None, content_hash: str = "first") -> CleanBatch:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What a source tells, read and without faults."""
+
+    observations: Observations
+    content_hash: str = "content"
+    source: str = "small.csv"
+    rejections: tuple[Rejection, ...] = ()
+
+
+def small_batch(values: list[float] | None = None, content_hash: str = "first") -> Batch:
     """The small series as a batch whose values are all new."""
     panel = small_panel(values)
     observed = Observations(
         names=("small",), series=np.zeros(len(panel.grid), np.int64), period=panel.grid, value=panel.values
     )
-    return CleanBatch(
-        source="small.csv",
-        content_hash=content_hash,
-        observations=observed,
-        num_read=len(observed),
-        num_new=len(observed),
-        num_revised=0,
-        num_same=0,
-        rejections=(),
-        longest_series="small",
-        longest_length=len(observed),
-    )
+    return Batch(content_hash=content_hash, observations=observed)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipeline.recipe import Backtest, CsvSource, Gate, IntegersSource, Model, Publish, Recipe, Training, Tutorial
+from pipeline import contract
+from pipeline.recipe import Backtest, Covariates, Gate, Model, Publish, Recipe, Training, Tutorial
 from pipeline.settings import SETTINGS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -14,8 +15,9 @@ README = Path(__file__).parents[1] / "README.md"
 #: by heading: the keys of one table of a recipe
 TABLES: dict[str, type[BaseModel]] = {
     "": Recipe,
-    '[source] kind = "csv"': CsvSource,
-    '[source] kind = "integers"': IntegersSource,
+    "[source], whatever the kind": contract.Source,
+    **{f'[source] kind = "{kind}"': table for kind, table in contract.TABLES.items()},
+    "[covariates]": Covariates,
     "[model]": Model,
     "[training]": Training,
     "[backtest]": Backtest,
@@ -39,10 +41,12 @@ def recipe_table() -> str:
     for heading, table in TABLES.items():
         if heading:
             lines.append(f"| **{heading}** | | |")
+        shared = contract.Source.model_fields if table in contract.TABLES.values() else {}
         for key, field in table.model_fields.items():
-            if field.description is None:
+            if field.description is None or (key in shared and field.description == shared[key].description):
                 continue
-            default = "" if field.is_required() or field.default is None else f"`{_toml(field.default)}`"
+            value = None if field.is_required() else field.get_default(call_default_factory=True)
+            default = "" if value is None else f"`{_toml(value)}`"
             needed = "**needed**" if field.is_required() else default
             lines.append(f"| `{key}` | {needed} | {field.description} |")
     return "\n".join(lines)
@@ -51,6 +55,8 @@ def recipe_table() -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple | dict):
+        return "[]" if isinstance(value, tuple) else "{}"
     return f'"{value}"' if isinstance(value, str) else f"{value}"
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pipeline.contract import IntegersSource
 from pipeline.errors import InvalidRecipe
-from pipeline.recipe import IntegersSource, Recipe, load_recipe, parse_recipe, recipe_names
+from pipeline.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
 SMALLEST = """
 name = "toy"
@@ -93,17 +94,20 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
     [
         (
             with_key("colour = 1"),
-            'toy.toml: unknown key "colour": expected one of backtest, calendar, description, frequency, '
+            'toy.toml: unknown key "colour": expected one of backtest, calendar, covariates, description, frequency, '
             "gate, horizon, max_gap, model, name, publish, season_length, source, training, tutorial, unit",
         ),
         (
             SMALLEST + "colour = 1",
-            'toy.toml: unknown key "source.colour": expected one of count, kind, seed, start',
+            'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, count, duplicates, extra_columns, '
+            "fold, hint, kind, layout, limit, max_rejected, max_revised, maximum, minimum, missing, on_empty, period, "
+            "period_format, rolling, seed, series, start, value, zone",
         ),
         (
             changed('"integers"', '"csv"\npath = "a.csv"\nperiod = "p"\nvalue = "v"\ncolour = 1'),
-            'toy.toml: unknown key "source.colour": expected one of duplicates, final_newline, hint, kind, '
-            "limit, max_rejected, missing, path, period, period_format, series, start, value",
+            'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, duplicates, extra_columns, '
+            "final_newline, fold, hint, kind, layout, limit, max_gib, max_rejected, max_revised, maximum, minimum, missing, "
+            "on_empty, path, period, period_format, rolling, series, start, value, zone",
         ),
         (
             SMALLEST + "[model]\ncolour = 1",
@@ -135,7 +139,7 @@ def test_an_unknown_key_of_a_tutorial_is_refused_with_the_known_ones() -> None:
         (changed('name = "toy"', ""), "name"),
         (changed('frequency = "MS"', ""), "frequency"),
         (changed('[source]\nkind = "integers"', ""), "source"),
-        (changed('"integers"', '"csv"'), "source.path"),
+        (changed('"integers"', '"csv"'), "source.period"),
         (SMALLEST + TUTORIAL.replace("units = 4", ""), "tutorial.units"),
     ],
 )
@@ -153,7 +157,10 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
             "\"horizon\": Input should be a valid integer.*received 'two'",
         ),
         (changed('"toy"', '"My toy"'), "\"name\": String should match pattern.*received 'My toy'"),
-        (changed('"integers"', '"web"'), "\"source\": .*'web'.*'csv', 'integers'"),
+        (
+            changed('"integers"', '"web"'),
+            "source.kind is 'web': expected one of csv, http, integers, parquet, prices, sql",
+        ),
         (
             SMALLEST + '[model]\narchitecture = "gru"',
             "\"model.architecture\": .*'vanilla', 'stacked'.*received 'gru'",

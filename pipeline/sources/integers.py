@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
-from pipeline.observations import RawBatch, RawRow
-from pipeline.recipe import IntegersSource, Recipe
+from pipeline.contract import IntegersSource
+from pipeline.observations import Delivery, Earlier
+from pipeline.recipe import Recipe
+from pipeline.sources.columns import sliced
+from pipeline.sources.files import hash_begun
 
 
-def read_integers(recipe: Recipe) -> RawBatch:
-    """`count` integers from 0 to 9, one a period from `start` on."""
+@contextmanager
+def fetch_integers(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+    """`count` integers from 0 to 9, for the periods 1, 2, 3 … of which `start` is the first."""
     source = recipe.source
     assert isinstance(source, IntegersSource)
     values = np.random.default_rng(source.seed).integers(0, 10, source.count)
-    first = np.datetime64(pd.Timestamp(source.start), "us")
-    periods = np.append(first, recipe.grid.after(first, source.count - 1))
-    rows = tuple(
-        RawRow(line=n + 1, period=str(period)[:19], value=str(value), series=recipe.name)
-        for n, (period, value) in enumerate(zip(periods, values, strict=True))
+    content = hash_begun(source)
+    content.update(values.tobytes())
+    columns = pa.RecordBatch.from_arrays(
+        [pa.array(np.arange(1, source.count + 1)), pa.array(values)], names=[source.period, str(source.value)]
     )
-    content = repr(rows).encode()
-    return RawBatch(
-        source=f"integers of seed {source.seed}", content_hash=hashlib.sha256(content).hexdigest(), rows=rows
+    yield Delivery(
+        source=f"integers of seed {source.seed}",
+        content_hash=content.hexdigest(),
+        chunks=lambda: sliced(columns, 1),
     )

@@ -1,6 +1,8 @@
--- The header of one batch.
+-- The header of a batch; its number.
 insert into batches
-    (recipe, source, content_hash, recorded_at, status, message, num_read, num_new, num_revised, num_same, num_rejected)
+    (recipe, source, content_hash, state, releases, recorded_at, status, message,
+     num_read, num_new, num_revised, num_same, num_rejected)
 values
-    (:recipe, :source, :content_hash, :recorded_at, :status, :message, :num_read, :num_new, :num_revised, :num_same, :num_rejected)
+    (:recipe, :source, :content_hash, :state, :releases, :recorded_at, :status, :message,
+     :num_read, :num_new, :num_revised, :num_same, :num_rejected)
 returning batch_id

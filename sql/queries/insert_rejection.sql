@@ -1,3 +1,3 @@
 -- A refused row, or the file as a whole.
-insert into rejections (batch_id, line, column_name, series, text, rule)
-values (:batch_id, :line, :column_name, :series, :text, :rule)
+insert into rejections (batch_id, file, line, column_name, series, text, rule)
+values (:batch_id, :file, :line, :column_name, :series, :text, :rule)

@@ -5,3 +5,4 @@ insert into runs
 values
     (:run_id, :recipe, :kind, :origin, :as_of, 'staged', :data_hash, :recipe_fingerprint, :model_version, :model_hash,
      :code_version, :num_series, :num_fallback, :num_rows, :content_hash, :expected_next_by)
+returning run_number

@@ -1,2 +1,2 @@
--- The series of a recipe with their numbers.
-select series_id, series from series where recipe = :recipe order by series
+-- The series of a recipe, or one covariate of them, with their numbers.
+select series_id, series from series where recipe = :recipe and variable = :variable

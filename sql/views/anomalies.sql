@@ -3,21 +3,25 @@ create view anomalies as
 select
     runs.recipe,
     series.series,
-    forecasts.period,
+    run_steps.period,
     observed.value,
     forecasts.lower_95,
     forecasts.upper_95,
     runs.run_id
-from forecasts
-join runs on runs.run_id = forecasts.run_id and runs.kind = 'live' and runs.status = 'published'
+from runs
+join run_steps on run_steps.run_number = runs.run_number
+join forecasts on forecasts.run_number = run_steps.run_number and forecasts.step = run_steps.step
 join series on series.series_id = forecasts.series_id
 join current_observations as observed
-  on observed.recipe = series.recipe and observed.series = series.series and observed.period = forecasts.period
-where (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)
-  and runs.origin = (
-      select max(nearest.origin)
-      from runs as nearest
-      join forecasts as steps on steps.run_id = nearest.run_id
-      where nearest.recipe = runs.recipe and nearest.kind = 'live' and nearest.status = 'published'
-        and steps.series_id = forecasts.series_id and steps.period = forecasts.period
+  on observed.recipe = series.recipe and observed.series = series.series and observed.period = run_steps.period
+where runs.kind = 'live'
+  and runs.status = 'published'
+  and (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)
+  and not exists (
+      select 1
+      from runs as nearer
+      join run_steps as steps on steps.run_number = nearer.run_number and steps.period = run_steps.period
+      join run_series as told on told.run_number = nearer.run_number and told.series_id = forecasts.series_id
+      where nearer.recipe = runs.recipe and nearer.kind = 'live' and nearer.status = 'published'
+        and nearer.origin > runs.origin
   )

@@ -4,12 +4,17 @@ select
     series.recipe,
     series.series,
     observations.period,
-    observations.value,
-    observations.recorded_at
-from observations
-join series on series.series_id = observations.series_id
-where observations.recorded_at = (
-    select max(newest.recorded_at)
-    from observations as newest
-    where newest.series_id = observations.series_id and newest.period = observations.period
-)
+    coalesce(revisions.value, observations.value) as value,
+    batches.recorded_at
+from series
+join observations on observations.series_id = series.series_id
+left join revisions
+  on revisions.series_id = observations.series_id
+ and revisions.period = observations.period
+ and revisions.batch_id = (
+     select max(newest.batch_id)
+     from revisions as newest
+     where newest.series_id = observations.series_id and newest.period = observations.period
+ )
+join batches on batches.batch_id = coalesce(revisions.batch_id, observations.batch_id)
+where series.variable = ''

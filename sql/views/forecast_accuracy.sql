@@ -16,12 +16,12 @@ select
     1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
         / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
-join runs on runs.run_id = scores.run_id
+join runs on runs.run_number = scores.run_number
 join series on series.series_id = scores.series_id
 where runs.kind = 'live'
   and scores.as_of = (
       select max(newest.as_of)
       from scores as newest
-      where newest.run_id = scores.run_id and newest.series_id = scores.series_id and newest.step = scores.step
+      where newest.run_number = scores.run_number and newest.series_id = scores.series_id and newest.step = scores.step
   )
 group by runs.recipe, runs.model_version, series.series, scores.step

@@ -3,7 +3,7 @@ create view forecast_history as
 select
     runs.recipe,
     series.series,
-    forecasts.period,
+    run_steps.period,
     forecasts.step,
     forecasts.mean,
     forecasts.lower_95,
@@ -11,8 +11,8 @@ select
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    forecasts.method,
-    forecasts.reason,
+    run_series.method,
+    run_series.reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
@@ -20,6 +20,8 @@ select
     runs.run_id,
     runs.kind
 from runs
-join forecasts on forecasts.run_id = runs.run_id
-join series on series.series_id = forecasts.series_id
+join run_series on run_series.run_number = runs.run_number
+join series on series.series_id = run_series.series_id
+join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
+join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
 where runs.status in ('published', 'superseded')

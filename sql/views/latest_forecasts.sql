@@ -3,7 +3,7 @@ create view latest_forecasts as
 select
     runs.recipe,
     series.series,
-    forecasts.period,
+    run_steps.period,
     forecasts.step,
     forecasts.mean,
     forecasts.lower_95,
@@ -11,16 +11,18 @@ select
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    forecasts.method,
-    forecasts.reason,
+    run_series.method,
+    run_series.reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
     runs.published_at,
     runs.run_id
 from runs
-join forecasts on forecasts.run_id = runs.run_id
-join series on series.series_id = forecasts.series_id
+join run_series on run_series.run_number = runs.run_number
+join series on series.series_id = run_series.series_id
+join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
+join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
 where runs.kind = 'live'
   and runs.status = 'published'
   and runs.origin = (

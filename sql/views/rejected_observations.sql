@@ -2,7 +2,7 @@
 create view rejected_observations as
 select
     batches.recipe,
-    batches.source,
+    coalesce(rejections.file, batches.source) as source,
     rejections.line,
     rejections.column_name,
     rejections.series,

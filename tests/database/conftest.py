@@ -7,7 +7,7 @@ import pytest
 from pipeline.lineage import Model
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
-from tests.database.small_store import add_model
+from tests.database.small_store import add_model, take_in
 from tests.examples import NOW, small_batch, small_recipe
 
 
@@ -15,7 +15,7 @@ from tests.examples import NOW, small_batch, small_recipe
 def observed_store(store: Store) -> Store:
     """The small series is known: January 2020 to April 2023."""
     store.register(small_recipe())
-    store.append("small", small_batch(), NOW, seen=None)
+    take_in(store, small_batch(), NOW)
     return store
 
 

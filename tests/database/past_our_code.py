@@ -52,26 +52,39 @@ def stage(transaction: Transaction, model: Model, run_id: str = "staged", num_ro
 
 def insert_step(transaction: Transaction, step: int = 1, run_id: str = "staged", **changed: Any) -> None:
     """One step of a run."""
-    series_id = transaction.rows("series_of_recipe", recipe="small")[0]["series_id"]
+    run_number = transaction.connection.execute(
+        sa.text("select run_number from runs where run_id = :run"), {"run": run_id}
+    ).scalar_one()
+    series_id = transaction.rows("series_of_recipe", recipe="small", variable="")[0]["series_id"]
     sound = dict(zip(NUMBERS, (-8.0, -5.0, 0.0, 5.0, 8.0, 0.0), strict=True))
-    transaction.execute(
-        "insert_forecast",
-        run_id=run_id,
-        series_id=series_id,
-        step=step,
-        period=np.datetime64("2023-05-01", "us"),
-        method="lstm",
-        reason=None,
-        **{**sound, **changed},
+    of_step = {
+        "run_number": run_number,
+        "step": step,
+        "period": f"{2023 + (step + 3) // 12}-{(step + 3) % 12 + 1:02d}-01",
+    }
+    of_series = {"run_number": run_number, "series_id": series_id, "method": "lstm"}
+    for table, row, key in (("run_steps", of_step, "step"), ("run_series", of_series, "series_id")):
+        known = f"select 1 from {table} where run_number = :run_number and {key} = :{key}"
+        if transaction.connection.execute(sa.text(known), row).first() is None:
+            _insert(transaction, table, row)
+    _insert(
+        transaction,
+        "forecasts",
+        {"run_number": run_number, "series_id": series_id, "step": step, **sound, **changed},
     )
+
+
+def _insert(transaction: Transaction, table: str, row: dict[str, Any]) -> None:
+    bound = ", ".join(f":{name}" for name in row)
+    transaction.connection.execute(sa.text(f"insert into {table} ({', '.join(row)}) values ({bound})"), row)
 
 
 def insert_value(transaction: Transaction, written: str, month: str = "2030-01-01", **parameters: Any) -> None:
     """One observation of every series; `written` is SQL."""
     transaction.connection.execute(
         sa.text(
-            "insert into observations (series_id, period, recorded_at, value, batch_id) "
-            f"select series_id, '{month} 00:00:00', '2026-01-01 12:00:00.000000+00:00', {written}, "
+            "insert into observations (series_id, period, value, batch_id) "
+            f"select series_id, '{month}', {written}, "
             "(select max(batch_id) from batches) from series"
         ),
         parameters,

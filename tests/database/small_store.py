@@ -17,11 +17,17 @@ from pipeline.errors import Rejection
 from pipeline.forecast import Forecast
 from pipeline.forecaster import manifest_of
 from pipeline.frequency import Frequency
+from pipeline.ingest import Comparison
+from pipeline.intake import Header
 from pipeline.lineage import Lineage, Model, Run
-from pipeline.observations import CleanBatch, Observations
+from pipeline.observations import TARGET, Observations
+from pipeline.publication import Publication
+from pipeline.reading import Reading
+from pipeline.spool import Spool
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
-from tests.examples import NOW, months, small_recipe
+from pipeline.values import Values
+from tests.examples import NOW, Batch, months, small_recipe
 
 T = TypeVar("T")
 
@@ -44,21 +50,27 @@ def observed(values: dict[str, dict[str, float]]) -> Observations:
 
 def batch(
     values: dict[str, dict[str, float]], content_hash: str = "content", rejections: Sequence[Rejection] = ()
-) -> CleanBatch:
-    """A batch that brings these values."""
-    observations = observed(values)
-    return CleanBatch(
-        source="small.csv",
-        content_hash=content_hash,
-        observations=observations,
-        num_read=len(observations) + len(rejections),
-        num_new=len(observations),
-        num_revised=0,
-        num_same=0,
-        rejections=tuple(rejections),
-        longest_series=observations.names[0] if observations.names else "small",
-        longest_length=len(observations),
-    )
+) -> Batch:
+    """A batch that tells these values."""
+    return Batch(content_hash=content_hash, observations=observed(values), rejections=tuple(rejections))
+
+
+def take_in(store: Store, told: Batch, now: datetime = NOW, *, recipe: str = "small") -> datetime:
+    """Take a batch in as it is told, whatever it does to the history; when it counts as recorded."""
+    small = small_recipe().model_copy(update={"name": recipe})
+    values = Values(told.observations.series, told.observations.period, told.observations.value)
+    header = Header(recipe=recipe, source=told.source, content_hash=told.content_hash)
+    with Spool() as spool, store.taking_in(header, now) as intake:
+        names = [(name, TARGET) for name in told.observations.names]
+        num_read = len(values) + len(told.rejections)
+        comparison = Comparison(
+            Reading(source=told.source, recipe=small, spool=spool, num_read=num_read, names=names), small
+        )
+        intake.register(names)
+        change = comparison.compare(values, intake.known(values, small.grid), as_delivered=False)
+        intake.add(change.new, change.revised)
+        intake.finish(comparison.counts, told.rejections)
+        return intake.recorded_at
 
 
 def monthly(values: Sequence[float]) -> dict[str, float]:
@@ -68,7 +80,7 @@ def monthly(values: Sequence[float]) -> dict[str, float]:
 
 def told(store: Store, as_of: datetime = FOREVER) -> dict[tuple[str, str], float]:
     """What is known of the small recipe, by series and month."""
-    known = store.current_observations("small", as_of)
+    known = store.current_observations(small_recipe(), as_of)
     rows = zip(known.series, known.period, known.value, strict=True)
     return {(known.names[s], str(period)[:10]): float(value) for s, period, value in rows}
 
@@ -103,14 +115,22 @@ def publish(
     model: Model,
     *,
     data_hash: str = "data",
+    as_of: datetime = NOW,
     kind: str = "live",
     expected_next_by: datetime = NEVER,
     now: datetime = NOW,
 ) -> tuple[Run, bool]:
     """Publish a forecast of the small recipe."""
-    return store.publish(
-        small_recipe(), made, model, lineage(data_hash), kind=kind, expected_next_by=expected_next_by, now=now
+    publication = Publication(
+        recipe=small_recipe(),
+        forecast=made,
+        model=model,
+        lineage=lineage(data_hash, as_of),
+        kind=kind,
+        expected_next_by=expected_next_by,
+        epoch=store.epoch("small"),
     )
+    return store.publish(publication, now)
 
 
 def model_files(outcome: TrainingOutcome, note: str = "") -> tuple[dict[str, bytes], str]:

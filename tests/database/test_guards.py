@@ -27,6 +27,11 @@ RUN_COLUMNS = {
 }
 
 
+def number(status: str) -> str:
+    """The number of the run in a status, as SQL."""
+    return f"(select run_number from runs where status = '{status}')"
+
+
 @pytest.mark.parametrize("column", RUN_COLUMNS)
 def test_no_column_of_a_published_run_changes(column: str, model: Model, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
@@ -62,8 +67,8 @@ def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: Model, obse
         stage(transaction, model)
         insert_step(transaction, step=9)
         for change in (
-            "update forecasts set run_id = 'staged' where run_id <> 'staged'",
-            "update forecasts set run_id = (select run_id from runs where status = 'published') where run_id = 'staged'",
+            f"update forecasts set run_number = {number('staged')} where run_number <> {number('staged')}",
+            f"update forecasts set run_number = {number('published')} where run_number = {number('staged')}",
         ):
             with refused(transaction, "the forecasts of a published run are never changed"):
                 carry_out(transaction, change)

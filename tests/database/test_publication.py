@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pipeline.database import Database
 from pipeline.lineage import Model
+from pipeline.publication import Publication
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests.database.past_our_code import carry_out, insert_step, refused, stage
@@ -23,6 +24,7 @@ from tests.database.small_store import (
     monthly,
     publish,
     rows,
+    take_in,
     value,
 )
 from tests.examples import NOW, small_recipe
@@ -34,7 +36,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def four(model: Model, observed_store: Store) -> Store:
     """A store that knows four series."""
-    observed_store.append("small", batch({name: monthly([1]) for name in FOUR}), NOW + DAY, seen=NOW)
+    take_in(observed_store, batch({name: monthly([1]) for name in FOUR}), NOW + DAY)
     return observed_store
 
 
@@ -160,7 +162,7 @@ def test_recipes_do_not_supersede_each_other(model: Model, observed_store: Store
     publish(observed_store, forecast([1, 2, 3]), model)
     other = small_recipe().model_copy(update={"name": "other"})
     observed_store.register(other)
-    observed_store.append("other", batch({"small": monthly([1])}), NOW, seen=None)
+    take_in(observed_store, batch({"small": monthly([1])}), NOW, recipe="other")
     change(
         observed_store.database,
         "insert into models select 'other', model_version, model_hash, training, reason, cutoff, as_of, data_hash, "
@@ -169,9 +171,16 @@ def test_recipes_do_not_supersede_each_other(model: Model, observed_store: Store
     another = observed_store.model("other", 1)
     assert another is not None
 
-    observed_store.publish(
-        other, forecast([4, 5, 6]), another, another.lineage, kind="live", expected_next_by=NOW, now=NOW
+    publication = Publication(
+        recipe=other,
+        forecast=forecast([4, 5, 6]),
+        model=another,
+        lineage=another.lineage,
+        kind="live",
+        expected_next_by=NOW,
+        epoch=0,
     )
+    observed_store.publish(publication, NOW)
 
     found = "select recipe, mean from latest_forecasts order by recipe, step"
     assert rows(observed_store.database, found) == [
@@ -239,15 +248,17 @@ def test_a_staged_run_is_seen_by_nobody_and_may_be_taken_back(model: Model, obse
 
     for view in ("latest_forecasts", "forecast_history"):
         assert rows(observed_store.database, f"select * from {view}") == []
-    assert change(observed_store.database, "delete from forecasts") == 1
-    assert change(observed_store.database, "delete from runs") == 1
+    for table in ("forecasts", "run_series", "run_steps", "runs"):
+        assert change(observed_store.database, f"delete from {table}") == 1
 
 
 @pytest.mark.parametrize("status", ["published", "superseded"])
 def test_a_run_begins_staged(model: Model, observed_store: Store, status: str) -> None:
     publish(observed_store, forecast(), model)
     columns = ", ".join(
-        name for (name,) in _columns_of_runs(observed_store.database) if name not in ("run_id", "status", "origin")
+        name
+        for (name,) in _columns_of_runs(observed_store.database)
+        if name not in ("run_number", "run_id", "status", "origin")
     )
 
     with observed_store.database.write() as transaction, refused(transaction, "staged, once, before it is published"):
@@ -269,13 +280,14 @@ def test_what_went_out_is_never_changed(model: Model, observed_store: Store, sup
         publish(observed_store, forecast([4, 5, 6]), model, data_hash="revised")
     database, first = observed_store.database, "small-2023-04-01-1"
     before = rows(database, "select * from forecast_history order by run_id, step")
+    of_first = "(select run_number from runs where run_id = :run)"
 
     with database.write() as transaction:
         for statement in (
-            "update forecasts set mean = mean + 1 where run_id = :run",
-            "update forecasts set step = step + 10 where run_id = :run",
-            "delete from forecasts where run_id = :run and step = 3",
-            "delete from forecasts where run_id = :run",
+            f"update forecasts set mean = mean + 1 where run_number = {of_first}",
+            f"update forecasts set step = step + 10 where run_number = {of_first}",
+            f"delete from forecasts where run_number = {of_first} and step = 3",
+            f"delete from forecasts where run_number = {of_first}",
         ):
             with refused(transaction, "forecasts of a published run are never changed"):
                 carry_out(transaction, statement, run=first)
@@ -334,7 +346,7 @@ def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: Model, observ
     guards = (
         ("published_forecasts_stay_on_update", "published_forecasts_stay_on_delete")
         if database.url.get_backend_name() == "sqlite"
-        else ("guard_forecast on forecasts",)
+        else [f"guard_forecasts_{event} on forecasts" for event in ("update_of", "update_to", "delete")]
     )
     for guard in guards:
         change(database, f"drop trigger {guard}")

@@ -11,7 +11,7 @@ from pipeline.lineage import Model
 from pipeline.scoring import score
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
-from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows, value
+from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows, take_in, value
 from tests.examples import NOW, small_recipe
 
 DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ HISTORY = [10.0, 20, 30, 40, 12, 22, 32, 42]
 def published(store: Store, outcome: TrainingOutcome) -> Store:
     """From August 2020, for September 15 (10 to 20, 7 to 23), for October 20, for November 30."""
     store.register(small_recipe())
-    store.append("small", batch({"small": monthly(HISTORY)}), NOW, seen=None)
+    take_in(store, batch({"small": monthly(HISTORY)}), NOW)
     add_model(store, outcome)
     publish(store, forecast([15, 20, 30], origin="2020-08-01"), champion_of(store))
     return store
@@ -40,8 +40,7 @@ def observe(store: Store, days: int, **values: float) -> None:
     """Later observations: `september=13`."""
     months = {"september": "2020-09-01", "october": "2020-10-01", "november": "2020-11-01"}
     told = {months[name]: number for name, number in values.items()}
-    seen = store.data_recorded_at("small", NOW + 1000 * DAY)
-    store.append("small", batch({"small": told}), NOW + days * DAY, seen=seen)
+    take_in(store, batch({"small": told}), NOW + days * DAY)
 
 
 def accuracy(store: Store, columns: str) -> list[tuple[object, ...]]:

@@ -1,0 +1,222 @@
+"""Publication: staged, counted, compared with what was computed, and then visible, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.bulk import Column, load, numbers_of_run
+from pipeline.database import Database, Row, Transaction
+from pipeline.errors import ModelRefused, Overtaken
+from pipeline.forecast import Forecast
+from pipeline.lineage import Lineage, Model, Run
+from pipeline.observations import TARGET
+from pipeline.recipe import Recipe
+from pipeline.rows import QUANTILE_COLUMNS, run_id_of, run_of
+
+#: a larger forecast is staged in committed pieces that nobody sees, and only its header is flipped
+MOST_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publication:
+    """A forecast that is to go out, and where it comes from."""
+
+    recipe: Recipe
+    forecast: Forecast
+    model: Model
+    lineage: Lineage
+    kind: str
+    expected_next_by: datetime
+    #: of the recipe's lease when the forecast was begun
+    epoch: int
+
+    @property
+    def key(self) -> Mapping[str, Any]:
+        """What it is made of: the same again is published already."""
+        return {
+            "recipe": self.recipe.name,
+            "kind": self.kind,
+            "origin": self.forecast.origin,
+            "data_hash": self.lineage.data_hash,
+            "recipe_fingerprint": self.lineage.recipe_fingerprint,
+            "model_hash": self.model.model_hash,
+        }
+
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Where at most one run is published."""
+        return {name: self.key[name] for name in ("recipe", "kind", "origin")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A run that nobody sees yet."""
+
+    run_id: str
+    run_number: int
+    #: of the forecast's series, in its order
+    series_ids: npt.NDArray[np.int64]
+
+
+def publish(publication: Publication, database: Database, now: datetime) -> tuple[Run, bool]:
+    """Make a forecast visible, whole; the run, and whether it is a new one.
+
+    A forecast of the same data by the same recipe and model is published already and stays as it is.
+    Another one at the same origin is superseded by this one. An interrupted publication is started over.
+
+    Raises:
+        Overtaken: another worker took the recipe over, or published from newer data.
+        ModelRefused: the database gives back other numbers than were written.
+    """
+    forecast = publication.forecast
+    with database.write() as transaction:
+        published = _begin(transaction, publication)
+        if published is not None:
+            return run_of(published), False
+        staged = _stage(transaction, publication)
+        if forecast.num_rows <= MOST_AT_ONCE:
+            _load(transaction, staged, forecast, slice(None))
+            return _flip(transaction, staged, publication, now), True
+    for series in _pieces(forecast):
+        with database.write() as transaction:
+            _require_staged(transaction, staged)
+            _load(transaction, staged, forecast, series)
+    with database.write() as transaction:
+        _begin(transaction, publication)
+        _require_staged(transaction, staged)
+        return _flip(transaction, staged, publication, now), True
+
+
+def _begin(transaction: Transaction, publication: Publication) -> Row | None:
+    """Lock the recipe and see that we may: the run, if this forecast is published already."""
+    name = publication.recipe.name
+    transaction.row("lock_recipe", recipe=name)
+    lease = transaction.row("lease", recipe=name)
+    if lease is not None and lease["epoch"] != publication.epoch:
+        raise Overtaken(f"{lease['holder']} took {name} over while this forecast was made: run again")
+    earlier = transaction.rows("runs_at_origin", **publication.place)
+    published = next((run for run in earlier if run["status"] == "published"), None)
+    if published is None:
+        return None
+    if all(published[name] == value for name, value in publication.key.items()):
+        return published
+    if publication.kind == "live" and published["as_of"] > publication.lineage.as_of:
+        raise Overtaken(f"run {published['run_id']} was published from newer data than this forecast: run again")
+    return None
+
+
+def _stage(transaction: Transaction, publication: Publication) -> _Staged:
+    """Write the header, in place of what an interrupted publication left."""
+    forecast, lineage = publication.forecast, publication.lineage
+    for table in ("forecasts", "run_series", "run_steps", "runs"):
+        transaction.execute(f"delete_staged_{table}", **publication.place)
+    earlier = transaction.rows("runs_at_origin", **publication.place)
+    run_id = run_id_of(publication.recipe, forecast, publication.kind, len(earlier))
+    row = transaction.row(
+        "insert_run",
+        run_id=run_id,
+        num_series=len(forecast.series),
+        num_fallback=sum(method != "lstm" for method in forecast.method),
+        num_rows=forecast.num_rows,
+        content_hash=forecast.content_hash,
+        expected_next_by=publication.expected_next_by,
+        model_version=publication.model.model_version,
+        as_of=lineage.as_of,
+        code_version=lineage.code_version,
+        **publication.key,
+    )
+    assert row is not None
+    known = transaction.columns("series_of_recipe", recipe=publication.recipe.name, variable=TARGET)
+    numbers = dict(zip(known[1], known[0], strict=True))
+    series_ids = np.array([numbers[name] for name in forecast.series], np.int64)
+    staged = _Staged(run_id, int(row["run_number"]), series_ids)
+    steps = np.arange(1, forecast.horizon + 1, dtype=np.int32)
+    load(transaction, "run_steps", {"run_number": staged.run_number, "step": steps, "period": forecast.periods})
+    said = np.array([f"{method}\0{reason}" for method, reason in zip(forecast.method, forecast.reason, strict=True)])
+    for first in np.unique(said, return_index=True)[1]:
+        alike = np.sort(series_ids[said == said[first]])
+        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": alike}
+        load(transaction, "run_series", columns | {"method": forecast.method[first], "reason": forecast.reason[first]})
+    return staged
+
+
+def _pieces(forecast: Forecast) -> Iterator[slice]:
+    size = max(1, MOST_AT_ONCE // forecast.horizon)
+    for start in range(0, len(forecast.series), size):
+        yield slice(start, start + size)
+
+
+def _load(transaction: Transaction, staged: _Staged, forecast: Forecast, series: slice) -> None:
+    """Write the numbers of some series."""
+    order = np.argsort(staged.series_ids[series])
+    ids, horizon = staged.series_ids[series][order], forecast.horizon
+    mean, quantiles = forecast.mean[series][order], forecast.quantiles[series][order]
+    columns: dict[str, Column] = {
+        "run_number": staged.run_number,
+        "series_id": np.repeat(ids, horizon),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(ids)),
+        "mean": mean.ravel(),
+        **{column: quantiles[:, :, q].ravel() for q, column in enumerate(QUANTILE_COLUMNS)},
+    }
+    load(transaction, "forecasts", columns)
+
+
+def _require_staged(transaction: Transaction, staged: _Staged) -> None:
+    if transaction.row("lock_staged_run", run_number=staged.run_number) is None:
+        raise Overtaken(f"another worker began to publish in place of run {staged.run_id}: run again")
+
+
+def _flip(transaction: Transaction, staged: _Staged, publication: Publication, now: datetime) -> Run:
+    """Compare what is staged with what was computed, and let it out."""
+    if not _is_as_computed(transaction, staged, publication.forecast):
+        raise ModelRefused(
+            f"run {staged.run_id}: the database gives back other numbers than were written; nothing was published"
+        )
+    transaction.execute("supersede_run", run_id=staged.run_id, **publication.place)
+    transaction.execute("publish_run", run_id=staged.run_id, published_at=now)
+    row = transaction.row("run", run_id=staged.run_id)
+    assert row is not None
+    return run_of(row)
+
+
+def _is_as_computed(transaction: Transaction, staged: _Staged, forecast: Forecast) -> bool:
+    """Whether the database gives back, to the last bit, what the header's hash is of."""
+    order = np.argsort(staged.series_ids)
+    told = transaction.columns("series_of_run", run_number=staged.run_number)
+    steps = transaction.columns("steps_of_run", run_number=staged.run_number)
+    numbers = numbers_of_run(transaction, staged.run_number)
+    expected = np.concatenate([forecast.mean[:, :, None], forecast.quantiles], axis=2)[order]
+    return (
+        np.array_equal(told[0], staged.series_ids[order])
+        and list(told[2]) == [forecast.method[s] for s in order]
+        and list(told[3]) == [forecast.reason[s] for s in order]
+        and np.array_equal(np.array(steps[0], "datetime64[us]"), forecast.periods)
+        and np.array_equal(numbers, expected.reshape(-1, expected.shape[2]))
+    )
+
+
+def forecast_in(transaction: Transaction, run_number: int, origin: np.datetime64) -> Forecast:
+    """The forecast that a run holds.
+
+    Raises:
+        ValueError: it does not hold each step of each series.
+    """
+    _, series, method, reason = transaction.columns("series_of_run", run_number=run_number) or ((),) * 4
+    periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
+    numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), -1)
+    order = sorted(range(len(series)), key=series.__getitem__)
+    return Forecast(
+        series=tuple(series[s] for s in order),
+        origin=origin,
+        periods=periods.astype("datetime64[us]"),
+        mean=numbers[order, :, 0],
+        quantiles=numbers[order, :, 1:],
+        method=tuple(method[s] for s in order),
+        reason=tuple(reason[s] for s in order),
+    )

@@ -1,0 +1,265 @@
+-- What every table, view and column holds: carried out by every upgrade, and shown by psql's \d+.
+-- Periods and origins are timestamps without zone, always UTC; instants (… at, as of) are timestamps with zone.
+
+comment on table schema_version is 'The migration that the schema is at.';
+comment on column schema_version.version_num is 'number of the newest migration carried out';
+
+comment on table recipes is 'What is forecast: the recipe as it was last run.';
+comment on column recipes.recipe is 'name, stable for ever';
+comment on column recipes.definition is 'the whole recipe as JSON, defaults filled in';
+comment on column recipes.fingerprint is 'hash of what in the definition changes numbers';
+comment on column recipes.epoch is 'counts the changes of champion: who changes it names the epoch that it saw';
+comment on column recipes.champion_version is 'model that publishes; null before the first';
+
+comment on table series is 'A series of a recipe, or a covariate of one.';
+comment on column series.series_id is 'number of the series, for ever';
+comment on column series.recipe is 'recipe that it belongs to';
+comment on column series.series is 'name as the source has it';
+comment on column series.variable is 'empty: what is forecast; otherwise the covariate, named like its column';
+
+comment on table batches is 'One delivery of a source, whatever became of it.';
+comment on column batches.batch_id is 'number; within a recipe later batches have higher ones';
+comment on column batches.recipe is 'recipe that it was read for';
+comment on column batches.source is 'file or address that it came from, without secrets';
+comment on column batches.content_hash is 'hash of what was delivered; empty where it could not be read';
+comment on column batches.recorded_at is 'instant from which what it brought counts as known; ascends strictly within a recipe';
+comment on column batches.status is 'accepted, refused, held (waits for a person) or released (a person let it in, as a later batch)';
+comment on column batches.message is 'why it was refused or held; null if accepted';
+comment on column batches.num_read is 'rows that were read';
+comment on column batches.num_new is 'first values of a series and period';
+comment on column batches.num_revised is 'values that differ from what was known';
+comment on column batches.num_same is 'values that were known already';
+comment on column batches.num_rejected is 'rows that were refused';
+comment on column batches.state is 'what the source left for its next reading, as JSON';
+comment on column batches.releases is 'held batch that this one lets in; null for most';
+
+comment on table rejections is 'A row that was refused, or a whole file.';
+comment on column rejections.rejection_id is 'number';
+comment on column rejections.batch_id is 'batch that it was part of';
+comment on column rejections.file is 'file of several that it was in; null: the batch''s source';
+comment on column rejections.line is 'line in the file, the header being 1; null: the whole file';
+comment on column rejections.column_name is 'column at fault; null: the whole row';
+comment on column rejections.series is 'series that the row names; null: none, or unreadable';
+comment on column rejections.text is 'what stood there; null: nothing';
+comment on column rejections.rule is 'rule that it broke';
+
+comment on table observations is 'The first value of a series for a period; added to, never changed. Partitioned by period.';
+comment on column observations.series_id is 'series that was observed; no foreign key, for speed: it is written with numbers just looked up';
+comment on column observations.period is 'start of the period, UTC';
+comment on column observations.value is 'value in the unit of the recipe, finite';
+comment on column observations.batch_id is 'batch that told it first; its recorded_at says since when it is known';
+
+comment on table observations_default is 'Observations of the periods that have no partition of their own.';
+
+comment on table revisions is 'A later value for a period that was observed before; added to, never changed.';
+comment on column revisions.series_id is 'series that was observed';
+comment on column revisions.period is 'start of the period, UTC';
+comment on column revisions.batch_id is 'batch that told it; the highest one up to an instant is what was known then';
+comment on column revisions.value is 'value in the unit of the recipe, finite';
+
+comment on table attributes is 'What a source says of a series as a whole; a change is a new row.';
+comment on column attributes.series_id is 'series that it describes';
+comment on column attributes.name is 'name of the attribute';
+comment on column attributes.batch_id is 'batch that told it; the highest one counts';
+comment on column attributes.value is 'value, as text';
+
+comment on table held_rows is 'Cleaned values of a held batch, until a person lets them in or another batch comes.';
+comment on column held_rows.batch_id is 'batch that waits';
+comment on column held_rows.part is 'counted from 0';
+comment on column held_rows.content is 'a part of the values, as compressed NumPy arrays of numbers and text';
+
+comment on table leases is 'Who trains a recipe now, so that it happens once.';
+comment on column leases.recipe is 'recipe that is held';
+comment on column leases.epoch is 'counts the takings: who was overtaken holds an old one';
+comment on column leases.holder is 'process that holds it';
+comment on column leases.expires_at is 'instant from which another process may take it';
+
+comment on table models is 'A training that ended with a model.';
+comment on column models.recipe is 'recipe that it forecasts';
+comment on column models.model_version is 'counted from 1 within the recipe';
+comment on column models.model_hash is 'sha256 of the manifest of its files';
+comment on column models.training is 'retrain or fine-tune';
+comment on column models.reason is 'why it was trained';
+comment on column models.cutoff is 'last period that it was fitted on, UTC';
+comment on column models.as_of is 'instant up to which observations were known to it';
+comment on column models.data_hash is 'hash of those observations';
+comment on column models.recipe_fingerprint is 'fingerprint of the recipe then';
+comment on column models.training_fingerprint is 'hash of what in the recipe decides the training';
+comment on column models.code_version is 'version of nextperiod that trained it';
+comment on column models.record is 'losses, backtest and figures as JSON';
+comment on column models.skill is '1 - MASE / MASE of the baseline, on the backtest: above 0 is better; null: no backtest was possible';
+comment on column models.trained_at is 'instant of the training';
+comment on column models.mlflow_run_id is 'run in MLflow that shows it; null until MLflow has followed';
+
+comment on table model_files is 'The files of a model: numbers and text, no code.';
+comment on column model_files.recipe is 'recipe of the model';
+comment on column model_files.model_version is 'version of the model';
+comment on column model_files.name is 'name of the file';
+comment on column model_files.content is 'its bytes; their hash is in the manifest';
+
+comment on table runs is 'One publication of a recipe at an origin.';
+comment on column runs.run_number is 'number of the run, which its forecasts repeat';
+comment on column runs.run_id is 'name of the run';
+comment on column runs.recipe is 'recipe that was forecast';
+comment on column runs.kind is 'live, or backfill: made afterwards as of then, and never the latest';
+comment on column runs.origin is 'last period that the forecasts use, UTC; step 1 is the period after it';
+comment on column runs.as_of is 'instant up to which observations were known to it';
+comment on column runs.status is 'staged (nobody sees it), published, or superseded by another run at the same origin';
+comment on column runs.data_hash is 'hash of the observations that it used';
+comment on column runs.recipe_fingerprint is 'fingerprint of the recipe then';
+comment on column runs.model_version is 'model that forecast';
+comment on column runs.model_hash is 'sha256 of the manifest of its files';
+comment on column runs.code_version is 'version of nextperiod that forecast';
+comment on column runs.num_series is 'series that it forecasts';
+comment on column runs.num_fallback is 'of these, how many by a simpler method than the model';
+comment on column runs.num_rows is 'forecasts that it holds; it cannot go out with another number';
+comment on column runs.content_hash is 'hash of all its forecasts';
+comment on column runs.expected_next_by is 'instant from which it is stale unless another run was published';
+comment on column runs.published_at is 'instant at which it went out; null while staged';
+comment on column runs.superseded_by is 'run that took its place; null if none did';
+
+comment on table forecasts is 'One step of one series of a run.';
+comment on column forecasts.run_number is 'run that it is part of';
+comment on column forecasts.series_id is 'series that is forecast';
+comment on column forecasts.step is 'periods after the origin, counted from 1';
+comment on column forecasts.mean is 'expected value in the unit of the recipe';
+comment on column forecasts.lower_95 is 'quantile 0.025';
+comment on column forecasts.lower_80 is 'quantile 0.1';
+comment on column forecasts.median is 'quantile 0.5';
+comment on column forecasts.upper_80 is 'quantile 0.9';
+comment on column forecasts.upper_95 is 'quantile 0.975';
+
+comment on table run_steps is 'The periods that a run forecasts.';
+comment on column run_steps.run_number is 'run';
+comment on column run_steps.step is 'periods after the origin, counted from 1';
+comment on column run_steps.period is 'period that is forecast: its start, UTC';
+
+comment on table run_series is 'The series that a run forecasts, and how.';
+comment on column run_series.run_number is 'run';
+comment on column run_series.series_id is 'series that is forecast';
+comment on column run_series.method is 'lstm, or fallback: and the simpler method that stood in';
+comment on column run_series.reason is 'why a fallback stood in; null: none did';
+
+comment on table scores is 'How one step of a published forecast turned out, as of one value that was observed.';
+comment on column scores.run_number is 'run that forecast it';
+comment on column scores.series_id is 'series that was forecast';
+comment on column scores.step is 'periods after the origin, counted from 1';
+comment on column scores.as_of is 'recorded_at of the value that it is scored against: a revision is scored anew';
+comment on column scores.observed is 'that value';
+comment on column scores.error is 'mean - observed';
+comment on column scores.naive_error is 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
+comment on column scores.scale is 'mean absolute seasonal difference of the history up to the origin; null: the history is too short';
+comment on column scores.inside_80 is '1: between lower_80 and upper_80, 0: outside';
+comment on column scores.inside_95 is '1: between lower_95 and upper_95, 0: outside';
+
+comment on table attempts is 'A command that was carried out, or tried.';
+comment on column attempts.attempt_id is 'number; later ones are higher';
+comment on column attempts.recipe is 'recipe that it was about';
+comment on column attempts.command is 'run, ingest, train, forecast, score or backfill';
+comment on column attempts.started_at is 'instant of its start';
+comment on column attempts.finished_at is 'instant of its end; null: it runs, or was killed';
+comment on column attempts.status is 'running, or what became of it';
+comment on column attempts.error is 'its message in one line; null: none';
+
+comment on table outbox is 'What MLflow is still to be told, or was.';
+comment on column outbox.outbox_id is 'number, in the order in which MLflow is told';
+comment on column outbox.recipe is 'recipe that it is about';
+comment on column outbox.kind is 'training: show it; champion: let the alias follow';
+comment on column outbox.reference is 'version of the model, and for a champion since which epoch';
+comment on column outbox.tries is 'how often it failed';
+comment on column outbox.last_error is 'how it failed last; null: it did not, or is done';
+comment on column outbox.created_at is 'instant from which it waits';
+comment on column outbox.done_at is 'instant at which MLflow had followed; null: it has not yet';
+
+comment on view latest_forecasts is 'The newest published forecast of each series and period: one live run a recipe, never two mixed.';
+comment on column latest_forecasts.recipe is 'name of the recipe';
+comment on column latest_forecasts.series is 'name of the series';
+comment on column latest_forecasts.period is 'period that is forecast: its start, UTC';
+comment on column latest_forecasts.step is 'periods after the origin, counted from 1';
+comment on column latest_forecasts.mean is 'expected value in the unit of the recipe';
+comment on column latest_forecasts.lower_95 is 'quantile 0.025';
+comment on column latest_forecasts.lower_80 is 'quantile 0.1';
+comment on column latest_forecasts.median is 'quantile 0.5';
+comment on column latest_forecasts.upper_80 is 'quantile 0.9';
+comment on column latest_forecasts.upper_95 is 'quantile 0.975';
+comment on column latest_forecasts.method is 'lstm, or fallback: and the simpler method that stood in';
+comment on column latest_forecasts.reason is 'why a fallback stood in; null: none did';
+comment on column latest_forecasts.model_version is 'model that forecast';
+comment on column latest_forecasts.origin is 'last period that the forecast uses, UTC';
+comment on column latest_forecasts.as_of is 'instant up to which observations were known to it';
+comment on column latest_forecasts.published_at is 'instant at which it went out';
+comment on column latest_forecasts.run_id is 'publication that it is part of';
+
+comment on view forecast_history is 'Every forecast ever published, superseded ones and backfills included.';
+comment on column forecast_history.recipe is 'name of the recipe';
+comment on column forecast_history.series is 'name of the series';
+comment on column forecast_history.period is 'period that is forecast: its start, UTC';
+comment on column forecast_history.step is 'periods after the origin, counted from 1';
+comment on column forecast_history.mean is 'expected value in the unit of the recipe';
+comment on column forecast_history.lower_95 is 'quantile 0.025';
+comment on column forecast_history.lower_80 is 'quantile 0.1';
+comment on column forecast_history.median is 'quantile 0.5';
+comment on column forecast_history.upper_80 is 'quantile 0.9';
+comment on column forecast_history.upper_95 is 'quantile 0.975';
+comment on column forecast_history.method is 'lstm, or fallback: and the simpler method that stood in';
+comment on column forecast_history.reason is 'why a fallback stood in; null: none did';
+comment on column forecast_history.model_version is 'model that forecast';
+comment on column forecast_history.origin is 'last period that the forecast uses, UTC';
+comment on column forecast_history.as_of is 'instant up to which observations were known to it';
+comment on column forecast_history.published_at is 'instant at which it went out';
+comment on column forecast_history.run_id is 'publication that it is part of';
+comment on column forecast_history.kind is 'live, or backfill: made afterwards as of then';
+
+comment on view current_observations is 'The newest value of each series and period.';
+comment on column current_observations.recipe is 'name of the recipe';
+comment on column current_observations.series is 'name of the series';
+comment on column current_observations.period is 'start of the period, UTC';
+comment on column current_observations.value is 'newest value in the unit of the recipe';
+comment on column current_observations.recorded_at is 'instant since which this value is known; later than the first value''s if it was revised';
+
+comment on view forecast_accuracy is 'How good the live forecasts turned out to be, by model version, series and step.';
+comment on column forecast_accuracy.recipe is 'name of the recipe';
+comment on column forecast_accuracy.model_version is 'model that forecast';
+comment on column forecast_accuracy.series is 'name of the series';
+comment on column forecast_accuracy.step is 'periods after the origin, counted from 1';
+comment on column forecast_accuracy.num_scored is 'forecasts whose period is observed by now';
+comment on column forecast_accuracy.mae is 'mean absolute error in the unit of the recipe';
+comment on column forecast_accuracy.mase is 'mean of absolute errors, each in units of the history''s mean absolute seasonal difference; null: no history is long enough';
+comment on column forecast_accuracy.smape is 'symmetric mean absolute percentage error, 0 to 200';
+comment on column forecast_accuracy.bias is 'mean of forecast - observed in the unit of the recipe';
+comment on column forecast_accuracy.coverage_80 is 'share observed between lower_80 and upper_80; 0.8 is right';
+comment on column forecast_accuracy.coverage_95 is 'share observed between lower_95 and upper_95; 0.95 is right';
+comment on column forecast_accuracy.skill is '1 - mae / mae of the seasonal naive forecast: above 0 is better; null: nothing to compare with';
+
+comment on view anomalies is 'Observations outside the 95 % interval that was published for them from the last origin before.';
+comment on column anomalies.recipe is 'name of the recipe';
+comment on column anomalies.series is 'name of the series';
+comment on column anomalies.period is 'start of the period, UTC';
+comment on column anomalies.value is 'what was observed';
+comment on column anomalies.lower_95 is 'lower end of the interval';
+comment on column anomalies.upper_95 is 'upper end of the interval';
+comment on column anomalies.run_id is 'run that published the interval';
+
+comment on view recipe_status is 'One row a recipe: what is published, whether it is stale, and how the last attempt went.';
+comment on column recipe_status.recipe is 'name of the recipe';
+comment on column recipe_status.latest_origin is 'origin of the latest forecasts, UTC; null: nothing is published';
+comment on column recipe_status.published_at is 'instant at which they went out; null: nothing is published';
+comment on column recipe_status.expected_next_by is 'instant from which they are stale; null: nothing is published';
+comment on column recipe_status.is_stale is 'whether that instant is past, or nothing is published';
+comment on column recipe_status.num_series is 'series that they hold; null: nothing is published';
+comment on column recipe_status.num_fallback is 'of these, how many by a simpler method than the model; null: nothing is published';
+comment on column recipe_status.model_version is 'model that forecast; null: nothing is published';
+comment on column recipe_status.model_age_days is 'days since its training; null: nothing is published';
+comment on column recipe_status.last_attempt_at is 'instant at which the last command began; null: none did';
+comment on column recipe_status.last_attempt_status is 'running, or what became of it; null: none began';
+comment on column recipe_status.last_error is 'its message in one line; null: none';
+
+comment on view rejected_observations is 'Rows that were refused, with the place and the rule.';
+comment on column rejected_observations.recipe is 'recipe that was read for';
+comment on column rejected_observations.source is 'file or address that the row was in, without secrets';
+comment on column rejected_observations.line is 'line in the file, the header being 1; null: the whole file';
+comment on column rejected_observations.column_name is 'column at fault; null: the whole row';
+comment on column rejected_observations.series is 'series that the row names; null: none, or unreadable';
+comment on column rejected_observations.text is 'what stood there; null: nothing';
+comment on column rejected_observations.rule is 'rule that it broke';
+comment on column rejected_observations.rejected_at is 'instant of the refusal';

@@ -1,0 +1,4 @@
+-- What an interrupted publication left behind.
+delete from forecasts where run_number in (
+    select run_number from runs where recipe = :recipe and kind = :kind and origin = :origin and status = 'staged'
+)

@@ -1,0 +1,8 @@
+-- One run, beside its recipe as that is now.
+select
+    runs.*,
+    recipes.fingerprint as present_fingerprint,
+    recipes.champion_version
+from runs
+join recipes on recipes.recipe = runs.recipe
+where runs.run_id = :run_id

@@ -1,0 +1,19 @@
+-- The newest batch that changed what was known of a recipe at an instant, and since when a person had to look at it.
+select
+    batches.batch_id,
+    batches.source,
+    batches.content_hash,
+    batches.recorded_at,
+    batches.num_new,
+    batches.num_revised,
+    batches.num_same,
+    batches.num_rejected,
+    held.recorded_at as held_at
+from batches
+left join batches as held on held.batch_id = batches.releases
+where batches.recipe = :recipe
+  and batches.status = 'accepted'
+  and batches.num_new + batches.num_revised > 0
+  and batches.recorded_at <= :as_of
+order by batches.recorded_at desc
+limit 1

@@ -1,0 +1,5 @@
+-- What a batch brought.
+update batches
+set num_read = :num_read, num_new = :num_new, num_revised = :num_revised, num_same = :num_same,
+    num_rejected = :num_rejected
+where batch_id = :batch_id

@@ -1,0 +1,2 @@
+-- The training is over; nobody has taken the recipe over meanwhile.
+update leases set expires_at = :now_at where recipe = :recipe and epoch = :epoch

@@ -1,0 +1,6 @@
+-- The newest observed period of any series of a recipe.
+select max((
+    select max(observations.period) from observations where observations.series_id = series.series_id
+)) as period
+from series
+where series.recipe = :recipe and series.variable = ''

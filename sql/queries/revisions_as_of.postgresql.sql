@@ -1,0 +1,8 @@
+-- What was told later of series, up to a batch, the last word last.
+select
+    series_id,
+    array_agg(period order by batch_id) as periods,
+    array_agg(value order by batch_id) as numbers
+from revisions
+where series_id = any(cast(:series_ids as bigint[])) and batch_id <= cast(:batch_id as bigint)
+group by series_id

@@ -1,0 +1,6 @@
+-- What was told later of series, up to a batch, the last word last.
+select revisions.series_id, revisions.period, revisions.value
+from json_each(:series_ids) as wanted
+cross join revisions on revisions.series_id = wanted.value
+where revisions.batch_id <= :batch_id
+order by revisions.series_id, revisions.period, revisions.batch_id

@@ -1,0 +1,6 @@
+-- The series of a run and how each was forecast, in the order of their numbers.
+select run_series.series_id, series.series, run_series.method, run_series.reason
+from run_series
+join series on series.series_id = run_series.series_id
+where run_series.run_number = :run_number
+order by run_series.series_id

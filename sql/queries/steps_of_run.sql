@@ -1,0 +1,2 @@
+-- The periods of a run.
+select period from run_steps where run_number = :run_number order by step

@@ -1,0 +1,29 @@
+-- The last values of series as they were first told up to a batch, and what was told of them later, an array each.
+select
+    wanted.series_id,
+    told.periods,
+    told.numbers,
+    revised.periods,
+    revised.numbers
+from unnest(cast(:series_ids as bigint[])) as wanted (series_id)
+cross join lateral (
+    select
+        array_agg(newest.period order by newest.period) as periods,
+        array_agg(newest.value order by newest.period) as numbers,
+        min(newest.period) as first
+    from (
+        select period, value
+        from observations
+        where series_id = wanted.series_id and batch_id <= cast(:batch_id as bigint)
+        order by period desc
+        limit cast(:length as bigint)
+    ) as newest
+) as told
+cross join lateral (
+    select
+        array_agg(period order by batch_id) as periods,
+        array_agg(value order by batch_id) as numbers
+    from revisions
+    where series_id = wanted.series_id and period >= told.first and batch_id <= cast(:batch_id as bigint)
+) as revised
+where told.first is not null

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios within one run, interleaved, medians; `make bench` prints them."""

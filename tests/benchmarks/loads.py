@@ -1,0 +1,110 @@
+"""Loads of many observations through the store, and the bare statements that they are measured against."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.frequency import Frequency
+from pipeline.ingest import Comparison
+from pipeline.intake import Header
+from pipeline.observations import TARGET
+from pipeline.reading import Reading
+from pipeline.recipe import Recipe, parse_recipe
+from pipeline.spool import ROW, Rows, Spool
+from pipeline.store import Store
+
+#: periods of each series
+LENGTH = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Panelled:
+    """As many observations as a night brings: series x periods, months from 2000 on."""
+
+    num_series: int
+    value: Any  # [num_series * LENGTH]
+    length: int = LENGTH
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Of the series."""
+        return [(f"series-{n:06d}", TARGET) for n in range(self.num_series)]
+
+    @property
+    def periods(self) -> Any:
+        """Of each series."""
+        return np.concatenate(
+            [
+                [np.datetime64("2000-01-01", "us")],
+                Frequency("MS").after(np.datetime64("2000-01-01", "us"), self.length - 1),
+            ]
+        )
+
+    @property
+    def num_rows(self) -> int:
+        """Observations in all."""
+        return self.num_series * self.length
+
+    def rows(self) -> Rows:
+        """As a reading holds them."""
+        rows = np.zeros(self.num_rows, ROW)
+        rows["series"] = np.repeat(np.arange(self.num_series), self.length)
+        rows["line"] = np.arange(2, self.num_rows + 2)
+        rows["period"] = np.tile(self.periods.astype(np.int64), self.num_series)
+        rows["value"] = self.value
+        return rows
+
+    def revised(self, share: float) -> Panelled:
+        """The same with a share of other values, anywhere."""
+        value = self.value.copy()
+        chosen = np.random.default_rng(1).choice(len(value), int(share * len(value)), replace=False)
+        value[chosen] += 1.0
+        return Panelled(self.num_series, value, self.length)
+
+
+def panelled(num_rows: int, length: int = LENGTH) -> Panelled:
+    """Seeded values of so many rows."""
+    num_series = num_rows // length
+    return Panelled(num_series, np.random.default_rng(0).normal(100, 10, num_series * length), length)
+
+
+def bench_recipe() -> Recipe:
+    """Months of many series."""
+    text = 'name = "bench"\nfrequency = "MS"\nhorizon = 18\n[source]\nkind = "csv"\npath = "none.csv"\nperiod = "period"\nvalue = "value"\nseries = "series"\n[model]\ncontext = 36\n'
+    return parse_recipe(text, where="bench.toml", folder=Path())
+
+
+def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tuple[Comparison, float]:
+    """What `nextperiod ingest` does once the rows are read: check, compare, load, in one transaction; its seconds."""
+    recipe = bench_recipe()
+    with Spool() as spool:
+        reading = Reading(
+            source="bench",
+            recipe=recipe,
+            spool=spool,
+            num_read=panel.num_rows,
+            names=panel.names,
+            files=[None],
+            periods=panel.periods,
+        )
+        spool.add(panel.rows())
+        comparison = Comparison(reading, recipe)
+        began = time.perf_counter()
+        header = Header(recipe=recipe.name, source="bench", content_hash=content_hash)
+        with store.taking_in(header, datetime.now(UTC)) as intake:
+            intake.register(reading.names)
+            comparison.guard.num_expected = intake.num_untold()
+            for rows in spool.parts():
+                told = comparison.clean(rows)
+                change = comparison.compare(told, intake.known(told, recipe.grid))
+                intake.add(change.new, change.revised)
+            comparison.refuse_too_many()
+            comparison.hold_suspicious(incremental=False)
+            intake.finish(comparison.counts, [])
+    return comparison, time.perf_counter() - began

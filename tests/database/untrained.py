@@ -1,0 +1,55 @@
+"""A model that nobody trained: for tests in which nothing of it is used but what the store says of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipeline.lineage import Model
+from pipeline.store import Store
+from pipeline.training_record import TrainingRecord
+from tests.database.small_store import lineage
+from tests.examples import NOW, small_recipe
+
+
+def record(training: str = "retrain", reason: str = "no model yet", cutoff: str = "2023-04-01") -> TrainingRecord:
+    """What a training without a backtest says of itself."""
+    return TrainingRecord(
+        training=training,
+        reason=reason,
+        loss=(1.0,),
+        validation_loss=(),
+        epochs=1,
+        num_windows=1,
+        num_series=1,
+        cutoff=cutoff,
+        backtest=None,
+        tutorial=(),
+    )
+
+
+def add_untrained(
+    store: Store,
+    name: str = "first",
+    *,
+    made: TrainingRecord | None = None,
+    as_of: datetime = NOW,
+    seen_champion: int | None = None,
+    publishes: bool = True,
+    epoch: int = 0,
+    now: datetime = NOW,
+) -> Model:
+    """Keep a model of the small recipe; another name is another model."""
+    version = store.add_model(
+        small_recipe(),
+        made or record(),
+        f"hash of {name}",
+        {"network.onnx": name.encode()},
+        lineage("data", as_of),
+        now,
+        seen_champion=seen_champion,
+        publishes=publishes,
+        epoch=epoch,
+    )
+    model = store.model("small", version)
+    assert model is not None
+    return model

@@ -1,0 +1,306 @@
+"""`nextperiod explain`: from a run to what it came from, and what has changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from pipeline.errors import BatchHeld, InvalidArgument
+from pipeline.explanation import known_since
+from pipeline.forecast import Forecast
+from pipeline.intake import Header
+from pipeline.jobs import code_version
+from pipeline.lineage import Model
+from pipeline.observations import TARGET
+from pipeline.store import Store
+from tests.database.small_store import batch, forecast, monthly, publish, take_in
+from tests.database.untrained import add_untrained, record
+from tests.examples import NOW, SMALL_RECIPE, small_recipe, small_values
+
+HOUR = timedelta(hours=1)
+VALUES = small_values()
+
+#: names of the facts, which tools rely on
+FACTS = [
+    *("run_id", "recipe", "kind", "origin", "status", "published_at", "superseded_by", "supersedes", "num_series"),
+    *("num_rows", "methods", "content_hash", "as_of", "data_hash", "batch", "num_known", "since"),
+    *("recipe_fingerprint", "recipe_has_changed", "code_version", "code_has_changed", "model", "decision"),
+]
+MODEL_FACTS = [
+    *("model_version", "model_hash", "training", "reason", "cutoff", "is_champion", "trained_at", "as_of", "data_hash"),
+    *("recipe_fingerprint", "code_version", "skill", "mlflow_run_id"),
+]
+
+Says = Callable[..., str]
+
+
+@pytest.fixture
+def says(database_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
+    """What `nextperiod explain` prints about what is in the store."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/small.toml").write_text(SMALL_RECIPE.format(source=""))
+    monkeypatch.setenv("NEXTPERIOD_DATABASE_URL", database_url)
+    monkeypatch.setenv("NEXTPERIOD_RECIPES", str(tmp_path / "recipes"))
+
+    def typed(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["explain", *arguments])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    return typed
+
+
+@pytest.fixture
+def model(store: Store) -> Model:
+    """The champion of a store in which the small series and another one are known."""
+    store.register(small_recipe())
+    take_in(store, batch({"small": monthly(VALUES), "tall": monthly(VALUES)}, "first"), NOW)
+    return add_untrained(store)
+
+
+def facts(says: Says, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(says(name, "--json"))
+    return told
+
+
+def two_series() -> Forecast:
+    return replace(
+        forecast(series=("small", "tall")),
+        method=("lstm", "fallback:seasonal-naive"),
+        reason=(None, "the context at the origin is not complete"),
+    )
+
+
+def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
+    says: Says, store: Store, model: Model
+) -> None:
+    publish(store, two_series(), model, now=NOW + HOUR)
+
+    told = facts(says, "small-2023-04-01-1")
+
+    assert list(told) == FACTS
+    assert list(told["model"]) == MODEL_FACTS
+    assert (told["recipe"], told["kind"], told["origin"], told["status"]) == (
+        ("small", "live", "2023-04-01T00:00:00", "published")
+    )
+    assert (told["published_at"], told["as_of"]) == ("2026-01-01T13:00:00+00:00", "2026-01-01T12:00:00+00:00")
+    assert (told["num_series"], told["num_rows"], told["superseded_by"], told["supersedes"]) == (2, 6, None, [])
+    assert told["methods"] == [
+        {
+            "method": "fallback:seasonal-naive",
+            "reason": "the context at the origin is not complete",
+            "num_series": 1,
+        },
+        {"method": "lstm", "reason": None, "num_series": 1},
+    ]
+    assert told["batch"] == {
+        "source": "small.csv",
+        "content_hash": "first",
+        "recorded_at": "2026-01-01T12:00:00+00:00",
+        "num_new": 80,
+        "num_revised": 0,
+        "num_same": 0,
+        "num_rejected": 0,
+        "held_at": None,
+    }
+    assert told["num_known"] == 80
+    assert told["since"] == {"num_batches": 0, "num_new": 0, "num_revised": 0, "num_series": 0}
+    assert (told["recipe_has_changed"], told["code_version"], told["code_has_changed"]) == (False, "0.1.0+test", True)
+    assert (told["model"]["model_version"], told["model"]["is_champion"]) == (1, True)
+    assert told["decision"] == {"training": "retrain", "reason": "no model yet"}
+
+
+def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Store, model: Model) -> None:
+    publish(store, two_series(), model, now=NOW + HOUR)
+
+    lines = says("small-2023-04-01-1").splitlines()
+
+    assert lines == [
+        "small-2023-04-01-1: live forecast of small after 2023-04-01",
+        "",
+        "status        published at 2026-01-01T13:00:00+00:00",
+        "rows          6 rows: 2 series, 3 periods",
+        "series        1 by fallback:seasonal-naive: the context at the origin is not complete",
+        "              1 by lstm",
+        "data          as of 2026-01-01T12:00:00+00:00, hash data, 80 values known",
+        "  batch       small.csv, content first: 80 new, 0 revised, 0 the same, 0 refused",
+        "  since       nothing: these are the data as they are known now",
+        f"recipe        {small_recipe().fingerprint[:12]}, as the recipe is now",
+        f"code          0.1.0+test, {code_version()} now",
+        "model         1, hash hash of firs, the champion; retrain: no model yet",
+        "  trained     at 2026-01-01T12:00:00+00:00 as of 2026-01-01T12:00:00+00:00, up to 2023-04-01",
+        "  shown       no backtest; MLflow has not followed yet",
+        "decision      retrain: no model yet",
+    ]
+
+
+def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: Model) -> None:
+    reasons = tuple("word " * 40 + str(n) for n in range(12))
+    names = tuple(f"s{n:02d}" for n in range(12))
+    take_in(store, batch({name: monthly(VALUES[:2]) for name in names}, "more"), NOW + HOUR)
+    made = replace(forecast(series=names), method=("fallback:naive",) * 12, reason=reasons)
+    publish(store, made, model, as_of=NOW + HOUR)
+
+    lines = says("small").splitlines()
+
+    assert max(map(len, lines)) <= 110
+    assert sum("by fallback:naive: word" in line for line in lines) == 8
+    assert "              … and in 4 other ways (--json)" in lines
+
+
+def test_it_says_how_many_of_the_values_known_then_were_revised_since(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model)
+    revised = {**monthly(VALUES), "2020-01-01": 1.5, "2020-02-01": 2.5, "2023-05-01": 9.0}
+    take_in(store, batch({"small": revised}, "second"), NOW + HOUR)
+    take_in(store, batch({"small": {"2020-01-01": 1.75, "2023-05-01": 9.5}}, "third"), NOW + 2 * HOUR)
+
+    assert facts(says, "small")["since"] == {"num_batches": 2, "num_new": 1, "num_revised": 2, "num_series": 1}
+    assert "  since       2 newer batches: 2 of the 80 values known then were revised, in 1 series; 1 new" in says(
+        "small"
+    )
+    publish(store, forecast(origin="2023-05-01"), model, as_of=NOW + HOUR, data_hash="second")
+    after = facts(says, "small")
+    assert (after["batch"]["content_hash"], after["batch"]["num_revised"], after["num_known"]) == ("second", 2, 81)
+    assert after["since"] == {"num_batches": 1, "num_new": 0, "num_revised": 2, "num_series": 1}
+    first = facts(says, "small-2023-04-01-1")
+    assert (first["batch"]["content_hash"], first["num_known"]) == ("first", 80)
+
+
+def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model)
+    take_in(store, batch({"small": monthly(VALUES)}, "the same in another order"), NOW + HOUR)
+
+    assert facts(says, "small")["since"]["num_batches"] == 0
+    assert "nothing: these are the data as they are known now" in says("small")
+
+
+def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, model: Model) -> None:
+    held = Header(recipe="small", source="small.csv", content_hash="held")
+    store.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
+    waiting = store.held("small")
+    assert waiting is not None
+    with store.taking_in(replace(held, releases=waiting.batch_id), NOW + 2 * HOUR) as intake:
+        intake.register([("small", TARGET)])
+        intake.finish({"num_read": 1, "num_new": 1, "num_revised": 0, "num_same": 0}, [])
+    publish(store, forecast(), model, as_of=NOW + 2 * HOUR)
+
+    assert facts(says, "small")["batch"]["held_at"] == "2026-01-01T13:00:00+00:00"
+    assert "held at 2026-01-01T13:00:00+00:00 and released by a person" in " ".join(says("small").split())
+
+
+def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model)
+    publish(store, forecast([1, 2, 3]), model, data_hash="newer", now=NOW + HOUR)
+
+    assert facts(says, "small-2023-04-01-1")["superseded_by"] == "small-2023-04-01-2"
+    assert facts(says, "small-2023-04-01-1")["status"] == "superseded"
+    assert facts(says, "small-2023-04-01-2")["supersedes"] == ["small-2023-04-01-1"]
+    assert "superseded by small-2023-04-01-2" in says("small-2023-04-01-1")
+    assert "in place of small-2023-04-01-1" in says("small-2023-04-01-2")
+
+
+def test_a_model_that_was_kept_is_told_from_one_that_was_made_for_the_run(
+    says: Says, store: Store, model: Model
+) -> None:
+    more = {**monthly(VALUES), "2023-05-01": 9.0}
+    take_in(store, batch({"small": more}, "second"), NOW + HOUR)
+    publish(store, forecast(origin="2023-05-01"), model, as_of=NOW + HOUR)
+    assert facts(says, "small")["decision"] == {"training": "keep", "reason": "trained up to 2023-04-01"}
+
+    made = record("fine-tune", "asked for", "2023-05-01")
+    tuned = add_untrained(store, "tuned", made=made, as_of=NOW + HOUR, seen_champion=1)
+    publish(store, forecast([1, 2, 3], origin="2023-05-01"), tuned, as_of=NOW + HOUR)
+    assert facts(says, "small")["decision"] == {"training": "fine-tune", "reason": "asked for"}
+    assert not facts(says, "small-2023-05-01-1")["model"]["is_champion"]
+
+    take_in(store, batch({"small": {**more, "2020-01-01": 7.0}}, "third"), NOW + 2 * HOUR)
+    publish(store, forecast([4, 5, 6], origin="2023-05-01"), tuned, as_of=NOW + 2 * HOUR, data_hash="third")
+    assert facts(says, "small")["decision"] == {"training": "keep", "reason": "no new period since the training"}
+
+
+def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model)
+    store.register(small_recipe().model_copy(update={"max_gap": 3}))
+
+    told = facts(says, "small")
+
+    assert told["recipe_has_changed"]
+    assert told["recipe_fingerprint"] == small_recipe().fingerprint
+    assert "the recipe has changed since" in says("small")
+
+
+def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model)
+    store.followed(store.waiting()[0], NOW, mlflow_run_id="abc")
+
+    assert facts(says, "small")["model"]["mlflow_run_id"] == "abc"
+    assert "MLflow run abc" in says("small")
+
+
+def test_a_recipe_s_name_is_its_latest_live_run_and_a_backfill_has_its_own(
+    says: Says, store: Store, model: Model
+) -> None:
+    publish(store, forecast(), model)
+    publish(store, forecast(origin="2023-03-01"), model, kind="backfill", now=NOW + HOUR)
+
+    assert facts(says, "small")["run_id"] == "small-2023-04-01-1"
+    assert facts(says, "small-2023-03-01-backfill-1")["kind"] == "backfill"
+    assert says("small-2023-03-01-backfill-1").startswith(
+        "small-2023-03-01-backfill-1: backfill forecast of small after 2023-03-01\n"
+    )
+
+
+def test_a_recipe_may_be_given_as_a_path(says: Says, store: Store, model: Model, tmp_path: Path) -> None:
+    publish(store, forecast(), model)
+
+    assert facts(says, str(tmp_path / "recipes/small.toml"))["run_id"] == "small-2023-04-01-1"
+
+
+def refusal(says: Says, name: str) -> str:
+    with pytest.raises(InvalidArgument) as refused:
+        says(name)
+    return str(refused.value)
+
+
+def test_a_run_that_is_not_known_lists_the_newest(says: Says, store: Store, model: Model) -> None:
+    for month in range(1, 8):
+        publish(store, forecast(origin=f"2022-0{month}-01"), model, now=NOW + month * HOUR)
+
+    assert refusal(says, "smal-1") == (
+        'run "smal-1" is not known: expected a recipe\'s name, or a run such as the newest: small-2022-07-01-1, '
+        "small-2022-06-01-1, small-2022-05-01-1, small-2022-04-01-1, small-2022-03-01-1"
+    )
+
+
+def test_a_store_without_runs_says_so(says: Says, store: Store) -> None:
+    assert refusal(says, "milk-1") == f'run "milk-1" is not known: {store.database.shown} has no run yet'
+    assert refusal(says, "small") == "no forecast is published for small: run `nextperiod run small`"
+
+
+def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store, model: Model) -> None:
+    publish(store, forecast(), model, kind="backfill")
+
+    assert refusal(says, "small") == (
+        "small has no live run: expected one of its backfills small-2023-04-01-backfill-1"
+    )
+
+
+def test_since_when_something_is_known_is_the_first_batch_with_a_value(store: Store) -> None:
+    store.register(small_recipe())
+    assert known_since(store.database, "small") is None
+
+    store.refuse(Header(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
+    assert known_since(store.database, "small") is None
+
+    take_in(store, batch({"small": monthly(VALUES)}), NOW + HOUR)
+    take_in(store, batch({"small": {"2023-05-01": 1.0}}, "second"), NOW + 2 * HOUR)
+    assert known_since(store.database, "small") == NOW + HOUR

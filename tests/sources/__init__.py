@@ -1,0 +1,1 @@
+"""Sources: one battery over all kinds, and a file for the faults of each."""
