@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence lock schema readme clean
+.PHONY: run test test-pure lint evidence bench lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
@@ -56,3 +56,6 @@ test-pure: $(VENV)/.test
 
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
+
+bench: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.store

@@ -158,7 +158,7 @@ def _of_code(explained: Explanation) -> list[tuple[str, str]]:
         if same
         else f"the recipe has changed since: {explained.present_fingerprint[:_SHORT]} now"
     )
-    code = "as the code is now" if lineage.code_version == present else f"{present} now"
+    code = "as the code is now" if lineage.code_version == present else f"the code has changed since: {present} now"
     return [
         ("recipe", f"{lineage.recipe_fingerprint[:_SHORT]}, {recipe}"),
         ("code", f"{lineage.code_version}, {code}"),

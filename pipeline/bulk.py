@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.database import Row, Transaction, period_text, query_text
 from pipeline.frequency import Frequency, Periods
+from pipeline.statements import Row, Transaction, period_text, query_text
 from pipeline.values import Values, last_word, merged, no_values
 
 #: one value for all rows, or one for each: whole numbers, numbers or periods
@@ -108,6 +108,7 @@ def values_as_of(
     One statement, which reads by the primary key and no more than it gives.
     """
     if transaction.dialect == "postgresql":
+        transaction.execute("read_in_order")
         wanted = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length}
         series, fields = _arrays(transaction, "values_as_of", wanted, 5)
         return last_word(_sorted(_flat(series, *fields[:2])), _flat(series, *fields[2:]))

@@ -21,11 +21,11 @@ from pipeline.errors import known
 ENTRY_POINTS = "nextperiod.sources"
 
 #: keys that decide where the rows come from and when they are refused, not what they mean
-_MEANS_NOTHING = (
-    ("hint", "max_rejected", "max_revised", "rolling", "on_empty")
-    + ("path", "url", "base_url", "hosts", "headers", "since")
-    + ("max_gib", "timeout_seconds", "final_newline")
-)
+_MEANS_NOTHING = {
+    *("hint", "max_rejected", "max_revised", "rolling", "on_empty"),
+    *("path", "url", "base_url", "hosts", "headers", "since"),
+    *("max_gib", "timeout_seconds", "final_newline"),
+}
 
 
 class Table(BaseModel):

@@ -1,24 +1,16 @@
-"""Engines, transactions and the schema: the only code that knows the two dialects.
-
-Statements are files in `sql/queries`, one each. A parameter or a column is an instant if its name
-ends in `_at` or is `as_of` or `expected_next_by`, and a period if it is `period`, `origin`,
-`latest_origin` or `cutoff`: instants are aware datetimes in UTC, periods are `datetime64[us]`.
-"""
+"""Engines, transactions and the schema of the two databases."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from pipeline.errors import (
@@ -29,6 +21,7 @@ from pipeline.errors import (
     SchemaTooNew,
     without_secrets,
 )
+from pipeline.statements import Transaction
 
 #: the newest migration; a test holds it against the folder
 REVISION = "0003"
@@ -63,143 +56,11 @@ _SQLITE_AWAY = tuple(
 _NOT_ALLOWED = "42501"
 _EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
-Row = Mapping[Any, Any]
-
-#: kinds of error that every driver has and SQLAlchemy wraps
-_DBAPI_ERRORS = (
-    "DataError",
-    "IntegrityError",
-    "OperationalError",
-    "InterfaceError",
-    "InternalError",
-    "ProgrammingError",
-    "NotSupportedError",
-    "DatabaseError",
-)
 
 #: what is made belongs to who owns the rest, where we may act as that role
 _AS_OWNER = """
 select set_config('role', pg_roles.rolname, true) from pg_class join pg_roles on pg_roles.oid = pg_class.relowner
 where pg_class.oid = to_regclass('schema_version') and pg_has_role(pg_roles.oid, 'member')"""
-
-_INSTANTS = {"as_of", "expected_next_by"}
-_PERIODS = {"period", "origin", "latest_origin", "cutoff"}
-_INSTANT_TEXT = "%Y-%m-%d %H:%M:%S.%f+00:00"
-
-
-class Instant(sa.types.TypeDecorator[datetime]):
-    """An aware datetime; UTC in both databases. Naive ones are refused."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """Text of fixed width in SQLite, so that text order is time order."""
-        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else sa.DateTime(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """To the database."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no zone: an instant needs one")
-        utc = value.astimezone(UTC)
-        return utc.strftime(_INSTANT_TEXT) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """From the database."""
-        if value is None:
-            return None
-        return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
-
-
-class Period(sa.types.TypeDecorator[np.datetime64]):
-    """The start of a period: `datetime64[us]`, UTC without zone in both databases."""
-
-    impl = sa.DateTime(timezone=False)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """Text in SQLite, a midnight as its day alone: comparing with a day gives what PostgreSQL gives."""
-        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else sa.DateTime(timezone=False))
-
-    def process_bind_param(self, value: np.datetime64 | None, dialect: sa.Dialect) -> Any:
-        """To the database."""
-        if value is None:
-            return None
-        return period_text(value) if dialect.name == "sqlite" else value.astype("datetime64[us]").item()
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> np.datetime64 | None:
-        """From the database."""
-        return None if value is None else np.datetime64(value, "us")
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """Statements by name, inside one transaction."""
-
-    connection: sa.Connection
-
-    @property
-    def dialect(self) -> str:
-        """sqlite or postgresql."""
-        return str(self.connection.dialect.name)
-
-    def rows(self, query: str, **parameters: Any) -> Sequence[Row]:
-        """All rows of a query."""
-        return self._carry_out(query, parameters).mappings().all()
-
-    def columns(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """A query's result by columns, for many rows; empty without any."""
-        return list(zip(*self._carry_out(query, parameters).all(), strict=True))
-
-    def row(self, query: str, **parameters: Any) -> Row | None:
-        """The first row of a query, if any."""
-        return self._carry_out(query, parameters).mappings().first()
-
-    def execute(self, query: str, **parameters: Any) -> int:
-        """Carry out a statement; the number of rows it touched."""
-        return int(self._carry_out(query, parameters).rowcount)
-
-    def execute_many(self, query: str, parameters: Sequence[Mapping[str, Any]]) -> None:
-        """Carry out a statement once for each set of parameters."""
-        if parameters:
-            self.connection.execute(_statement(query, self.dialect), list(parameters))
-
-    @contextlib.contextmanager
-    def copying(self, statement: str) -> Iterator[Callable[[bytes], None]]:
-        """PostgreSQL's COPY from here: what takes the bytes."""
-        with self._driver().cursor() as cursor, _as_sqlalchemy(statement), cursor.copy(statement) as copy:
-            yield copy.write
-
-    def binary_rows(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[list[bytes | None]]]:
-        """A PostgreSQL query's result in blocks of rows, a list of undecoded fields for each column."""
-        with self._driver().cursor(binary=True) as cursor, _as_sqlalchemy(statement):
-            cursor.execute(f"declare wanted no scroll cursor for {statement}", parameters)
-            while True:
-                found = cursor.execute(f"fetch forward {block} from wanted").pgresult
-                if found.ntuples == 0:
-                    break
-                yield [[found.get_value(row, n) for row in range(found.ntuples)] for n in range(found.nfields)]
-            cursor.execute("close wanted")
-
-    def insert_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """SQLite's insert of many rows, without a detour."""
-        with _as_sqlalchemy(statement):
-            self._driver().executemany(statement, rows)
-
-    def blocks(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[tuple[Any, ...]]]:
-        """An SQLite query's result in blocks of rows."""
-        with _as_sqlalchemy(statement), contextlib.closing(self._driver().execute(statement, parameters)) as cursor:
-            while found := cursor.fetchmany(block):
-                yield found
-
-    def _driver(self) -> Any:
-        self.connection.exec_driver_sql("select 1")  # begins the transaction, if nothing has yet
-        return self.connection.connection.driver_connection
-
-    def _carry_out(self, query: str, parameters: Mapping[str, Any]) -> sa.CursorResult[Any]:
-        return self.connection.execute(_statement(query, self.dialect), parameters)
 
 
 @dataclass(frozen=True)
@@ -341,24 +202,6 @@ def open_database(url: str) -> Database:
     return Database(parsed.set(drivername=_DRIVERS[parsed.drivername]))
 
 
-@contextlib.contextmanager
-def _as_sqlalchemy(statement: str) -> Iterator[None]:
-    """Errors of the driver as they come from everything else."""
-    try:
-        yield
-    except Exception as error:
-        known = [kind for kind in type(error).__mro__ if kind.__name__ in _DBAPI_ERRORS]
-        if not known or isinstance(error, sa.exc.SQLAlchemyError):
-            raise
-        raise getattr(sa.exc, known[0].__name__)(statement, None, error) from error
-
-
-def period_text(period: np.datetime64) -> str:
-    """A period as SQLite holds it: a midnight is its day alone."""
-    text: str = period.astype("datetime64[us]").item().isoformat(" ")
-    return text.removesuffix(" 00:00:00")
-
-
 def _is_away(error: sa.exc.DBAPIError) -> bool:
     """Whether the database is the trouble, and not a statement of ours."""
     if isinstance(error.orig, sqlite3.Error):
@@ -411,39 +254,6 @@ def script(name: str) -> str:
 def run_script(connection: sa.Connection, script: str) -> None:
     """Carry out a statement, on PostgreSQL also several of them, with no sign of it taken for a parameter."""
     connection.exec_driver_sql(script.replace("%", "%%") if connection.dialect.name == "postgresql" else script)
-
-
-def query_text(name: str, dialect: str) -> str:
-    """The text of a query: the dialect's own, where there is one."""
-    folder = files("sql") / "queries"
-    own = folder / f"{name}.{dialect}.sql"
-    return (own if own.is_file() else folder / f"{name}.sql").read_text("utf-8")
-
-
-@lru_cache(maxsize=256)
-def _statement(name: str, dialect: str) -> sa.TextClause | sa.TextualSelect:
-    clause = sa.text(query_text(name, dialect))
-    typed = [sa.bindparam(key, type_=kind) for key in clause._bindparams if (kind := _type_of(key)) is not None]
-    columns = {key: kind for key in re.findall(r"\w+", clause.text) if (kind := _type_of(key)) is not None}
-    clause = clause.bindparams(*typed)
-    if re.match(r"\s*(--.*\n)*\s*select", clause.text) or "returning" in clause.text:
-        starred = {
-            key: kind for key in (*_INSTANTS, *_PERIODS, *_INSTANT_COLUMNS) if (kind := _type_of(key)) is not None
-        }
-        return clause.columns(**columns, **{key: kind for key, kind in starred.items() if key not in columns})
-    return clause
-
-
-#: instants that a `select *` brings
-_INSTANT_COLUMNS = ("recorded_at", "published_at", "trained_at", "last_attempt_at")
-
-
-def _type_of(name: str) -> sa.types.TypeDecorator[Any] | None:
-    if name in _PERIODS:
-        return Period()
-    if name in _INSTANTS or name.endswith("_at"):
-        return Instant()
-    return None
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.database import Database, Row, Transaction
+from pipeline.database import Database
 from pipeline.lineage import Lineage, Model, Run
 from pipeline.policy import Decision
 from pipeline.rows import model_of, run_of
+from pipeline.statements import Row, Transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

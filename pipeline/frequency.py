@@ -61,12 +61,13 @@ class Frequency:
     @property
     def is_within_day(self) -> bool:
         """Whether periods are hours or less, which are instants; days and longer ones are days of a place."""
-        return self.calendar is None and isinstance(to_offset(self.alias), Tick)
+        return self.length is not None
 
     @property
     def length(self) -> pd.Timedelta | None:
         """How long a period is; None for days and longer ones, which are not all as long."""
-        return pd.Timedelta(to_offset(self.alias)) if self.is_within_day else None
+        offset = to_offset(self.alias)
+        return pd.Timedelta(offset) if self.calendar is None and isinstance(offset, Tick) else None
 
     def between(self, start: np.datetime64, end: np.datetime64) -> Periods:
         """All periods from `start` to `end`, both included."""
@@ -121,7 +122,8 @@ def _on_most_common(phases: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     if len(phases) == 0:
         return np.zeros(0, dtype=bool)
     distinct, counts = np.unique(phases, return_counts=True)
-    return phases == distinct[counts.argmax()]
+    most_common: npt.NDArray[np.bool_] = phases == distinct[counts.argmax()]
+    return most_common
 
 
 def _micros(index: pd.DatetimeIndex) -> Periods:

@@ -106,11 +106,7 @@ class Guard:
         for rule, found in (("shifted", self.shifted), ("rescaled", self.rescaled)):
             if found:
                 name = min(found)
-                how = (
-                    self._moved(self.shifted[name])
-                    if rule == "shifted"
-                    else f"are the known ones times {found[name]:.4g}"
-                )
+                how = self._moved(self.shifted[name]) if rule == "shifted" else _times(found[name])
                 more = f", and so do those of {len(found) - 1} other series" if len(found) > 1 else ""
                 return Suspicion(rule, f'the values of series "{name}" {how}{more}', name)
         if not incremental and self.num_overlap < SHOWN_AGAIN * self.num_expected:
@@ -134,6 +130,10 @@ class Guard:
         time = f"{minutes / 60:g} h" if minutes % 60 == 0 else f"{minutes:g} min"
         sign = "+" if lag > 0 else "-"
         return f"match the known ones shifted by {sign}{time if length else counted(abs(lag), 'period')}"
+
+
+def _times(factor: float) -> str:
+    return f"are the known ones times {np.format_float_positional(float(f'{factor:.3g}'), trim='-')}"
 
 
 def _lags(told: Values, known: Values, place: Counts, rows: Counts, owner: Counts, lags: Sequence[int]) -> Counts:

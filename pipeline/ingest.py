@@ -60,7 +60,8 @@ class Comparison:
     _longest: int = -1
     _gap: _Gap | None = None
     _cut: bool = False
-    _beside: np.datetime64 | None = None
+    #: a told and a known period that are not on one grid
+    _beside: tuple[np.datetime64, np.datetime64] | None = None
     #: how often values of one series follow each other at how many periods' distance
     _steps: Counter[int] = field(default_factory=Counter)
 
@@ -129,9 +130,11 @@ class Comparison:
         if self.num_new + self.num_revised + self.num_same == 0 and not reading.may_be_empty:
             raise self._refusal("gives no value: expected at least one")
         if self._beside is not None:
+            told, known = map(self._shown, self._beside)
             raise self._refusal(
-                f'tells of {shown(self._beside)}, which lies between the periods that are known, at the frequency "{self.recipe.frequency}"',
-                Rejection(rule="between", text=shown(self._beside)),
+                f'tells of {told} where {known} is known, which are not on one grid of the frequency "{self.recipe.frequency}": '
+                "has the source moved its periods, or the recipe its frequency?",
+                Rejection(rule="other grid", text=told),
             )
         self._refuse_cut()
 
@@ -166,13 +169,11 @@ class Comparison:
         off = np.isin(rows["period"], self._off_grid)
         calendar = self.recipe.calendar
         what = f"is no session of {calendar}" if calendar else f'is not on the frequency "{self.recipe.frequency}"'
-        refused = []
         for row in rows[off]:
             if (place := (int(row["file"]), int(row["line"]))) not in self._refused:
                 self._refused.add(place)
-                text = shown(row["period"].astype("datetime64[us]"))
-                refused.append(self.reading.rejection(what, row, text=text, column=self.recipe.source.period))
-        self.reading.refuse(refused)
+                text = self._shown(row["period"].astype("datetime64[us]"))
+                self.reading.refuse([self.reading.rejection(what, row, text=text, column=self.recipe.source.period)])
         return rows[~off]
 
     def _without_duplicates(self, rows: Rows, again: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -197,10 +198,10 @@ class Comparison:
     def _reject_conflict(self, rows: Rows) -> None:
         reading = self.reading
         lines = ", ".join(str(line) for line in rows["line"][:_LISTED]) + (", …" if len(rows) > _LISTED else "")
-        period = shown(rows["period"][0].astype("datetime64[us]"))
+        period = self._shown(rows["period"][0].astype("datetime64[us]"))
         what = f"is one of {len(np.unique(rows['value']))} different values for {period} (lines {lines})"
         column = reading.column_of(int(rows["series"][0]))
-        reading.refuse([reading.rejection(what, row, text=_number(row["value"]), column=column) for row in rows])
+        reading.refuse(reading.rejection(what, row, text=_number(row["value"]), column=column) for row in rows)
 
     def _look_for_cut(self, told: Values, everything: Values) -> None:
         """A number cut short at the end of a text is still a number: judge it by the steps of the others."""
@@ -233,9 +234,8 @@ class Comparison:
     def _look_for_gaps(self, told: Values, known: Values, everything: Values) -> None:
         grid = self.recipe.grid.between(everything.period.min(), everything.period.max())
         ends = [end for values in (told, known) if len(values) for end in (values.period.min(), values.period.max())]
-        beside = [end for end in ends if end not in grid]
-        if beside:
-            self._beside = beside[0]
+        if len(known) and self.recipe.calendar is None and not all(end in grid for end in ends):
+            self._beside = told.period.min(), known.period.min()
             return
         self._count_steps(told, grid)
         rows, steps, _ = self._steps_of(everything, grid)
@@ -283,7 +283,9 @@ class Comparison:
         if self._gap is None:
             return
         absent = self._gap.absent
-        listed = ", ".join(shown(period) for period in absent[:_LISTED]) + (", …" if len(absent) > _LISTED else "")
+        listed = ", ".join(self._shown(period) for period in absent[:_LISTED]) + (
+            ", …" if len(absent) > _LISTED else ""
+        )
         why = f" ({self.reading.first_rejection()})" if self.reading.rejections else ""
         name = self.reading.names[self._gap.series][0]
         raise self._hold(
@@ -291,6 +293,11 @@ class Comparison:
             f"{listed}{why}; expected gaps of at most max_gap = {self.recipe.max_gap}: add the values, or raise max_gap",
             Rejection(rule="gap", series=name, text=listed),
         )
+
+    def _shown(self, period: np.datetime64) -> str:
+        """A period in a message; an instant of local times says that it is UTC."""
+        is_instant = self.recipe.source.zone is not None and self.recipe.grid.is_within_day
+        return shown(period) + ("Z" if is_instant else "")
 
     def _expected_again(self, known: Values) -> int:
         """How many known values of these series the source should tell again: all, or those in its moving window."""
@@ -338,4 +345,4 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
 
 def shown(period: np.datetime64) -> str:
     """A period in a message: a midnight is its day alone."""
-    return str(period)[:16].removesuffix("T00:00")
+    return str(period).removesuffix(".000000").removesuffix(":00").removesuffix("T00:00")

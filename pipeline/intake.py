@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.bulk import Column, all_values, load, num_values_of
-from pipeline.database import Row, Transaction
 from pipeline.errors import Rejection
 from pipeline.frequency import Frequency
 from pipeline.observations import TARGET
 from pipeline.rows import rejection_row
+from pipeline.statements import Row, Transaction
 from pipeline.values import Values, no_values
 
 #: what a batch says of itself

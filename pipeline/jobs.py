@@ -36,20 +36,20 @@ from pipeline.errors import (
 )
 from pipeline.explanation import known_since
 from pipeline.forecaster import load_forecaster
-from pipeline.ingest import Comparison, refuse_short
-from pipeline.intake import Header, HeldPart
+from pipeline.ingest import refuse_short
+from pipeline.intake import Header
 from pipeline.lineage import Lineage, Model, Waiting
 from pipeline.panel import Panel
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
-from pipeline.reading import Reading, read
+from pipeline.reading import read
 from pipeline.recipe import Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
 from pipeline.scoring import score as score_outcomes
 from pipeline.sources.kinds import fetch
-from pipeline.spool import Spool
 from pipeline.store import Store
+from pipeline.taking_in import release, take_in
 from pipeline.training_process import TrainingJob, run_training
 from pipeline.training_record import ProtocolRecord
 
@@ -140,13 +140,8 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
                 logger.info("%s is what was taken in last", delivery.source)
                 return Ingested(source=delivery.source)
             with read(delivery, recipe, now=now) as reading:
-                try:
-                    taken = _take_in(
-                        reading, header, store, now, incremental=delivery.incremental, must_train=must_train
-                    )
-                except BatchHeld as held:
-                    store.hold(header, held, _parts(reading), reading.num_read, now)
-                    raise
+                counts = take_in(reading, header, store, now, incremental=delivery.incremental, must_train=must_train)
+            taken = Ingested(source=delivery.source, **counts)
         if not delivery.ended:
             logger.info("%s ends without a newline; its last row was taken as complete", delivery.source)
     except BatchHeld:
@@ -177,55 +172,10 @@ def approve(recipe: Recipe, store: Store, now: datetime) -> Ingested:
         state=held.state,
         releases=held.batch_id,
     )
-    with Spool() as spool:
-        reading = Reading(source=held.source, recipe=recipe, spool=spool, num_read=held.num_read)
-        comparison = Comparison(reading, recipe)
-        with store.taking_in(header, now) as intake:
-            for part in store.held_parts(held):
-                intake.register(part.names)
-                reading.names = part.names
-                change = comparison.compare(part.values, intake.known(part.values, recipe.grid), as_delivered=False)
-                intake.add(change.new, change.revised)
-                intake.describe(part.attributes, part.names)
-            intake.finish(comparison.counts, reading.rejections)
-    taken = Ingested(source=held.source, **comparison.counts)
+    counts = release(held, header, recipe, store, now)
+    taken = Ingested(source=held.source, **counts)
     _tell(taken)
     return taken
-
-
-def _take_in(
-    reading: Reading, header: Header, store: Store, now: datetime, *, incremental: bool, must_train: bool
-) -> Ingested:
-    """Compare a delivery with what is known and keep what is new, in one transaction."""
-    comparison = Comparison(reading, reading.recipe)
-    try:
-        with store.taking_in(header, now) as intake:
-            intake.register(reading.names)
-            if not reading.recipe.source.rolling:
-                comparison.guard.num_expected = intake.num_untold()
-            for rows in reading.spool.parts():
-                told = comparison.clean(rows)
-                change = comparison.compare(told, intake.known(told, reading.recipe.grid))
-                intake.add(change.new, change.revised)
-            comparison.refuse_too_many()
-            comparison.hold_suspicious(incremental=incremental)
-            if must_train and reading.num_read and not incremental:
-                refuse_short(comparison.longest_series, comparison.longest_length, reading.recipe)
-            intake.describe(reading.attributes, reading.names)
-            intake.finish(comparison.counts, reading.rejections)
-    except BatchRefused as refusal:
-        kept = [*reading.rejections, *refusal.rejections]
-        raise type(refusal)(str(refusal), kept, source=refusal.source) from None
-    return Ingested(source=header.source, num_rejected=len(reading.rejections), **comparison.counts)
-
-
-def _parts(reading: Reading) -> Iterator[HeldPart]:
-    """A delivery's values, cleaned once more, to be kept."""
-    comparison = Comparison(replace(reading, rejections=[]), reading.recipe)
-    for n, rows in enumerate(reading.spool.parts()):
-        yield HeldPart(
-            names=reading.names, values=comparison.clean(rows), attributes=reading.attributes if n == 0 else {}
-        )
 
 
 def _tell(taken: Ingested) -> None:
@@ -397,6 +347,9 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     assert model is not None
     if item.kind == "champion":
         registry.set_champion(model)
+        return None
+    if item.kind == "publication":
+        registry.show_publication(model, item.run_id)
         return None
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])

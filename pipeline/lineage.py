@@ -69,12 +69,17 @@ class Waiting:
 
     outbox_id: int
     recipe: str
-    #: "training": show it; "champion": let the alias follow
+    #: "training": show it; "champion": let the alias follow; "publication": show the run
     kind: str
-    #: the model's version, and for a champion since which epoch
+    #: the model's version, for a champion since which epoch, for a publication the run behind it
     reference: str
 
     @property
     def model_version(self) -> int:
         """Which model it is about."""
         return int(self.reference.split()[0])
+
+    @property
+    def run_id(self) -> str:
+        """Which run a publication is about."""
+        return self.reference.split()[-1]

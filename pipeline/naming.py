@@ -40,8 +40,9 @@ class SeriesNames:
         if at.null_count:
             self._known = pa.array(self.names, pa.string())
             at = pc.index_in(encoded.dictionary, value_set=self._known)
-        position = at.to_numpy(zero_copy_only=False).astype(np.int64)
-        return position[encoded.indices.to_numpy(zero_copy_only=False)]
+        position: Positions = at.to_numpy(zero_copy_only=False).astype(np.int64)
+        of_rows: Positions = position[encoded.indices.to_numpy(zero_copy_only=False)]
+        return of_rows
 
     def improper(self, positions: Positions) -> npt.NDArray[np.bool_]:
         """Which rows have no proper name."""

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.bulk import Column, load, numbers_of_run
-from pipeline.database import Database, Row, Transaction
+from pipeline.database import Database
 from pipeline.errors import ModelRefused, Overtaken
 from pipeline.forecast import Forecast
+from pipeline.leases import refuse_overtaken
 from pipeline.lineage import Lineage, Model, Run
 from pipeline.observations import TARGET
 from pipeline.recipe import Recipe
 from pipeline.rows import QUANTILE_COLUMNS, run_id_of, run_of
+from pipeline.statements import Row, Transaction
 
 #: a larger forecast is staged in committed pieces that nobody sees, and only its header is flipped
 MOST_AT_ONCE = 1_000_000
@@ -97,9 +99,7 @@ def _begin(transaction: Transaction, publication: Publication) -> Row | None:
     """Lock the recipe and see that we may: the run, if this forecast is published already."""
     name = publication.recipe.name
     transaction.row("lock_recipe", recipe=name)
-    lease = transaction.row("lease", recipe=name)
-    if lease is not None and lease["epoch"] != publication.epoch:
-        raise Overtaken(f"{lease['holder']} took {name} over while this forecast was made: run again")
+    refuse_overtaken(transaction, name, publication.epoch, "this forecast was made")
     earlier = transaction.rows("runs_at_origin", **publication.place)
     published = next((run for run in earlier if run["status"] == "published"), None)
     if published is None:
@@ -180,6 +180,10 @@ def _flip(transaction: Transaction, staged: _Staged, publication: Publication, n
         )
     transaction.execute("supersede_run", run_id=staged.run_id, **publication.place)
     transaction.execute("publish_run", run_id=staged.run_id, published_at=now)
+    if publication.kind == "live":
+        reference = f"{publication.model.model_version} as {staged.run_id}"
+        recipe = publication.recipe.name
+        transaction.execute("insert_outbox", recipe=recipe, kind="publication", reference=reference, created_at=now)
     row = transaction.row("run", run_id=staged.run_id)
     assert row is not None
     return run_of(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,8 @@ from pipeline.spool import ROW, Spool
 CLOCK_TOLERANCE = timedelta(days=1)
 #: refused rows that are kept one by one; a batch with more is another one than the recipe describes
 MOST_REJECTIONS = 100_000
+#: periods of different chunks that may wait to be put together
+_MOST_UNMERGED = 2_000_000
 _NAME = "is not a name of a series: expected visible characters"
 
 
@@ -63,18 +65,19 @@ class Reading:
     #: whether nothing at all is nothing new
     may_be_empty: bool = False
 
-    def refuse(self, rejections: Sequence[Rejection]) -> None:
+    def refuse(self, rejections: Iterable[Rejection]) -> None:
         """Keep what is refused.
 
         Raises:
             BatchRefused: it is so much that the whole batch is.
         """
-        self.rejections.extend(rejections)
-        if len(self.rejections) > MOST_REJECTIONS:
-            raise BatchRefused(
-                f"{self.source} {self.first_rejection()}; more than {MOST_REJECTIONS:,} rows refused, nothing was taken in",
-                source=self.source,
-            )
+        for one in rejections:
+            self.rejections.append(one)
+            if len(self.rejections) > MOST_REJECTIONS:
+                raise BatchRefused(
+                    f"{self.source} {self.first_rejection()}; more than {MOST_REJECTIONS:,} rows refused, nothing was taken in",
+                    source=self.source,
+                )
 
     def rejection(self, rule: str, row: Any, *, text: str, column: str | None) -> Rejection:
         """A row of the spool, refused."""
@@ -148,7 +151,8 @@ class _Reader:
         self.latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
         self.periods = PeriodReader(self.source, self.recipe.grid)
         self.names = SeriesNames()
-        self.seen: list[Periods] = []
+        self.seen = reading.periods
+        self.unmerged: list[Periods] = []
         self.ends: list[Place] = []
         self.last: Place | None = None
         #: rows without a target, where covariates may be known ahead, and how that is written
@@ -244,8 +248,18 @@ class _Reader:
         number = self.names.numbers(rows.series[kept], variable)
         spooled = self._spooled(rows, kept, number, numbers.value[kept])
         self.reading.spool.add(spooled)
-        self.seen.append(pd.unique(rows.period[kept]))
+        self._see(pd.unique(rows.period[kept]))
         self._note(rows, kept, spooled, column, variable)
+
+    def _see(self, periods: Periods) -> None:
+        """Remember periods, each once."""
+        self.unmerged.append(periods)
+        if sum(map(len, self.unmerged)) > _MOST_UNMERGED:
+            self._merge_seen()
+
+    def _merge_seen(self) -> None:
+        self.seen = pd.unique(np.concatenate([self.seen, *self.unmerged]))
+        self.unmerged = []
 
     def _spooled(self, rows: _Rows, which: Positions, series: Positions, value: Any) -> Any:
         spooled = np.empty(len(which), ROW)
@@ -294,17 +308,15 @@ class _Reader:
         told = chunk.columns.column(column)
         is_of_series = self.source.layout == "long" or column != self.source.period
         self.reading.refuse(
-            [
-                Rejection(
-                    file=chunk.file,
-                    line=int(chunk.line[row]),
-                    column=column,
-                    series=names[rows.series[row]] if is_of_series else None,
-                    text=text_at(told, row)[:200],
-                    rule=faults[row],
-                )
-                for row in refused
-            ]
+            Rejection(
+                file=chunk.file,
+                line=int(chunk.line[row]),
+                column=column,
+                series=names[rows.series[row]] if is_of_series else None,
+                text=text_at(told, row)[:200],
+                rule=faults[row],
+            )
+            for row in refused
         )
         if whole_row:
             rows.sound[refused] = False
@@ -315,7 +327,8 @@ class _Reader:
         if reading.num_read == 0 and not reading.may_be_empty:
             raise BatchRefused(f"{reading.source} gives no row: expected at least one", source=reading.source)
         reading.names = self.names.numbered
-        reading.periods = np.unique(np.concatenate(self.seen)) if self.seen else reading.periods
+        self._merge_seen()
+        reading.periods = np.sort(self.seen)
         self._refuse_wide()
         self._refuse_missing()
         if not ended:
@@ -330,7 +343,7 @@ class _Reader:
             np.maximum.at(newest, rows["series"], rows["period"])
         for rows, told in self.empty:
             late = np.flatnonzero(rows["period"] <= newest[self.names.number_of(rows["series"], TARGET)])
-            self.reading.refuse([self._missing(rows[n], told[int(n)].as_py()) for n in late])
+            self.reading.refuse(self._missing(rows[n], told[int(n)].as_py()) for n in late)
 
     def _missing(self, row: Any, text: str) -> Rejection:
         return Rejection(

@@ -106,6 +106,16 @@ class Registry:
             if registered is not None:
                 self._client.set_registered_model_alias(model.recipe, CHAMPION, registered)
 
+    def show_publication(self, model: Model, run_id: str) -> None:
+        """Let the training of a model say which of our runs it published last.
+
+        Raises:
+            RegistryUnavailable: MLflow is away.
+        """
+        assert model.mlflow_run_id is not None
+        with self._reachable():
+            self._client.set_tag(model.mlflow_run_id, "nextperiod.published_run", run_id)
+
     def check(self) -> str:
         """One sentence on what is there.
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.database import Row
 from pipeline.errors import Rejection, one_line
 from pipeline.forecast import Forecast
 from pipeline.lineage import Lineage, Model, Run
 from pipeline.recipe import Recipe
+from pipeline.statements import Row
 from pipeline.training_record import TrainingRecord
 
 #: the levels of a forecast, in their order

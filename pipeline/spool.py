@@ -70,8 +70,11 @@ class Spool:
         rows = np.concatenate(self._in_memory)
         self._in_memory, self._num_in_memory = [], 0
         if not self._files:
-            made = (tempfile.TemporaryFile(prefix="nextperiod-") for _ in range(NUM_PARTS))
-            self._files = [self._open.enter_context(file) for file in made]
+            with ExitStack() as stack:
+                self._files = [
+                    stack.enter_context(tempfile.TemporaryFile(prefix="nextperiod-")) for _ in range(NUM_PARTS)
+                ]
+                self._open = stack.pop_all()
             self._neighbours = 1 + int(rows["series"].max()) // (_RUNS_IN_A_PART * NUM_PARTS)
         part = rows["series"] // self._neighbours % NUM_PARTS
         order = np.argsort(part, kind="stable")

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bulk import all_values, values_as_of
-from pipeline.database import Database, Row, Transaction
-from pipeline.errors import BatchHeld, Busy, ModelRefused, Overtaken, Rejection
+from pipeline.database import Database
+from pipeline.errors import BatchHeld, ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
 from pipeline.forecaster import check_files
+from pipeline.history import observations_as_of
 from pipeline.intake import (
     Header,
     Held,
@@ -27,6 +27,7 @@ from pipeline.intake import (
     insert_batch,
     next_instant,
 )
+from pipeline.leases import give_lease_back, lease_epoch, refuse_overtaken, take_lease
 from pipeline.lineage import Known, Lineage, Model, Run, Waiting
 from pipeline.observations import TARGET, Earlier, Observations
 from pipeline.panel import Panel, panel_from_observations
@@ -34,6 +35,7 @@ from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
 from pipeline.rows import model_of, rejection_row
 from pipeline.scoring import Outcome, Score
+from pipeline.statements import Row, Transaction
 from pipeline.training_record import TrainingRecord
 
 
@@ -135,23 +137,7 @@ class Store:
             length: how many of the last values of each series; None: all.
         """
         with self.database.read() as transaction:
-            rows = transaction.rows("series_of_recipe", recipe=recipe.name, variable=variable)
-            ids = [int(row["series_id"]) for row in rows]
-            found = (
-                values_as_of(transaction, ids, batch_id, length=length)
-                if length
-                else all_values(transaction, ids, batch_id, frequency=recipe.grid)
-            )
-        name = {int(row["series_id"]): row["series"] for row in rows}
-        present = np.unique(found.series)
-        names = sorted(name[int(series_id)] for series_id in present)  # not by the database's collation
-        rank = {series: n for n, series in enumerate(names)}
-        position = np.array([rank[name[int(series_id)]] for series_id in present], np.int64)
-        series = position[np.searchsorted(present, found.series)] if len(found) else found.series
-        if len(found) and not (np.diff(series) >= 0).all():
-            order = np.argsort(series, kind="stable")
-            series, found = series[order], found.take(order)
-        return Observations(names=tuple(names), series=series, period=found.period, value=found.value)
+            return observations_as_of(transaction, recipe, batch_id, variable=variable, length=length)
 
     def current_observations(self, recipe: Recipe, as_of: datetime) -> Observations:
         """All values as they were known at an instant."""
@@ -187,8 +173,7 @@ class Store:
     def epoch(self, recipe: str) -> int:
         """How often the recipe was taken over."""
         with self.database.read() as transaction:
-            row = transaction.row("lease", recipe=recipe)
-        return int(row["epoch"]) if row else 0
+            return lease_epoch(transaction, recipe)
 
     def take_lease(self, recipe: str, holder: str, lasts: timedelta) -> int:
         """Hold a recipe for a training; the epoch, which every later write has to name.
@@ -197,24 +182,12 @@ class Store:
             Busy: somebody else holds it.
         """
         with self.database.write() as transaction:
-            clock = transaction.row("clock")
-            assert clock is not None
-            now = clock["now_at"]
-            taken = transaction.row("take_lease", recipe=recipe, holder=holder, expires_at=now + lasts, now_at=now)
-            if taken is not None:
-                return int(taken["epoch"])
-            lease = transaction.row("lease", recipe=recipe)
-            assert lease is not None
-            raise Busy(
-                f"{lease['holder']} trains {recipe} until {lease['expires_at']:%Y-%m-%d %H:%M} UTC at the latest"
-            )
+            return take_lease(transaction, recipe, holder, lasts)
 
     def give_lease_back(self, recipe: str, epoch: int) -> None:
         """The training is over."""
         with self.database.write() as transaction:
-            clock = transaction.row("clock")
-            assert clock is not None
-            transaction.execute("give_lease_back", recipe=recipe, epoch=epoch, now_at=clock["now_at"])
+            give_lease_back(transaction, recipe, epoch)
 
     # models
 
@@ -264,9 +237,7 @@ class Store:
         with self.database.write() as transaction:
             locked = transaction.row("lock_recipe", recipe=recipe.name)
             assert locked is not None
-            lease = transaction.row("lease", recipe=recipe.name)
-            if lease is not None and lease["epoch"] != epoch:
-                raise Overtaken(f"{lease['holder']} took {recipe.name} over while this model was trained: run again")
+            refuse_overtaken(transaction, recipe.name, epoch, "this model was trained")
             known = transaction.row("model_by_hash", recipe=recipe.name, model_hash=model_hash)
             version = (
                 known["model_version"]

@@ -11,7 +11,6 @@ import pytest
 from pipeline.errors import BatchHeld
 from pipeline.recipe import Recipe
 from tests.deliveries import Key, Taken, delivery_of, recipe_of, refusal, take_in
-from tests.examples import months
 
 Floats = npt.NDArray[np.float64]
 Told = list[tuple[str, str, str]]
@@ -174,13 +173,15 @@ def rescaled(factor: float, decimals: int | None) -> Callable[[Floats], Floats]:
 
 
 @pytest.mark.parametrize("decimals", [None, 2, 0])
-@pytest.mark.parametrize("factor", [0.5, 1000.0, 1.19, -1.0, 1 / 7])
-def test_a_rescaled_history_is_held_however_it_is_rounded(factor: float, decimals: int | None) -> None:
+@pytest.mark.parametrize(
+    ("factor", "shown"), [(0.5, "0.5"), (1000.0, "1000"), (1.19, "1.19"), (-1.0, "-1"), (1 / 7, "0.143")]
+)
+def test_a_rescaled_history_is_held_however_it_is_rounded(factor: float, shown: str, decimals: int | None) -> None:
     values = walk()
 
     said = message(rows(rescaled(factor, decimals)(values), stamps(60)), rows(values, stamps(60)))
 
-    assert said == f'the values of series "a" are the known ones times {factor:.4g}'
+    assert said == f'the values of series "a" are the known ones times {shown}'
 
 
 def test_one_split_share_among_many_is_held() -> None:
@@ -307,17 +308,25 @@ def test_a_sparse_series_among_many_is_no_other_frequency() -> None:
     assert len(accepted(told, [], recipe_of('series = "shop"', top="max_gap = 2")).new) == 80
 
 
-def test_periods_between_those_that_are_known_are_refused() -> None:
+def test_periods_beside_those_that_are_known_are_refused() -> None:
     known = rows(walk(20), stamps(20, "h"))
     told = [(period.replace(":00", ":30"), value, shop) for period, value, shop in known]
+    recipe = recipe_of('series = "shop"', frequency="h")
 
-    error = refusal(delivery_of(told, incremental=True), recipe_of('series = "shop"', frequency="h"), known_of(known))
+    for later in (told, [("1999-12-31T23:30", "1", "a"), *told]):
+        error = refusal(delivery_of(later, incremental=True), recipe, known_of(known))
 
-    assert str(error) == (
-        'small.csv tells of 2000-01-01T00:30, which lies between the periods that are known, at the frequency "h"'
-    )
-    assert not isinstance(error, BatchHeld)
+        assert not isinstance(error, BatchHeld)
+        assert str(error) == (
+            f"small.csv tells of {later[0][0]} where 2000-01-01 is known, which are not on one grid of the frequency "
+            '"h": has the source moved its periods, or the recipe its frequency?'
+        )
 
 
-def test_months_helper_agrees_with_the_grid() -> None:
-    assert [one[:10] for one in stamps(40, start="2020-01-01")] == months(40)
+def test_a_session_that_the_calendar_does_not_know_any_more_stops_nothing() -> None:
+    recipe = recipe_of('series = "shop"', top='calendar = "XNYS"', frequency="B")
+    known = rows(walk(3), ["2024-01-12", "2024-01-15", "2024-01-16"])
+
+    taken = accepted([("2024-01-17", "1.0", "a")], known, recipe, incremental=True)
+
+    assert list(taken.new) == [("a", "2024-01-17T00:00")]

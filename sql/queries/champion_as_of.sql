@@ -1,4 +1,4 @@
--- The newest model whose data were known at an instant.
+-- The model of the newest data that were known at an instant; of several the one trained last.
 select * from models
 where recipe = :recipe and as_of <= :as_of
-order by model_version desc limit 1
+order by as_of desc, model_version desc limit 1

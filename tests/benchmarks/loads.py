@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.frequency import Frequency
+from pipeline.frequency import Frequency, Periods
 from pipeline.ingest import Comparison
 from pipeline.intake import Header
 from pipeline.observations import TARGET
@@ -21,6 +21,12 @@ from pipeline.store import Store
 
 #: periods of each series
 LENGTH = 240
+
+
+def months(count: int) -> Periods:
+    """Month starts from 2000 on."""
+    first = np.datetime64("2000-01-01", "us")
+    return np.append(first, Frequency("MS").after(first, count - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +43,9 @@ class Panelled:
         return [(f"series-{n:06d}", TARGET) for n in range(self.num_series)]
 
     @property
-    def periods(self) -> Any:
+    def periods(self) -> Periods:
         """Of each series."""
-        return np.concatenate(
-            [
-                [np.datetime64("2000-01-01", "us")],
-                Frequency("MS").after(np.datetime64("2000-01-01", "us"), self.length - 1),
-            ]
-        )
+        return months(self.length)
 
     @property
     def num_rows(self) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import Transaction
 from pipeline.lineage import Model
+from pipeline.statements import Transaction
 from tests.database.small_store import NEVER, lineage
 from tests.examples import NOW
 

@@ -15,6 +15,7 @@ from pipeline.publishing import forecast_all
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests.database.small_store import add_model, at_once, change, lineage, model_files, rows, value
+from tests.database.untrained import add_untrained
 from tests.examples import NOW, small_panel, small_recipe
 
 DAY = timedelta(days=1)
@@ -101,6 +102,16 @@ def test_a_model_of_the_past_does_not_become_champion(
     assert as_of_now is not None
     assert as_of_now.model_version == 2
     assert observed_store.champion_as_of("small", NOW - timedelta(microseconds=1)) is None
+
+
+def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
+    model: Model, observed_store: Store
+) -> None:
+    add_untrained(observed_store, "older", as_of=NOW - timedelta(days=30), publishes=False)
+
+    then = [observed_store.champion_as_of("small", at) for at in (NOW - timedelta(days=1), NOW)]
+
+    assert [one.model_version for one in then if one] == [2, 1]
 
 
 def test_an_earlier_model_may_become_champion_again(

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database, query_text
+from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database
 from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
 from pipeline.roles import ROLES, make_roles
+from pipeline.statements import query_text
 from tests.database.rights import ACTIONS, EVERY_ROLE, GUARD, MAY, RIGHT
 from tests.database.rows_by_hand import carry_out, found, insert, write_store
 from tests.database.test_schema import query_names

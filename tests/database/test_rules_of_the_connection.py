@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import Database, Instant, Period, open_database, sqlite_journal
+from pipeline.database import Database, open_database, sqlite_journal
 from pipeline.errors import DatabaseUnavailable, InvalidArgument
+from pipeline.statements import Instant, Period
 from pipeline.store import Store
 from tests.database.small_store import change, rows, value
 

@@ -16,8 +16,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database, query_text, run_script, view_sql
+from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database, run_script, view_sql
 from pipeline.errors import DatabaseUnavailable, SchemaOutOfDate, SchemaTooNew
+from pipeline.statements import query_text
 from tests.database.rows_by_hand import (
     RECORDED_AT,
     TOLD,

@@ -102,7 +102,7 @@ def test_a_cycle_publishes_while_mlflow_is_away(cycles: Cycles) -> None:
     assert cycles.first["num_rows"] == 3
     assert cycles.first["origin"] == "2023-04-01T00:00:00"
     assert cycles.first["mlflow_run_id"] is None
-    assert cycles.waiting_after_first == 2
+    assert cycles.waiting_after_first == 3
 
 
 def test_a_later_cycle_lets_mlflow_follow(cycles: Cycles) -> None:
@@ -113,7 +113,9 @@ def test_a_later_cycle_lets_mlflow_follow(cycles: Cycles) -> None:
 
     assert cycles.second["mlflow_run_id"] == champion.run_id
     assert champion.tags["nextperiod.model_version"] == str(cycles.first["model_version"])
-    assert mlflow.get_run(champion.run_id).info.status == "FINISHED"
+    shown = mlflow.get_run(champion.run_id)
+    assert shown.info.status == "FINISHED"
+    assert shown.data.tags["nextperiod.published_run"] == cycles.first["run_id"]
     assert cycles.store.waiting() == []
 
 

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from pipeline.errors import BatchHeld, InvalidArgument
+from pipeline import jobs
+from pipeline.errors import BatchHeld, InvalidArgument, NoObservations
 from pipeline.explanation import known_since
 from pipeline.forecast import Forecast
 from pipeline.intake import Header
-from pipeline.jobs import code_version
 from pipeline.lineage import Model
 from pipeline.observations import TARGET
 from pipeline.store import Store
@@ -135,7 +135,7 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
         "  batch       small.csv, content first: 80 new, 0 revised, 0 the same, 0 refused",
         "  since       nothing: these are the data as they are known now",
         f"recipe        {small_recipe().fingerprint[:12]}, as the recipe is now",
-        f"code          0.1.0+test, {code_version()} now",
+        f"code          0.1.0+test, the code has changed since: {jobs.code_version()} now",
         "model         1, hash hash of firs, the champion; retrain: no model yet",
         "  trained     at 2026-01-01T12:00:00+00:00 as of 2026-01-01T12:00:00+00:00, up to 2023-04-01",
         "  shown       no backtest; MLflow has not followed yet",
@@ -292,6 +292,24 @@ def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store
     assert refusal(says, "small") == (
         "small has no live run: expected one of its backfills small-2023-04-01-backfill-1"
     )
+
+
+def test_before_anything_was_known_a_job_says_since_when_something_is(store: Store, model: Model) -> None:
+    for job in (jobs.train, jobs.forecast):
+        with pytest.raises(NoObservations) as refused:
+            job(small_recipe(), store, NOW, as_of=NOW - HOUR)
+
+        assert str(refused.value) == (
+            "nothing was known of small as of 2026-01-01T11:00:00+00:00: its first observations were recorded at "
+            "2026-01-01T12:00:00+00:00, give an instant from then on"
+        )
+
+
+def test_where_nothing_is_known_at_all_it_says_what_to_run(store: Store) -> None:
+    store.register(small_recipe())
+
+    with pytest.raises(NoObservations, match="^there are no observations of small: run `nextperiod ingest small`$"):
+        jobs.train(small_recipe(), store, NOW, as_of=NOW)
 
 
 def test_since_when_something_is_known_is_the_first_batch_with_a_value(store: Store) -> None:

@@ -57,11 +57,16 @@ from scores_before join runs on runs.run_id = scores_before.run_id""",
     "drop table forecasts_before",
 ]
 
-#: how many rows a run has when it is whole
-WHOLE = """
+#: a run is not whole: it lacks rows or has too many, or forecasts of other series or steps than it says
+NOT_WHOLE = """
 (select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
   or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
-  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows"""
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or exists (
+      select 1 from forecasts as told
+      where told.run_number = new.run_number and (
+          not exists (select 1 from run_series where run_number = told.run_number and series_id = told.series_id)
+          or not exists (select 1 from run_steps where run_number = told.run_number and step = told.step)))"""
 
 
 def tables(integer: str, text_period: str, instant: str, number: str, references: str, options: str) -> list[str]:
@@ -128,12 +133,13 @@ begin
   end if;
   if tg_op = 'DELETE' then
     if old.status <> 'staged' then raise exception 'a published run is never deleted'; end if;
-    if exists (select 1 from forecasts where run_number = old.run_number) then
+    if exists (select 1 from forecasts where run_number = old.run_number)
+       or exists (select 1 from run_series where run_number = old.run_number) then
       raise exception 'a staged run is deleted after its forecasts';
     end if;
     return old;
   end if;
-  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or {WHOLE}) then
+  if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or {NOT_WHOLE}) then
     raise exception 'a run goes out with the number of rows that it declares';
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
@@ -251,7 +257,7 @@ when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run
 begin select raise(abort, 'a run is staged, once, before it is published'); end""",
     f"""
 create trigger run_goes_out_whole before update on runs
-when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or {WHOLE})
+when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or {NOT_WHOLE})
 begin select raise(abort, 'a run goes out with the number of rows that it declares'); end""",
     f"""
 create trigger published_run_stays before update on runs

@@ -1,0 +1,221 @@
+"""A batch that is held counts for nothing until a person lets it in, and then once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline import jobs
+from pipeline.errors import BatchHeld, NothingHeld
+from pipeline.observations import Delivery, Earlier
+from pipeline.recipe import Recipe
+from pipeline.store import Store
+from tests.deliveries import delivery_of
+from tests.examples import NOW, months, small_csv, small_recipe, small_values
+
+HALVED = [value / 2 for value in small_values()]
+
+Deliver = Callable[[Delivery], None]
+
+
+def rows(store: Store, query: str) -> list[Any]:
+    with store.database.read() as transaction:
+        return list(transaction.connection.execute(sa.text(query)).all())
+
+
+def statuses(store: Store) -> list[str]:
+    return [row.status for row in rows(store, "select status from batches order by batch_id")]
+
+
+def values(store: Store) -> list[float]:
+    return [row.value for row in rows(store, "select value from current_observations order by period")]
+
+
+def write(folder: Path, told: Sequence[float]) -> Recipe:
+    (folder / "small.csv").write_text(small_csv(list(told)))
+    return small_recipe(folder)
+
+
+@pytest.fixture
+def held(store: Store, tmp_path: Path) -> Recipe:
+    """A recipe of whose halved history a person has to decide."""
+    recipe = write(tmp_path, small_values())
+    store.register(recipe)
+    jobs.ingest(recipe, store, NOW)
+    with pytest.raises(BatchHeld):
+        jobs.ingest(write(tmp_path, HALVED), store, NOW)
+    return recipe
+
+
+def test_an_approved_batch_is_taken_in_as_it_was_delivered(held: Recipe, store: Store) -> None:
+    assert (statuses(store), values(store)) == (["accepted", "held"], small_values())
+
+    facts = jobs.approve(held, store, NOW)
+
+    assert (facts.source, facts.num_read, facts.num_revised, facts.num_new) == ("small.csv", 40, 40, 0)
+    assert values(store) == HALVED
+    assert statuses(store) == ["accepted", "released", "accepted"]
+    released = "select batch_id from batches where status = 'released'"
+    assert rows(store, "select releases from batches where releases is not null") == rows(store, released)
+    assert rows(store, "select count(*) from held_rows") == [(0,)]
+
+
+def test_the_same_file_after_it_was_approved_is_nothing_new(held: Recipe, store: Store) -> None:
+    jobs.approve(held, store, NOW)
+
+    assert jobs.ingest(held, store, NOW).num_read == 0
+    assert len(statuses(store)) == 3
+
+
+def test_nothing_is_approved_twice(held: Recipe, store: Store) -> None:
+    jobs.approve(held, store, NOW)
+
+    with pytest.raises(NothingHeld, match="no batch of small is held: nothing is there to approve"):
+        jobs.approve(held, store, NOW)
+    assert statuses(store) == ["accepted", "released", "accepted"]
+
+
+def test_a_later_batch_that_was_taken_in_leaves_nothing_to_approve(held: Recipe, store: Store, tmp_path: Path) -> None:
+    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+
+    with pytest.raises(NothingHeld):
+        jobs.approve(held, store, NOW)
+    assert values(store) == small_values(41)
+    assert statuses(store) == ["accepted", "held", "accepted"]
+
+
+def test_the_same_delivery_is_held_once_however_often_it_comes(held: Recipe, store: Store) -> None:
+    before = rows(store, "select * from batches order by batch_id")
+
+    for _ in range(3):
+        with pytest.raises(BatchHeld, match="times 0.5"):
+            jobs.ingest(held, store, NOW)
+
+    assert rows(store, "select * from batches order by batch_id") == before
+    assert rows(store, "select count(*) from rejected_observations") == [(1,)]
+    assert jobs.approve(held, store, NOW).num_revised == 40
+
+
+def test_of_two_that_are_held_the_newer_one_is_approved(held: Recipe, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(BatchHeld):
+        jobs.ingest(write(tmp_path, [value * 3 for value in small_values()]), store, NOW)
+
+    jobs.approve(held, store, NOW)
+
+    assert values(store) == [value * 3 for value in small_values()]
+    assert statuses(store) == ["accepted", "held", "released", "accepted"]
+
+
+def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Store, tmp_path: Path) -> None:
+    whole = small_csv().splitlines(keepends=True)
+    (tmp_path / "small.csv").write_text("".join(whole[:6] + whole[8:]))
+    recipe = small_recipe(tmp_path)
+    store.register(recipe)
+    with pytest.raises(BatchHeld, match="add the values, or raise max_gap"):
+        jobs.ingest(recipe, store, NOW)
+
+    lenient = recipe.model_copy(update={"max_gap": 2})
+    lenient._folder = tmp_path
+
+    assert jobs.ingest(lenient, store, NOW).num_new == 38
+
+
+def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store, tmp_path: Path) -> None:
+    told = [(month, "1", shop, "2.5", f"region {shop}") for shop in ("a", "b") for month in months(30)]
+    recipe, header = _with_covariates(tmp_path), "month,sold,shop,price,region\n"
+    store.register(recipe)
+    lines = [",".join(row) + "\n" for row in told]
+    (tmp_path / "small.csv").write_text(header + "".join(lines[:5] + lines[8:]))
+    with pytest.raises(BatchHeld):
+        jobs.ingest(recipe, store, NOW)
+    assert rows(store, "select count(*) from series") == [(0,)]
+
+    facts = jobs.approve(recipe, store, NOW)
+
+    assert facts.num_new == 2 * 57
+    assert rows(store, "select count(*) from observations") == [(114,)]
+    assert rows(store, "select value from attributes order by value") == [("region a",), ("region b",)]
+
+
+def _with_covariates(folder: Path) -> Recipe:
+    recipe = small_recipe(folder, 'series = "shop"')
+    made = Recipe.model_validate(
+        recipe.model_dump() | {"covariates": {"past": ["price"], "static": ["region"]}}, strict=False
+    )
+    made._folder = folder
+    return made
+
+
+@pytest.fixture
+def deliver(monkeypatch: pytest.MonkeyPatch) -> tuple[Deliver, list[Earlier]]:
+    """Sets what the source gives next; and what each fetch was told of earlier ones."""
+    given: list[Delivery] = []
+    asked: list[Earlier] = []
+
+    @contextmanager
+    def fetch(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+        asked.append(earlier)
+        yield given[-1]
+
+    monkeypatch.setattr("pipeline.jobs.fetch", fetch)
+    return given.append, asked
+
+
+def with_cursor(told: Sequence[tuple[str, ...]], cursor: str) -> Delivery:
+    made = delivery_of(told, incremental=True, content_hash=cursor)
+    return Delivery(source="table", content_hash=cursor, chunks=made.chunks, state={"cursor": cursor}, incremental=True)
+
+
+def test_a_cursor_only_counts_once_its_batch_is_approved(store: Store, deliver: tuple[Deliver, list[Earlier]]) -> None:
+    give, asked = deliver
+    recipe = small_recipe()
+    store.register(recipe)
+    told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
+    give(with_cursor(told[:20], "20"))
+    jobs.ingest(recipe, store, NOW)
+
+    give(with_cursor(told[21:], "40"))
+    with pytest.raises(BatchHeld):
+        jobs.ingest(recipe, store, NOW)
+    with pytest.raises(BatchHeld):
+        jobs.ingest(recipe, store, NOW)
+    assert asked[-1].state == {"cursor": "20"}
+    jobs.approve(recipe, store, NOW)
+    jobs.ingest(recipe, store, NOW)
+
+    assert asked[-1].state == {"cursor": "40"}
+    assert asked[-1].content_hash == "40"
+    assert statuses(store) == ["accepted", "released", "accepted"]
+
+
+def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[Deliver, list[Earlier]]) -> None:
+    give, _ = deliver
+    recipe = small_recipe()
+    store.register(recipe)
+    told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
+    give(with_cursor(told, "40"))
+    jobs.ingest(recipe, store, NOW, must_train=True)
+
+    give(with_cursor([], "still 40"))
+
+    assert jobs.ingest(recipe, store, NOW, must_train=True).num_read == 0
+    assert len(values(store)) == 40
+
+
+def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
+    store: Store, deliver: tuple[Deliver, list[Earlier]]
+) -> None:
+    give, _ = deliver
+    recipe = small_recipe(source='series = "shop"')
+    store.register(recipe)
+    give(with_cursor([(month, "1", "a") for month in months(40)], "40"))
+    jobs.ingest(recipe, store, NOW, must_train=True)
+
+    give(with_cursor([("2023-05-01", "1", "b")], "41"))
+
+    assert jobs.ingest(recipe, store, NOW, must_train=True).num_new == 1
