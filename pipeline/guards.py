@@ -19,6 +19,8 @@ SHOWN_AGAIN = 0.95
 FEWEST = 8
 #: of a series' values so many must fit for it to count as shifted or rescaled
 FITTING = 0.95
+#: a series of which so many values are told anew, nearly all that it has, is another series under its name
+FEWEST_REWRITTEN = 24
 #: quotients of a rescaled history agree to this
 SAME_FACTOR = 1e-3
 #: a zone's offset in steps: a day of hours, or what is as many of shorter ones
@@ -58,6 +60,8 @@ class Guard:
     #: by name, by how many periods each moved, or by which factor each was rescaled
     shifted: dict[str, int] = field(default_factory=dict)
     rescaled: dict[str, float] = field(default_factory=dict)
+    #: by name, how many values of each were told anew, of nearly as many
+    rewritten: dict[str, int] = field(default_factory=dict)
 
     def add(self, told: Values, known: Values, place: Counts, names: Sequence[tuple[str, str]]) -> None:
         """Look at some whole series.
@@ -83,6 +87,8 @@ class Guard:
             return
         num_overlap, num_revised = (np.add.reduceat(mask.astype(np.int64), starts[:-1]) for mask in (overlap, revised))
         suspicious = (num_overlap >= FEWEST) & (num_revised >= (1 - FITTING) * num_overlap)
+        for n in np.flatnonzero((num_overlap >= FEWEST_REWRITTEN) & (num_revised >= FITTING * num_overlap)):
+            self.rewritten.setdefault(names[int(numbers[n])][0], int(num_revised[n]))
         rows = np.flatnonzero(np.repeat(suspicious, np.diff(starts)) & overlap)
         if len(rows) == 0:
             return
@@ -109,6 +115,11 @@ class Guard:
                 how = self._moved(self.shifted[name]) if rule == "shifted" else _times(found[name])
                 more = f", and so do those of {len(found) - 1} other series" if len(found) > 1 else ""
                 return Suspicion(rule, f'the values of series "{name}" {how}{more}', name)
+        if self.rewritten and contract.max_revised < FITTING:
+            name = min(self.rewritten)
+            more = f", and so are those of {len(self.rewritten) - 1} other series" if len(self.rewritten) > 1 else ""
+            says = f'nearly all known values of series "{name}" are told anew, {self.rewritten[name]}{more}'
+            return Suspicion("rewritten", f"{says} (source.max_revised = 1 if this source does so)", name)
         if not incremental and self.num_overlap < SHOWN_AGAIN * self.num_expected:
             return Suspicion(
                 "shrunk",

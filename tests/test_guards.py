@@ -330,3 +330,25 @@ def test_a_session_that_the_calendar_does_not_know_any_more_stops_nothing() -> N
     taken = accepted([("2024-01-17", "1.0", "a")], known, recipe, incremental=True)
 
     assert list(taken.new) == [("a", "2024-01-17T00:00")]
+
+
+# what is told anew
+
+
+def test_a_series_that_is_nearly_all_told_anew_is_held_and_named() -> None:
+    known = rows(walk(30), stamps(30), "a") + rows(walk(30, seed=1), stamps(30), "b")
+    annual = np.repeat(np.random.default_rng(2).normal(0, 3, 3), 10)
+    rebased = rows(np.round(walk(30, seed=1) * 0.95 + annual, 2), stamps(30), "b")
+
+    assert message(known[:30] + rebased, known) == (
+        'nearly all known values of series "b" are told anew, 30 (source.max_revised = 1 if this source does so)'
+    )
+    always = recipe_of('series = "shop"\nmax_revised = 1.0')
+    assert accepted(known[:30] + rebased, known, always).num_revised == 30
+
+
+def test_a_short_series_may_be_told_anew() -> None:
+    known = rows(walk(60), stamps(60), "a") + rows(walk(20, seed=1), stamps(20), "b")
+    others = rows(walk(20, seed=3), stamps(20), "b")
+
+    assert accepted(known[:60] + others, known).num_revised == 20
