@@ -344,11 +344,11 @@ def test_a_series_that_is_nearly_all_told_anew_is_held_and_named() -> None:
         'nearly all known values of series "b" are told anew, 30 (source.max_revised = 1 if this source does so)'
     )
     always = recipe_of('series = "shop"\nmax_revised = 1.0')
-    assert accepted(known[:30] + rebased, known, always).num_revised == 30
+    assert len(accepted(known[:30] + rebased, known, always).revised) == 30
 
 
 def test_a_short_series_may_be_told_anew() -> None:
     known = rows(walk(60), stamps(60), "a") + rows(walk(20, seed=1), stamps(20), "b")
     others = rows(walk(20, seed=3), stamps(20), "b")
 
-    assert accepted(known[:60] + others, known).num_revised == 20
+    assert len(accepted(known[:60] + others, known).revised) == 20
