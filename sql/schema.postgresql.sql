@@ -57,7 +57,8 @@ begin
   end if;
   if tg_op = 'DELETE' then
     if old.status <> 'staged' then raise exception 'a published run is never deleted'; end if;
-    if exists (select 1 from forecasts where run_number = old.run_number) then
+    if exists (select 1 from forecasts where run_number = old.run_number)
+       or exists (select 1 from run_series where run_number = old.run_number) then
       raise exception 'a staged run is deleted after its forecasts';
     end if;
     return old;
@@ -65,7 +66,14 @@ begin
   if old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or 
 (select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
   or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
-  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows) then
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or exists (
+      select 1 from run_series as told
+      where told.run_number = new.run_number and new.num_rows <> new.num_series * (
+          select count(*) from forecasts
+          where run_number = new.run_number and series_id = told.series_id
+            and step <= (select count(*) from run_steps where run_number = new.run_number)))) then
     raise exception 'a run goes out with the number of rows that it declares';
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
@@ -259,7 +267,8 @@ COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in; null: none did'
 CREATE TABLE run_steps (
     run_number bigint NOT NULL,
     step integer NOT NULL,
-    period timestamp without time zone NOT NULL
+    period timestamp without time zone NOT NULL,
+    CONSTRAINT run_step CHECK ((step >= 1))
 );
 
 COMMENT ON TABLE run_steps IS 'The periods that a run forecasts.';

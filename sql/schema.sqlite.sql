@@ -194,7 +194,7 @@ CREATE UNIQUE INDEX one_published_run on runs (recipe, kind, origin) where statu
 
 CREATE TABLE run_steps (
     run_number integer not null references runs (run_number),
-    step integer not null,
+    step integer not null constraint run_step check (step >= 1),
     period text not null,
     constraint run_step_once primary key (run_number, step)
 ) strict, without rowid;
@@ -245,7 +245,14 @@ CREATE TRIGGER run_goes_out_whole before update on runs
 when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or
 (select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
   or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
-  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows)
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or exists (
+      select 1 from run_series as told
+      where told.run_number = new.run_number and new.num_rows <> new.num_series * (
+          select count(*) from forecasts
+          where run_number = new.run_number and series_id = told.series_id
+            and step <= (select count(*) from run_steps where run_number = new.run_number))))
 begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 CREATE TRIGGER published_run_stays before update on runs

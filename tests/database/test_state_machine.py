@@ -30,7 +30,6 @@ from hypothesis.stateful import (
 )
 
 from pipeline import jobs
-from pipeline.bulk import all_values, last_word, values_as_of
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.intake import Header, Intake, begin_intake
@@ -38,7 +37,7 @@ from pipeline.jobs import LATEST
 from pipeline.observations import TARGET
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.store import Store
-from pipeline.values import no_values
+from pipeline.values import last_word, no_values
 from tests.database.small_store import rows
 
 MOMENT = timedelta(microseconds=1)
@@ -70,7 +69,12 @@ STEPS = {"D": timedelta(days=1), "h": timedelta(hours=1)}
 
 NUMBERS = st.one_of(
     st.integers(-(10**12), 10**12).map(str),
-    st.builds(lambda digits, power: repr(digits * 10.0**power), st.floats(-10, 10), st.integers(-6, 6)),
+    st.builds(
+        lambda digits, power, sign: repr(sign * digits * 10.0**power),
+        st.floats(1, 10),
+        st.integers(-6, 6),
+        st.sampled_from([1, -1]),
+    ),
     st.sampled_from(["0", "0.0", "-0.0", "1e15", "-1e+15", "+.5", "1.7976931348623157E-200", "0.1"]),
 )
 FEW_NUMBERS = st.lists(NUMBERS, min_size=1, max_size=4)
@@ -781,19 +785,21 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
         lambda store, recipe, _: known_as_of(store, recipe, LATEST),
     ),
     "later batches are seen": (
-        "pipeline.store.all_values",
-        lambda transaction, ids, _, *, frequency: all_values(transaction, ids, 2**40, frequency=frequency),
+        "pipeline.store.Store.observations",
+        lambda store, recipe, _, **asked: observations(store, recipe, 2**40, **asked),
     ),
     "an end is too long": (
-        "pipeline.store.values_as_of",
-        lambda transaction, ids, batch_id, *, length: values_as_of(transaction, ids, batch_id, length=length + 1),
+        "pipeline.store.Store.observations",
+        lambda store, recipe, batch_id, *, variable=TARGET, length=None: observations(
+            store, recipe, batch_id, variable=variable, length=length and length + 1
+        ),
     ),
     "revisions are lost": ("pipeline.intake.Intake.add", lambda batch, new, revised: add(batch, new, no_values())),
     "the clock is believed": ("pipeline.intake.next_instant", lambda transaction, recipe, now: now),
     "a crash leaves its rows": ("pipeline.store.Store.taking_in", committing_what_crashed),
     "nothing is held": ("pipeline.ingest.Comparison.hold_suspicious", lambda comparison, *, incremental: None),
 }
-add, known_as_of = Intake.add, Store.known_as_of
+add, known_as_of, observations = Intake.add, Store.known_as_of, Store.observations
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)

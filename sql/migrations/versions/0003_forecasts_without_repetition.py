@@ -57,16 +57,18 @@ from scores_before join runs on runs.run_id = scores_before.run_id""",
     "drop table forecasts_before",
 ]
 
-#: a run is not whole: it lacks rows or has too many, or forecasts of other series or steps than it says
+#: a run is whole that has, of each of its series, the steps 1 to H and no other row
 NOT_WHOLE = """
 (select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
   or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
   or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
   or exists (
-      select 1 from forecasts as told
-      where told.run_number = new.run_number and (
-          not exists (select 1 from run_series where run_number = told.run_number and series_id = told.series_id)
-          or not exists (select 1 from run_steps where run_number = told.run_number and step = told.step)))"""
+      select 1 from run_series as told
+      where told.run_number = new.run_number and new.num_rows <> new.num_series * (
+          select count(*) from forecasts
+          where run_number = new.run_number and series_id = told.series_id
+            and step <= (select count(*) from run_steps where run_number = new.run_number)))"""
 
 
 def tables(integer: str, text_period: str, instant: str, number: str, references: str, options: str) -> list[str]:
@@ -84,7 +86,7 @@ def tables(integer: str, text_period: str, instant: str, number: str, references
         f"""
 create table run_steps (
     run_number {integer} not null references runs (run_number),
-    step integer not null,
+    step integer not null constraint run_step check (step >= 1),
     period {text_period} not null,
     constraint run_step_once primary key (run_number, step)
 ){options}""",
