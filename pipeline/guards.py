@@ -94,7 +94,8 @@ class Guard:
             return
         owner = np.repeat(np.arange(len(numbers)), np.diff(starts))
         lag = _lags(told, known, place, rows, owner, self._lags)
-        factor = _factors(told.value, known.value[place], rows, owner)
+        with np.errstate(over="ignore", invalid="ignore"):  # quotients by tiny values
+            factor = _factors(told.value, known.value[place], rows, owner)
         for n in np.flatnonzero((lag != 0) | ~np.isnan(factor)):
             name = names[int(numbers[n])][0]
             if lag[n]:

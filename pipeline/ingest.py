@@ -240,6 +240,7 @@ class Comparison:
         self._count_steps(told, grid)
         rows, steps, _ = self._steps_of(everything, grid)
         wide = rows[steps > self.recipe.max_gap + 1]
+        wide = wide[~_was_there(known, everything, wide)]
         if len(wide) == 0:
             return
         series = int(everything.series[wide[0]])
@@ -313,6 +314,12 @@ class Comparison:
         number, count = int(numbers[at]), int(lengths[at])
         if count > self.longest_length or (count == self.longest_length and number < self._longest):
             self.longest_series, self.longest_length, self._longest = self.reading.names[number][0], count, number
+
+
+def _was_there(known: Values, everything: Values, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which gaps, each behind one of `rows`, were in the history before: both their ends were known."""
+    ends = [known.positions(everything.series[at], everything.period[at]) >= 0 for at in (rows, rows + 1)]
+    return np.logical_and(*ends)
 
 
 def _in_order(rows: Rows) -> Rows:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.bulk import Column, all_values, load, num_values_of
-from pipeline.errors import Rejection
+from pipeline.errors import NothingHeld, Rejection
 from pipeline.frequency import Frequency
 from pipeline.observations import TARGET
 from pipeline.rows import rejection_row
@@ -50,6 +50,7 @@ class Intake:
     #: the last batch before this one; 0 before the first
     _before: int = 0
     _known: set[int] = field(default_factory=set)
+    _told: set[int] = field(default_factory=set)
 
     def register(self, names: Sequence[tuple[str, str]]) -> None:
         """Make series known, given by name and variable; their numbers in the batch are their positions here."""
@@ -69,6 +70,7 @@ class Intake:
         if self._before == 0 or len(numbers) == 0:
             return no_values()
         ids = self._series_ids[numbers]
+        self._told.update(ids.tolist())
         found = all_values(self.transaction, ids.tolist(), self._before, frequency=frequency)
         order = np.argsort(ids)
         values = Values(numbers[order][np.searchsorted(ids[order], found.series)], found.period, found.value)
@@ -76,8 +78,8 @@ class Intake:
         return values if in_order else values.take(np.argsort(values.series, kind="stable"))
 
     def num_untold(self) -> int:
-        """How many values are known of series that the batch does not tell of."""
-        return num_values_of(self.transaction, sorted(self._known - set(self._series_ids.tolist())))
+        """How many values are known of series of which the batch told nothing, as far as it was compared."""
+        return num_values_of(self.transaction, sorted(self._known - self._told))
 
     def add(self, new: Values, revised: Values) -> None:
         """Put values in."""
@@ -116,8 +118,16 @@ class Intake:
 
 
 def begin_intake(transaction: Transaction, header: Header, now: datetime) -> Intake:
-    """Begin a batch in a transaction of its own: the recipe is locked until its end."""
+    """Begin a batch in a transaction of its own: the recipe is locked until its end.
+
+    Raises:
+        NothingHeld: the batch that it would release does not wait any more.
+    """
     recorded_at = next_instant(transaction, header.recipe, now)
+    if header.releases is not None:
+        held = transaction.row("held_batch", recipe=header.recipe)
+        if held is None or held["batch_id"] != header.releases:
+            raise NothingHeld(f"the held batch of {header.recipe} was let in or replaced meanwhile")
     newest = transaction.row("newest_batch", recipe=header.recipe)
     before = int(newest["batch_id"] or 0) if newest else 0
     batch_id = insert_batch(transaction, header, recorded_at, status="accepted")

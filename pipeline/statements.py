@@ -171,6 +171,7 @@ def period_text(period: np.datetime64) -> str:
     return text.removesuffix(" 00:00:00")
 
 
+@lru_cache(maxsize=256)
 def query_text(name: str, dialect: str) -> str:
     """The text of a query: the dialect's own, where there is one."""
     folder = files("sql") / "queries"

@@ -91,9 +91,10 @@ class Store:
         """Keep a batch for a person to look at; nothing of it counts yet. The same one again is the one that it was."""
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
-            before = transaction.row("newest_unaccepted", recipe=header.recipe)
+            before = transaction.row("held_batch", recipe=header.recipe)
             if before is not None and (before["content_hash"], before["message"]) == (header.content_hash, str(held)):
                 return
+            transaction.execute("forget_held_parts", recipe=header.recipe)
             batch_id = insert_batch(
                 transaction,
                 header,
@@ -108,10 +109,10 @@ class Store:
                 transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.packed())
 
     def held(self, recipe: str) -> Held | None:
-        """The batch that waits for a person, if the newest one does."""
+        """The batch that waits for a person, if one does."""
         with self.database.read() as transaction:
-            row = transaction.row("newest_unaccepted", recipe=recipe)
-        return held_of(row) if row is not None and row["status"] == "held" else None
+            row = transaction.row("held_batch", recipe=recipe)
+        return None if row is None else held_of(row)
 
     def held_parts(self, held: Held) -> Iterator[HeldPart]:
         """What a held batch brings."""
@@ -160,9 +161,10 @@ class Store:
 
     def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
         """What was known at an instant of each series that has no period, by name."""
-        known = self.known_as_of(recipe, as_of)
         with self.database.read() as transaction:
-            rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=known.batch_id if known else 0)
+            last = transaction.row("last_batch_as_of", recipe=recipe, as_of=as_of)
+            batch_id = last["batch_id"] if last and last["batch_id"] else 0
+            rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=batch_id)
         told: dict[str, dict[str, str]] = {}
         for row in rows:
             told.setdefault(row["series"], {})[row["name"]] = row["value"]

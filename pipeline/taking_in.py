@@ -59,12 +59,12 @@ def _compared(
     comparison = Comparison(reading, reading.recipe)
     with store.taking_in(header, now) as intake:
         intake.register(reading.names)
-        if not reading.recipe.source.rolling:
-            comparison.guard.num_expected = intake.num_untold()
         for rows in reading.spool.parts():
             told = comparison.clean(rows)
             change = comparison.compare(told, intake.known(told, reading.recipe.grid))
             intake.add(change.new, change.revised)
+        if not reading.recipe.source.rolling:
+            comparison.guard.num_expected += intake.num_untold()
         comparison.refuse_too_many()
         comparison.hold_suspicious(incremental=incremental)
         if must_train and reading.num_read and not incremental:

@@ -1,2 +1,2 @@
--- A batch that waits no longer needs no copy of its values.
-delete from held_rows where batch_id in (select batch_id from batches where recipe = :recipe and status <> 'held')
+-- What waited is let in, or something better came: nobody needs its values any more.
+delete from held_rows where batch_id in (select batch_id from batches where recipe = :recipe)

@@ -100,11 +100,11 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
         header = Header(recipe=recipe.name, source="bench", content_hash=content_hash)
         with store.taking_in(header, datetime.now(UTC)) as intake:
             intake.register(reading.names)
-            comparison.guard.num_expected = intake.num_untold()
             for rows in spool.parts():
                 told = comparison.clean(rows)
                 change = comparison.compare(told, intake.known(told, recipe.grid))
                 intake.add(change.new, change.revised)
+            comparison.guard.num_expected += intake.num_untold()
             comparison.refuse_too_many()
             comparison.hold_suspicious(incremental=False)
             intake.finish(comparison.counts, [])

@@ -75,7 +75,7 @@ NUMBERS = st.one_of(
         st.integers(-6, 6),
         st.sampled_from([1, -1]),
     ),
-    st.sampled_from(["0", "0.0", "-0.0", "1e15", "-1e+15", "+.5", "1.7976931348623157E-200", "0.1"]),
+    st.sampled_from(["0", "0.0", "-0.0", "1e15", "-1e+15", "+.5", "1.7976931348623157E-200", "5e-324", "0.1"]),
 )
 FEW_NUMBERS = st.lists(NUMBERS, min_size=1, max_size=4)
 PLACES = st.integers(0, 10**6)
@@ -230,14 +230,15 @@ class Reference:
         usual = min(steps, key=lambda step: (-steps.count(step), step), default=1)
         if len(steps) >= FEWEST - 1 and usual > 1:
             return {"held"}
-        everything = self.places(known | told.values)
-        if any(max(steps_in(everything[series]), default=1) > MAX_GAP + 1 for series in self.places(told.values)):
-            return {"held"}
+        everything, before = self.places(known | told.values), self.places(known)
+        for series in self.places(told.values):
+            was_there = set(pairwise(before.get(series, ())))
+            if any(b - a > MAX_GAP + 1 and (a, b) not in was_there for a, b in pairwise(everything[series])):
+                return {"held"}
         again = {key for key in told.values if key in known}
         watched = {key for key in again if key[1] == TARGET}
         revised = {key for key in watched if told.values[key] != known[key]}
-        all_refused = told.variables - {key[:2] for key in told.values}  # of these nothing is missed
-        expected = sum(key[:2] not in all_refused for key in known)
+        expected = len(known)
         many_revised = len(watched) >= FEWEST and len(revised) > MAX_REVISED * len(watched)
         if len(again) < SHOWN_AGAIN * expected or many_revised:
             return {"held"}
@@ -283,13 +284,13 @@ class Reference:
         """A file waits."""
         if self.held is None or self.held[1] != told:
             self.headers.append(("held", self.instant(now), told.num_read, 0, 0, 0, len(told.rejected) + 1))
-        self.refused, self.held = None, (lines, told)
+            self.refused, self.held = None, (lines, told)
 
     def refuse(self, text: str, rejected: tuple[int, ...], now: datetime) -> None:
         """A file is refused."""
         if self.refused != (text, rejected):
             self.headers.append(("refused", self.instant(now), 0, 0, 0, 0, len(rejected)))
-        self.refused, self.held = (text, rejected), None
+        self.refused = text, rejected
 
     def release(self, now: datetime) -> None:
         """The file that waits is let in."""
@@ -574,8 +575,7 @@ class Machine(RuleBasedStateMachine):
         for variable in (TARGET, "promo"):
             self.check_panel(state, instant, variable, None)
             self.check_panel(state, instant, variable, length)
-        changed = state.changed_at and self.reference.as_of(state.changed_at)  # a description alone is not seen yet
-        told = {series: {"region": region} for series, region in changed.regions.items()} if changed else {}
+        told = {series: {"region": region} for series, region in state.regions.items()}
         assert self.store.attributes(self.recipe.name, instant) == told
 
     def check_panel(self, state: State, instant: datetime, variable: str, length: int | None) -> None:

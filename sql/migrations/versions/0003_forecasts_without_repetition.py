@@ -68,7 +68,7 @@ NOT_WHOLE = """
       where told.run_number = new.run_number and new.num_rows <> new.num_series * (
           select count(*) from forecasts
           where run_number = new.run_number and series_id = told.series_id
-            and step <= (select count(*) from run_steps where run_number = new.run_number)))"""
+            and step <= new.num_rows / nullif(new.num_series, 0)))"""
 
 
 def tables(integer: str, text_period: str, instant: str, number: str, references: str, options: str) -> list[str]:
