@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import jobs
-from pipeline.errors import BatchHeld, NothingHeld
+from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.observations import Delivery, Earlier
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, parse_recipe
 from pipeline.store import Store
 from tests.deliveries import delivery_of
-from tests.examples import NOW, months, small_csv, small_recipe, small_values
+from tests.examples import NOW, SMALL_RECIPE, months, small_csv, small_recipe, small_values
 
 HALVED = [value / 2 for value in small_values()]
 
@@ -219,3 +220,74 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
     give(with_cursor([("2023-05-01", "1", "b")], "41"))
 
     assert jobs.ingest(recipe, store, NOW, must_train=True).num_new == 1
+
+
+def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
+    held: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = store.held("small")
+    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+    monkeypatch.setattr(Store, "held", lambda *_: waiting)
+
+    with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
+        jobs.approve(held, store, NOW)
+
+    assert values(store) == small_values(41)
+    assert statuses(store) == ["accepted", "held", "accepted"]
+
+
+def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = store.held("small")
+    jobs.approve(held, store, NOW)
+    monkeypatch.setattr(Store, "held", lambda *_: waiting)
+
+    with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
+        jobs.approve(held, store, NOW)
+
+    assert statuses(store) == ["accepted", "released", "accepted"]
+
+
+def test_a_faulty_delivery_in_between_leaves_what_is_held(held: Recipe, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "small.csv").write_text("<html>busy</html>\n")
+    with pytest.raises(BatchRefused):
+        jobs.ingest(held, store, NOW)
+
+    assert jobs.approve(held, store, NOW).num_revised == 40
+
+
+def test_values_of_a_replaced_batch_are_not_kept(held: Recipe, store: Store, tmp_path: Path) -> None:
+    assert rows(store, "select count(*) from held_rows") == [(1,)]
+
+    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+
+    assert rows(store, "select count(*) from held_rows") == [(0,)]
+
+
+def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store, tmp_path: Path) -> None:
+    recipe = write(tmp_path, small_values())
+    store.register(recipe)
+    gappy = small_csv(small_values()).splitlines(keepends=True)
+    del gappy[10:13]
+    (tmp_path / "small.csv").write_text("".join(gappy))
+    with pytest.raises(BatchHeld, match="has no value for 3 periods"):
+        jobs.ingest(recipe, store, NOW)
+    jobs.approve(recipe, store, NOW)
+
+    longer = small_csv(small_values(41)).splitlines(keepends=True)
+    del longer[10:13]
+    (tmp_path / "small.csv").write_text("".join(longer))
+
+    assert jobs.ingest(recipe, store, NOW).num_new == 1
+
+
+def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> None:
+    text = SMALL_RECIPE.format(source='series = "shop"') + '\n[covariates]\nstatic = ["region"]\n'
+    recipe = parse_recipe(text, where="small.toml", folder=tmp_path)
+    store.register(recipe)
+    for n, region in enumerate(("north", "south")):
+        lines = [f"{month},{value},a,{region}\n" for month, value in zip(months(40), small_values(), strict=True)]
+        (tmp_path / "small.csv").write_text("month,sold,shop,region\n" + "".join(lines))
+        jobs.ingest(recipe, store, NOW + timedelta(days=n))
+
+    assert store.attributes("small", NOW) == {"a": {"region": "north"}}
+    assert store.attributes("small", jobs.LATEST) == {"a": {"region": "south"}}
