@@ -69,11 +69,15 @@ begin
   or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
   or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
   or exists (
-      select 1 from run_series as told
-      where told.run_number = new.run_number and new.num_rows <> new.num_series * (
-          select count(*) from forecasts
-          where run_number = new.run_number and series_id = told.series_id
-            and step <= new.num_rows / nullif(new.num_series, 0)))) then
+      select 1
+      from (
+          select series_id, count(*) as found, max(step) as last
+          from forecasts where run_number = new.run_number
+          group by series_id
+      ) as told
+      left join run_series on run_series.run_number = new.run_number and run_series.series_id = told.series_id
+      where run_series.series_id is null
+          or told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)) then
     raise exception 'a run goes out with the number of rows that it declares';
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _READ_AND_CARRY_OUT = """
 import contextlib, io, json, sys
@@ -76,4 +78,18 @@ def shell_in(folder: Path) -> Iterator[Shell]:
         try:
             yield Shell(process)
         finally:
-            process.kill()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let it end by itself, and what it started with it: Prefect's server is a process of its own."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
