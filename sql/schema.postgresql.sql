@@ -75,9 +75,11 @@ begin
           from forecasts where run_number = new.run_number
           group by series_id
       ) as told
-      left join run_series on run_series.run_number = new.run_number and run_series.series_id = told.series_id
-      where run_series.series_id is null
-          or told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)) then
+      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
+  or exists (
+      select series_id from forecasts where run_number = new.run_number group by series_id
+      except
+      select series_id from run_series where run_number = new.run_number)) then
     raise exception 'a run goes out with the number of rows that it declares';
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'

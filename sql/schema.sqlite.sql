@@ -254,9 +254,11 @@ when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'publis
           from forecasts where run_number = new.run_number
           group by series_id
       ) as told
-      left join run_series on run_series.run_number = new.run_number and run_series.series_id = told.series_id
-      where run_series.series_id is null
-          or told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows))
+      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
+  or exists (
+      select 1 from (select distinct series_id from forecasts where run_number = new.run_number) as told
+      where not exists (
+          select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
 begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 CREATE TRIGGER published_run_stays before update on runs
