@@ -133,10 +133,11 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
         NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = Header(recipe=recipe.name, source=recipe.source.kind, content_hash="")
+    earlier = store.earlier(recipe.name)
     try:
-        with fetch(recipe, store.earlier(recipe.name)) as delivery:
+        with fetch(recipe, earlier) as delivery:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)
-            if delivery.content_hash == store.earlier(recipe.name).content_hash:
+            if delivery.content_hash == earlier.content_hash:
                 logger.info("%s is what was taken in last", delivery.source)
                 return Ingested(source=delivery.source)
             with read(delivery, recipe, now=now) as reading:

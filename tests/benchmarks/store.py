@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,8 +47,6 @@ _SETTINGS_OF_PANDAS: dict[str, list[dict[str, Any]]] = {
     "sqlite": [{}, {"chunksize": 10_000}, {"method": "multi", "chunksize": 5_000}],
     "postgresql": [{}, {"chunksize": 10_000}, {"method": "multi", "chunksize": 5_000}],
 }
-
-Fresh = Callable[[], "Iterator[Database]"]
 
 
 class Bench:
