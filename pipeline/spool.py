@@ -19,21 +19,39 @@ Rows = npt.NDArray[np.void]  # [n] of ROW
 
 #: more rows than these go to disk
 MOST_IN_MEMORY = 2_000_000
-NUM_PARTS = 32
-#: neighbouring series go to one part, so that each part is loaded in few runs of the key
-_RUNS_IN_A_PART = 4
+#: a part ends with the series that reaches so many rows
+PART_ROWS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Rows by series, in memory or from a place in a file on."""
+
+    series: npt.NDArray[np.int32]  # [S], each once, ascending
+    starts: npt.NDArray[np.int64]  # [S + 1] where the rows of each begin, and the end
+    rows: Rows | None = None
+    offset: int = 0
+
+    def read(self, first: int, end: int, file: IO[bytes] | None) -> Rows:
+        """The rows of the series from `first` to before `end`."""
+        start, stop = self.starts[np.searchsorted(self.series, [first, end])]
+        if self.rows is not None:
+            return self.rows[start:stop]
+        assert file is not None
+        file.seek(self.offset + start * ROW.itemsize)
+        return np.frombuffer(file.read((stop - start) * ROW.itemsize), ROW)
 
 
 @dataclass(slots=True)
 class Spool:
-    """Rows by series; a context, whose files go at its end."""
+    """Rows by series; a context, whose file goes at its end."""
 
     num_rows: int = 0
     _in_memory: list[Rows] = field(default_factory=list)
     _num_in_memory: int = 0
-    _files: list[IO[bytes]] = field(default_factory=list)
+    _runs: list[_Run] = field(default_factory=list)
+    _file: IO[bytes] | None = None
     _open: ExitStack = field(default_factory=ExitStack)
-    _neighbours: int = 1
 
     def __enter__(self) -> Self:
         return self
@@ -50,34 +68,46 @@ class Spool:
             self._write()
 
     def parts(self) -> Iterator[Rows]:
-        """All rows of some series at a time, in the order in which they came."""
-        if not self._files:
-            if self.num_rows:
-                self._in_memory = [np.concatenate(self._in_memory)]
-                yield self._in_memory[0]
-            return
-        self._write()
-        for file in self._files:
-            file.seek(0)
-            rows = np.frombuffer(file.read(), ROW)
-            if len(rows):
-                yield rows
+        """All rows of some neighbouring series at a time, from the first to the last.
+
+        Those of one series are in the order in which they came.
+        """
+        runs = list(self._runs)
+        if self._num_in_memory:
+            rows, series, starts = self._sorted()
+            self._in_memory = [rows]
+            runs.append(_Run(series, starts, rows=rows))
+        bounds = _bounds(runs)
+        for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+            found = [rows for run in runs if len(rows := run.read(first, end, self._file))]
+            yield found[0] if len(found) == 1 else np.concatenate(found)
 
     def _write(self) -> None:
-        """Move what is in memory to the files, side by side by the number of the series."""
-        if not self._in_memory:
-            return
-        rows = np.concatenate(self._in_memory)
+        """Move what is in memory to the file."""
+        if self._file is None:
+            self._file = self._open.enter_context(tempfile.TemporaryFile(prefix="nextperiod-"))
+        rows, series, starts = self._sorted()
         self._in_memory, self._num_in_memory = [], 0
-        if not self._files:
-            with ExitStack() as stack:
-                self._files = [
-                    stack.enter_context(tempfile.TemporaryFile(prefix="nextperiod-")) for _ in range(NUM_PARTS)
-                ]
-                self._open = stack.pop_all()
-            self._neighbours = 1 + int(rows["series"].max()) // (_RUNS_IN_A_PART * NUM_PARTS)
-        part = rows["series"] // self._neighbours % NUM_PARTS
-        order = np.argsort(part, kind="stable")
-        bounds = np.searchsorted(part[order], np.arange(NUM_PARTS + 1))
-        for n, file in enumerate(self._files):
-            file.write(rows[order[bounds[n] : bounds[n + 1]]].tobytes())
+        self._runs.append(_Run(series, starts, offset=self._file.seek(0, 2)))
+        self._file.write(rows.data)
+
+    def _sorted(self) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """What is in memory by series, each in the order in which it came; the series, and where they begin."""
+        rows = self._in_memory[0] if len(self._in_memory) == 1 else np.concatenate(self._in_memory)
+        series = np.ascontiguousarray(rows["series"])
+        if (series[1:] < series[:-1]).any():
+            rows = rows[np.argsort(series, kind="stable")]
+            series = np.ascontiguousarray(rows["series"])
+        starts = np.flatnonzero(np.concatenate([[True], series[1:] != series[:-1], [True]]))
+        return rows, series[starts[:-1]], starts
+
+
+def _bounds(runs: list[_Run]) -> list[int]:
+    """The first series of each part, and the end."""
+    if not runs:
+        return [0]
+    counts = np.zeros(1 + max(int(run.series[-1]) for run in runs), np.int64)
+    for run in runs:
+        counts[run.series] += np.diff(run.starts)
+    part = (np.cumsum(counts) - counts) // PART_ROWS
+    return [*np.flatnonzero(np.diff(part, prepend=-1)).tolist(), len(counts)]
