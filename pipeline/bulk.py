@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -22,6 +23,8 @@ Column = npt.NDArray[Any] | str | int | float | None
 
 #: rows that are turned into bytes, or into tuples, at a time
 _BLOCK = 65_536
+#: rows that SQLite inserts by one statement: at most 999 parameters, which every SQLite takes
+_IN_A_STATEMENT = 64
 #: result rows that are fetched at a time, an array of one series each
 _FETCHED = 4_096
 #: PostgreSQL counts microseconds from here
@@ -45,9 +48,20 @@ def load(transaction: Transaction, table: str, columns: Mapping[str, Column]) ->
                 write(_copied(block))
             write(b"\xff\xff")
         return
-    statement = f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
     for block in _blocks(columns):
-        transaction.insert_many(statement, zip(*(_listed(column) for column in block), strict=False))
+        _insert(transaction, table, dict(zip(columns, block, strict=True)))
+
+
+def _insert(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> None:
+    """Rows into SQLite, many in a statement: that takes less than half the time of one in each."""
+    count = next(len(column) for column in columns.values() if isinstance(column, np.ndarray))
+    listed = [_listed(column, count) for column in columns.values() if not isinstance(column, int)]
+    one = ", ".join(str(column) if isinstance(column, int) else "?" for column in columns.values())
+    whole = count - count % _IN_A_STATEMENT
+    for start, stop, size in ((0, whole, _IN_A_STATEMENT), (whole, count, 1)):
+        rows = zip(*(column[row:stop:size] for row in range(start, start + size) for column in listed), strict=True)
+        values = ", ".join([f"({one})"] * size)
+        transaction.insert_many(f"insert into {table} ({', '.join(columns)}) values {values}", rows)
 
 
 def _blocks(columns: Mapping[str, Column]) -> Iterator[list[Column]]:
@@ -58,13 +72,13 @@ def _blocks(columns: Mapping[str, Column]) -> Iterator[list[Column]]:
         ]
 
 
-def _listed(column: Column) -> Any:
+def _listed(column: Column, count: int) -> list[Any]:
     if not isinstance(column, np.ndarray):
-        return repeat(column)
+        return [column] * count
     if column.dtype.kind != "M":
-        return column.tolist()
+        return list(column.tolist())
     codes, distinct = pd.factorize(column)
-    return np.array([period_text(period) for period in np.asarray(distinct)], dtype=object)[codes].tolist()
+    return list(np.array([period_text(period) for period in np.asarray(distinct)], dtype=object)[codes])
 
 
 def _copied(columns: Sequence[Column]) -> bytes:
@@ -120,39 +134,47 @@ def all_values(transaction: Transaction, series_ids: Sequence[int], batch_id: in
     series_ids = sorted(series_ids)
     if transaction.dialect == "postgresql":
         wanted = {"series_ids": series_ids, "batch_id": batch_id}
-        series, (first, last, arrays) = _arrays(transaction, "numbers_as_of", wanted, 4)
-        extents = series, _moments(first), _moments(last)
-        counts, numbers = _counts(arrays), _elements(arrays).view(np.float64)
+        series, (first, last, packed) = _arrays(transaction, "numbers_as_of", wanted, 4)
+        numbers = _Packed(series, _moments(first), _moments(last), _bytes(packed), np.dtype(">f8"))
         later, fields = _arrays(transaction, "revisions_as_of", wanted, 3)
         revised = _flat(later, *fields)
     else:
-        extents, counts, numbers = _sqlite_numbers(transaction, series_ids, batch_id)
+        numbers = _sqlite_numbers(transaction, series_ids, batch_id)
         revised = _rows(transaction, "revisions_as_of", series_ids, batch_id)
-    told, irregular = _placed(*extents, counts, numbers, frequency)
+    told, irregular = _placed(numbers, frequency)
     if len(irregular):
         told = merged(told, values_as_of(transaction, irregular.tolist(), batch_id))
     return last_word(told, revised)
 
 
-def _placed(
-    series: npt.NDArray[np.int64],
-    first: Periods,
-    last: Periods,
-    counts: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.float64],
-    frequency: Frequency,
-) -> tuple[Values, npt.NDArray[np.int64]]:
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """The numbers of series without their periods."""
+
+    series: npt.NDArray[np.int64]  # [S]
+    first: Periods  # [S]
+    last: Periods  # [S]
+    #: the bytes of each series' numbers, in order of their periods
+    content: Sequence[bytes]
+    form: np.dtype[Any]
+
+
+def _placed(numbers: _Packed, frequency: Frequency) -> tuple[Values, npt.NDArray[np.int64]]:
     """Numbers with their periods, which follow each other; and the series that have gaps."""
+    series, first, last = numbers.series, numbers.first, numbers.last
     if len(series) == 0:
         return no_values(), series
+    counts = np.array([len(content) for content in numbers.content], np.int64) // numbers.form.itemsize
     grid = frequency.between(first.min(), last.max())
     start = np.searchsorted(grid, first)
     regular = (np.searchsorted(grid, last) - start + 1 == counts) & (grid[np.minimum(start, len(grid) - 1)] == first)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = np.repeat(regular, counts)
-    place = (np.repeat(start, counts) + within)[kept]
-    told = Values(np.repeat(series, counts)[kept], grid[place], numbers[kept])
-    return _sorted(told), series[~regular]
+    told = Values(
+        np.repeat(series, counts),
+        grid[np.minimum(np.repeat(start, counts) + within, len(grid) - 1)],
+        np.frombuffer(b"".join(numbers.content), numbers.form).astype(np.float64),
+    )
+    return _sorted(told if regular.all() else told.take(np.repeat(regular, counts))), series[~regular]
 
 
 def _arrays(
@@ -193,16 +215,12 @@ def _moments(fields: Sequence[bytes | None]) -> Periods:
     return (micros + _POSTGRESQL_EPOCH.astype(np.int64)).view("datetime64[us]")
 
 
-def _sqlite_numbers(
-    transaction: Transaction, series_ids: Sequence[int], batch_id: int
-) -> tuple[tuple[npt.NDArray[np.int64], Periods, Periods], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _sqlite_numbers(transaction: Transaction, series_ids: Sequence[int], batch_id: int) -> _Packed:
     wanted = {"series_ids": json.dumps(series_ids), "batch_id": batch_id}
-    extents = list(chain.from_iterable(transaction.blocks(query_text("extents_as_of", "sqlite"), wanted, block=_BLOCK)))
-    series, first, last, counts = zip(*extents, strict=True) if extents else ((), (), (), ())
     blocks = transaction.blocks(query_text("numbers_as_of", "sqlite"), wanted, block=_BLOCK)
-    numbers = [np.fromiter(chain.from_iterable(block), np.float64, len(block)) for block in blocks]
-    where = np.array(series, np.int64), _periods(first), _periods(last)
-    return where, np.array(counts, np.int64), np.concatenate(numbers) if numbers else np.empty(0)
+    known = [row for row in chain.from_iterable(blocks) if row[1] is not None]
+    series, first, last, content = zip(*known, strict=True) if known else ((),) * 4
+    return _Packed(np.array(series, np.int64), _periods(first), _periods(last), content, np.dtype(np.float64))
 
 
 def _rows(
@@ -242,13 +260,10 @@ def numbers_of_run(transaction: Transaction, run_number: int) -> npt.NDArray[np.
     """The mean and the quantiles of a run's series, by number, and steps, one behind the other: [S x H, 1 + Q]."""
     if transaction.dialect == "postgresql":
         transaction.execute("read_in_order")
-        series, fields = _arrays(transaction, "numbers_of_run", {"run_number": run_number}, 7)
-        numbers = np.stack([_elements(field).view(np.float64) for field in fields], axis=-1)
-        order = np.argsort(series, kind="stable")
-        if (order == np.arange(len(order))).all():
-            return numbers
-        rows = np.repeat(np.argsort(np.argsort(series)), _counts(fields[0]))
-        return numbers[np.argsort(rows, kind="stable")]
+        series, (packed,) = _arrays(transaction, "numbers_of_run", {"run_number": run_number}, 2)
+        content = _bytes(packed)
+        in_order = b"".join(content[n] for n in np.argsort(series))
+        return np.frombuffer(in_order, ">f8").astype(np.float64).reshape(-1, 6)
     text = query_text("numbers_of_run", "sqlite")
     blocks = transaction.blocks(text, {"run_number": run_number}, block=_BLOCK)
     parts = [np.fromiter(chain.from_iterable(block), np.float64, 6 * len(block)) for block in blocks]

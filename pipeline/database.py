@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import sqlite3
 import threading
@@ -24,7 +25,7 @@ from pipeline.errors import (
 from pipeline.statements import Transaction
 
 #: the newest migration; a test holds it against the folder
-REVISION = "0003"
+REVISION = "0004"
 VERSION_TABLE = "schema_version"
 #: in the order in which they build on each other
 VIEWS = (
@@ -263,6 +264,17 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
+class _Packed:
+    """SQLite's aggregate `packed`: the bytes of many numbers as one value, which is read faster than their rows."""
+
+    __slots__ = ("finalize", "step")
+
+    def __init__(self) -> None:
+        numbers = array.array("d")
+        self.step = numbers.append
+        self.finalize = numbers.tobytes
+
+
 def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in (
@@ -272,6 +284,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
         *sqlite_journal(sqlite3.sqlite_version_info),
     ):
         connection.execute(f"pragma {pragma}")
+    connection.create_aggregate("packed", 1, _Packed)  # type: ignore[arg-type]  # its stub knows whole numbers only
 
 
 def sqlite_journal(version: tuple[int, ...]) -> tuple[str, str]:

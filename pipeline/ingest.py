@@ -240,7 +240,8 @@ class Comparison:
         self._count_steps(told, grid)
         rows, steps, _ = self._steps_of(everything, grid)
         wide = rows[steps > self.recipe.max_gap + 1]
-        wide = wide[~_was_there(known, everything, wide)]
+        if len(wide):
+            wide = wide[~_was_there(known, everything, wide)]
         if len(wide) == 0:
             return
         series = int(everything.series[wide[0]])

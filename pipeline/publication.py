@@ -138,11 +138,12 @@ def _stage(transaction: Transaction, publication: Publication) -> _Staged:
     staged = _Staged(run_id, int(row["run_number"]), series_ids)
     steps = np.arange(1, forecast.horizon + 1, dtype=np.int32)
     load(transaction, "run_steps", {"run_number": staged.run_number, "step": steps, "period": forecast.periods})
-    said = np.array([f"{method}\0{reason}" for method, reason in zip(forecast.method, forecast.reason, strict=True)])
-    for first in np.unique(said, return_index=True)[1]:
-        alike = np.sort(series_ids[said == said[first]])
-        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": alike}
-        load(transaction, "run_series", columns | {"method": forecast.method[first], "reason": forecast.reason[first]})
+    alike: dict[tuple[str, str | None], list[int]] = {}
+    for n, said in enumerate(zip(forecast.method, forecast.reason, strict=True)):
+        alike.setdefault(said, []).append(n)
+    for (method, reason), which in alike.items():
+        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": np.sort(series_ids[which])}
+        load(transaction, "run_series", columns | {"method": method, "reason": reason})
     return staged
 
 
@@ -198,8 +199,8 @@ def _is_as_computed(transaction: Transaction, staged: _Staged, forecast: Forecas
     expected = np.concatenate([forecast.mean[:, :, None], forecast.quantiles], axis=2)[order]
     return (
         np.array_equal(told[0], staged.series_ids[order])
-        and list(told[2]) == [forecast.method[s] for s in order]
-        and list(told[3]) == [forecast.reason[s] for s in order]
+        and told[2] == tuple(forecast.method[s] for s in order)
+        and told[3] == tuple(forecast.reason[s] for s in order)
         and np.array_equal(np.array(steps[0], "datetime64[us]"), forecast.periods)
         and np.array_equal(numbers, expected.reshape(-1, expected.shape[2]))
     )

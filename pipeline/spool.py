@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import IO, Self
 
@@ -78,18 +79,25 @@ class Spool:
             self._in_memory = [rows]
             runs.append(_Run(series, starts, rows=rows))
         bounds = _bounds(runs)
-        for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, end in pairwise(bounds):
             found = [rows for run in runs if len(rows := run.read(first, end, self._file))]
             yield found[0] if len(found) == 1 else np.concatenate(found)
 
     def _write(self) -> None:
         """Move what is in memory to the file."""
-        if self._file is None:
-            self._file = self._open.enter_context(tempfile.TemporaryFile(prefix="nextperiod-"))
+        file = self._opened()
         rows, series, starts = self._sorted()
         self._in_memory, self._num_in_memory = [], 0
-        self._runs.append(_Run(series, starts, offset=self._file.seek(0, 2)))
-        self._file.write(rows.data)
+        self._runs.append(_Run(series, starts, offset=file.seek(0, 2)))
+        file.write(rows.data)
+
+    def _opened(self) -> IO[bytes]:
+        """The file, which has no name."""
+        if self._file is None:
+            with ExitStack() as stack:
+                self._file = stack.enter_context(tempfile.TemporaryFile(prefix="nextperiod-"))
+                self._open = stack.pop_all()
+        return self._file
 
     def _sorted(self) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """What is in memory by series, each in the order in which it came; the series, and where they begin."""

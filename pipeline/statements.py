@@ -33,6 +33,9 @@ _DBAPI_ERRORS = (
     "DatabaseError",
 )
 
+#: signs of a statement that an error shows
+_SHOWN = 200
+
 _INSTANTS = {"as_of", "expected_next_by"}
 _PERIODS = {"period", "origin", "latest_origin", "cutoff"}
 _INSTANT_TEXT = "%Y-%m-%d %H:%M:%S.%f+00:00"
@@ -136,7 +139,7 @@ class Transaction:
 
     def insert_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """SQLite's insert of many rows, without a detour."""
-        with _as_sqlalchemy(statement):
+        with _as_sqlalchemy(statement[:_SHOWN]):
             self._driver().executemany(statement, rows)
 
     def blocks(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[tuple[Any, ...]]]:

@@ -1160,4 +1160,4 @@ ALTER TABLE ONLY scores
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0003');
+insert into schema_version (version_num) values ('0004');

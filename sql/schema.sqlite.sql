@@ -302,6 +302,10 @@ CREATE TRIGGER published_forecasts_stay_on_delete before delete on forecasts
 when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
 
+CREATE TRIGGER published_forecasts_stay_on_insert before insert on forecasts
+when (select status from runs where run_number = new.run_number) is not 'staged'
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
 CREATE VIEW latest_forecasts as
 select
     runs.recipe,
@@ -474,4 +478,4 @@ select
 from rejections
 join batches on batches.batch_id = rejections.batch_id;
 
-insert into schema_version (version_num) values ('0003');
+insert into schema_version (version_num) values ('0004');

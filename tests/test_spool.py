@@ -196,7 +196,9 @@ def test_parts_hold_whole_series_in_the_order_in_which_their_rows_came(
     told = [set(part["series"].tolist()) for part in parts]
     assert sum(map(len, told)) == len(set().union(*told))
     in_order = [part[np.argsort(part["series"], kind="stable")] for part in parts]
-    assert np.concatenate([every[:0], *in_order]).tobytes() == every[np.argsort(every["series"], kind="stable")].tobytes()
+    assert (
+        np.concatenate([every[:0], *in_order]).tobytes() == every[np.argsort(every["series"], kind="stable")].tobytes()
+    )
     assert all(len(part) < 5 + most_of_a_series(part) for part in parts)
 
 

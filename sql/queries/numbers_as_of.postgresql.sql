@@ -1,5 +1,5 @@
--- From where to where series have values and the numbers alone, as they were first told up to a batch.
-select series_id, min(period) as first, max(period) as last, array_agg(value) as numbers
+-- From where to where series have values and the numbers alone, big end first, as they were first told up to a batch.
+select series_id, min(period) as first, max(period) as last, string_agg(float8send(value), '') as numbers
 from (
     select series_id, period, value
     from observations

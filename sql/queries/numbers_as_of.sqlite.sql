@@ -1,5 +1,22 @@
--- The numbers alone of series whose periods are known, as they were first told up to a batch.
-select observations.value
+-- From where to where series have values and the numbers alone, as they were first told up to a batch.
+select
+    wanted.value as series_id,
+    (
+        select period from observations
+        where series_id = wanted.value and batch_id <= :batch_id
+        order by period limit 1
+    ) as first,
+    (
+        select period from observations
+        where series_id = wanted.value and batch_id <= :batch_id
+        order by period desc limit 1
+    ) as last,
+    (
+        select packed(value)
+        from (
+            select value from observations
+            where series_id = wanted.value and batch_id <= :batch_id
+            order by period
+        ) as in_order
+    ) as numbers
 from json_each(:series_ids) as wanted
-cross join observations on observations.series_id = wanted.value
-where observations.batch_id <= :batch_id

@@ -1,12 +1,11 @@
--- The numbers of a run by series, an array of the steps each.
+-- The numbers of a run by series, step by step, big end first.
 select
     series_id,
-    array_agg(mean) as mean,
-    array_agg(lower_95) as lower_95,
-    array_agg(lower_80) as lower_80,
-    array_agg(median) as median,
-    array_agg(upper_80) as upper_80,
-    array_agg(upper_95) as upper_95
+    string_agg(
+        float8send(mean) || float8send(lower_95) || float8send(lower_80)
+        || float8send(median) || float8send(upper_80) || float8send(upper_95),
+        ''
+    ) as numbers
 from (
     select * from forecasts where run_number = :run_number order by series_id, step
 ) as in_order

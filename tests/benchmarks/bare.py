@@ -67,7 +67,10 @@ def load_bare(database: Database, table: str, columns: dict[str, Any]) -> float:
                 write(block)
             write(b"\xff\xff")
         return time.perf_counter() - began
-    lists = [_listed(column) if isinstance(column, np.ndarray) else repeat(column) for column in columns.values()]
+    lists = [
+        _listed(column, len(column)) if isinstance(column, np.ndarray) else repeat(column)
+        for column in columns.values()
+    ]
     statement = f"insert into {table} ({names}) values ({', '.join('?' * len(columns))})"
     began = time.perf_counter()
     with database.write() as transaction:

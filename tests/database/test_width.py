@@ -1,0 +1,67 @@
+"""Many series at once: no statement looks at each of them for each of the others."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pipeline.database import Database
+from pipeline.forecast import Forecast
+from pipeline.intake import Header
+from pipeline.lineage import Model
+from pipeline.observations import TARGET
+from pipeline.store import Store
+from tests.database.small_store import publish
+from tests.examples import small_recipe
+
+NUM_SERIES = 30_000
+#: seconds; in order it takes a fraction of one, pair by pair it takes minutes
+MOST = 30
+NAMES = tuple(f"series {n:05d}" for n in range(NUM_SERIES))
+
+
+@pytest.fixture
+def hurried(database: Database) -> Database:
+    """No statement may take long; SQLite counts a step for each row that it looks at."""
+
+    @sa.event.listens_for(database.engine, "begin")
+    def _hurry(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if database.url.get_backend_name() == "postgresql":
+            driver.execute(f"set statement_timeout = '{MOST}s'")
+            return
+        steps = iter(range(5_000))
+        driver.set_progress_handler(lambda: next(steps, None) is None, 100_000)
+
+    return database
+
+
+def test_a_wide_forecast_goes_out_and_comes_back(hurried: Database, observed_store: Store, model: Model) -> None:
+    recipe = small_recipe()
+    with observed_store.taking_in(
+        Header(recipe=recipe.name, source="wide", content_hash="wide"), datetime.now(UTC)
+    ) as intake:
+        intake.register([(name, TARGET) for name in NAMES])
+        intake.finish(dict.fromkeys(("num_read", "num_new", "num_revised", "num_same"), 0), [])
+    origin = np.datetime64("2023-04-01", "us")
+    mean = np.arange(3.0 * NUM_SERIES).reshape(NUM_SERIES, 3)
+    made = Forecast(
+        series=NAMES,
+        origin=origin,
+        periods=recipe.grid.after(origin, 3),
+        mean=mean,
+        quantiles=mean[:, :, None] + np.arange(-2.0, 3.0),
+        method=("lstm",) * NUM_SERIES,
+        reason=(None,) * NUM_SERIES,
+    )
+
+    run, is_new = publish(observed_store, made, model)
+
+    assert is_new
+    found = observed_store.forecast_of_run(run.run_id)
+    np.testing.assert_array_equal(found.mean, mean)
+    assert found.series == NAMES
