@@ -207,20 +207,6 @@ CREATE TABLE run_series (
     constraint run_series_once primary key (run_number, series_id)
 ) strict, without rowid;
 
-CREATE TABLE forecasts (
-    run_number integer not null,
-    series_id integer not null,
-    step integer not null,
-    mean real not null, lower_95 real not null, lower_80 real not null, median real not null, upper_80 real not null, upper_95 real not null,
-    constraint forecast_number_once primary key (run_number, series_id, step),foreign key (run_number, step) references run_steps (run_number, step), foreign key (run_number, series_id) references run_series (run_number, series_id),
-    constraint forecast_step check (step >= 1),
-    constraint forecast_mean_finite check (mean between -1.7976931348623157e308 and 1.7976931348623157e308),
-    constraint forecast_quantiles_ascend check (
-        -1.7976931348623157e308 <= lower_95 and lower_95 <= lower_80 and lower_80 <= median
-        and median <= upper_80 and upper_80 <= upper_95 and upper_95 <= 1.7976931348623157e308
-    )
-) strict, without rowid;
-
 CREATE TABLE scores (
     run_number integer not null,
     series_id integer not null,
@@ -240,26 +226,6 @@ CREATE TABLE scores (
 CREATE TRIGGER run_is_staged_first before insert on runs
 when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id or run_number = new.run_number)
 begin select raise(abort, 'a run is staged, once, before it is published'); end;
-
-CREATE TRIGGER run_goes_out_whole before update on runs
-when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or
-(select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
-  or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
-  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
-  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
-  or exists (
-      select 1
-      from (
-          select series_id, count(*) as found, max(step) as last
-          from forecasts where run_number = new.run_number
-          group by series_id
-      ) as told
-      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
-  or exists (
-      select 1 from (select distinct series_id from forecasts where run_number = new.run_number) as told
-      where not exists (
-          select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
-begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 CREATE TRIGGER published_run_stays before update on runs
 when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
@@ -294,6 +260,29 @@ CREATE TRIGGER published_run_series_stay_on_delete before delete on run_series
 when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
 
+CREATE TABLE "forecasts" (
+    run_number integer not null,
+    series_id integer not null,
+    step integer not null,
+    mean real not null,
+    lower_95 real not null,
+    lower_80 real not null,
+    median real not null,
+    upper_80 real not null,
+    upper_95 real not null,
+    constraint forecast_number_once primary key (run_number, series_id, step),
+    constraint forecast_step check (step >= 1),
+    constraint forecast_mean_finite check (mean between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint forecast_quantiles_ascend check (
+        -1.7976931348623157e308 <= lower_95 and lower_95 <= lower_80 and lower_80 <= median
+        and median <= upper_80 and upper_80 <= upper_95 and upper_95 <= 1.7976931348623157e308
+    )
+) strict, without rowid;
+
+CREATE TRIGGER published_forecasts_stay_on_insert before insert on forecasts
+when (select status from runs where run_number = new.run_number) is not 'staged'
+begin select raise(abort, 'the forecasts of a published run are never changed, and those of no run never written'); end;
+
 CREATE TRIGGER published_forecasts_stay_on_update before update on forecasts
 when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
@@ -302,9 +291,29 @@ CREATE TRIGGER published_forecasts_stay_on_delete before delete on forecasts
 when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
 begin select raise(abort, 'the forecasts of a published run are never changed'); end;
 
-CREATE TRIGGER published_forecasts_stay_on_insert before insert on forecasts
-when (select status from runs where run_number = new.run_number) is not 'staged'
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+CREATE TRIGGER staged_run_is_deleted_last before delete on runs
+when old.status = 'staged' and exists (select 1 from forecasts where run_number = old.run_number)
+begin select raise(abort, 'a staged run is deleted after its forecasts'); end;
+
+CREATE TRIGGER run_goes_out_whole before update on runs
+when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or
+(select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
+  or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or exists (
+      select 1
+      from (
+          select series_id, count(*) as found, max(step) as last
+          from forecasts where run_number = new.run_number
+          group by series_id
+      ) as told
+      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
+  or exists (
+      select 1 from (select distinct series_id from forecasts where run_number = new.run_number) as told
+      where not exists (
+          select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
+begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 CREATE VIEW latest_forecasts as
 select
