@@ -89,6 +89,7 @@ class Bench:
         if self.dialect == "postgresql":
             with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("vacuum analyze observations")
+                connection.exec_driver_sql("checkpoint")
 
     def say(self, what: str, figure: str) -> None:
         """Print a line at once."""
@@ -112,6 +113,7 @@ def bench_loads(bench: Bench, num_rows: int) -> None:
                 else:
                     took[which] = load_through_store(store, panel, "0")[1]
             bare, own = took["bare"], took["own"]
+            bench.settle(database)
             second = load_through_store(store, panel.revised(0.01), "1")[1]
             shares.append(bare / own)
             seconds.append(own)
