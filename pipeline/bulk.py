@@ -133,6 +133,7 @@ def all_values(transaction: Transaction, series_ids: Sequence[int], batch_id: in
     """The same of whole series, faster: where a series has no gap its periods need not be read."""
     series_ids = sorted(series_ids)
     if transaction.dialect == "postgresql":
+        transaction.execute("read_in_order")
         wanted = {"series_ids": series_ids, "batch_id": batch_id}
         series, (first, last, packed) = _arrays(transaction, "numbers_as_of", wanted, 4)
         numbers = _Packed(series, _moments(first), _moments(last), _bytes(packed), np.dtype(">f8"))

@@ -18,7 +18,10 @@ from pipeline.frequency import Frequency
 from pipeline.observations import TARGET
 from pipeline.rows import rejection_row
 from pipeline.statements import Row, Transaction
-from pipeline.values import Values, no_values
+from pipeline.values import Values, joined, no_values
+
+#: revisions that wait for those of further parts
+MOST_WAITING = 200_000
 
 #: what a batch says of itself
 Counts = Mapping[str, int]
@@ -51,6 +54,7 @@ class Intake:
     _before: int = 0
     _known: set[int] = field(default_factory=set)
     _told: set[int] = field(default_factory=set)
+    _revised: list[Values] = field(default_factory=list)
 
     def register(self, names: Sequence[tuple[str, str]]) -> None:
         """Make series known, given by name and variable; their numbers in the batch are their positions here."""
@@ -82,16 +86,28 @@ class Intake:
         return num_values_of(self.transaction, sorted(self._known - self._told))
 
     def add(self, new: Values, revised: Values) -> None:
-        """Put values in."""
-        for table, values in (("observations", new), ("revisions", revised)):
-            if len(values):
-                columns: dict[str, Column] = {
-                    "series_id": self._series_ids[values.series],
-                    "period": values.period,
-                    "value": values.value,
-                    "batch_id": self.batch_id,
-                }
-                load(self.transaction, table, columns)
+        """Put values in; revisions are few in each part, and go in together."""
+        new, revised = (Values(self._series_ids[one.series], one.period, one.value) for one in (new, revised))
+        self._load("observations", new)
+        self._revised.append(revised)
+        if sum(map(len, self._revised)) > MOST_WAITING:
+            self._load_revised()
+
+    def _load_revised(self) -> None:
+        if self._revised:
+            self._load("revisions", joined(*self._revised))
+        self._revised = []
+
+    def _load(self, table: str, values: Values) -> None:
+        if len(values) == 0:
+            return
+        columns: dict[str, Column] = {
+            "series_id": values.series,
+            "period": values.period,
+            "value": values.value,
+            "batch_id": self.batch_id,
+        }
+        load(self.transaction, table, columns)
 
     def describe(self, attributes: Mapping[tuple[str, str], str], names: Sequence[tuple[str, str]]) -> None:
         """Keep the attributes of series that are new or have changed."""
@@ -111,6 +127,7 @@ class Intake:
 
     def finish(self, counts: Counts, rejections: Sequence[Rejection]) -> None:
         """Write the counts into the header, and what was refused."""
+        self._load_revised()
         self.transaction.execute("finish_batch", batch_id=self.batch_id, num_rejected=len(rejections), **counts)
         self.transaction.execute_many("insert_rejection", [rejection_row(self.batch_id, one) for one in rejections])
         if self.header.releases is not None:

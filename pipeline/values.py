@@ -69,12 +69,12 @@ def merged(known: Values, told: Values) -> Values:
     return both.take(np.lexsort((both.period, both.series)))
 
 
-def joined(first: Values, second: Values) -> Values:
-    """One behind the other, in no order."""
+def joined(*parts: Values) -> Values:
+    """One behind the other, in no order; at least one."""
     return Values(
-        np.concatenate([first.series, second.series]),
-        np.concatenate([first.period, second.period]),
-        np.concatenate([first.value, second.value]),
+        np.concatenate([part.series for part in parts]),
+        np.concatenate([part.period for part in parts]),
+        np.concatenate([part.value for part in parts]),
     )
 
 
