@@ -23,7 +23,19 @@ from pipeline.models.sizes import Sizes
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
 from pipeline.scaling import Scaler, WindowScale, fit_scaler
-from pipeline.training import Example, Fitted, Fitting, OnEpoch, average, export, fit_network, npz, predict, weights_of
+from pipeline.training import (
+    Example,
+    Fitted,
+    Fitting,
+    OnEpoch,
+    attention_of,
+    average,
+    export,
+    fit_network,
+    npz,
+    predict,
+    weights_of,
+)
 from pipeline.windows import Windows, make_windows
 
 Array = npt.NDArray[np.float64]
@@ -45,6 +57,8 @@ class Trained:
     epochs: int
     num_windows: int
     backtest: Backtest | None
+    #: by step of the context, oldest first; empty for networks without attention
+    attention: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +108,7 @@ def train(
         epochs=fitting.epochs,
         num_windows=len(windows.known_by(newest)),
         backtest=backtest,
+        attention=_attention(panel, windows, final),
     )
 
 
@@ -201,6 +216,14 @@ def _model_directory(
     return {**files, "manifest.json": manifest_of(files)}, archive
 
 
+def _attention(panel: Panel, windows: Windows, ensemble: _Ensemble) -> tuple[float, ...]:
+    """What the first member gives to each step, on average over the newest window of each series."""
+    newest = windows.take(windows.end == windows.end.max())
+    inputs = _scale(ensemble.scaler, panel, newest).inputs(newest.context)
+    weights = attention_of(ensemble.networks[0], inputs)
+    return () if weights is None else tuple(weights.mean(axis=0).tolist())
+
+
 def _scaler(panel: Panel, recipe: Recipe, cutoff: int) -> Scaler:
     return fit_scaler(panel.until(cutoff), kind=recipe.model.scaling, season=recipe.season, horizon=recipe.horizon)
 
@@ -224,6 +247,7 @@ def _sizes(recipe: Recipe) -> Sizes:
         layers=model.layers,
         activation=model.activation,
         dropout=model.dropout,
+        recurrent_dropout=model.recurrent_dropout,
     )
 
 
@@ -235,7 +259,10 @@ def _fitting(recipe: Recipe, epochs: int) -> Fitting:
         learning_rate=training.learning_rate,
         loss=training.loss,
         seed=training.seed,
-        clip_norm=training.clip_norm,
+        clip_norm=None if training.clip_value else training.clip_norm,
+        clip_value=training.clip_value,
+        optimizer=training.optimizer,
+        schedule=training.schedule,
     )
 
 

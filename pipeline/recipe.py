@@ -8,13 +8,33 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from pipeline.architectures import ARCHITECTURES
 from pipeline.contract import Source, Table, parse_source, source_table
 from pipeline.errors import InvalidRecipe, known
 from pipeline.frequency import Frequency
 
-Architecture = Literal["vanilla", "stacked", "gated-cell"]
+
+def _known_architecture(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise PydanticCustomError("architecture", "expected one of {names}", {"names": ", ".join(ARCHITECTURES)})
+    return name
+
+
+Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
+Schedule = Literal["constant", "cosine"]
 Scaling = Literal["seasonal", "last", "min-max", "standard"]
 Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 
@@ -22,7 +42,7 @@ Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 class Model(Table):
     """The network and what it sees."""
 
-    architecture: Architecture = Field("vanilla", description="vanilla, stacked or gated-cell")
+    architecture: Architecture = Field("vanilla", description=", ".join(ARCHITECTURES))
     context: int | None = Field(
         None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
     )
@@ -30,6 +50,7 @@ class Model(Table):
     layers: int = Field(2, gt=0, description="layers of a stacked network")
     activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout behind each layer")
+    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what a step hands to the next")
     scaling: Scaling = Field("seasonal", description="seasonal or last (per window), min-max or standard (per series)")
 
 
@@ -43,9 +64,14 @@ class Training(Table):
     epochs: int = Field(100, gt=0, description="most passes over the windows")
     patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
     batch_size: int = Field(32, gt=0, description="windows a step")
-    learning_rate: float = Field(0.001, gt=0, description="of Adam")
+    optimizer: Optimizer = Field(
+        "adam", description="adam, adamw, nadam, adamax, rmsprop, adagrad, adadelta, lion or sgd"
+    )
+    learning_rate: float = Field(0.001, gt=0, description="of the optimizer")
+    schedule: Schedule = Field("constant", description="constant, or cosine: warmed up and then down to zero")
     loss: Literal["mse", "mae", "huber"] = Field("mae", description="mse, mae or huber")
     clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
+    clip_value: float | None = Field(None, gt=0, description="magnitude that each gradient is clipped to")
     members: int = Field(1, gt=0, le=32, description="networks of different seeds whose forecasts are averaged")
     seed: int = Field(0, ge=0, description="seed of weights, order and dropout")
     time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
@@ -227,6 +253,8 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         raise InvalidRecipe(
             f'frequency is "{recipe.frequency}", but the sessions of {recipe.calendar} are days: expected "B" or "D"'
         )
+    if {"clip_norm", "clip_value"} <= recipe.training.model_fields_set and recipe.training.clip_norm is not None:
+        raise InvalidRecipe("training.clip_norm and training.clip_value are both set: expected one of them")
     lag = recipe.season if recipe.model.scaling == "seasonal" else 1
     if recipe.model.scaling in ("seasonal", "last") and recipe.context <= lag:
         raise InvalidRecipe(
@@ -236,10 +264,15 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     low, high = recipe.publish.minimum, recipe.publish.maximum
     if low is not None and high is not None and low > high:
         raise InvalidRecipe(f"publish.minimum {low:g} is above publish.maximum {high:g}")
-    if recipe.model.architecture == "gated-cell" and recipe.model.activation != "tanh":
+    if recipe.model.architecture == "gated-cell" and (
+        recipe.model.activation != "tanh" or recipe.model.recurrent_dropout
+    ):
+        key = "recurrent_dropout" if recipe.model.recurrent_dropout else "activation"
         raise InvalidRecipe(
-            'model.activation is for the other architectures: the gates of "gated-cell" are written out with tanh'
+            f'model.{key} is for the other architectures: the gates of "gated-cell" are written out with tanh'
         )
+    if recipe.model.architecture == "attention" and recipe.context < 2:
+        raise InvalidRecipe("model.context is 1, and attention chooses among the steps of it: expected at least 2")
     if recipe.tutorial is not None and 1 <= recipe.tutorial.train <= recipe.tutorial.context:
         raise InvalidRecipe(
             f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"

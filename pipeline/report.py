@@ -80,6 +80,10 @@ def _figures(
     if recipe.season >= 2 and len(values) >= 2 * recipe.season and np.isfinite(values).all():
         chart = _decomposition(recipe.season, periods, values)
         yield "decomposition", f"Decomposition of {series}, season length {recipe.season}", chart
+    if record.attention:
+        steps = np.arange(-len(record.attention) + 1, 1)
+        chart = _chart({"weight": (steps, np.array(record.attention))}, ylabel="weight")
+        yield "attention", "Attention over the context, by periods before the newest observation", chart
     losses = {"training": record.loss, "validation": record.validation_loss}
     lines = {name: (np.arange(1, len(loss) + 1), np.array(loss)) for name, loss in losses.items() if loss}
     yield "loss", "Loss by epoch", _chart(lines, ylabel="loss")

@@ -13,12 +13,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.architectures import build_network
 from pipeline.canonical_onnx import canonical
 from pipeline.errors import ModelRefused
-from pipeline.models.architectures import ARCHITECTURES
 from pipeline.models.sizes import Sizes
 
 Array = npt.NDArray[np.float64]
+
+#: steps over which a schedule reaches its learning rate
+_WARM_UP = 30
 
 #: called with epochs done, epochs at most and the loss of the last
 OnEpoch = Callable[[int, int, float], None]
@@ -33,6 +36,8 @@ class Fitting:
     learning_rate: float
     loss: str
     seed: int
+    optimizer: str = "adam"
+    schedule: str = "constant"
     clip_norm: float | None = None
     clip_value: float | None = None
     patience: int | None = None
@@ -86,14 +91,12 @@ def fit_network(
         ModelRefused: a loss or a weight is not finite.
     """
     keras.utils.set_random_seed(fitting.seed)
-    network = ARCHITECTURES[architecture](sizes)
+    network = build_network(architecture, sizes)
     if start is not None:
         network.set_weights(list(start))
     steps = -(-len(examples.inputs) // fitting.batch_size)
     network.compile(
-        optimizer=keras.optimizers.Adam(
-            fitting.learning_rate, global_clipnorm=fitting.clip_norm, clipvalue=fitting.clip_value
-        ),
+        optimizer=_optimizer(fitting, num_steps=steps * fitting.epochs),
         loss=fitting.loss,
         steps_per_execution=min(steps, 32),
         jit_compile=False,
@@ -120,9 +123,34 @@ def fit_network(
     )
 
 
+def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = fitting.learning_rate
+    if fitting.schedule == "cosine":
+        warm_up = min(_WARM_UP, num_steps // 10)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm_up else rate, num_steps - warm_up, warmup_target=rate if warm_up else None, warmup_steps=warm_up
+        )
+    config = {
+        "learning_rate": rate,
+        "clipnorm": None,
+        "clipvalue": fitting.clip_value,
+        "global_clipnorm": fitting.clip_norm,
+    }
+    return keras.optimizers.get({"class_name": fitting.optimizer, "config": config})
+
+
 def predict(network: keras.Model, inputs: Array) -> Array:
     """The network's outputs [N, H]."""
     return np.asarray(network.predict(inputs.astype(np.float32), batch_size=1024, verbose=0), dtype=np.float64)
+
+
+def attention_of(network: keras.Model, inputs: Array) -> Array | None:
+    """What a network gives to each step of its windows [N, L]; None if it has no attention."""
+    layer = next((layer for layer in network.layers if layer.name == "attention"), None)
+    if layer is None:
+        return None
+    weights = predict(keras.Model(network.input, layer.output), inputs)
+    return weights.reshape(weights.shape[:2])
 
 
 def average(networks: Sequence[keras.Model]) -> keras.Model:

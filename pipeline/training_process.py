@@ -176,6 +176,7 @@ def _child(folder: Path) -> int:
         epochs=trained.epochs,
         num_windows=trained.num_windows,
         num_series=len(panel.series),
+        attention=trained.attention,
         cutoff=str(panel.origin),
         backtest=_backtest_record(trained, panel, recipe),
         tutorial=lines,

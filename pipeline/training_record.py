@@ -57,6 +57,9 @@ class TrainingRecord(_Value):
     epochs: int
     num_windows: int
     num_series: int
+    #: what attention gives to each step of the context, oldest first: the mean over the newest windows of all
+    #: series; empty for networks without attention
+    attention: tuple[float, ...] = ()
     cutoff: str
     backtest: BacktestRecord | None
     tutorial: tuple[ProtocolRecord, ...]

@@ -1,6 +1,7 @@
 """Every architecture: shapes, seeds, saving and ONNX; and the gated cell against keras.layers.LSTM."""
 
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -9,14 +10,16 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
+from pipeline.architectures import ARCHITECTURES, build_network
 from pipeline.errors import ModelRefused
-from pipeline.models.architectures import ARCHITECTURES
 from pipeline.models.gated_cell import GatedCell
 from pipeline.models.sizes import Sizes
+from pipeline.recipe import Optimizer, Schedule
 from pipeline.training import (
     Example,
     Fitted,
     Fitting,
+    attention_of,
     average,
     export,
     fit_network,
@@ -30,6 +33,8 @@ pytestmark = pytest.mark.tensorflow
 Array = npt.NDArray[np.float64]
 
 SIZES = Sizes(context=5, features=1, horizon=3, units=4, layers=2, dropout=0.1)
+#: accuracy on fresh examples of the memory check
+REMEMBERED = 0.99
 
 
 def inputs(num_windows: int, sizes: Sizes = SIZES) -> Array:
@@ -38,7 +43,7 @@ def inputs(num_windows: int, sizes: Sizes = SIZES) -> Array:
 
 def network_of(architecture: str, sizes: Sizes = SIZES, seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return ARCHITECTURES[architecture](sizes)
+    return build_network(architecture, sizes)
 
 
 def fitted(architecture: str, *, seed: int = 0, start: list[Array] | None = None, epochs: int = 1) -> Fitted:
@@ -53,7 +58,7 @@ def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=1, features=1, horizon=1, units=1)], ids=["usual", "smallest"])
+@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=2, features=1, horizon=1, units=1)], ids=["usual", "smallest"])
 def test_each_window_gives_one_number_a_step(architecture: str, sizes: Sizes) -> None:
     network = network_of(architecture, sizes)
 
@@ -114,6 +119,97 @@ def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows
         outputs = session.run(None, {name: inputs(num_windows).astype(np.float32)})[0]
         np.testing.assert_allclose(outputs, predict(network, inputs(num_windows)), rtol=0, atol=1e-5)
     assert archive.startswith(b"PK")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_learns_a_sine(architecture: str) -> None:
+    sizes = Sizes(context=12, features=1, horizon=3, units=16)
+    wave = np.sin(np.arange(400) * 2 * np.pi / 12.7)
+    windows = np.lib.stride_tricks.sliding_window_view(wave, 15)
+    fitting = Fitting(epochs=30, batch_size=32, learning_rate=0.01, loss="mse", seed=0, clip_norm=1.0)
+
+    network = fit_network(
+        architecture, sizes, fitting, Example(inputs=windows[:300, :12, None], targets=windows[:300, 12:])
+    ).network
+
+    error = predict(network, windows[315:, :12, None]) - windows[315:, 12:]
+    naive = windows[315:, 11:12] - windows[315:, 12:]
+    assert np.abs(error).mean() < 0.1 * np.abs(naive).mean()
+
+
+@pytest.mark.parametrize("position", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_remembers_each_step(architecture: str, position: int) -> None:
+    """The echo check: of five random digits the one at a position is asked for; at least 99 of 100 are right."""
+    sizes = Sizes(context=5, features=10, horizon=10, units=25)
+    digits = np.random.default_rng(position).integers(0, 10, (10_100, 5))
+    one_hot = np.eye(10)[digits]
+    fitting = Fitting(
+        epochs=10, batch_size=100, learning_rate=0.01, loss="mse", seed=0, clip_norm=1.0, schedule="cosine"
+    )
+    asked_for = one_hot[:, position]
+
+    network = fit_network(
+        architecture, sizes, fitting, Example(inputs=one_hot[:10_000], targets=asked_for[:10_000])
+    ).network
+
+    answers = predict(network, one_hot[10_000:]).argmax(axis=1)
+    assert (answers == digits[10_000:, position]).mean() >= REMEMBERED
+
+
+def test_attention_gives_each_step_a_weight_and_all_of_them_make_one() -> None:
+    network = network_of("attention")
+
+    weights = attention_of(network, inputs(7))
+
+    assert weights is not None
+    assert weights.shape == (7, SIZES.context)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    assert attention_of(network_of("vanilla"), inputs(7)) is None
+
+
+def test_the_decoder_goes_on_from_the_encoder_and_is_given_its_own_last_output() -> None:
+    network = network_of("encoder-decoder")
+    encoder = next(layer for layer in network.layers if isinstance(layer, keras.layers.LSTM))
+    decoder, target = network.get_layer("decoder"), network.get_layer("target")
+    x = tf.constant(inputs(2), tf.float32)
+
+    _, *states = encoder(x)
+    value, outputs = x[:, -1, :1], []
+    for _ in range(SIZES.horizon):
+        output, states = decoder(value, states)
+        value = target(output)
+        outputs.append(value)
+
+    np.testing.assert_allclose(predict(network, inputs(2)), np.concatenate(outputs, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_every_optimizer_lowers_the_loss(optimizer: str, schedule: str) -> None:
+    fitting = Fitting(
+        epochs=30, batch_size=8, learning_rate=0.01, loss="mae", seed=0, optimizer=optimizer, schedule=schedule
+    )
+    loss = fit_network(
+        "vanilla", SIZES, fitting, Example(inputs=inputs(20), targets=inputs(20)[:, : SIZES.horizon, 0])
+    ).loss
+
+    assert loss[-1] < loss[0]
+
+
+@pytest.mark.parametrize(("clipped", "most"), [({"clip_value": 0.01}, 0.01), ({"clip_norm": 0.001}, 0.001), ({}, None)])
+def test_gradients_are_clipped_by_value_or_by_norm(clipped: dict[str, float], most: float | None) -> None:
+    start = network_of("vanilla").get_weights()
+    fitting = Fitting(epochs=1, batch_size=20, learning_rate=1.0, loss="mse", seed=0, optimizer="sgd", **clipped)
+
+    moved = fit_network(
+        "vanilla", SIZES, fitting, Example(inputs=inputs(20), targets=100 * np.ones((20, 3))), start=start
+    ).network.get_weights()
+
+    steps = np.concatenate([(after - before).ravel() for after, before in zip(moved, start, strict=True)])
+    size = np.abs(steps).max() if "clip_value" in clipped else np.linalg.norm(steps)
+    assert size > 1 if most is None else size == pytest.approx(most, rel=1e-3)
 
 
 def gated_and_keras_lstm(sizes: Sizes) -> tuple[keras.Model, keras.Model]:

@@ -407,7 +407,11 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
             'unknown key "source.limits": expected one of allow_zero, columns, duplicates,',
         ),
         ("units = 4", "unit = 4", 'unknown key "model.unit": expected one of activation, architecture, context,'),
-        ("epochs = 2", "epoch = 2", 'unknown key "training.epoch": expected one of batch_size, clip_norm, epochs,'),
+        (
+            "epochs = 2",
+            "epoch = 2",
+            'unknown key "training.epoch": expected one of batch_size, clip_norm, clip_value, epochs,',
+        ),
         ("[training]", "[gate]\nbase = 1\n[training]", 'unknown key "gate.base": expected one of baseline'),
         ("[training]", "[backtest]\nn = 1\n[training]", 'unknown key "backtest.n": expected one of periods'),
         ("[training]", "[publish]\nmin = 1\n[training]", 'unknown key "publish.min": expected one of grace, maximum'),

@@ -48,7 +48,7 @@ def test_every_setting_recipe_and_source_is_named(name: str) -> None:
 
 
 def test_every_architecture_is_named() -> None:
-    source = (CLONE / "pipeline/models/architectures.py").read_text("utf-8")
+    source = (CLONE / "pipeline/architectures.py").read_text("utf-8")
     names = re.findall(r'^    "([\w-]+)": ', source, flags=re.MULTILINE)
 
     assert len(names) >= 3

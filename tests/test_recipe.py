@@ -112,7 +112,7 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         (
             SMALLEST + "[model]\ncolour = 1",
             'toy.toml: unknown key "model.colour": expected one of activation, architecture, context, '
-            "dropout, layers, scaling, units",
+            "dropout, layers, recurrent_dropout, scaling, units",
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",
@@ -163,7 +163,7 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
         ),
         (
             SMALLEST + '[model]\narchitecture = "gru"',
-            "\"model.architecture\": .*'vanilla', 'stacked'.*received 'gru'",
+            '"model.architecture": expected one of vanilla, stacked, .*received .gru.',
         ),
         (SMALLEST + "[model]\ndropout = 1.0", '"model.dropout": Input should be less than 1, received 1.0'),
         (
@@ -307,6 +307,12 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         (with_key('calendar = "XNYS"'), 'frequency is "MS", but the sessions of XNYS are days'),
         (SMALLEST + '[model]\nscaling = "last"\ncontext = 1', "compares with 1 periods before: expected more than 1"),
         (SMALLEST + '[model]\narchitecture = "gated-cell"\nactivation = "relu"', "are written out with tanh"),
+        (
+            SMALLEST + '[model]\narchitecture = "gated-cell"\nrecurrent_dropout = 0.1',
+            "model.recurrent_dropout is for the",
+        ),
+        (SMALLEST + '[model]\narchitecture = "attention"\ncontext = 1\nscaling = "min-max"', "expected at least 2"),
+        (SMALLEST + "[training]\nclip_norm = 1.0\nclip_value = 4.0", "clip_norm and training.clip_value are both set"),
         (SMALLEST + TUTORIAL.replace("0.75", "5"), "tutorial.train is 5: expected more than tutorial.context = 10"),
     ],
 )

@@ -338,3 +338,13 @@ def test_importing_the_module_loads_no_drawing_library() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "[]"
+
+
+def test_attention_is_shown_where_there_is_some() -> None:
+    panel = panel_of(monthly())
+
+    made = report(panel=panel, record=record_of(panel, attention=(0.1, 0.2, 0.7)))
+
+    assert made["figures/attention.png"].startswith(b"\x89PNG")
+    assert "Attention over the context" in made["report.html"].decode()
+    assert "figures/attention.png" not in usual_report()

@@ -49,6 +49,17 @@ def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> N
     assert [str(period)[:7] for period in record.backtest.path.periods] == ["2023-02", "2023-03", "2023-04"]
 
 
+def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> None:
+    plain = job()
+    model = plain.recipe.model.model_copy(update={"architecture": "attention"})
+
+    record = run_training(replace(plain, recipe=plain.recipe.model_copy(update={"model": model}))).record
+
+    assert len(record.attention) == plain.recipe.context
+    assert sum(record.attention) == pytest.approx(1)
+    assert outcome.record.attention == ()
+
+
 def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome: TrainingOutcome) -> None:
     values = small_panel().values.copy()
     values[-2:] = [1e6, -1e6]

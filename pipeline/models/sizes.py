@@ -16,3 +16,4 @@ class Sizes:
     layers: int = 1
     activation: str = "tanh"
     dropout: float = 0.0
+    recurrent_dropout: float = 0.0

@@ -13,7 +13,12 @@ def stacked(sizes: Sizes) -> keras.Model:
     sequence = context
     for layer in range(sizes.layers):
         below_another = layer < sizes.layers - 1
-        sequence = keras.layers.LSTM(sizes.units, activation=sizes.activation, return_sequences=below_another)(sequence)
+        sequence = keras.layers.LSTM(
+            sizes.units,
+            activation=sizes.activation,
+            recurrent_dropout=sizes.recurrent_dropout,
+            return_sequences=below_another,
+        )(sequence)
         if sizes.dropout:
             sequence = keras.layers.Dropout(sizes.dropout)(sequence)
     target = keras.layers.Dense(sizes.horizon, name="target")(sequence)  # [B, H]

@@ -1,0 +1,28 @@
+"""The architectures that a recipe can name, and where each is built; nothing of Keras is imported to know the names."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.models.sizes import Sizes
+
+#: by name, a function from sizes to an untrained network
+ARCHITECTURES = {
+    "vanilla": "pipeline.models.vanilla:vanilla",
+    "stacked": "pipeline.models.stacked:stacked",
+    "bidirectional": "pipeline.models.bidirectional:bidirectional",
+    "attention": "pipeline.models.attention:attention",
+    "cnn-lstm": "pipeline.models.cnn_lstm:cnn_lstm",
+    "encoder-decoder": "pipeline.models.encoder_decoder:encoder_decoder",
+    "gated-cell": "pipeline.models.gated_cell:gated_cell",
+}
+
+
+def build_network(architecture: str, sizes: Sizes) -> keras.Model:
+    """An untrained network."""
+    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(sizes)
+    return network

@@ -1,0 +1,22 @@
+"""Two LSTM layers over the context, one forward and one backward, side by side.
+
+Schuster and Paliwal (1997), IEEE Transactions on Signal Processing 45(11). The backward layer reads
+the context only: nothing after the origin.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from pipeline.models.sizes import Sizes
+
+
+def bidirectional(sizes: Sizes) -> keras.Model:
+    """LSTM(units) in both directions, dropout, Dense(horizon)."""
+    context = keras.Input((sizes.context, sizes.features), name="context")
+    lstm = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)
+    state = keras.layers.Bidirectional(lstm)(context)  # [B, 2 units]
+    if sizes.dropout:
+        state = keras.layers.Dropout(sizes.dropout)(state)
+    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    return keras.Model(context, target)
