@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from pipeline.models.sizes import Sizes
 
-#: by name, a function from sizes to an untrained network
+#: by name, a function from sizes to an untrained network; from a design, where the network chooses its own inputs
 ARCHITECTURES = {
+    "global": "pipeline.models.global_lstm:trunk",
     "vanilla": "pipeline.models.vanilla:vanilla",
     "stacked": "pipeline.models.stacked:stacked",
     "bidirectional": "pipeline.models.bidirectional:bidirectional",

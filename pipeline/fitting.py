@@ -160,7 +160,7 @@ def _fit(
             start=start[member] if start else None,
             on_epoch=on_epoch,
         )
-        for member in range(recipe.training.members)
+        for member in range(recipe.num_members)
     ]
     return _Ensemble(networks=[member.network for member in members], scaler=scaler, first=members[0])
 

@@ -5,9 +5,9 @@ code; forecasts are computed by ONNX Runtime, without TensorFlow.
 
 | file | what |
 |---|---|
-| network.onnx | the network, scaled context [N, L, 1] to scaled target [N, H] |
+| network.onnx | the network, context [N, L, F] to target [N, H] or its quantiles [N, H, Q], in its own units |
 | weights.npz | the same numbers, for fine-tuning |
-| forecaster.json | scaler, spread, cutoff, sizes, the recipe, library versions |
+| forecaster.json | its units (scaler and spread, or relative to the level), cutoff, sizes, the recipe, library versions |
 | golden.npz | one batch of inputs with the outputs that Keras gave |
 | manifest.json | the sha256 of each file; its own sha256 is the model's hash |
 """
@@ -29,6 +29,7 @@ from pipeline.errors import ModelRefused
 from pipeline.forecast import LEVELS
 from pipeline.panel import Panel
 from pipeline.scaling import Scaler, scaler_from_dict
+from pipeline.units import contexts_of, from_units, to_units
 from pipeline.windows import context_at_origin
 
 Array = npt.NDArray[np.float64]
@@ -49,33 +50,90 @@ class Spread:
         return mean[:, :, None] + (scale * self.by_step)[:, :, None] * self.at_level
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaled:
+    """A network that reads whole contexts in a scaler's units and gives a mean, with intervals from past errors."""
+
+    scaler: Scaler
+    spread: Spread
+
+    #: what a series lacks that such a network does not forecast
+    lacks = "the context at the origin is not complete"
+
+    def predict(self, forecaster: Forecaster, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
+        """As `Forecaster.predict`."""
+        context, series = context_at_origin(panel, forecaster.context)
+        if len(series) == 0:
+            return series, np.empty((0, forecaster.horizon)), np.empty((0, forecaster.horizon, len(LEVELS)))
+        scale = self.scaler.of_windows(context, panel.series, series)
+        mean = scale.values(forecaster.outputs(scale.inputs(context)))
+        return series, mean, self.spread.around(mean, scale.scale)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relative:
+    """A network that reads values relative to the level of their window, known or not, and gives quantiles."""
+
+    #: whether it reads and gives logarithms of them
+    logarithms: bool
+    #: values that a window has to have
+    least_known: int
+
+    @property
+    def lacks(self) -> str:
+        """What a series lacks that such a network does not forecast."""
+        positive = ", all of them positive," if self.logarithms else ""
+        return f"the network needs {self.least_known} values{positive} in the context and one at the origin"
+
+    def inputs(self, context: Array, known: npt.NDArray[np.bool_]) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """What the network reads [N, L, 2] of filled contexts [N, L], their levels [N, 1, 1], and which are usable [N]."""
+        usable = (known.sum(axis=1) >= self.least_known) & known[:, -1]
+        if self.logarithms:
+            usable &= (context > 0).all(axis=1)
+            context = np.where(usable[:, None], context, 1.0)
+        level = np.abs(context * known).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        level = np.where(level > 0, level, 1.0)
+        values = to_units(context, level, logarithms=self.logarithms)
+        return np.stack([values, known], axis=-1), level[:, :, None], usable
+
+    def values(self, outputs: Array, level: Array) -> Array:
+        """The network's quantiles [N, H, Q] in the units of the series."""
+        return from_units(outputs, level, logarithms=self.logarithms)
+
+    def predict(self, forecaster: Forecaster, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
+        """As `Forecaster.predict`; the point forecast is the median."""
+        newest = len(panel.grid) - 1
+        series = np.flatnonzero(panel.last == newest)
+        context, known = contexts_of(panel, series, np.full(len(series), newest), forecaster.context)
+        inputs, level, usable = self.inputs(context, known)
+        quantiles = np.empty((int(usable.sum()), forecaster.horizon, len(LEVELS)))
+        if usable.any():
+            quantiles = self.values(forecaster.outputs(inputs[usable]), level[usable])
+        return series[usable], quantiles[:, :, len(LEVELS) // 2], quantiles
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forecaster:
     """Predicts the H periods after a context of L."""
 
     network: bytes
-    scaler: Scaler
-    spread: Spread
+    #: the units of what goes in and comes out
+    units: Scaled | Relative
     context: int
     horizon: int
     cutoff: np.datetime64
     model_hash: str
 
     def predict(self, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
-        """Forecast from the panel's origin every series that has a complete context there.
+        """Forecast from the panel's origin every series that has there what the network needs.
 
         Returns:
             which series [N], their means [N, H] and their quantiles [N, H, Q].
         """
-        context, series = context_at_origin(panel, self.context)
-        if len(series) == 0:
-            return series, np.empty((0, self.horizon)), np.empty((0, self.horizon, len(LEVELS)))
-        scale = self.scaler.of_windows(context, panel.series, series)
-        mean = scale.values(self.outputs(scale.inputs(context)))
-        return series, mean, self.spread.around(mean, scale.scale)
+        return self.units.predict(self, panel)
 
     def outputs(self, inputs: Array) -> Array:
-        """The network alone: scaled context [N, L, 1] to scaled target [N, H]."""
+        """The network alone: context [N, L, F] to target [N, H] or its quantiles [N, H, Q], in its own units."""
         session = self._session
         name = session.get_inputs()[0].name
         return np.asarray(session.run(None, {name: inputs.astype(np.float32)})[0], dtype=np.float64)
@@ -105,8 +163,7 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     fields = json.loads(files["forecaster.json"])
     forecaster = Forecaster(
         network=files["network.onnx"],
-        scaler=scaler_from_dict(fields["scaler"]),
-        spread=Spread(by_step=np.array(fields["spread"]["by_step"]), at_level=np.array(fields["spread"]["at_level"])),
+        units=_units_of(fields),
         context=int(fields["context"]),
         horizon=int(fields["horizon"]),
         cutoff=np.datetime64(fields["cutoff"], "us"),
@@ -114,6 +171,13 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     )
     _check_golden(forecaster, files["golden.npz"])
     return forecaster
+
+
+def _units_of(fields: Mapping[str, Any]) -> Scaled | Relative:
+    if "relative" in fields:
+        return Relative(**fields["relative"])
+    by_step, at_level = (np.array(fields["spread"][name]) for name in ("by_step", "at_level"))
+    return Scaled(scaler=scaler_from_dict(fields["scaler"]), spread=Spread(by_step=by_step, at_level=at_level))
 
 
 def check_files(files: Mapping[str, bytes], model_hash: str) -> None:

@@ -343,11 +343,11 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
     Raises:
         NotEnoughHistory: `has` observations do not hold one context and one horizon.
     """
-    needed = recipe.context + recipe.horizon
+    needed = recipe.least_history
     if has < needed:
         raise NotEnoughHistory(
-            f'series "{series}" has {counted(has, "observation")}, context {recipe.context} + horizon {recipe.horizon} need {needed}: '
-            f"{needed - has} are missing; add them, or shorten model.context or horizon"
+            f'series "{series}" has {counted(has, "observation")}, context {needed - recipe.horizon} + horizon '
+            f"{recipe.horizon} need {needed}: {needed - has} are missing; add them, or shorten model.context or horizon"
         )
 
 

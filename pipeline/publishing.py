@@ -23,18 +23,19 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
     """Every series of the panel, by the network or, with the reason, by the next that can.
 
     A series falls back to the seasonal naive forecast, or to its last value where it is shorter than
-    two seasons, if it has no complete context at the origin or the network's numbers are not to be believed.
+    two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed.
     """
     origin = panel.origin
     num_series, horizon = len(panel.series), recipe.horizon
     mean = np.full((num_series, horizon), np.nan)
     quantiles = np.full((num_series, horizon, len(LEVELS)), np.nan)
     method = ["lstm"] * num_series
-    reason: list[str | None] = ["the context at the origin is not complete"] * num_series
+    reason: list[str | None] = [forecaster.units.lacks] * num_series
 
     forecast, means, spreads = forecaster.predict(panel)
     for n, s in enumerate(forecast):
         context = panel.of(s)[-forecaster.context :]
+        context = context[~np.isnan(context)]
         reason[s] = _unbelievable(context, means[n], spreads[n])
         if reason[s] is None:
             mean[s], quantiles[s] = means[n], spreads[n]

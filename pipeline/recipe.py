@@ -32,6 +32,20 @@ def _known_architecture(name: str) -> str:
     return name
 
 
+#: the architecture that chooses its own inputs and how it is fitted
+GLOBAL = "global"
+#: what the recipe still says of its training
+GLOBAL_TRAINING = {
+    "policy",
+    "retrain_after",
+    "members",
+    "seed",
+    "time_limit_minutes",
+    "memory_limit_gib",
+}
+#: a longer season is folded into one step
+LONGEST_FRAMED_SEASON = 12
+
 Architecture = Annotated[str, AfterValidator(_known_architecture)]
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -72,7 +86,9 @@ class Training(Table):
     loss: Literal["mse", "mae", "huber"] = Field("mae", description="mse, mae or huber")
     clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
     clip_value: float | None = Field(None, gt=0, description="magnitude that each gradient is clipped to")
-    members: int = Field(1, gt=0, le=32, description="networks of different seeds whose forecasts are averaged")
+    members: int | None = Field(
+        None, gt=0, le=32, description="networks whose forecasts are averaged; default: 1, of the global one 3"
+    )
     seed: int = Field(0, ge=0, description="seed of weights, order and dropout")
     time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
     memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
@@ -195,8 +211,23 @@ class Recipe(Table):
 
     @property
     def context(self) -> int:
-        """Context length (L)."""
+        """Context length (L); of the global network the longest that it may read."""
+        if self.model.architecture == GLOBAL:
+            is_long = self.season > LONGEST_FRAMED_SEASON
+            return 14 * self.season if is_long else 8 * max(self.season, self.horizon, 4)
         return self.model.context or max(2 * self.season, 8)
+
+    @property
+    def least_history(self) -> int:
+        """Observations without which a series cannot be fitted on."""
+        if self.model.architecture == GLOBAL:
+            return self.horizon + (7 * self.season if self.season > LONGEST_FRAMED_SEASON else 2)
+        return self.horizon + self.context
+
+    @property
+    def num_members(self) -> int:
+        """Networks whose forecasts are averaged."""
+        return self.training.members or (3 if self.model.architecture == GLOBAL else 1)
 
     @property
     def test_periods(self) -> int:
@@ -256,7 +287,7 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     if {"clip_norm", "clip_value"} <= recipe.training.model_fields_set and recipe.training.clip_norm is not None:
         raise InvalidRecipe("training.clip_norm and training.clip_value are both set: expected one of them")
     lag = recipe.season if recipe.model.scaling == "seasonal" else 1
-    if recipe.model.scaling in ("seasonal", "last") and recipe.context <= lag:
+    if recipe.model.architecture != GLOBAL and recipe.model.scaling in ("seasonal", "last") and recipe.context <= lag:
         raise InvalidRecipe(
             f'model.context is {recipe.context}, but scaling "{recipe.model.scaling}" compares with {lag} periods before: '
             f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
@@ -264,6 +295,8 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     low, high = recipe.publish.minimum, recipe.publish.maximum
     if low is not None and high is not None and low > high:
         raise InvalidRecipe(f"publish.minimum {low:g} is above publish.maximum {high:g}")
+    if recipe.model.architecture == GLOBAL:
+        _refuse_what_global_chooses(recipe)
     if recipe.model.architecture == "gated-cell" and (
         recipe.model.activation != "tanh" or recipe.model.recurrent_dropout
     ):
@@ -273,6 +306,8 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         )
     if recipe.model.architecture == "attention" and recipe.context < 2:
         raise InvalidRecipe("model.context is 1, and attention chooses among the steps of it: expected at least 2")
+    if recipe.tutorial is not None and recipe.tutorial.architecture == GLOBAL:
+        raise InvalidRecipe('tutorial.architecture is "global", which is no tutorial\'s: expected another one')
     if recipe.tutorial is not None and 1 <= recipe.tutorial.train <= recipe.tutorial.context:
         raise InvalidRecipe(
             f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"
@@ -282,6 +317,19 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     taken = {recipe.source.period, recipe.source.value, recipe.source.series, recipe.source.fold}
     if len(set(recipe.covariates.names) - taken) < len(recipe.covariates.names):
         raise InvalidRecipe("a covariate names a column that is something else already: expected different ones")
+
+
+def _refuse_what_global_chooses(recipe: Recipe) -> None:
+    for name, table, own in (
+        ("model", recipe.model, {"architecture", "units"}),
+        ("training", recipe.training, GLOBAL_TRAINING),
+    ):
+        for key in type(table).model_fields:
+            if key in table.model_fields_set - own:
+                raise InvalidRecipe(
+                    f'{name}.{key} is for the other architectures: "global" chooses it by the season, the horizon and '
+                    "the lengths of the series; leave it out"
+                )
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:

@@ -244,7 +244,7 @@ def _parameters(recipe: Recipe, model: Model) -> list[Any]:
         "loss": recipe.training.loss,
         "learning_rate": recipe.training.learning_rate,
         "batch_size": recipe.training.batch_size,
-        "members": recipe.training.members,
+        "members": recipe.num_members,
         "seed": recipe.training.seed,
         "epochs": model.record.epochs,
         "num_windows": model.record.num_windows,

@@ -117,7 +117,7 @@ def fit_network(
         verbose=0,
     ).history
     losses = tuple(float(loss) for loss in history["loss"])
-    _refuse_unless_finite(network, losses)
+    refuse_unless_finite(network, losses)
     return Fitted(
         network=network, loss=losses, validation_loss=tuple(float(loss) for loss in history.get("val_loss", ()))
     )
@@ -211,7 +211,12 @@ class _Reporter(keras.callbacks.Callback):
         self._on_epoch(epoch + 1, self._epochs, float((logs or {}).get("loss", np.nan)))
 
 
-def _refuse_unless_finite(network: keras.Model, losses: Sequence[float]) -> None:
+def refuse_unless_finite(network: keras.Model, losses: Sequence[float]) -> None:
+    """Refuse a network whose training ran away.
+
+    Raises:
+        ModelRefused: a loss or a weight is not finite.
+    """
     if not np.isfinite(losses).all():
         epoch = int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
         raise ModelRefused(

@@ -24,7 +24,7 @@ import numpy as np
 
 from pipeline.errors import ModelRefused, TrainingFailed
 from pipeline.panel import Panel
-from pipeline.recipe import Recipe
+from pipeline.recipe import GLOBAL, Recipe
 from pipeline.training_record import BacktestPath, BacktestRecord, ProtocolRecord, TrainingRecord
 
 logger = logging.getLogger(__name__)
@@ -149,13 +149,14 @@ def _child(folder: Path) -> int:
 
     import tensorflow as tf
 
-    from pipeline import fitting, tutorial
+    from pipeline import fitting, global_fitting, tutorial
     from pipeline.training import member_weights
 
     tf.config.experimental.enable_op_determinism()
     start = folder / "start.npz"
     try:
-        trained = fitting.train(
+        train = global_fitting.train_global if recipe.model.architecture == GLOBAL else fitting.train
+        trained = train(
             panel,
             recipe,
             start=member_weights(start.read_bytes()) if start.exists() else None,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, Scaled, load_forecaster
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publishing import BELIEVABLE, forecast_all
@@ -40,6 +40,7 @@ class StandIn:
     distance: npt.NDArray[np.float64] | float = 0.0
     width: npt.NDArray[np.float64] | float = 1.0
     context: int = 8
+    units: type[Scaled] = Scaled
 
     def predict(self, panel: Panel) -> Any:
         context, series = context_at_origin(panel, self.context)

@@ -163,7 +163,7 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
         ),
         (
             SMALLEST + '[model]\narchitecture = "gru"',
-            '"model.architecture": expected one of vanilla, stacked, .*received .gru.',
+            '"model.architecture": expected one of global, vanilla, .*received .gru.',
         ),
         (SMALLEST + "[model]\ndropout = 1.0", '"model.dropout": Input should be less than 1, received 1.0'),
         (
@@ -313,6 +313,7 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         ),
         (SMALLEST + '[model]\narchitecture = "attention"\ncontext = 1\nscaling = "min-max"', "expected at least 2"),
         (SMALLEST + "[training]\nclip_norm = 1.0\nclip_value = 4.0", "clip_norm and training.clip_value are both set"),
+        (SMALLEST + TUTORIAL.replace('"vanilla"', '"global"'), 'tutorial.architecture is "global"'),
         (SMALLEST + TUTORIAL.replace("0.75", "5"), "tutorial.train is 5: expected more than tutorial.context = 10"),
     ],
 )

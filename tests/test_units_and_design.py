@@ -1,0 +1,150 @@
+"""What the global network reads: units that invert exactly, contexts that are padded, designs that fit the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.design import all_positive, designs_for, seasonal_share
+from pipeline.errors import InvalidRecipe
+from pipeline.panel import Panel
+from pipeline.recipe import parse_recipe
+from pipeline.units import contexts_of, flattened, from_units, levels_of, to_units
+
+GLOBAL_RECIPE = """
+name = "g"
+frequency = "{frequency}"
+season_length = {season}
+horizon = {horizon}
+[source]
+kind = "csv"
+path = "g.csv"
+period = "p"
+value = "v"
+[model]
+architecture = "global"
+"""
+
+
+def panel_of(*series: list[float] | np.ndarray) -> Panel:  # type: ignore[type-arg]
+    """Series that end together."""
+    lengths = np.array([len(one) for one in series])
+    grid = np.datetime64("2000-01-01", "us") + np.arange(lengths.max()) * np.timedelta64(1, "D")
+    return Panel(
+        series=tuple(f"s{n}" for n in range(len(series))),
+        grid=grid,
+        first=lengths.max() - lengths,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        values=np.concatenate([np.asarray(one, float) for one in series]),
+    )
+
+
+@given(
+    exponent=st.integers(-12, 12),
+    values=st.lists(st.floats(0.01, 100), min_size=1, max_size=20),
+    logarithms=st.booleans(),
+)
+def test_units_invert_exactly_over_many_orders_of_magnitude(
+    exponent: int, values: list[float], logarithms: bool
+) -> None:
+    told = np.array(values) * 10.0**exponent
+    level = levels_of(told, np.array([0, len(told)]))
+
+    read = to_units(told, level, logarithms=logarithms)
+
+    np.testing.assert_allclose(from_units(read, level, logarithms=logarithms), told, rtol=1e-12)
+    as_network_reads = read.astype(np.float32).astype(float)
+    np.testing.assert_allclose(from_units(as_network_reads, level, logarithms=logarithms), told, rtol=1e-6)
+
+
+def test_series_of_any_size_are_flat_side_by_side() -> None:
+    flat = flattened(panel_of([1e12, np.nan, 3e12], [1e-12, 2e-12], [0.0, 0.0]), logarithms=False)
+
+    np.testing.assert_allclose(flat.values, [0.5, 0.5, 1.5, 2 / 3, 4 / 3, 0, 0], rtol=1e-6)
+    assert flat.known.tolist() == [1, 0, 1, 1, 1, 1, 1]
+    assert flat.lengths.tolist() == [3, 2, 2]
+
+
+def test_contexts_are_filled_where_nothing_is_known() -> None:
+    panel = panel_of([1.0, np.nan, 3.0, 4.0], [7.0, 8.0])
+
+    context, known = contexts_of(panel, np.array([0, 0, 1]), np.array([3, 2, 3]), 4)
+
+    assert context.tolist() == [[1, 1, 3, 4], [1, 1, 1, 3], [7, 7, 7, 8]]
+    assert known.tolist() == [
+        [True, False, True, True],
+        [False, True, False, True],
+        [False, False, True, True],
+    ]
+
+
+@pytest.mark.parametrize("season", [1, 2, 4, 5, 7, 12, 24, 48, 52])
+@pytest.mark.parametrize("horizon", [1, 2, 6, 13, 18, 48])
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, length: int) -> None:
+    text = GLOBAL_RECIPE.format(frequency="D", season=season, horizon=horizon)
+    recipe = parse_recipe(text, where="g.toml", folder=Path())
+    panel = panel_of(np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2)
+
+    designs = designs_for(panel, season=season, horizon=horizon, members=4)
+
+    assert len(designs) == 4
+    for design in designs:
+        assert design.size < design.context <= recipe.context
+        assert design.base <= design.size
+        assert design.skip <= design.context
+        assert 2 <= design.least_known <= design.context
+        assert min(d.least_known for d in designs) + horizon >= recipe.least_history or length >= 40 * horizon
+
+
+@pytest.mark.parametrize(
+    ("season", "horizon", "length", "expected"),
+    [
+        (24, 48, 700, {("fold", 24, 336)}),
+        (1, 13, 900, {("fold", 13, 65), ("fold", 13, 104)}),
+        (1, 14, 360, {("frame", 14, 63), ("frame", 9, 60), ("frame", 18, 65)}),
+        (12, 18, 100, {("frame", 12, 48), ("frame", 18, 54), ("frame", 24, 60)}),
+        (4, 8, 70, {("frame", 8, 32), ("frame", 12, 34)}),
+        (1, 6, 30, {("frame", 6, 27), ("frame", 4, 26), ("frame", 8, 28)}),
+    ],
+    ids=["hourly", "weekly", "daily", "monthly", "quarterly", "yearly"],
+)
+def test_the_rule_as_it_is_documented(
+    season: int, horizon: int, length: int, expected: set[tuple[str, int, int]]
+) -> None:
+    wave = np.sin(np.arange(length) * 2 * np.pi / 12 if season == 12 else np.arange(length)) + 2
+
+    designs = designs_for(panel_of(wave), season=season, horizon=horizon, members=3)
+
+    assert {(design.kind, design.size, design.context) for design in designs} == expected
+
+
+def test_the_last_season_is_the_base_where_most_series_have_one() -> None:
+    rng = np.random.default_rng(0)
+    seasonal = [np.sin(np.arange(100) * 2 * np.pi / 12) + 0.1 * rng.normal(size=100) + 5 for _ in range(3)]
+    noise = [rng.normal(size=100) + 9 for _ in range(2)]
+
+    assert seasonal_share(panel_of(*seasonal, *noise), 12) == pytest.approx(0.6, abs=0.21)
+    assert designs_for(panel_of(*seasonal, *noise), season=12, horizon=6, members=1)[0].base == 12
+    assert designs_for(panel_of(seasonal[0], *noise), season=12, horizon=6, members=1)[0].base == 1
+    assert seasonal_share(panel_of([3.0] * 100), 12) == 0
+    assert seasonal_share(panel_of([3.0] * 10), 12) == 0
+
+
+def test_logarithms_want_every_value_positive() -> None:
+    assert all_positive(np.array([1.0, np.nan, 2.0]))
+    assert not all_positive(np.array([1.0, 0.0]))
+    assert not all_positive(np.array([1.0, -1.0]))
+
+
+@pytest.mark.parametrize("key", ["[model]\nlayers = 2", "[training]\nepochs = 3", '[training]\nloss = "mse"'])
+def test_what_the_global_network_chooses_itself_is_refused_in_a_recipe(key: str) -> None:
+    text = GLOBAL_RECIPE.format(frequency="D", season=7, horizon=3)
+    text = text + key.removeprefix("[model]\n") if key.startswith("[model]") else text + key
+
+    with pytest.raises(InvalidRecipe, match='is for the other architectures: "global" chooses it'):
+        parse_recipe(text, where="g.toml", folder=Path())
