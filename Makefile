@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence bench lock schema readme clean
+.PHONY: run test test-pure lint evidence bench accuracy lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
@@ -59,3 +59,6 @@ evidence: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.store
+
+accuracy: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy

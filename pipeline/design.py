@@ -116,10 +116,10 @@ def _frame(size: int, context: int, base: int, weighting: Literal["relative", "b
 def seasonal_share(panel: Panel, season: int) -> float:
     """The share of series whose autocorrelation at the season is significant; of at most 500, evenly chosen."""
     chosen = np.unique(np.linspace(0, len(panel.series) - 1, min(_TESTED, len(panel.series))).astype(int))
-    return float(np.mean([_is_seasonal(panel.of(s), season) for s in chosen]))
+    return float(np.mean([is_seasonal(panel.of(s), season) for s in chosen]))
 
 
-def _is_seasonal(values: Array, season: int) -> bool:
+def is_seasonal(values: Array, season: int) -> bool:
     """The test of the M4 competition: Makridakis, Spiliotis and Assimakopoulos (2020), for Naive2."""
     present = values[~np.isnan(values)]
     if len(present) < 3 * season:

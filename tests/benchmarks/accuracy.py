@@ -1,0 +1,167 @@
+"""How accurate the global network's defaults are on the M4 competition's training parts: `python -m tests.benchmarks.accuracy`.
+
+The last horizon of each series is held out, all before it is trained on. Metrics are the competition's:
+Makridakis, Spiliotis and Assimakopoulos (2020), International Journal of Forecasting 36(1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.design import is_seasonal
+from pipeline.panel import Panel
+from pipeline.recipe import Recipe, parse_recipe
+from pipeline.training_process import TrainingJob, run_training
+
+Array = npt.NDArray[np.float64]
+
+M4 = Path(__file__).parents[3] / "shared/data/m4"
+RECIPE = """
+name = "m4-{name}"
+frequency = "{frequency}"
+season_length = {season}
+horizon = {horizon}
+[source]
+kind = "parquet"
+path = "{name}.parquet"
+period = "period"
+value = "value"
+series = "unique_id"
+[model]
+architecture = "global"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One frequency of the competition, and what has been reached on it elsewhere."""
+
+    name: str
+    season: int
+    horizon: int
+    frequency: str
+    theta: float
+
+    def recipe(self) -> Recipe:
+        text = RECIPE.format(name=self.name, frequency=self.frequency, season=self.season, horizon=self.horizon)
+        return parse_recipe(text, where=f"m4-{self.name}", folder=Path())
+
+
+PARTS = (
+    Part("hourly", 24, 48, "h", 1.006),
+    Part("weekly", 1, 13, "W-SUN", 0.903),
+    Part("yearly", 1, 6, "YS", 0.863),
+    Part("quarterly", 4, 8, "QS", 0.929),
+    Part("monthly", 12, 18, "MS", 0.924),
+    Part("daily", 1, 14, "D", 1.014),
+)
+
+
+def histories(part: Part) -> tuple[list[Array], Array]:
+    """Each series without its last horizon, and that."""
+    frame = pd.read_parquet(M4 / f"{part.name}_train.parquet").sort_values(["unique_id", "step"])
+    series = [group.to_numpy(float) for _, group in frame.groupby("unique_id").value]
+    return [one[: -part.horizon] for one in series], np.array([one[-part.horizon :] for one in series])
+
+
+def panel_of(series: list[Array], recipe: Recipe) -> Panel:
+    """Series without dates, set so that all end together."""
+    lengths = np.array([len(one) for one in series])
+    first = np.datetime64("1700-01-01", "us")
+    grid = np.append(first, recipe.grid.after(first, int(lengths.max())))[-int(lengths.max()) :]
+    return Panel(
+        series=tuple(f"{n:05d}" for n in range(len(series))),
+        grid=grid,
+        first=lengths.max() - lengths,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        values=np.concatenate(series),
+    )
+
+
+def naive2(series: Array, season: int, horizon: int) -> Array:
+    """The last value; of series that pass the test, without their season and with it again."""
+    if season == 1 or not is_seasonal(series, season):
+        return np.full(horizon, series[-1])
+    weights = np.ones(season + 1 - season % 2)
+    if season % 2 == 0:
+        weights[[0, -1]] = 0.5
+    trend = np.convolve(series, weights / weights.sum(), "valid")
+    start = len(weights) // 2
+    ratio, place = series[start : start + len(trend)] / trend, (np.arange(len(trend)) + start) % season
+    index = np.array([ratio[place == k].mean() for k in range(season)])
+    index /= index.mean()
+    ahead = index[(len(series) + np.arange(horizon)) % season]
+    return series[-1] / index[(len(series) - 1) % season] * ahead
+
+
+def smape_and_mase(forecast: Array, observed: Array, series: list[Array], season: int) -> tuple[float, float]:
+    """The competition's means over the series; a series whose naive error is zero has no MASE."""
+    error = np.abs(forecast - observed)
+    smape = 200 * (error / (np.abs(forecast) + np.abs(observed))).mean()
+    scale = np.array([np.abs(one[season:] - one[:-season]).mean() for one in series])
+    return float(smape), float((error.mean(axis=1)[scale > 0] / scale[scale > 0]).mean())
+
+
+def run(part: Part) -> dict[str, Any]:
+    """Train as a cycle does, forecast with ONNX Runtime, and score."""
+    from pipeline.forecaster import load_forecaster
+
+    series, observed = histories(part)
+    recipe = part.recipe()
+    panel = panel_of(series, recipe)
+    began = time.perf_counter()
+    outcome = run_training(TrainingJob(panel=panel, recipe=recipe, training="retrain", reason="benchmark"))
+    seconds = time.perf_counter() - began
+    files = outcome.files
+    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    which, forecast, quantiles = forecaster.predict(panel)
+    reference = np.array([naive2(one, part.season, part.horizon) for one in series])
+    whole = reference.copy()
+    whole[which] = forecast
+    ours = smape_and_mase(whole, observed, series, part.season)
+    theirs = smape_and_mase(reference, observed, series, part.season)
+    inside = [
+        float(((observed[which] >= quantiles[:, :, low]) & (observed[which] <= quantiles[:, :, high])).mean())
+        for low, high in ((1, 3), (0, 4))
+    ]
+    return {
+        "series": len(series),
+        "owa": (ours[0] / theirs[0] + ours[1] / theirs[1]) / 2,
+        "smape": ours[0],
+        "mase": ours[1],
+        "inside": inside,
+        "seconds": seconds,
+        "fallback": len(series) - len(which),
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=[part.name for part in PARTS], action="append")
+    asked = parser.parse_args()
+    print("| part | series | OWA | Theta's | sMAPE | MASE | inside 80 % | inside 95 % | seconds of training |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for part in PARTS:
+        if asked.part and part.name not in asked.part:
+            continue
+        made = run(part)
+        print(
+            f"| {part.name} | {made['series']:,} | {made['owa']:.3f} | {part.theta} | {made['smape']:.2f} "
+            f"| {made['mase']:.3f} | {100 * made['inside'][0]:.1f} | {100 * made['inside'][1]:.1f} "
+            f"| {made['seconds']:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
