@@ -264,7 +264,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-class _Packed:
+class _Packing:
     """SQLite's aggregate `packed`: the bytes of many numbers as one value, which is read faster than their rows."""
 
     __slots__ = ("finalize", "step")
@@ -284,7 +284,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
         *sqlite_journal(sqlite3.sqlite_version_info),
     ):
         connection.execute(f"pragma {pragma}")
-    connection.create_aggregate("packed", 1, _Packed)  # type: ignore[arg-type]  # its stub knows whole numbers only
+    connection.create_aggregate("packed", 1, _Packing)  # type: ignore[arg-type]  # its stub knows whole numbers only
 
 
 def sqlite_journal(version: tuple[int, ...]) -> tuple[str, str]:

@@ -8,8 +8,8 @@
 | others without | about one horizon | 4 to 5 horizons | last value |
 
 The first two fold whole seasons into a step and judge the end of the window; the others read frames and judge every
-position. The last season is the base where most series pass the M4 competition's test of it, otherwise the last value. Logarithms are taken
-where every value is positive.
+position. The last season is the base where most series pass the M4 competition's test of it, otherwise the last value.
+Logarithms are taken where every value is positive.
 """
 
 from __future__ import annotations
@@ -53,6 +53,13 @@ class Design:
     steps: int
     batch_size: int
     learning_rate: float
+
+    def __str__(self) -> str:
+        """As MLflow shows it."""
+        return (
+            f"{self.kind} of {self.size} in {self.context}, base {self.base}, skip {self.skip}, {self.weighting} error, "
+            f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
+        )
 
     @property
     def least_known(self) -> int:

@@ -58,7 +58,9 @@ class Trained:
     num_windows: int
     backtest: Backtest | None
     #: by step of the context, oldest first; empty for networks without attention
-    attention: tuple[float, ...]
+    attention: tuple[float, ...] = ()
+    #: of each member, where the network chooses what it reads and how it is fitted
+    designs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,7 +79,7 @@ def train_global(
         epochs=len(final.loss),
         num_windows=sum(design.steps * design.batch_size for design in designs),
         backtest=backtest,
-        attention=(),
+        designs=tuple(map(str, designs)),
     )
 
 

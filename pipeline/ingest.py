@@ -13,7 +13,7 @@ from pipeline.frequency import Periods
 from pipeline.guards import FEWEST, Guard
 from pipeline.observations import TARGET
 from pipeline.reading import Reading
-from pipeline.recipe import Recipe
+from pipeline.recipe import GLOBAL, Recipe
 from pipeline.spool import Rows
 from pipeline.values import Values, merged
 
@@ -345,6 +345,11 @@ def refuse_short(series: str, has: int, recipe: Recipe) -> None:
     """
     needed = recipe.least_history
     if has < needed:
+        if recipe.model.architecture == GLOBAL:
+            raise NotEnoughHistory(
+                f'series "{series}" has {counted(has, "observation")}, the global network and horizon {recipe.horizon} '
+                f"need {needed}: {needed - has} are missing; add them, or shorten horizon"
+            )
         raise NotEnoughHistory(
             f'series "{series}" has {counted(has, "observation")}, context {needed - recipe.horizon} + horizon '
             f"{recipe.horizon} need {needed}: {needed - has} are missing; add them, or shorten model.context or horizon"

@@ -234,7 +234,7 @@ def _tags(model: Model) -> dict[str, str]:
 def _parameters(recipe: Recipe, model: Model) -> list[Any]:
     from mlflow.entities import Param
 
-    shown = {
+    shown: dict[str, object] = {
         "architecture": recipe.model.architecture,
         "context": recipe.context,
         "horizon": recipe.horizon,
@@ -250,6 +250,10 @@ def _parameters(recipe: Recipe, model: Model) -> list[Any]:
         "num_windows": model.record.num_windows,
         "num_series": model.record.num_series,
     }
+    if model.record.designs:
+        for chosen_by_the_network in ("context", "scaling", "loss", "learning_rate", "batch_size"):
+            del shown[chosen_by_the_network]
+        shown |= {f"member_{n}": design for n, design in enumerate(model.record.designs, start=1)}
     return [Param(name, str(value)) for name, value in shown.items()]
 
 

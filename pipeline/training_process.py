@@ -178,6 +178,7 @@ def _child(folder: Path) -> int:
         num_windows=trained.num_windows,
         num_series=len(panel.series),
         attention=trained.attention,
+        designs=trained.designs,
         cutoff=str(panel.origin),
         backtest=_backtest_record(trained, panel, recipe),
         tutorial=lines,

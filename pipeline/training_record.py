@@ -60,6 +60,8 @@ class TrainingRecord(_Value):
     #: what attention gives to each step of the context, oldest first: the mean over the newest windows of all
     #: series; empty for networks without attention
     attention: tuple[float, ...] = ()
+    #: what each member reads and how it was fitted, where the network chooses that itself
+    designs: tuple[str, ...] = ()
     cutoff: str
     backtest: BacktestRecord | None
     tutorial: tuple[ProtocolRecord, ...]

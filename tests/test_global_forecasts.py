@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.errors import ModelRefused
+from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.ingest import refuse_short
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe, parse_recipe
+from pipeline.registry import _parameters
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
 from tests.examples import months
 
@@ -94,6 +96,26 @@ def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome)
 
     assert again.files == trained.files
     assert again.record == trained.record
+
+
+def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainingOutcome) -> None:
+    class OfRecord:
+        record = trained.record
+
+    shown = {one.key: one.value for one in _parameters(recipe(), OfRecord())}  # type: ignore[arg-type]
+
+    assert shown["architecture"] == "global"
+    assert shown["member_1"].startswith("frame of 8 in 12, base 4, skip 0, relative error, 700 x 128 windows by series")
+    assert not {"context", "scaling", "loss", "learning_rate", "batch_size"} & set(shown)
+
+
+def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:
+    with pytest.raises(
+        NotEnoughHistory, match="the global network and horizon 3 need 5: 1 are missing; add them, or shorten"
+    ):
+        refuse_short("shop", 4, recipe())
+
+    refuse_short("shop", 5, recipe())
 
 
 def test_series_of_every_size_are_forecast_alike(trained: TrainingOutcome) -> None:
