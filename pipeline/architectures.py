@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +24,16 @@ ARCHITECTURES = {
     "encoder-decoder": "pipeline.models.encoder_decoder:encoder_decoder",
     "gated-cell": "pipeline.models.gated_cell:gated_cell",
 }
+
+
+def _known(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise PydanticCustomError("architecture", "expected one of {names}", {"names": ", ".join(ARCHITECTURES)})
+    return name
+
+
+#: a key of a recipe that names one
+Architecture = Annotated[str, AfterValidator(_known)]
 
 
 def build_network(architecture: str, sizes: Sizes) -> keras.Model:

@@ -8,29 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, field_validator
 
-from pipeline.architectures import ARCHITECTURES
+from pipeline.architectures import ARCHITECTURES, Architecture
 from pipeline.contract import Source, Table, parse_source, source_table
 from pipeline.errors import InvalidRecipe, known
 from pipeline.frequency import Frequency
-
-
-def _known_architecture(name: str) -> str:
-    if name not in ARCHITECTURES:
-        raise PydanticCustomError("architecture", "expected one of {names}", {"names": ", ".join(ARCHITECTURES)})
-    return name
-
+from pipeline.protocol import Tutorial
 
 #: the architecture that chooses its own inputs and how it is fitted
 GLOBAL = "global"
@@ -46,7 +30,6 @@ GLOBAL_TRAINING = {
 #: a longer season is folded into one step
 LONGEST_FRAMED_SEASON = 12
 
-Architecture = Annotated[str, AfterValidator(_known_architecture)]
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Scaling = Literal["seasonal", "last", "min-max", "standard"]
@@ -127,38 +110,6 @@ class Covariates(Table):
     def names(self) -> tuple[str, ...]:
         """All of them."""
         return (*self.past, *self.future, *self.static)
-
-
-class Tutorial(Table):
-    """The protocol of the tutorial that a recipe comes from, reported beside the recipe's own backtest."""
-
-    row: str = Field(description="which tutorial")
-    metric: Literal["rmse"] = Field("rmse", description="what it measured")
-    published: float | None = Field(None, description="the figure that it printed; none: it printed none")
-    train: float = Field(gt=0, description="training part: a share below 1, or a number of values or windows")
-    rounding: Literal["floor", "ceil"] = Field("floor", description="how a share is rounded")
-    split: Literal["values", "windows"] = Field(
-        "values", description="what is split: the values, or the windows made of all"
-    )
-    order: Literal["time", "newest-first"] = Field("time", description="the order that the values were taken in")
-    scaling: Literal["min-max", "standard"] = Field(
-        "min-max", description="scaler over the whole series, test part included"
-    )
-    scaled_on: Literal["all", "train"] = Field("all", description="what the tutorial fitted its scaler on")
-    reach_back: bool = Field(False, description="test windows begin in the training part")
-    lose_last: bool = Field(False, description="`range(len(d) - look_back - 1)`: the last window is lost")
-    recursive: bool = Field(False, description="each prediction is fed back to make the next")
-    context: int = Field(gt=0, description="window length")
-    architecture: Architecture = Field(description="as in [model]")
-    units: int = Field(gt=0, description="as in [model]")
-    layers: int = Field(1, gt=0, description="as in [model]")
-    activation: Literal["tanh", "relu"] = Field("tanh", description="as in [model]")
-    dropout: float = Field(0.0, ge=0, lt=1, description="as in [model]")
-    epochs: int = Field(gt=0, description="as in [training]")
-    batch_size: int = Field(gt=0, description="as in [training]")
-    learning_rate: float = Field(0.001, gt=0, description="as in [training]")
-    clip_value: float | None = Field(None, gt=0, description="gradients are clipped to this magnitude")
-    shuffle: bool = Field(True, description="windows are drawn in random order")
 
 
 class Recipe(Table):

@@ -1,4 +1,4 @@
-"""The protocol of the tutorial that a recipe comes from: as written, and without its leaks.
+"""A tutorial's network under its protocol: as written, and without its leaks.
 
 As written, the scaler may see the test part, and the newest days may be trained on to predict the
 oldest. Mended, the same network with the same settings is fitted on the earlier part only and scaled by
@@ -8,18 +8,25 @@ on the same test part. (A tutorial's lost last window stays lost, so that the te
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
 from pipeline import metrics
+from pipeline.architectures import build_network
 from pipeline.models.sizes import Sizes
-from pipeline.recipe import Recipe, Tutorial
-from pipeline.training import Example, Fitting, OnEpoch, fit_network, predict
+from pipeline.protocol import Tutorial, contexts, one_before, scaler, season_before, split_of, without_leak
+from pipeline.recipe import Recipe
+from pipeline.training import predict, refuse_unless_finite
 
 Array = npt.NDArray[np.float64]
+
+#: called with epochs done, epochs in all and the loss of the last
+OnEpoch = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,16 +41,6 @@ class ProtocolLine:
     num_test: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Split:
-    """Positions of the values to predict, in the order of the series."""
-
-    train: npt.NDArray[np.int64]
-    test: npt.NDArray[np.int64]
-    #: values that the training part holds, from the first on
-    fitting: int
-
-
 def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) -> list[ProtocolLine]:
     """Fit and score the tutorial's network under its own protocol and under the mended one.
 
@@ -51,6 +48,9 @@ def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) ->
         values: the series in the order of time, without gaps.
         recipe: one with a `[tutorial]`.
         on_epoch: told of each epoch.
+
+    Raises:
+        ModelRefused: a fit did not stay finite.
     """
     tutorial = recipe.tutorial
     if tutorial is None:
@@ -63,89 +63,62 @@ def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) ->
     return [*lines, _line("without the leak", values, recipe, mended, on_epoch)]
 
 
-def without_leak(tutorial: Tutorial) -> Tutorial:
-    """The same protocol with a scaler that has not seen the test part, in the order of time."""
-    return tutorial.model_copy(update={"scaled_on": "train", "order": "time"})
-
-
 def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_epoch: OnEpoch | None) -> ProtocolLine:
-    split = _split(len(values), tutorial)
-    centre, scale = _scaler(values, tutorial, until=split.fitting)
+    split = split_of(len(values), tutorial)
+    centre, scale = scaler(values, tutorial, until=split.fitting)
     scaled = (values - centre) / scale
-    fitted = fit_network(
-        tutorial.architecture,
-        _sizes(tutorial),
-        Fitting(
-            epochs=tutorial.epochs,
-            batch_size=tutorial.batch_size,
-            learning_rate=tutorial.learning_rate,
-            loss="mse",
-            seed=recipe.training.seed,
-            clip_value=tutorial.clip_value,
-            shuffle=tutorial.shuffle,
-        ),
-        Example(inputs=_contexts(scaled, split.train, tutorial.context), targets=scaled[split.train][:, None]),
-        on_epoch=on_epoch,
-    )
-    if tutorial.recursive:
-        context = list(scaled[split.test[0] - tutorial.context : split.test[0]])
-        for _ in split.test:
-            context.append(float(predict(fitted.network, np.array(context[-tutorial.context :])[None, :, None])[0, 0]))
-        outputs = np.array(context[tutorial.context :])
-    else:
-        outputs = predict(fitted.network, _contexts(scaled, split.test, tutorial.context))[:, 0]
+    inputs, targets = contexts(scaled, split.train, tutorial.context), scaled[split.train][:, None]
+    network = _fitted(tutorial, inputs, targets, seed=recipe.training.seed, on_epoch=on_epoch)
+    outputs = _outputs(network, scaled, split.test, tutorial)
     observed = values[split.test]
     return ProtocolLine(
         protocol=protocol,
         rmse=metrics.rmse(observed, outputs * scale + centre),
-        naive=metrics.rmse(observed, _one_before(values, split.test, tutorial)),
-        seasonal_naive=metrics.rmse(observed, _season_before(values, split.test, recipe.season, tutorial)),
+        naive=metrics.rmse(observed, one_before(values, split.test, tutorial)),
+        seasonal_naive=metrics.rmse(observed, season_before(values, split.test, recipe.season, tutorial)),
         num_test=len(split.test),
     )
 
 
-def _split(count: int, tutorial: Tutorial) -> _Split:
-    context, lost = tutorial.context, int(tutorial.lose_last)
-    if tutorial.split == "windows":
-        predicted = np.arange(context, count - lost)
-        size = _size(len(predicted), tutorial)
-        return _Split(train=predicted[:size], test=predicted[size:], fitting=context + size)
-    size = _size(count, tutorial)
-    test_from = size if tutorial.reach_back else size + context
-    return _Split(train=np.arange(context, size - lost), test=np.arange(test_from, count - lost), fitting=size)
+def _fitted(tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_epoch: OnEpoch | None) -> keras.Model:
+    """The network after the tutorial's epochs: Adam and MSE, as all of the texts have it."""
+    keras.utils.set_random_seed(seed)
+    network = build_network(tutorial.architecture, _sizes(tutorial))
+    num_steps = -(-len(inputs) // tutorial.batch_size)
+    network.compile(
+        optimizer=keras.optimizers.Adam(tutorial.learning_rate, clipvalue=tutorial.clip_value),
+        loss="mse",
+        steps_per_execution=min(num_steps, 32),
+        jit_compile=False,
+    )
+    losses = network.fit(
+        inputs.astype(np.float32),
+        targets.astype(np.float32),
+        epochs=tutorial.epochs,
+        batch_size=tutorial.batch_size,
+        shuffle=tutorial.shuffle,
+        callbacks=[_reporter(tutorial.epochs, on_epoch)] if on_epoch else [],
+        verbose=0,
+    ).history["loss"]
+    refuse_unless_finite(network, losses)
+    return network
 
 
-def _size(count: int, tutorial: Tutorial) -> int:
-    if tutorial.train >= 1:
-        return int(tutorial.train)
-    return (math.ceil if tutorial.rounding == "ceil" else math.floor)(count * tutorial.train)
+def _reporter(epochs: int, on_epoch: OnEpoch) -> keras.callbacks.Callback:
+    def on_epoch_end(epoch: int, logs: dict[str, Any]) -> None:
+        on_epoch(epoch + 1, epochs, float(logs["loss"]))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
 
 
-def _scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, float]:
-    seen = values if tutorial.scaled_on == "all" else values[:until]
-    if tutorial.scaling == "min-max":
-        centre, scale = seen.min(), seen.max() - seen.min()
-    else:
-        centre, scale = seen.mean(), seen.std()
-    return float(centre), float(scale) if seen.max() > seen.min() else 1.0
-
-
-def _contexts(scaled: Array, predicted: npt.NDArray[np.int64], context: int) -> Array:
-    """[N, L, 1]"""
-    contexts: Array = scaled[predicted[:, None] - np.arange(context, 0, -1)]
-    return contexts[:, :, None]
-
-
-def _one_before(values: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
-    """The last value that the protocol knows: of the period before, or of the whole fitting part."""
-    return np.full(len(test), values[test[0] - 1]) if tutorial.recursive else values[test - 1]
-
-
-def _season_before(values: Array, test: npt.NDArray[np.int64], season: int, tutorial: Tutorial) -> Array:
-    back = test - season
-    if tutorial.recursive:
-        back = test[0] - season + (np.arange(len(test)) % season)
-    return np.where(back >= 0, values[np.maximum(back, 0)], np.nan)
+def _outputs(network: keras.Model, scaled: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
+    """What the network predicts for the test part, each from observed values or from its own predictions."""
+    if not tutorial.recursive:
+        return predict(network, contexts(scaled, test, tutorial.context))[:, 0]
+    context = list(scaled[test[0] - tutorial.context : test[0]])
+    for _ in test:
+        context.append(float(predict(network, np.array(context[-tutorial.context :])[None, :, None])[0, 0]))
+    return np.array(context[tutorial.context :])
 
 
 def _sizes(tutorial: Tutorial) -> Sizes:

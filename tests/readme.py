@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from pipeline import contract
-from pipeline.recipe import Backtest, Covariates, Gate, Model, Publish, Recipe, Training, Tutorial
+from pipeline.protocol import Tutorial
+from pipeline.recipe import Backtest, Covariates, Gate, Model, Publish, Recipe, Training
 from pipeline.settings import SETTINGS
 
 README = Path(__file__).parents[1] / "README.md"

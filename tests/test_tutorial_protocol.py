@@ -10,12 +10,8 @@ import pytest
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from pipeline.metrics import rmse
-from pipeline.models.sizes import Sizes
-from pipeline.recipe import Recipe, Tutorial, parse_recipe
-from pipeline.training import Example, Fitting, fit_network
-from pipeline.tutorial import _contexts, _scaler, _season_before, _split, replay, without_leak
-
-pytestmark = pytest.mark.tensorflow
+from pipeline.protocol import Tutorial, contexts, scaler, season_before, split_of, without_leak
+from pipeline.recipe import Recipe, parse_recipe
 
 Array = npt.NDArray[np.float64]
 
@@ -106,18 +102,18 @@ def test_the_windows_equal_the_loops_of_the_tutorial(
     tutorial = tutorial_of(**settings)
     (train_x, train_y), (test_x, test_y) = loops(values.tolist())
 
-    split = _split(count, tutorial)
+    split = split_of(count, tutorial)
 
-    np.testing.assert_array_equal(_contexts(values, split.train, tutorial.context)[:, :, 0], train_x)
+    np.testing.assert_array_equal(contexts(values, split.train, tutorial.context)[:, :, 0], train_x)
     np.testing.assert_array_equal(values[split.train], train_y)
-    np.testing.assert_array_equal(_contexts(values, split.test, tutorial.context)[:, :, 0], test_x)
+    np.testing.assert_array_equal(contexts(values, split.test, tutorial.context)[:, :, 0], test_x)
     np.testing.assert_array_equal(values[split.test], test_y)
     assert (len(split.train), len(split.test)) == (num_train, num_test)
 
 
 @pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
 def test_nothing_is_both_trained_on_and_tested(settings: dict[str, Any]) -> None:
-    split = _split(1273, tutorial_of(**settings))
+    split = split_of(1273, tutorial_of(**settings))
 
     assert split.train.max() < split.test.min()
     assert split.train.min() == settings["context"]
@@ -131,7 +127,7 @@ def test_the_scaler_agrees_with_scikit_learn_on_all_or_on_the_training_part(
 
     for scaled_on, seen in (("all", values), ("train", values[:156])):
         tutorial = tutorial_of(**{**MILK, "scaling": scaling, "scaled_on": scaled_on})
-        centre, scale = _scaler(values, tutorial, until=156)
+        centre, scale = scaler(values, tutorial, until=156)
         expected = oracle.fit(seen[:, None]).transform(values[:, None])[:, 0]
         np.testing.assert_allclose((values - centre) / scale, expected)
 
@@ -141,24 +137,30 @@ def test_the_scaler_agrees_with_scikit_learn_on_all_or_on_the_training_part(
 def test_a_changed_test_part_changes_no_scaler_of_a_mended_protocol(settings: dict[str, Any], scaling: str) -> None:
     mended = without_leak(tutorial_of(**{**settings, "scaling": scaling}))
     values = walk(1273)
-    test_from = _split(1273, mended).test[0]
+    test_from = split_of(1273, mended).test[0]
     another_future = np.concatenate([values[:test_from], np.full(1273 - test_from, 1e9)])
 
-    scaler = _scaler(values, mended, until=test_from)
+    fitted = scaler(values, mended, until=test_from)
 
-    assert scaler == _scaler(another_future, mended, until=test_from)
+    assert fitted == scaler(another_future, mended, until=test_from)
     assert (mended.scaled_on, mended.order) == ("train", "time")
 
 
 def test_a_series_without_change_has_scale_one() -> None:
-    assert _scaler(np.full(20, 5.0), tutorial_of(**INTEGERS), until=15) == (5, 1)
+    assert scaler(np.full(20, 5.0), tutorial_of(**INTEGERS), until=15) == (5, 1)
 
 
+@pytest.mark.tensorflow
 def test_a_recipe_without_a_tutorial_has_nothing_to_replay() -> None:
+    from pipeline.tutorial import replay
+
     assert replay(walk(50), recipe_of(**INTEGERS).model_copy(update={"tutorial": None})) == []
 
 
+@pytest.mark.tensorflow
 def test_the_newest_values_are_trained_on_as_written_and_the_oldest_once_mended() -> None:
+    from pipeline.tutorial import replay
+
     values = walk(60)
     settings = {**AIRLINE, "train": 45, "order": "newest-first"}
 
@@ -172,7 +174,12 @@ def test_the_newest_values_are_trained_on_as_written_and_the_oldest_once_mended(
         assert line.seasonal_naive == pytest.approx(rmse(taken[tested], taken[tested - 4]))
 
 
+@pytest.mark.tensorflow
 def test_recursion_feeds_each_prediction_back_and_knows_nothing_of_the_test_part() -> None:
+    import keras
+
+    from pipeline.tutorial import replay
+
     values = walk(161)
     recipe = recipe_of(**MILK)
 
@@ -181,12 +188,10 @@ def test_recursion_feeds_each_prediction_back_and_knows_nothing_of_the_test_part
     centre, scale = values[:156].min(), np.ptp(values[:156])
     scaled = ((values - centre) / scale).tolist()
     (x, y), _ = milk_loops(scaled)
-    network = fit_network(
-        "vanilla",
-        Sizes(context=12, features=1, horizon=1, units=2),
-        Fitting(epochs=1, batch_size=64, learning_rate=0.001, loss="mse", seed=0),
-        Example(inputs=np.array(x)[:, :, None], targets=np.array(y)[:, None]),
-    ).network
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((12, 1)), keras.layers.LSTM(2), keras.layers.Dense(1)])
+    network.compile(optimizer="adam", loss="mse", jit_compile=False)
+    network.fit(np.array(x)[:, :, None], np.array(y), epochs=1, batch_size=64, verbose=0)
     batch, predictions = scaled[156 - 12 : 156], []
     for _ in range(5):
         predictions.append(float(network(np.array(batch, np.float32)[None, :, None])[0, 0]))
@@ -202,10 +207,10 @@ def test_nothing_one_season_before_gives_no_seasonal_naive() -> None:
     values = np.arange(6.0)
     tutorial = tutorial_of(**INTEGERS)
 
-    np.testing.assert_array_equal(_season_before(values, np.array([4, 5]), 5, tutorial), [np.nan, 0])
+    np.testing.assert_array_equal(season_before(values, np.array([4, 5]), 5, tutorial), [np.nan, 0])
 
 
 def test_a_mended_scaler_sees_the_whole_training_part_and_nothing_after_it() -> None:
-    split = _split(144, without_leak(tutorial_of(**AIRLINE)))
+    split = split_of(144, without_leak(tutorial_of(**AIRLINE)))
 
     assert split.fitting == 96
