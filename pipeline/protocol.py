@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.architectures import Architecture
 from pipeline.contract import Table
 from pipeline.errors import NotEnoughHistory, counted
 
 Array = npt.NDArray[np.float64]
+
+
+def _listed(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+#: one architecture, or several in a list
+Architectures = Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)]
 
 
 class Tutorial(Table):
@@ -47,6 +55,9 @@ class Tutorial(Table):
     learning_rate: float = Field(0.001, gt=0, description="as in [training]")
     clip_value: float | None = Field(None, gt=0, description="gradients are clipped to this magnitude")
     shuffle: bool = Field(True, description="windows are drawn in random order")
+    variants: dict[str, Architectures] = Field(
+        {}, description="other networks for `backtest` alone: architectures by row; a stacked one has a layer more"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +73,26 @@ class Split:
 def without_leak(tutorial: Tutorial) -> Tutorial:
     """The same protocol with a scaler that has not seen the test part, in the order of time."""
     return tutorial.model_copy(update={"scaled_on": "train", "order": "time"})
+
+
+def networks(tutorial: Tutorial) -> list[Tutorial]:
+    """The protocol with the tutorial's own network, then with each of its variants under its row's name.
+
+    What is stacked has one layer more than the tutorial's own network; no variant's figure was printed.
+    """
+    own = tutorial.model_copy(update={"variants": {}})
+    return [own] + [
+        own.model_copy(
+            update={
+                "row": row,
+                "published": None,
+                "architecture": architecture,
+                "layers": own.layers + (architecture == "stacked"),
+            }
+        )
+        for row, architectures in tutorial.variants.items()
+        for architecture in architectures
+    ]
 
 
 def refuse_unfit(values: Array, tutorial: Tutorial, series: str) -> None:

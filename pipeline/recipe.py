@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -187,13 +188,13 @@ class Recipe(Table):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the job; the description does not."""
-        return _hash(self.model_dump(mode="json", exclude={"description"}))
+        """Hash of all that decides the job; the description and a tutorial's variants do not."""
+        return _hash(self.model_dump(mode="json", exclude={"description": True, "tutorial": {"variants"}}))
 
     @property
     def tutorial_fingerprint(self) -> str | None:
         """Hash of the tutorial's protocol: its lines are made once for it."""
-        return _hash(self.tutorial.model_dump(mode="json")) if self.tutorial else None
+        return _hash(self.tutorial.model_dump(mode="json", exclude={"variants"})) if self.tutorial else None
 
     @property
     def training_fingerprint(self) -> str:
@@ -257,17 +258,25 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         )
     if recipe.model.architecture == "attention" and recipe.context < 2:
         raise InvalidRecipe("model.context is 1, and attention chooses among the steps of it: expected at least 2")
-    if recipe.tutorial is not None and recipe.tutorial.architecture == GLOBAL:
-        raise InvalidRecipe('tutorial.architecture is "global", which is no tutorial\'s: expected another one')
-    if recipe.tutorial is not None and 1 <= recipe.tutorial.train <= recipe.tutorial.context:
-        raise InvalidRecipe(
-            f"tutorial.train is {recipe.tutorial.train:g}: expected more than tutorial.context = {recipe.tutorial.context}"
-        )
+    if recipe.tutorial is not None:
+        _refuse_untaught(recipe.tutorial)
     if recipe.source.layout == "wide" and recipe.covariates.names:
         raise InvalidRecipe('covariates are columns of a long table: expected source.layout = "long"')
     taken = {recipe.source.period, recipe.source.value, recipe.source.series, recipe.source.fold}
     if len(set(recipe.covariates.names) - taken) < len(recipe.covariates.names):
         raise InvalidRecipe("a covariate names a column that is something else already: expected different ones")
+
+
+def _refuse_untaught(tutorial: Tutorial) -> None:
+    if tutorial.architecture == GLOBAL:
+        raise InvalidRecipe('tutorial.architecture is "global", which is no tutorial\'s: expected another one')
+    for row, architectures in tutorial.variants.items():
+        if GLOBAL in architectures:
+            raise InvalidRecipe(f'tutorial.variants.{row} is "global", which is no tutorial\'s: expected another one')
+    if 1 <= tutorial.train <= tutorial.context:
+        raise InvalidRecipe(
+            f"tutorial.train is {tutorial.train:g}: expected more than tutorial.context = {tutorial.context}"
+        )
 
 
 def _refuse_what_global_chooses(recipe: Recipe) -> None:
@@ -304,6 +313,16 @@ def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
 def recipe_names(recipes: Path) -> list[str]:
     """The names of the recipes in a folder, sorted."""
     return sorted(path.stem for path in recipes.glob("*.toml"))
+
+
+def names_with_tutorial(recipes: Path) -> list[str]:
+    """Those of the recipes in a folder that are valid and have a `[tutorial]`, sorted."""
+    names = []
+    for name in recipe_names(recipes):
+        with suppress(InvalidRecipe):
+            if load_recipe(name, recipes).tutorial is not None:
+                names.append(name)
+    return names
 
 
 def _hash(fields: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pipeline import metrics
 from pipeline.architectures import build_network
+from pipeline.errors import ModelRefused
 from pipeline.models.sizes import Sizes
 from pipeline.protocol import Tutorial, contexts, one_before, scaler, season_before, split_of, without_leak
 from pipeline.recipe import Recipe
@@ -100,7 +101,13 @@ def _fitted(tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_
         callbacks=[_reporter(tutorial.epochs, on_epoch)] if on_epoch else [],
         verbose=0,
     ).history["loss"]
-    refuse_unless_finite(network, losses)
+    try:
+        refuse_unless_finite(network, losses)
+    except ModelRefused:
+        raise ModelRefused(
+            f"the {tutorial.architecture} network of tutorial {tutorial.row} did not stay finite: "
+            "lower tutorial.learning_rate or set tutorial.clip_value"
+        ) from None
     return network
 
 

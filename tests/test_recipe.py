@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from pipeline.contract import IntegersSource
 from pipeline.errors import InvalidRecipe
-from pipeline.recipe import Recipe, load_recipe, parse_recipe, recipe_names
+from pipeline.recipe import Recipe, load_recipe, names_with_tutorial, parse_recipe, recipe_names
 
 SMALLEST = """
 name = "toy"
@@ -132,6 +132,30 @@ def test_an_unknown_key_of_a_tutorial_is_refused_with_the_known_ones() -> None:
     assert "reach_back" in message
 
 
+def test_variants_of_a_tutorial_name_one_architecture_or_several() -> None:
+    recipe = recipe_of(SMALLEST + TUTORIAL + 'variants = { T1b = "bidirectional", T3v = ["vanilla", "stacked"] }')
+
+    assert recipe.tutorial is not None
+    assert recipe.tutorial.variants == {"T1b": ("bidirectional",), "T3v": ("vanilla", "stacked")}
+    assert Recipe.model_validate(recipe.model_dump(mode="json")).tutorial == recipe.tutorial
+
+
+def test_variants_change_no_fingerprint() -> None:
+    plain = recipe_of(SMALLEST + TUTORIAL)
+    varied = recipe_of(SMALLEST + TUTORIAL + 'variants = { T1b = "bidirectional" }')
+
+    assert varied.fingerprint == plain.fingerprint
+    assert varied.tutorial_fingerprint == plain.tutorial_fingerprint
+    assert varied.training_fingerprint == plain.training_fingerprint
+
+
+def test_the_recipes_with_a_tutorial_are_known_beside_others(tmp_path: Path) -> None:
+    for name, text in (("b", SMALLEST + TUTORIAL), ("a", SMALLEST + TUTORIAL), ("c", SMALLEST), ("d", "no recipe")):
+        (tmp_path / f"{name}.toml").write_text(text)
+
+    assert names_with_tutorial(tmp_path) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -165,6 +189,13 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
             SMALLEST + '[model]\narchitecture = "gru"',
             '"model.architecture": expected one of global, vanilla, .*received .gru.',
         ),
+        (
+            SMALLEST + TUTORIAL + 'variants = { T1b = "gru" }',
+            '"tutorial.variants.T1b.0": expected one of global, vanilla, .*received .gru.',
+        ),
+        (SMALLEST + TUTORIAL + "variants = { T1b = [] }", '"tutorial.variants.T1b": Tuple should have at least 1 item'),
+        (SMALLEST + TUTORIAL + "variants = { T1b = 3 }", '"tutorial.variants.T1b": Input should be a valid tuple'),
+        (SMALLEST + TUTORIAL + 'variants = "T1b"', '"tutorial.variants": Input should be a valid dictionary'),
         (SMALLEST + "[model]\ndropout = 1.0", '"model.dropout": Input should be less than 1, received 1.0'),
         (
             SMALLEST + "[training]\nlearning_rate = nan",
@@ -314,6 +345,10 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         (SMALLEST + '[model]\narchitecture = "attention"\ncontext = 1\nscaling = "min-max"', "expected at least 2"),
         (SMALLEST + "[training]\nclip_norm = 1.0\nclip_value = 4.0", "clip_norm and training.clip_value are both set"),
         (SMALLEST + TUTORIAL.replace('"vanilla"', '"global"'), 'tutorial.architecture is "global"'),
+        (
+            SMALLEST + TUTORIAL + 'variants = { T1b = "global" }',
+            'tutorial.variants.T1b is "global", which is no tutorial',
+        ),
         (SMALLEST + TUTORIAL.replace("0.75", "5"), "tutorial.train is 5: expected more than tutorial.context = 10"),
     ],
 )

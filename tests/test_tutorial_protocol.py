@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.metrics import rmse
-from pipeline.protocol import Tutorial, contexts, scaler, season_before, split_of, without_leak
+from pipeline.protocol import Tutorial, contexts, networks, refuse_unfit, scaler, season_before, split_of, without_leak
 from pipeline.recipe import Recipe, parse_recipe
 
 Array = npt.NDArray[np.float64]
@@ -214,3 +215,55 @@ def test_a_mended_scaler_sees_the_whole_training_part_and_nothing_after_it() -> 
     split = split_of(144, without_leak(tutorial_of(**AIRLINE)))
 
     assert split.fitting == 96
+
+
+def test_a_variant_is_the_same_protocol_with_another_network() -> None:
+    tutorial = tutorial_of(
+        **AIRLINE, published=47.53, layers=2, variants={"Tv": ["stacked", "attention"], "Tb": ["cnn-lstm"]}
+    )
+
+    own, *others = networks(tutorial)
+
+    assert own == tutorial.model_copy(update={"variants": {}})
+    assert [(other.row, other.architecture, other.layers, other.published) for other in others] == [
+        ("Tv", "stacked", 3, None),
+        ("Tv", "attention", 2, None),
+        ("Tb", "cnn-lstm", 2, None),
+    ]
+    same = {"row", "architecture", "layers", "published"}
+    assert all(other.model_dump(exclude=same) == own.model_dump(exclude=same) for other in others)
+
+
+@pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
+def test_a_series_fits_from_the_length_on_that_leaves_something_to_test(settings: dict[str, Any]) -> None:
+    tutorial = tutorial_of(**settings)
+    least = next(n for n in range(2000) if len(split_of(n, tutorial).test) and (split_of(n, tutorial).train < n).any())
+
+    refuse_unfit(walk(least), tutorial, "cow")
+    with pytest.raises(NotEnoughHistory, match=f'series "cow" has {least - 1} values: .* expected some in both'):
+        refuse_unfit(walk(least - 1), tutorial, "cow")
+
+
+def test_a_share_that_leaves_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(
+        NotEnoughHistory, match="train 0.1, context 12.* leaves 0 to predict in its training part and 95"
+    ):
+        refuse_unfit(walk(120), tutorial_of(train=0.1, context=12, lose_last=True), "cow")
+
+
+def test_a_period_without_a_value_is_refused() -> None:
+    values = walk(168)
+    values[20] = np.nan
+
+    with pytest.raises(NotEnoughHistory, match='series "cow" has no value for 1 period, .* raise max_gap'):
+        refuse_unfit(values, tutorial_of(**MILK), "cow")
+
+
+@pytest.mark.tensorflow
+def test_a_fit_that_does_not_stay_finite_is_refused_with_its_row() -> None:
+    from pipeline.tutorial import replay
+
+    with pytest.raises(
+        ModelRefused, match="the vanilla network of tutorial T did not stay finite: lower tutorial.learn"
+    ):
+        replay(walk(60), recipe_of(**{**AIRLINE, "learning_rate": 1e38, "epochs": 20}))
