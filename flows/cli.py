@@ -102,6 +102,25 @@ def score(recipe: RecipeArgument, json: Json = False) -> None:
     score_one(recipe, as_json=json)
 
 
+@app.command(epilog="Example: nextperiod backtest milk --protocol tutorial")
+def backtest(
+    recipe: RecipeArgument,
+    protocol: Annotated[
+        Optional[str],
+        typer.Option("--protocol", metavar="NAME", help="tutorial: the split and settings of the recipe's tutorial."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """How well past periods would have been forecast, beside the last value and the season before."""
+    from flows.backtest import backtest_tutorial
+
+    if protocol is None:
+        raise typer.BadParameter("say how: --protocol tutorial is the only way so far")
+    if protocol != "tutorial":
+        raise typer.BadParameter(f'--protocol "{protocol}" is not known: expected one of tutorial')
+    backtest_tutorial(recipe, as_json=json)
+
+
 @app.command(epilog="Example: nextperiod show milk --csv milk.csv")
 def show(
     recipe: RecipeArgument,

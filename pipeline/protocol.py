@@ -87,7 +87,7 @@ def networks(tutorial: Tutorial) -> list[Tutorial]:
                 "row": row,
                 "published": None,
                 "architecture": architecture,
-                "layers": own.layers + (architecture == "stacked"),
+                "layers": own.layers + 1 if architecture == "stacked" else 1,
             }
         )
         for row, architectures in tutorial.variants.items()

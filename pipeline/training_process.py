@@ -1,4 +1,4 @@
-"""Training in a process of its own: it alone imports TensorFlow, and it has a time and a memory limit.
+"""Training, or replaying a tutorial, in a process of its own: it alone imports TensorFlow, and it has limits.
 
 The parent writes a job folder and reads the model folder from it; progress comes back as JSON lines.
 The child ends itself when its parent is gone.
@@ -16,16 +16,25 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.errors import ModelRefused, NotEnoughHistory, TrainingFailed
 from pipeline.panel import Panel
+from pipeline.protocol import networks, refuse_unfit
 from pipeline.recipe import GLOBAL, Recipe
-from pipeline.training_record import BacktestPath, BacktestRecord, ProtocolRecord, TrainingRecord
+from pipeline.training_record import (
+    BacktestPath,
+    BacktestRecord,
+    ProtocolRecord,
+    ReplayedLine,
+    ReplayRecord,
+    TrainingRecord,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -60,35 +69,50 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
     """Train in a fresh process and wait for it.
 
     Raises:
-        ModelRefused: the training did not stay finite.
+        ModelRefused: the training did not stay finite, or the series does not fit its tutorial's protocol.
         TrainingFailed: the process crashed, was killed, or ran past its limits.
     """
-    with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
-        folder = Path(name)
-        _write_job(folder, job)
-        status = _run_child(folder, job.recipe.training.time_limit_minutes * 60)
-        if status == _REFUSED:
-            raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
-        if status != 0:
-            raise TrainingFailed(f"training of {job.recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
+    fields = {
+        "training": job.training,
+        "reason": job.reason,
+        "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
+    }
+    with _carried_out("training", job.panel, job.recipe, fields, start=job.start) as folder:
         files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
         record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
         return TrainingOutcome(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
 
 
-def _write_job(folder: Path, job: TrainingJob) -> None:
-    arrays = {name: getattr(job.panel, name) for name in ("grid", "first", "offsets", "values")}
-    np.savez(folder / "panel.npz", allow_pickle=False, **arrays)
-    if job.start is not None:
-        (folder / "start.npz").write_bytes(job.start)
-    fields = {
-        "recipe": job.recipe.model_dump(mode="json"),
-        "series": job.panel.series,
-        "training": job.training,
-        "reason": job.reason,
-        "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
-    }
-    (folder / "job.json").write_text(json.dumps(fields), "utf-8")
+def run_replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
+    """Carry out a tutorial's protocol on the first series, with its own network and its variants, in a fresh process.
+
+    Raises:
+        ModelRefused: the series does not fit the protocol, or a fit did not stay finite.
+        TrainingFailed: the process crashed, was killed, or ran past its limits.
+    """
+    with _carried_out("replay", panel, recipe, {}) as folder:
+        return ReplayRecord.model_validate_json((folder / "record.json").read_bytes())
+
+
+@contextlib.contextmanager
+def _carried_out(
+    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, start: bytes | None = None
+) -> Iterator[Path]:
+    """The job folder, once the child has written into it what it was asked for."""
+    with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
+        folder = Path(name)
+        arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
+        np.savez(folder / "panel.npz", allow_pickle=False, **arrays)
+        if start is not None:
+            (folder / "start.npz").write_bytes(start)
+        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "series": panel.series, **fields}
+        (folder / "job.json").write_text(json.dumps(job), "utf-8")
+        status = _run_child(folder, recipe.training.time_limit_minutes * 60)
+        if status == _REFUSED:
+            raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
+        if status != 0:
+            raise TrainingFailed(f"{kind} of {recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
+        yield folder
 
 
 def _run_child(folder: Path, limit_seconds: float) -> int:
@@ -140,36 +164,49 @@ def _last_words(folder: Path) -> str:
 
 
 def _child(folder: Path) -> int:
-    """What the child does: read the job, fit, write the model folder and the record."""
+    """What the child does: read the job, carry it out, write what it gave into the folder."""
     fields = json.loads((folder / "job.json").read_text("utf-8"))
     recipe = Recipe.model_validate(fields["recipe"])
     _limit_memory(recipe.training.memory_limit_gib)
     with np.load(folder / "panel.npz", allow_pickle=False) as arrays:
         panel = Panel(series=tuple(fields["series"]), **{name: arrays[name] for name in arrays.files})
+    try:
+        if recipe.tutorial is not None and not fields.get("tutorial"):
+            refuse_unfit(panel.of(0), recipe.tutorial, panel.series[0])
 
-    import tensorflow as tf
+        import tensorflow as tf
 
+        tf.config.experimental.enable_op_determinism()
+        record = _train(folder, fields, panel, recipe) if fields["kind"] == "training" else _replay(panel, recipe)
+    except (ModelRefused, NotEnoughHistory) as refusal:
+        (folder / "refused.txt").write_text(str(refusal), "utf-8")
+        return _REFUSED
+    (folder / "record.json").write_text(record.model_dump_json(), "utf-8")
+    return 0
+
+
+def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -> TrainingRecord:
+    """Fit, and write the model folder."""
     from pipeline import fitting, global_fitting, tutorial
     from pipeline.training import member_weights
 
-    tf.config.experimental.enable_op_determinism()
     start = folder / "start.npz"
-    try:
-        train = global_fitting.train_global if recipe.model.architecture == GLOBAL else fitting.train
-        trained = train(
-            panel,
-            recipe,
-            start=member_weights(start.read_bytes()) if start.exists() else None,
-            on_epoch=_printer("training"),
-        )
-        lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
-        if not lines:
-            replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
-            lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
-    except ModelRefused as refusal:
-        (folder / "refused.txt").write_text(str(refusal), "utf-8")
-        return _REFUSED
-    record = TrainingRecord(
+    train = global_fitting.train_global if recipe.model.architecture == GLOBAL else fitting.train
+    trained = train(
+        panel,
+        recipe,
+        start=member_weights(start.read_bytes()) if start.exists() else None,
+        on_epoch=_printer("training"),
+    )
+    lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
+    if not lines:
+        replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+        lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
+    (folder / "model").mkdir()
+    for name, content in trained.files.items():
+        (folder / "model" / name).write_bytes(content)
+    (folder / "network.keras").write_bytes(trained.keras_archive)
+    return TrainingRecord(
         training=fields["training"],
         reason=fields["reason"],
         loss=trained.loss,
@@ -184,12 +221,23 @@ def _child(folder: Path) -> int:
         tutorial=lines,
         tutorial_fingerprint=recipe.tutorial_fingerprint,
     )
-    (folder / "model").mkdir()
-    for name, content in trained.files.items():
-        (folder / "model" / name).write_bytes(content)
-    (folder / "network.keras").write_bytes(trained.keras_archive)
-    (folder / "record.json").write_text(record.model_dump_json(), "utf-8")
-    return 0
+
+
+def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
+    """The tutorial's protocol with each of its networks."""
+    from pipeline import tutorial
+
+    assert recipe.tutorial is not None
+    lines = []
+    for network in networks(recipe.tutorial):
+        named = network.model_dump(include={"row", "architecture", "layers", "published"})
+        replayed = tutorial.replay(
+            panel.of(0),
+            recipe.model_copy(update={"tutorial": network}),
+            on_epoch=_printer(f"{network.row} {network.architecture}"),
+        )
+        lines += [ReplayedLine(**named, **dataclasses.asdict(line)) for line in replayed]
+    return ReplayRecord(lines=tuple(lines))
 
 
 def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestRecord | None:

@@ -45,6 +45,22 @@ class ProtocolRecord(_Value):
     num_test: int
 
 
+class ReplayedLine(ProtocolRecord):
+    """The same of a network that is named."""
+
+    row: str
+    architecture: str
+    layers: int
+    #: what the tutorial printed; None: it printed no figure
+    published: float | None
+
+
+class ReplayRecord(_Value):
+    """What a tutorial's protocol gave, for its own network and its variants."""
+
+    lines: tuple[ReplayedLine, ...]
+
+
 class TrainingRecord(_Value):
     """How a model came to be."""
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
 from tests.examples import small_panel, small_recipe
@@ -77,6 +78,14 @@ def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome:
 def test_a_training_that_does_not_stay_finite_is_refused() -> None:
     with pytest.raises(ModelRefused, match="is not finite: lower training.learning_rate or set training.clip_norm"):
         run_training(job(learning_rate=1e38, loss="mse", clip_norm=None, epochs=20))
+
+
+def test_a_history_that_its_tutorial_cannot_be_carried_out_on_is_refused_before_anything_is_fitted() -> None:
+    network = {"row": "T", "train": 156, "context": 12, "architecture": "vanilla", "units": 2, "epochs": 1}
+    taught = job().recipe.model_copy(update={"tutorial": Tutorial.model_validate({**network, "batch_size": 1})})
+
+    with pytest.raises(ModelRefused, match='series "small" has 40 values: the protocol of tutorial T .* 0 in its test'):
+        run_training(replace(job(), recipe=taught))
 
 
 def test_a_training_past_its_time_is_ended() -> None:

@@ -227,8 +227,8 @@ def test_a_variant_is_the_same_protocol_with_another_network() -> None:
     assert own == tutorial.model_copy(update={"variants": {}})
     assert [(other.row, other.architecture, other.layers, other.published) for other in others] == [
         ("Tv", "stacked", 3, None),
-        ("Tv", "attention", 2, None),
-        ("Tb", "cnn-lstm", 2, None),
+        ("Tv", "attention", 1, None),
+        ("Tb", "cnn-lstm", 1, None),
     ]
     same = {"row", "architecture", "layers", "published"}
     assert all(other.model_dump(exclude=same) == own.model_dump(exclude=same) for other in others)

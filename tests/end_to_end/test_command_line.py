@@ -32,7 +32,7 @@ from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
 
-COMMANDS = {"run", "ingest", "train", "forecast", "score", "show", "status", "db", "doctor"}
+COMMANDS = {"run", "ingest", "train", "forecast", "score", "backtest", "show", "status", "db", "doctor"}
 FORECAST_COLUMNS = [
     *("recipe", "series", "period", "step", "mean", "lower_95", "lower_80", "median", "upper_80", "upper_95"),
     *("method", "reason", "model_version", "origin", "as_of", "published_at", "run_id"),
@@ -200,7 +200,7 @@ def test_the_schema_s_commands_are_listed(person: Person) -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\nfrom flows.cli import app\n"
-        "for typed in (['--help'], ['run', '--help'], ['show', '--help'], ['db', '--help']):\n"
+        "for typed in (['--help'], ['run', '--help'], ['backtest', '--help'], ['db', '--help']):\n"
         "    try:\n        app(typed)\n    except SystemExit as ended:\n        assert ended.code == 0\n"
         "print('modules', *sys.modules)"
     )
@@ -225,6 +225,9 @@ def test_help_imports_nothing_heavy() -> None:
         (("run", "small", "--fine-tune", "--keep"), "--retrain, --fine-tune and --keep exclude each other"),
         (("run", "small", "--as-of", "yesterday"), '--as-of "yesterday" is not an instant: expected ISO 8601'),
         (("run", "small", "--as-of", "2026-02-30"), '--as-of "2026-02-30" is not an instant'),
+        (("backtest", "small"), "say how: --protocol tutorial is the only way so far"),
+        (("backtest", "small", "--protocol", "rolling"), '--protocol "rolling" is not known: expected one of tutorial'),
+        (("backtest", "--protocol", "tutorial"), "Missing argument"),
         (("db", "downgrade"), "No such command 'downgrade'"),
     ],
 )
