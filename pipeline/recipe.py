@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -273,6 +274,11 @@ def _refuse_untaught(tutorial: Tutorial) -> None:
     for row, architectures in tutorial.variants.items():
         if GLOBAL in architectures:
             raise InvalidRecipe(f'tutorial.variants.{row} is "global", which is no tutorial\'s: expected another one')
+    used = {tutorial.architecture, *chain(*tutorial.variants.values())}
+    if "gated-cell" in used and tutorial.activation != "tanh":
+        raise InvalidRecipe(
+            f'tutorial.activation is "{tutorial.activation}", but the gates of "gated-cell" are written out with tanh'
+        )
     if 1 <= tutorial.train <= tutorial.context:
         raise InvalidRecipe(
             f"tutorial.train is {tutorial.train:g}: expected more than tutorial.context = {tutorial.context}"

@@ -349,6 +349,10 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
             SMALLEST + TUTORIAL + 'variants = { T1b = "global" }',
             'tutorial.variants.T1b is "global", which is no tutorial',
         ),
+        (
+            SMALLEST + TUTORIAL + 'activation = "relu"\nvariants = { T2 = "gated-cell" }',
+            'tutorial.activation is "relu", but the gates of "gated-cell" are written out with tanh',
+        ),
         (SMALLEST + TUTORIAL.replace("0.75", "5"), "tutorial.train is 5: expected more than tutorial.context = 10"),
     ],
 )
