@@ -56,10 +56,13 @@ def _tell(recipe: Recipe, record: ReplayRecord) -> None:
     unit = f" in {recipe.unit}" if recipe.unit else ""
     print(": ".join(filter(None, (recipe.name, recipe.description))))
     print(f"the protocol of tutorial {recipe.tutorial.row}: RMSE{unit} on its test part, {ahead}\n")
+    rows = [line | {"published": _as_printed(line["published"])} for line in _lines(record)]
     print_table(
         ["row", "architecture", "layers", "way", "published", "rmse", "last value", "season before", "test points"],
-        [
-            list((line | {"published": "none printed" if line["published"] is None else line["published"]}).values())
-            for line in _lines(record)
-        ],
+        [list(row.values()) for row in rows],
     )
+
+
+def _as_printed(published: object) -> str:
+    """The tutorial's figure with the digits that it has."""
+    return "none printed" if published is None else str(published)

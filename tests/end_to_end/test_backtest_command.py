@@ -20,7 +20,7 @@ from tests.examples import SMALL_RECIPE, small_csv, small_values
 TUTORIAL = """
 [tutorial]
 row = "T9"
-published = 1.5
+published = 2.855
 train = 30
 context = 4
 architecture = "vanilla"
@@ -95,7 +95,7 @@ def test_every_network_stands_beside_the_baselines_on_the_same_test_part(folder:
     lines = told.pop("lines")
     assert told == {"recipe": "taught", "protocol": "tutorial", "metric": "rmse"}
     assert [(line["row"], line["architecture"], line["layers"], line["published"]) for line in lines] == [
-        *[("T9", "vanilla", 1, 1.5)] * 2,
+        *[("T9", "vanilla", 1, 2.855)] * 2,
         *[("T9s", "stacked", 2, None)] * 2,
     ]
     assert [line["way"] for line in lines] == ["as written", "without the leak"] * 2
@@ -111,8 +111,7 @@ def test_every_network_stands_beside_the_baselines_on_the_same_test_part(folder:
 
 @pytest.mark.tensorflow
 def test_what_is_known_is_replayed_and_shown_as_a_table(folder: Path, types: Types) -> None:
-    without_any = recipe('variants = { T9s = "stacked" }', 'scaled_on = "train"').replace("published = 1.5\n", "")
-    (folder / "taught.toml").write_text(without_any)
+    (folder / "taught.toml").write_text(recipe("context = 4", 'context = 4\nscaled_on = "train"'))
     assert types("ingest", "taught")[0] == 0
     (folder / "small.csv").unlink()
 
@@ -124,8 +123,10 @@ def test_what_is_known_is_replayed_and_shown_as_a_table(folder: Path, types: Typ
     assert about == "the protocol of tutorial T9: RMSE on its test part, one period ahead"
     assert [re.split("  +", line.strip()) for line in (header, *rows)] == [
         ["row", "architecture", "layers", "way", "published", "rmse", "last value", "season before", "test points"],
-        ["T9", "vanilla", "1", "as written", "none printed", ANY, "9.71", "4.00", "6"],
-        ["T9", "vanilla", "1", "without the leak (it has none)", "none printed", ANY, "9.71", "4.00", "6"],
+        ["T9", "vanilla", "1", "as written", "2.855", ANY, "9.71", "4.00", "6"],
+        ["T9", "vanilla", "1", "without the leak (it has none)", "2.855", ANY, "9.71", "4.00", "6"],
+        ["T9s", "stacked", "2", "as written", "none printed", ANY, "9.71", "4.00", "6"],
+        ["T9s", "stacked", "2", "without the leak (it has none)", "none printed", ANY, "9.71", "4.00", "6"],
     ]
 
 
