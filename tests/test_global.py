@@ -117,11 +117,11 @@ def test_a_saved_network_predicts_the_same_and_so_does_onnx(kind: str, tmp_path:
 @BOTH
 def test_the_base_is_the_last_season(kind: str) -> None:
     made = design(kind, base=2)
-    scaled, base, scale, _ = trunk(made, horizon=HORIZON, units=4, num_levels=1)(contexts(2).astype(np.float32))
+    scaled, base, scale, _ = trunk(made, horizon=HORIZON, units=4, num_levels=3)(contexts(2).astype(np.float32))
 
     last = contexts(2)[:, -2:, 0]
     np.testing.assert_allclose(np.asarray(base)[:, -1], last[:, [0, 1, 0]], rtol=1e-6)
-    assert scaled.shape[1:] == (base.shape[1], HORIZON, 1)
+    assert scaled.shape[1:] == (base.shape[1], HORIZON, 3)
     assert (np.asarray(scale) > 0).all()
 
 

@@ -14,6 +14,8 @@ Two ways to make steps (Smyl, 2020, International Journal of Forecasting 36(1), 
             the output layer, the loss is at the end of the window
     frame   short series: each step is the last `size` periods relative to their own last value, and the loss is at
             every position
+
+The LSTM learns from the error of the median alone; the other quantiles are read from the states that it has learned.
 """
 
 from __future__ import annotations
@@ -88,8 +90,20 @@ class Steps(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="nextperiod")
+class Detached(keras.layers.Layer):
+    """The same numbers, which do not learn from what is made of them."""
+
+    def call(self, numbers: Any) -> Any:
+        """Of any shape."""
+        return ops.stop_gradient(numbers)
+
+
+@keras.saving.register_keras_serializable(package="nextperiod")
 class Quantiles(keras.layers.Layer):
-    """Numbers [..., H x K] as K quantiles [..., H, K] that cannot cross: the middle one, and steps away from it."""
+    """A median [..., H] and distances [..., H x (K - 1)] as K quantiles [..., H, K] that cannot cross.
+
+    The median does not learn from the other quantiles.
+    """
 
     def __init__(self, *, horizon: int, num_levels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -99,16 +113,15 @@ class Quantiles(keras.layers.Layer):
         """What rebuilds the layer."""
         return {**super().get_config(), "horizon": self.horizon, "num_levels": self.num_levels}
 
-    def call(self, numbers: Any) -> Any:
-        """Softplus makes the steps positive."""
-        numbers = ops.reshape(numbers, (*ops.shape(numbers)[:-1], self.horizon, self.num_levels))
+    def call(self, median: Any, distances: Any) -> Any:
+        """Softplus makes the distances positive."""
+        shape = (*ops.shape(median)[:-1], self.horizon, self.num_levels - 1)
+        distances = ops.softplus(ops.reshape(distances, shape))
         middle = self.num_levels // 2
-        if not middle:
-            return numbers
-        centre = numbers[..., middle : middle + 1]
-        below = ops.flip(ops.cumsum(ops.flip(ops.softplus(numbers[..., :middle]), axis=-1), axis=-1), axis=-1)
-        above = ops.cumsum(ops.softplus(numbers[..., middle + 1 :]), axis=-1)
-        return ops.concatenate([centre - below, centre, centre + above], axis=-1)
+        centre = ops.stop_gradient(median)[..., None]
+        below = ops.flip(ops.cumsum(ops.flip(distances[..., :middle], axis=-1), axis=-1), axis=-1)
+        above = ops.cumsum(distances[..., middle:], axis=-1)
+        return ops.concatenate([centre - below, median[..., None], centre + above], axis=-1)
 
 
 def trunk(design: Design, *, horizon: int, units: int, num_levels: int) -> keras.Model:
@@ -126,8 +139,11 @@ def trunk(design: Design, *, horizon: int, units: int, num_levels: int) -> keras
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])
     small = keras.initializers.VarianceScaling(_SMALL, "fan_avg", "uniform")
-    numbers = keras.layers.Dense(horizon * num_levels, kernel_initializer=small, name="target")(output)
-    scaled = Quantiles(horizon=horizon, num_levels=num_levels)(numbers)
+    median = keras.layers.Dense(horizon, kernel_initializer=small, name="target")(output)
+    distances = keras.layers.Dense(horizon * (num_levels - 1), kernel_initializer=small, name="distances")(
+        Detached()(output)
+    )
+    scaled = Quantiles(horizon=horizon, num_levels=num_levels)(median, distances)
     return keras.Model(context, [scaled, base, scale, weight])
 
 
