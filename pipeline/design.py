@@ -8,14 +8,15 @@
 | others without | about one horizon | 4 to 5 horizons | last value |
 
 The first two fold whole seasons into a step and judge the end of the window; the others read frames and judge every
-position. The last season is the base where most series pass the M4 competition's test of it, otherwise the last value.
-Logarithms are taken where every value is positive.
+position. The last season is the base where changes repeat after a season, otherwise the last value. Every other member
+of the first kind reads the window without its profile: over a longer season, such as the week of hours, if there is one.
+Few or short series are fitted on for fewer steps. Logarithms are taken where every value is positive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,10 +29,16 @@ Array = npt.NDArray[np.float64]
 
 #: histories of so many horizons are folded too
 LONG_HISTORY = 40
-#: series that the test of a season looks at
-_TESTED = 500
-#: one-sided 90 % of the normal distribution, as in the M4 competition
-_SIGNIFICANT = 1.645
+#: series that the search for seasons looks at
+_LOOKED_AT = 500
+#: autocorrelation of changes above which they repeat
+_ALIKE = 0.15
+#: the longer season is at most so many seasons: half of a context
+_LONGER = 7
+#: how often a typical value is forecast in a fit, from each distance; with more, few series are known by heart
+_PASSES = {"frame": 40, "fold": 4}
+#: of a panel with few values, first the steps become fewer, then the windows of each
+_FEW_STEPS, _FEWEST_STEPS, _SMALLEST_BATCH = 300, 100, 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +51,8 @@ class Design:
     context: int
     #: periods of the season that is repeated as the base; 1: the last value
     base: int
+    #: periods of the profile that the window is read without; 0: as it is
+    profile: int = 0
     #: newest values of the context that go straight to the output layer
     skip: int
     #: error relative to the value, to the window's own volatility, or between the two
@@ -57,7 +66,8 @@ class Design:
     def __str__(self) -> str:
         """As MLflow shows it."""
         return (
-            f"{self.kind} of {self.size} in {self.context}, base {self.base}, skip {self.skip}, {self.weighting} error, "
+            f"{self.kind} of {self.size} in {self.context}, base {self.base}, profile {self.profile}, skip {self.skip}, "
+            f"{self.weighting} error, "
             f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
         )
 
@@ -70,32 +80,62 @@ class Design:
 def designs_for(panel: Panel, *, season: int, horizon: int, members: int) -> tuple[Design, ...]:
     """One design for each member; different inputs help an average more than different seeds."""
     stride = max(season, horizon, 4)
-    base = season if season > 1 and seasonal_share(panel, season) > 0.5 else 1
+    base = season if season > 1 and repeats(panel, season) > _ALIKE else 1
     if season > LONGEST_FRAMED_SEASON:
-        variants = [_fold(season, 14 * season, base, skip=7 * season, steps=1200, draw="series")]
+        profiles = (0, _longer_season(panel, season))
+        variants = [
+            _fold(season, 14 * season, base, profile=profile, skip=7 * season, steps=2400, draw="series")
+            for profile in profiles
+        ]
     elif float(np.median(panel.lengths)) >= LONG_HISTORY * stride:
         variants = [_fold(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
     elif season > 1:
-        sizes = (
-            (2 * season, 3 * season) if season < LONGEST_FRAMED_SEASON // 2 else (season, 3 * season // 2, 2 * season)
-        )
-        least = 4 * horizon if season < LONGEST_FRAMED_SEASON // 2 else 4 * season
-        variants = [
-            _frame(size, least + n * season // 2, base, "relative" if base > 1 else "between")
-            for n, size in enumerate(sizes)
-        ]
+        variants = _framed_seasons(season, horizon, base)
     else:
         sizes = (horizon, max(4, 2 * horizon // 3), max(6, 4 * horizon // 3))
         variants = [_frame(max(size, 3), max(4 * horizon, 8) + size // 2, 1, "between") for size in sizes]
-    return tuple(variants[n % len(variants)] for n in range(members))
+    return tuple(_paced(variants[n % len(variants)], panel, horizon) for n in range(members))
 
 
-def _fold(size: int, context: int, base: int, *, skip: int, steps: int, draw: Literal["series", "windows"]) -> Design:
+def _framed_seasons(season: int, horizon: int, base: int) -> list[Design]:
+    is_short = season < LONGEST_FRAMED_SEASON // 2
+    sizes = (2 * season, 3 * season) if is_short else (season, 3 * season // 2, 2 * season)
+    least = 4 * horizon if is_short else 4 * season
+    weighting: Literal["relative", "between"] = "relative" if base > 1 else "between"
+    return [_frame(size, least + n * season // 2, base, weighting) for n, size in enumerate(sizes)]
+
+
+def _longer_season(panel: Panel, season: int) -> int:
+    """Periods after which changes repeat best, such as the week of hours; the season if they only fade, 0 without one."""
+    alike = [repeats(panel, n * season) for n in range(1, _LONGER + 1)]
+    best = int(np.argmax(alike[1:])) + 1
+    if alike[best] <= alike[best - 1]:
+        best = 0
+    return (best + 1) * season if alike[best] > _ALIKE else 0
+
+
+def _paced(design: Design, panel: Panel, horizon: int) -> Design:
+    """Fewer steps, and then smaller ones, where the values are few."""
+    if design.kind == "frame":
+        positions = max(int(np.median(panel.lengths)) - horizon, 1)
+        windows = len(panel.series) * positions / min(positions, design.context - design.size + 1)
+    else:
+        windows = float(np.maximum(panel.lengths - horizon - design.least_known + 1, 0).sum())
+    most = int(_PASSES[design.kind] * windows)
+    steps = min(design.steps, max(most // design.batch_size, _FEW_STEPS))
+    batch_size = min(design.batch_size, max(most // steps, _SMALLEST_BATCH))
+    return replace(design, steps=min(steps, max(most // batch_size, _FEWEST_STEPS)), batch_size=batch_size)
+
+
+def _fold(
+    size: int, context: int, base: int, *, skip: int, steps: int, draw: Literal["series", "windows"], profile: int = 0
+) -> Design:
     return Design(
         kind="fold",
         size=size,
         context=context,
         base=base,
+        profile=profile,
         skip=skip,
         weighting="between",
         draw=draw,
@@ -120,24 +160,24 @@ def _frame(size: int, context: int, base: int, weighting: Literal["relative", "b
     )
 
 
-def seasonal_share(panel: Panel, season: int) -> float:
-    """The share of series whose autocorrelation at the season is significant; of at most 500, evenly chosen."""
-    chosen = np.unique(np.linspace(0, len(panel.series) - 1, min(_TESTED, len(panel.series))).astype(int))
-    return float(np.mean([is_seasonal(panel.of(s), season) for s in chosen]))
+def repeats(panel: Panel, season: int) -> float:
+    """How alike changes a season apart are: their autocorrelation, the mean over at most 500 series, evenly chosen.
+
+    Of changes, since the values of any series that wanders are alike at every lag.
+    """
+    chosen = np.unique(np.linspace(0, len(panel.series) - 1, min(_LOOKED_AT, len(panel.series))).astype(int))
+    return float(np.mean([_autocorrelation(panel.of(s), season) for s in chosen]))
 
 
-def is_seasonal(values: Array, season: int) -> bool:
-    """The test of the M4 competition: Makridakis, Spiliotis and Assimakopoulos (2020), for Naive2."""
-    present = values[~np.isnan(values)]
-    if len(present) < 3 * season:
-        return False
-    centred = present - present.mean()
-    power = float(centred @ centred)
-    if power == 0:
-        return False
-    correlation = np.array([centred[k:] @ centred[:-k] for k in range(1, season + 1)]) / power
-    limit = _SIGNIFICANT * np.sqrt((1 + 2 * (correlation[:-1] ** 2).sum()) / len(present))
-    return bool(abs(correlation[-1]) > limit)
+def _autocorrelation(values: Array, lag: int) -> float:
+    """Of the changes of one series, which are logarithmic where it is positive; 0 where it is too short."""
+    changes = np.diff(np.log(values) if all_positive(values) else values)
+    known = ~np.isnan(changes)
+    if known.sum() < 2 * lag:
+        return 0.0
+    centred = np.where(known, changes - changes[known].mean(), 0.0)
+    power, pairs = float(centred @ centred), int((known[lag:] & known[:-lag]).sum())
+    return float(centred[lag:] @ centred[:-lag]) / power * int(known.sum()) / pairs if power > 0 and pairs else 0.0
 
 
 def all_positive(values: Sequence[float] | Array) -> bool:

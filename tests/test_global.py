@@ -101,7 +101,8 @@ def test_what_is_not_known_is_not_read(kind: str) -> None:
 
 @BOTH
 def test_a_saved_network_predicts_the_same_and_so_does_onnx(kind: str, tmp_path: Path) -> None:
-    network = mean_of([network_of(design(kind)), network_of(design(kind, context=16), seed=1)])
+    profile = {"profile": 8, "base": 4} if kind == "fold" else {}
+    network = mean_of([network_of(design(kind)), network_of(design(kind, context=16, **profile), seed=1)])
     inputs = contexts(6, length=16)
 
     network.save(tmp_path / "network.keras")
@@ -123,6 +124,19 @@ def test_the_base_is_the_last_season(kind: str) -> None:
     np.testing.assert_allclose(np.asarray(base)[:, -1], last[:, [0, 1, 0]], rtol=1e-6)
     assert scaled.shape[1:] == (base.shape[1], HORIZON, 3)
     assert (np.asarray(scale) > 0).all()
+
+
+def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
+    day, week = np.array([0.0, 3.0, 1.0]), np.array([0.0, 5.0])
+    x = np.tile(np.concatenate([day + level for level in week]), 4)[None]  # 2 seasons of 3
+    made = design("fold", size=3, context=24, base=3, profile=6, skip=6)
+
+    window = np.stack([x, np.ones_like(x)], axis=-1).astype(np.float32)
+    scaled, base, scale, _ = trunk(made, horizon=HORIZON, units=4, num_levels=3)(window)
+
+    np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
+    assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)
+    assert np.isfinite(np.asarray(scaled)).all()
 
 
 @BOTH
@@ -187,7 +201,8 @@ def test_the_loss_is_the_pinball_loss_of_a_loop(kind: str, weighting: str) -> No
                 factor = {"relative": s, "scaled": 1.0, "between": usual}[weighting]
                 for q, level in enumerate(LEVELS):
                     error = (windows[b, place, 0] - base[b, t, h]) / s - scaled[b, t, h, q]
-                    total += counted * factor * 2 * max(level * error, (level - 1) * error) / len(LEVELS)
+                    share = 0.5 if level == 0.5 else 0.5 / (len(LEVELS) - 1)
+                    total += counted * factor * 2 * share * max(level * error, (level - 1) * error)
                 count += counted
     np.testing.assert_allclose(loss, total / count, rtol=1e-5)
 

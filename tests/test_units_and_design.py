@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.design import all_positive, designs_for, seasonal_share
+from pipeline.design import all_positive, designs_for, repeats
 from pipeline.errors import InvalidRecipe
 from pipeline.panel import Panel
 from pipeline.recipe import parse_recipe
@@ -96,6 +97,7 @@ def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, le
     for design in designs:
         assert design.size < design.context <= recipe.context
         assert design.base <= design.size
+        assert design.profile in (0, *range(season, 7 * season + 1, season))
         assert design.skip <= design.context
         assert 2 <= design.least_known <= design.context
         assert min(d.least_known for d in designs) + horizon >= recipe.least_history or length >= 40 * horizon
@@ -123,16 +125,45 @@ def test_the_rule_as_it_is_documented(
     assert {(design.kind, design.size, design.context) for design in designs} == expected
 
 
-def test_the_last_season_is_the_base_where_most_series_have_one() -> None:
+def test_the_last_season_is_the_base_where_changes_repeat() -> None:
     rng = np.random.default_rng(0)
-    seasonal = [np.sin(np.arange(100) * 2 * np.pi / 12) + 0.1 * rng.normal(size=100) + 5 for _ in range(3)]
-    noise = [rng.normal(size=100) + 9 for _ in range(2)]
+    seasonal = [np.sin(np.arange(200) * 2 * np.pi / 12) + 0.1 * rng.normal(size=200) + 5 for _ in range(3)]
+    wandering = [np.exp(0.1 * rng.normal(size=200).cumsum()) for _ in range(12)]
 
-    assert seasonal_share(panel_of(*seasonal, *noise), 12) == pytest.approx(0.6, abs=0.21)
-    assert designs_for(panel_of(*seasonal, *noise), season=12, horizon=6, members=1)[0].base == 12
-    assert designs_for(panel_of(seasonal[0], *noise), season=12, horizon=6, members=1)[0].base == 1
-    assert seasonal_share(panel_of([3.0] * 100), 12) == 0
-    assert seasonal_share(panel_of([3.0] * 10), 12) == 0
+    assert repeats(panel_of(*seasonal), 12) > 0.8
+    assert repeats(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
+    assert designs_for(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
+    assert designs_for(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
+    assert repeats(panel_of([3.0] * 100), 12) == 0
+    assert repeats(panel_of([3.0] * 10), 12) == 0
+
+
+def test_changes_are_compared_where_both_are_known() -> None:
+    values = np.tile([1.0, 2.0, 4.0, 3.0], 20)
+    values[[10, 11, 30]] = np.nan
+
+    assert repeats(panel_of(values), 4) == pytest.approx(1, abs=0.1)
+
+
+def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> None:
+    hours = np.arange(24 * 7 * 6)
+    day = np.sin(hours * 2 * np.pi / 24)
+    week = panel_of(5 + day * np.where(hours // 24 % 7 < 5, 1, 0.2))
+
+    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=3)] == [0, 168, 0]
+    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=1)] == [0]
+
+
+@pytest.mark.parametrize("season", [1, 12, 24])
+def test_few_values_are_fitted_on_for_fewer_steps(season: int) -> None:
+    rng = np.random.default_rng(0)
+    few, many = (panel_of(*(rng.normal(size=24 * 30) for _ in range(count))) for count in (1, 1500))
+
+    few_design, design = (designs_for(panel, season=season, horizon=6, members=1)[0] for panel in (few, many))
+
+    assert few_design.steps * few_design.batch_size < design.steps * design.batch_size / 10
+    assert few_design.steps >= 100
+    assert replace(few_design, steps=design.steps, batch_size=design.batch_size) == design
 
 
 def test_logarithms_want_every_value_positive() -> None:

@@ -3,7 +3,7 @@
 A window of values x up to the origin is turned into steps, each step's input relative to a level and a scale
 that come from the window alone:
 
-    level   last value of the window (or of the frame)
+    level   last value of the window (or of the frame); mean of a folded window whose base is a season
     scale   s = 2 mean |x_t - x_{t-1}| + ε
     base    last season repeated over the horizon, or the last value
     output  base + s · net(steps)
@@ -15,6 +15,7 @@ Two ways to make steps (Smyl, 2020, International Journal of Forecasting 36(1), 
     frame   short series: each step is the last `size` periods relative to their own last value, and the loss is at
             every position
 
+A folded window may be read without its profile, the mean at each place of a longer season; the base gets it back.
 The LSTM learns from the error of the median alone; the other quantiles are read from the states that it has learned.
 """
 
@@ -42,13 +43,16 @@ class Steps(keras.layers.Layer):
         which forecasts are made, the last of them at the origin.
     """
 
-    def __init__(self, *, horizon: int, kind: str, size: int, base: int, skip: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *, horizon: int, kind: str, size: int, base: int, profile: int, skip: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.horizon, self.kind, self.size, self.base, self.skip = horizon, kind, size, base, skip
+        self.horizon, self.kind, self.size, self.skip = horizon, kind, size, skip
+        self.base, self.profile = base, profile
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer."""
-        own = ("horizon", "kind", "size", "base", "skip")
+        own = ("horizon", "kind", "size", "base", "profile", "skip")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
     def call(self, context: Any) -> tuple[Any, Any, Any, Any, Any]:
@@ -71,7 +75,9 @@ class Steps(keras.layers.Layer):
     def _folds(self, x: Any, known: Any) -> tuple[Any, Any, Any, Any, Any]:
         f, length = self.size, x.shape[1]
         count = length // f
-        level = x[:, -1:]
+        within, ahead = self._profile_of(x, known)
+        x = x - within
+        level = _mean(x, known) if self.base > 1 else x[:, -1:]
         moves = ops.abs(x[:, 1:] - x[:, :-1]) * known[:, :-1]
         num_moves = ops.sum(known[:, :-1], axis=1, keepdims=True)
         scale = 2 * ops.sum(moves, axis=1, keepdims=True) / ops.maximum(num_moves, 1) + _LEAST
@@ -79,14 +85,33 @@ class Steps(keras.layers.Layer):
         steps = ops.reshape(z[:, length - count * f :], (-1, count, f))
         mask = ops.reshape(known[:, length - count * f :], (-1, count, f))[:, :, :1]
         size = ops.ones_like(mask) * (0.3 * ops.log(scale))[:, :, None]
-        base = self._base_of(x, length)[:, None, :]
+        base = (self._base_of(x, length) + ahead)[:, None, :]
         skip = z[:, None, length - self.skip :] if self.skip else z[:, None, :0]
         return ops.concatenate([steps, mask, size], axis=-1), skip, base, scale[:, :, None], known[:, -1:]
+
+    def _profile_of(self, x: Any, known: Any) -> tuple[Any, Any]:
+        """Mean at each place of the longer season less the mean of all, in the window [B, L] and ahead [B, H]."""
+        p, length = self.profile, x.shape[1]
+        if not p:
+            return ops.zeros_like(x[:, :1]), ops.zeros_like(x[:, :1])
+        count = length // p
+        values, there = (ops.reshape(v[:, length - count * p :], (-1, count, p)) for v in (x * known, known))
+        num_there = ops.sum(there, axis=1)  # [B, p]
+        profile = ops.sum(values, axis=1) / ops.maximum(num_there, 1)
+        is_whole = ops.cast(ops.min(num_there, axis=1, keepdims=True) > 0, x.dtype)
+        profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_whole
+        within = ops.tile(profile, (1, count + 1))[:, (count + 1) * p - length :]
+        ahead = ops.take(profile, ops.convert_to_tensor([h % p for h in range(self.horizon)], "int32"), axis=-1)
+        return within, ahead
 
     def _base_of(self, x: Any, length: int) -> Any:
         """The last `base` values, repeated over the horizon."""
         last = [length - self.base + h % self.base for h in range(self.horizon)]
         return ops.take(x, ops.convert_to_tensor(last, "int32"), axis=-1)
+
+
+def _mean(x: Any, known: Any) -> Any:
+    return ops.sum(x * known, axis=1, keepdims=True) / ops.maximum(ops.sum(known, axis=1, keepdims=True), 1)
 
 
 @keras.saving.register_keras_serializable(package="nextperiod")
@@ -131,7 +156,14 @@ def trunk(design: Design, *, horizon: int, units: int, num_levels: int) -> keras
         a model that gives the scaled quantiles [B, T, H, Q], base [B, T, H], scale [B, T, 1] and weight [B, T].
     """
     context = keras.Input((design.context, 2), name="context")
-    layer = Steps(horizon=horizon, kind=design.kind, size=design.size, base=design.base, skip=design.skip)
+    layer = Steps(
+        horizon=horizon,
+        kind=design.kind,
+        size=design.size,
+        base=design.base,
+        profile=design.profile,
+        skip=design.skip,
+    )
     steps, skip, base, scale, weight = layer(context)
     output = keras.layers.LSTM(units, return_sequences=design.kind == "frame")(steps)
     if design.kind == "fold":

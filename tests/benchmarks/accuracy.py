@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.design import is_seasonal
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.training_process import TrainingJob, run_training
@@ -25,6 +24,8 @@ from pipeline.training_process import TrainingJob, run_training
 Array = npt.NDArray[np.float64]
 
 M4 = Path(__file__).parents[3] / "shared/data/m4"
+#: one-sided 90 % of the normal distribution
+SIGNIFICANT = 1.645
 RECIPE = """
 name = "m4-{name}"
 frequency = "{frequency}"
@@ -85,6 +86,19 @@ def panel_of(series: list[Array], recipe: Recipe) -> Panel:
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         values=np.concatenate(series),
     )
+
+
+def is_seasonal(values: Array, season: int) -> bool:
+    """The competition's test: whether the autocorrelation at the season is significant at 90 %."""
+    if len(values) < 3 * season:
+        return False
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    if power == 0:
+        return False
+    correlation = np.array([centred[k:] @ centred[:-k] for k in range(1, season + 1)]) / power
+    limit = SIGNIFICANT * np.sqrt((1 + 2 * (correlation[:-1] ** 2).sum()) / len(values))
+    return bool(abs(correlation[-1]) > limit)
 
 
 def naive2(series: Array, season: int, horizon: int) -> Array:
