@@ -23,14 +23,11 @@ class Backtest:
     """Forecasts from every origin of the test part, beside what was then observed."""
 
     windows: Windows
+    context: Array  # [N, L], gaps filled
+    observed: Array  # [N, H], NaN after the newest period
     forecast: Array  # [N, H]
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
-
-    @property
-    def observed(self) -> Array:
-        """[N, H], NaN after the newest period."""
-        return self.windows.target
 
     @property
     def once(self) -> npt.NDArray[np.bool_]:
@@ -44,8 +41,8 @@ class Backtest:
         horizon = self.observed.shape[1]
         return {
             "lstm": self.forecast,
-            "naive": naive(self.windows.context, horizon),
-            "seasonal-naive": seasonal_naive(self.windows.context, horizon, self.season),
+            "naive": naive(self.context, horizon),
+            "seasonal-naive": seasonal_naive(self.context, horizon, self.season),
         }
 
     def scores(self) -> dict[str, dict[str, float]]:

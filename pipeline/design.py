@@ -15,7 +15,6 @@ Few or short series are fitted on for fewer steps. Logarithms are taken where ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from pipeline.panel import Panel
 from pipeline.recipe import LONGEST_FRAMED_SEASON
+from pipeline.scaling import all_positive
 
 Array = npt.NDArray[np.float64]
 
@@ -55,8 +55,8 @@ class Design:
     profile: int = 0
     #: newest values of the context that go straight to the output layer
     skip: int
-    #: error relative to the value, to the window's own volatility, or between the two
-    weighting: Literal["relative", "scaled", "between"]
+    #: error relative to the value, to the window's own volatility, between the two, or half of each
+    weighting: Literal["relative", "scaled", "between", "half"]
     #: whether each series or each window is as likely
     draw: Literal["series", "windows"]
     steps: int
@@ -93,7 +93,7 @@ def designs_for(panel: Panel, *, season: int, horizon: int, members: int) -> tup
         variants = _framed_seasons(season, horizon, base)
     else:
         sizes = (horizon, max(4, 2 * horizon // 3), max(6, 4 * horizon // 3))
-        variants = [_frame(max(size, 3), max(4 * horizon, 8) + size // 2, 1, "between") for size in sizes]
+        variants = [_frame(max(size, 3), max(4 * horizon, 8) + size // 2, 1, "half") for size in sizes]
     return tuple(_paced(variants[n % len(variants)], panel, horizon) for n in range(members))
 
 
@@ -101,7 +101,7 @@ def _framed_seasons(season: int, horizon: int, base: int) -> list[Design]:
     is_short = season < LONGEST_FRAMED_SEASON // 2
     sizes = (2 * season, 3 * season) if is_short else (season, 3 * season // 2, 2 * season)
     least = 4 * horizon if is_short else 4 * season
-    weighting: Literal["relative", "between"] = "relative" if base > 1 else "between"
+    weighting: Literal["relative", "half"] = "relative" if base > 1 else "half"
     return [_frame(size, least + n * season // 2, base, weighting) for n, size in enumerate(sizes)]
 
 
@@ -145,7 +145,7 @@ def _fold(
     )
 
 
-def _frame(size: int, context: int, base: int, weighting: Literal["relative", "between"]) -> Design:
+def _frame(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> Design:
     return Design(
         kind="frame",
         size=size,
@@ -178,8 +178,3 @@ def _autocorrelation(values: Array, lag: int) -> float:
     centred = np.where(known, changes - changes[known].mean(), 0.0)
     power, pairs = float(centred @ centred), int((known[lag:] & known[:-lag]).sum())
     return float(centred[lag:] @ centred[:-lag]) / power * int(known.sum()) / pairs if power > 0 and pairs else 0.0
-
-
-def all_positive(values: Sequence[float] | Array) -> bool:
-    """Whether logarithms can be taken; gaps do not count."""
-    return bool((np.asarray(values)[~np.isnan(values)] > 0).all())

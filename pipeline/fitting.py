@@ -1,4 +1,4 @@
-"""From a panel to a model directory: find the number of epochs, backtest, fit on everything, export.
+"""From a panel of any size to a model directory: find the number of epochs, backtest, fit on everything, export.
 
 Three parts of the history never do each other's work: the network is stopped by origins inside the
 fitting part, judged on a test part that neither fitting nor stopping has seen, and then fitted again
@@ -9,40 +9,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.backtest import Backtest, mase_scales, spread_of
 from pipeline.baselines import seasonal_naive
-from pipeline.forecaster import Spread, manifest_of
-from pipeline.models.sizes import Sizes
+from pipeline.design import Design
+from pipeline.ensembles import Ensemble, Search, can_fit, fit, planned, scaling_of, search_of, windows_for
+from pipeline.errors import ModelRefused
+from pipeline.forecast import LEVELS
+from pipeline.forecaster import Spread, manifest_of, read_windows, volatility
+from pipeline.members import Member
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
-from pipeline.scaling import Scaler, WindowScale, fit_scaler
-from pipeline.training import (
-    Example,
-    Fitted,
-    Fitting,
-    OnEpoch,
-    attention_of,
-    average,
-    export,
-    fit_network,
-    npz,
-    predict,
-    weights_of,
-)
-from pipeline.windows import Windows, make_windows
+from pipeline.training import OnEpoch, attention_of, export, npz, predict, weights_of
+from pipeline.windows import Needs, Windows, contexts_of, has_enough, targets_of
 
 Array = npt.NDArray[np.float64]
 
-#: a fine-tuned network learns this much slower, for this share of the epochs
-FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.1, 0.25
-
+#: more windows than these are tested from origins one horizon apart only, at most so many at once
+MOST_TESTED, _AT_ONCE = 200_000, 20_000
 _GOLDEN_WINDOWS = 16
 
 
@@ -63,17 +52,13 @@ class Trained:
     designs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ensemble:
-    """Members fitted on the windows known by one cutoff."""
-
-    networks: list[keras.Model]
-    scaler: Scaler
-    first: Fitted
-
-
 def train(
-    panel: Panel, recipe: Recipe, *, start: Sequence[Sequence[Array]] | None = None, on_epoch: OnEpoch | None = None
+    panel: Panel,
+    recipe: Recipe,
+    *,
+    start: Sequence[Sequence[Array]] | None = None,
+    designs: Sequence[Design] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Fit a forecaster on the whole panel; its cutoff is the panel's origin.
 
@@ -83,193 +68,153 @@ def train(
         panel: without gaps longer than the recipe allows.
         recipe: what to fit.
         start: weights of each member to fine-tune from; none: fit from the seed.
+        designs: of the members to fine-tune, where the network chose them.
         on_epoch: told of each epoch of each fit.
 
     Raises:
-        ModelRefused: the training did not stay finite.
+        ModelRefused: the training did not stay finite, or no series has a window to fit on.
     """
-    windows = make_windows(panel, context=recipe.context, horizon=recipe.horizon)
-    newest = len(panel.grid) - 1
-    test_start = newest - recipe.test_periods
-    epochs, search = _find_epochs(panel, recipe, windows, test_start, on_epoch)
-
-    backtest = None
-    if len(windows.known_by(test_start)) > 0:
-        rehearsal = _fit(panel, recipe, windows, test_start, _fitting(recipe, epochs), on_epoch=on_epoch)
-        backtest = _backtest(panel, recipe, windows, test_start, rehearsal)
-    fitting = _fitting(recipe, epochs) if start is None else _fine_tuning(recipe, epochs)
-    final = _fit(panel, recipe, windows, newest, fitting, start=start, on_epoch=on_epoch)
-    network = average(final.networks)
-    spread = _spread(panel, recipe, windows, newest, final.scaler, backtest)
-    files, archive = _model_directory(panel, recipe, windows, network, final, spread)
+    test_start = len(panel.grid) - 1 - recipe.test_periods
+    search = search_of(panel, recipe, test_start, on_epoch)
+    backtest = _rehearsed(panel, recipe, test_start, search, on_epoch)
+    members = planned(panel, recipe, search, designs)
+    if not can_fit(panel, members, recipe):
+        raise ModelRefused(_why_not(panel, members, recipe))
+    if start is not None:
+        members = [member.fine_tuning() for member in members]
+    trust = search.trust if search else 1.0
+    final = fit(panel, recipe, members, trust=trust, start=start, on_epoch=on_epoch)
+    spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
+    files, archive = _model_directory(panel, recipe, final, spread)
     return Trained(
         files=files,
         keras_archive=archive,
-        loss=final.first.loss,
+        loss=final.fitted[0].loss,
         validation_loss=search.validation_loss if search else (),
-        epochs=fitting.epochs,
-        num_windows=len(windows.known_by(newest)),
+        epochs=members[0].fitting.epochs,
+        num_windows=final.num_windows,
         backtest=backtest,
-        attention=_attention(panel, windows, final),
+        attention=_attention(panel, final),
+        designs=tuple(str(member.design) for member in members if member.design),
     )
 
 
-def _find_epochs(
-    panel: Panel,
-    recipe: Recipe,
-    windows: Windows,
-    cutoff: int,
-    on_epoch: OnEpoch | None,
-) -> tuple[int, Fitted | None]:
-    """The epochs after which the windows just before `cutoff` were forecast best."""
-    most = recipe.training.epochs
-    inner = cutoff - recipe.test_periods
-    known = windows.known_by(cutoff)
-    held_out = known.take(known.end + recipe.horizon > inner)
-    fitted_on = windows.known_by(inner)
-    if len(fitted_on) == 0 or len(held_out) == 0:
-        return most, None
-    scaler = _scaler(panel, recipe, inner)
-    search = fit_network(
-        recipe.model.architecture,
-        _sizes(recipe),
-        replace(_fitting(recipe, most), patience=recipe.training.patience),
-        _example(scaler, panel, fitted_on),
-        held_out=_example(scaler, panel, held_out),
-        on_epoch=on_epoch,
-    )
-    return search.best_epoch, search
-
-
-def _fit(
-    panel: Panel,
-    recipe: Recipe,
-    windows: Windows,
-    cutoff: int,
-    fitting: Fitting,
-    *,
-    start: Sequence[Sequence[Array]] | None = None,
-    on_epoch: OnEpoch | None,
-) -> _Ensemble:
-    scaler = _scaler(panel, recipe, cutoff)
-    examples = _example(scaler, panel, windows.known_by(cutoff))
-    members = [
-        fit_network(
-            recipe.model.architecture,
-            _sizes(recipe),
-            replace(fitting, seed=fitting.seed + member),
-            examples,
-            start=start[member] if start else None,
-            on_epoch=on_epoch,
-        )
-        for member in range(recipe.num_members)
-    ]
-    return _Ensemble(networks=[member.network for member in members], scaler=scaler, first=members[0])
-
-
-def _backtest(panel: Panel, recipe: Recipe, windows: Windows, cutoff: int, ensemble: _Ensemble) -> Backtest | None:
-    """Every origin of the test part, by a network fitted up to `cutoff` only."""
-    tested = windows.ending(cutoff, len(panel.grid) - 2)
-    if len(tested) == 0:
+def _rehearsed(
+    panel: Panel, recipe: Recipe, cutoff: int, search: Search | None, on_epoch: OnEpoch | None
+) -> Backtest | None:
+    """The backtest of the same network fitted up to `cutoff`; None where that leaves nothing to fit on or to test."""
+    if cutoff < 0 or not (earlier := panel.until(cutoff)).series:
         return None
-    scale = _scale(ensemble.scaler, panel, tested)
-    forecast = scale.values(predict(average(ensemble.networks), scale.inputs(tested.context)))
+    members = planned(earlier, recipe, search)
+    if not can_fit(earlier, members, recipe):
+        return None
+    trust = search.trust if search else 1.0
+    return _backtest(panel, recipe, fit(earlier, recipe, members, trust=trust, on_epoch=on_epoch), cutoff)
+
+
+def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
+    needs = max((member.needs for member in members), key=lambda needs: needs.least_length)
+    positive = " above 0, whose logarithm there is," if scaling_of(panel, recipe).logarithms else ""
+    return (
+        f"no series has a window to fit on: {needs.least_length + recipe.horizon} periods are needed, {needs.least_known} "
+        f"of those before the last {recipe.horizon} with values{positive} and one where the context ends"
+    )
+
+
+def _backtest(panel: Panel, recipe: Recipe, ensemble: Ensemble, cutoff: int) -> Backtest | None:
+    """Every origin of the test part, by a network fitted up to `cutoff` only."""
+    tested = _tested(panel, recipe, ensemble.needs, cutoff)
+    network, features, told, used = ensemble.network, ensemble.features.of(panel), [], []
+    for first in range(0, len(tested), _AT_ONCE):
+        chosen = tested.take(slice(first, first + _AT_ONCE))
+        read = read_windows(panel, features, chosen, ensemble.scaling, ensemble.needs.context)
+        used.append(read.usable)
+        if read.usable.any():
+            values = ensemble.quantiles(network, read)
+            told.append(values[:, :, values.shape[2] // 2])
+    if not told:
+        return None
+    tested = tested.take(np.concatenate(used))
     fitting_part = panel.until(cutoff)
     scales = dict(zip(fitting_part.series, mase_scales(fitting_part, recipe.season), strict=True))
-    mase_scale = np.array([scales.get(name, np.nan) for name in panel.series])[tested.series][:, None]
-    return Backtest(windows=tested, forecast=forecast, mase_scale=mase_scale, season=recipe.season)
+    length = max(ensemble.needs.context, recipe.season)
+    return Backtest(
+        windows=tested,
+        context=contexts_of(panel, tested, length)[0],
+        observed=targets_of(panel, tested, recipe.horizon),
+        forecast=np.concatenate(told),
+        mase_scale=np.array([scales.get(name, np.nan) for name in panel.series])[tested.series][:, None],
+        season=recipe.season,
+    )
 
 
-def _spread(
-    panel: Panel, recipe: Recipe, windows: Windows, cutoff: int, scaler: Scaler, backtest: Backtest | None
-) -> Spread:
+def _tested(panel: Panel, recipe: Recipe, needs: Needs, cutoff: int) -> Windows:
+    """Windows of every series from the origins of the test part."""
+    ends = np.arange(cutoff, len(panel.grid) - 1)
+    if len(ends) * len(panel.series) > MOST_TESTED:
+        ends = ends[:: recipe.horizon]
+    series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
+    inside = (panel.first[series] <= end) & (end < panel.last[series])
+    windows = Windows(series[inside], end[inside])
+    return windows.take(has_enough(panel, windows, needs))
+
+
+def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: Backtest | None) -> Spread:
     """From the backtest's residuals; where the history is too short for one, from the seasonal naive's."""
+    length = ensemble.needs.context
     if backtest is not None:
-        scale = _scale(scaler, panel, backtest.windows)
-        return spread_of(backtest.residuals(), scale.scale)
-    known = windows.known_by(cutoff)
-    residuals = known.target - seasonal_naive(known.context, recipe.horizon, recipe.season)
-    return spread_of(residuals, _scale(scaler, panel, known).scale)
+        windows, residuals = backtest.windows, backtest.residuals()
+    else:
+        windows = windows_for(panel, ensemble.members[0], recipe)
+        context, _ = contexts_of(panel, windows, length)
+        residuals = targets_of(panel, windows, recipe.horizon) - seasonal_naive(context, recipe.horizon, recipe.season)
+    return spread_of(residuals, volatility(*contexts_of(panel, windows, length), recipe.season))
 
 
 def _model_directory(
-    panel: Panel, recipe: Recipe, windows: Windows, network: keras.Model, ensemble: _Ensemble, spread: Spread
+    panel: Panel, recipe: Recipe, ensemble: Ensemble, spread: Spread | None
 ) -> tuple[dict[str, bytes], bytes]:
-    golden_windows = windows.take(windows.end >= windows.end.max() - _GOLDEN_WINDOWS)
-    inputs = _scale(ensemble.scaler, panel, golden_windows).inputs(golden_windows.context)[:_GOLDEN_WINDOWS]
-    onnx_network, archive = export(network, inputs)
+    length = ensemble.needs.context
+    golden = read_windows(panel, ensemble.features.of(panel), _newest(panel), ensemble.scaling, length)
+    if not golden.usable.any():
+        raise ModelRefused("no series ends with a window that can be read: its values are not above 0")
+    network = ensemble.network
+    onnx_network, archive = export(network, golden.inputs)
     fields = {
         "recipe": recipe.model_dump(mode="json"),
         "training_fingerprint": recipe.training_fingerprint,
-        "features": ["value"],
-        "context": recipe.context,
+        "needs": asdict(ensemble.needs),
         "horizon": recipe.horizon,
+        "levels": LEVELS if spread is None else None,
         "cutoff": str(panel.origin),
-        "scaler": ensemble.scaler.as_dict(),
-        "spread": {"by_step": spread.by_step.tolist(), "at_level": spread.at_level.tolist()},
+        "scaling": ensemble.scaling.as_dict(),
+        "features": ensemble.features.as_dict(),
+        "spread": spread and {"by_step": spread.by_step.tolist(), "at_level": spread.at_level.tolist()},
+        "members": [asdict(member.design) for member in ensemble.members if member.design],
         "versions": {name: version(name) for name in ("keras", "numpy", "onnx", "tensorflow", "tf2onnx")},
     }
+    single = {name: told.astype(np.float32) for name, told in golden.inputs.items()}
     files = {
         "network.onnx": onnx_network,
-        "weights.npz": weights_of(ensemble.networks),
+        "weights.npz": weights_of([one.trunk for one in ensemble.fitted]),
         "forecaster.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
-        "golden.npz": npz({"inputs": inputs.astype(np.float32), "outputs": predict(network, inputs)}),
+        "golden.npz": npz({**single, "outputs": predict(network, golden.inputs)}),
     }
     return {**files, "manifest.json": manifest_of(files)}, archive
 
 
-def _attention(panel: Panel, windows: Windows, ensemble: _Ensemble) -> tuple[float, ...]:
+def _newest(panel: Panel) -> Windows:
+    """The last windows of the longest series."""
+    longest = np.argsort(-panel.lengths, kind="stable")[:_GOLDEN_WINDOWS]
+    back = np.arange(_GOLDEN_WINDOWS // len(longest))
+    series, before = (grid.ravel() for grid in np.meshgrid(longest, back, indexing="ij"))
+    return Windows(series, np.maximum(panel.last[series] - before, panel.first[series]))
+
+
+def _attention(panel: Panel, ensemble: Ensemble) -> tuple[float, ...]:
     """What the first member gives to each step, on average over the newest window of each series."""
-    newest = windows.take(windows.end == windows.end.max())
-    inputs = _scale(ensemble.scaler, panel, newest).inputs(newest.context)
-    weights = attention_of(ensemble.networks[0], inputs)
+    windows = Windows(np.arange(len(panel.series)), panel.last)
+    windows = windows.take(has_enough(panel, windows, ensemble.needs))
+    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    weights = attention_of(ensemble.fitted[0].trunk, read.inputs)
     return () if weights is None else tuple(weights.mean(axis=0).tolist())
-
-
-def _scaler(panel: Panel, recipe: Recipe, cutoff: int) -> Scaler:
-    return fit_scaler(panel.until(cutoff), kind=recipe.model.scaling, season=recipe.season, horizon=recipe.horizon)
-
-
-def _scale(scaler: Scaler, panel: Panel, windows: Windows) -> WindowScale:
-    return scaler.of_windows(windows.context, panel.series, windows.series)
-
-
-def _example(scaler: Scaler, panel: Panel, windows: Windows) -> Example:
-    scale = _scale(scaler, panel, windows)
-    return Example(inputs=scale.inputs(windows.context), targets=scale.targets(windows.target))
-
-
-def _sizes(recipe: Recipe) -> Sizes:
-    model = recipe.model
-    return Sizes(
-        context=recipe.context,
-        features=1,
-        horizon=recipe.horizon,
-        units=model.units,
-        layers=model.layers,
-        activation=model.activation,
-        dropout=model.dropout,
-        recurrent_dropout=model.recurrent_dropout,
-    )
-
-
-def _fitting(recipe: Recipe, epochs: int) -> Fitting:
-    training = recipe.training
-    return Fitting(
-        epochs=epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        loss=training.loss,
-        seed=training.seed,
-        clip_norm=None if training.clip_value else training.clip_norm,
-        clip_value=training.clip_value,
-        optimizer=training.optimizer,
-        schedule=training.schedule,
-    )
-
-
-def _fine_tuning(recipe: Recipe, epochs: int) -> Fitting:
-    return replace(
-        _fitting(recipe, max(1, round(epochs * FINE_TUNE_EPOCHS))),
-        learning_rate=recipe.training.learning_rate * FINE_TUNE_RATE,
-    )

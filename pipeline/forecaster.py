@@ -1,13 +1,13 @@
-"""A forecaster: a fitted network with its scaler and its spread; saved, loaded and used whole.
+"""A forecaster: a fitted network with its scaling, its features and its spread; saved, loaded and used whole.
 
 A model is one directory with one hash. The network is ONNX: numbers and a fixed set of operators, no
 code; forecasts are computed by ONNX Runtime, without TensorFlow.
 
 | file | what |
 |---|---|
-| network.onnx | the network, context [N, L, F] to target [N, H] or its quantiles [N, H, Q], in its own units |
+| network.onnx | the network, context [N, L, F] and what is known ahead to quantiles [N, H, Q] or one number a step, [N, H, 1] |
 | weights.npz | the same numbers, for fine-tuning |
-| forecaster.json | its units (scaler and spread, or relative to the level), cutoff, sizes, the recipe, library versions |
+| forecaster.json | scaling, features, spread, what it needs of a window, cutoff, the recipe, library versions |
 | golden.npz | one batch of inputs with the outputs that Keras gave |
 | manifest.json | the sha256 of each file; its own sha256 is the model's hash |
 """
@@ -26,16 +26,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelRefused
+from pipeline.features import FeatureArrays, Features, features_from_dict, inputs_of
 from pipeline.forecast import LEVELS
 from pipeline.panel import Panel
-from pipeline.scaling import Scaler, scaler_from_dict
-from pipeline.units import contexts_of, from_units, to_units
-from pipeline.windows import context_at_origin
+from pipeline.scaling import Scaling, scaling_from_dict
+from pipeline.windows import Needs, Positions, Windows, contexts_of, has_enough
 
 Array = npt.NDArray[np.float64]
 
 #: largest difference allowed between ONNX Runtime here and Keras at training
 GOLDEN_TOLERANCE = 1e-5
+#: windows that are read at once
+MOST_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,93 +52,58 @@ class Spread:
         return mean[:, :, None] + (scale * self.by_step)[:, :, None] * self.at_level
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scaled:
-    """A network that reads whole contexts in a scaler's units and gives a mean, with intervals from past errors."""
-
-    scaler: Scaler
-    spread: Spread
-
-    #: what a series lacks that such a network does not forecast
-    lacks = "the context at the origin is not complete"
-
-    def predict(self, forecaster: Forecaster, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
-        """As `Forecaster.predict`."""
-        context, series = context_at_origin(panel, forecaster.context)
-        if len(series) == 0:
-            return series, np.empty((0, forecaster.horizon)), np.empty((0, forecaster.horizon, len(LEVELS)))
-        scale = self.scaler.of_windows(context, panel.series, series)
-        mean = scale.values(forecaster.outputs(scale.inputs(context)))
-        return series, mean, self.spread.around(mean, scale.scale)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Relative:
-    """A network that reads values relative to the level of their window, known or not, and gives quantiles."""
-
-    #: whether it reads and gives logarithms of them
-    logarithms: bool
-    #: values that a window has to have
-    least_known: int
-
-    @property
-    def lacks(self) -> str:
-        """What a series lacks that such a network does not forecast."""
-        positive = ", all of them positive," if self.logarithms else ""
-        return f"the network needs {self.least_known} values{positive} in the context and one at the origin"
-
-    def inputs(self, context: Array, known: npt.NDArray[np.bool_]) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
-        """What the network reads [N, L, 2] of filled contexts [N, L], their levels [N, 1, 1], and which are usable [N]."""
-        usable = (known.sum(axis=1) >= self.least_known) & known[:, -1]
-        if self.logarithms:
-            usable &= (context > 0).all(axis=1)
-            context = np.where(usable[:, None], context, 1.0)
-        level = np.abs(context * known).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-        level = np.where(level > 0, level, 1.0)
-        values = to_units(context, level, logarithms=self.logarithms)
-        return np.stack([values, known], axis=-1), level[:, :, None], usable
-
-    def values(self, outputs: Array, level: Array) -> Array:
-        """The network's quantiles [N, H, Q] in the units of the series."""
-        return from_units(outputs, level, logarithms=self.logarithms)
-
-    def predict(self, forecaster: Forecaster, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
-        """As `Forecaster.predict`; the point forecast is the median."""
-        newest = len(panel.grid) - 1
-        series = np.flatnonzero(panel.last == newest)
-        context, known = contexts_of(panel, series, np.full(len(series), newest), forecaster.context)
-        inputs, level, usable = self.inputs(context, known)
-        quantiles = np.empty((int(usable.sum()), forecaster.horizon, len(LEVELS)))
-        if usable.any():
-            quantiles = self.values(forecaster.outputs(inputs[usable]), level[usable])
-        return series[usable], quantiles[:, :, len(LEVELS) // 2], quantiles
-
-
 @dataclass(frozen=True, kw_only=True)
 class Forecaster:
     """Predicts the H periods after a context of L."""
 
     network: bytes
-    #: the units of what goes in and comes out
-    units: Scaled | Relative
-    context: int
+    scaling: Scaling
+    features: Features
+    needs: Needs
     horizon: int
+    #: intervals from past errors; none: the network gives quantiles
+    spread: Spread | None
     cutoff: np.datetime64
     model_hash: str
 
-    def predict(self, panel: Panel) -> tuple[npt.NDArray[np.int64], Array, Array]:
+    @property
+    def lacks(self) -> str:
+        """What a series lacks that this one does not forecast."""
+        length, known = self.needs.least_length, self.needs.least_known
+        number = f"{length} periods with {known} values" if length > known else f"{known} values"
+        positive = ", all of them positive," if self.scaling.logarithms else ""
+        return f"the network needs {number}{positive} in the context and one at the origin"
+
+    def predict(self, panel: Panel) -> tuple[Positions, Array, Array]:
         """Forecast from the panel's origin every series that has there what the network needs.
 
         Returns:
             which series [N], their means [N, H] and their quantiles [N, H, Q].
         """
-        return self.units.predict(self, panel)
+        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
+        windows = windows.take(has_enough(panel, windows, self.needs))
+        told, features = [np.empty((0, self.horizon, len(LEVELS)))], self.features.of(panel)
+        used = [windows.series[:0]]
+        for first in range(0, len(windows), MOST_AT_ONCE):
+            chosen = windows.take(slice(first, first + MOST_AT_ONCE))
+            read = read_windows(panel, features, chosen, self.scaling, self.needs.context)
+            if read.usable.any():
+                used.append(chosen.series[read.usable])
+                told.append(self._quantiles(read))
+        quantiles = np.concatenate(told)
+        return np.concatenate(used), quantiles[:, :, len(LEVELS) // 2], quantiles
 
-    def outputs(self, inputs: Array) -> Array:
-        """The network alone: context [N, L, F] to target [N, H] or its quantiles [N, H, Q], in its own units."""
-        session = self._session
-        name = session.get_inputs()[0].name
-        return np.asarray(session.run(None, {name: inputs.astype(np.float32)})[0], dtype=np.float64)
+    def _quantiles(self, read: Read) -> Array:
+        outputs = self.outputs(read.inputs)
+        values = self.scaling.values(outputs, read.centre[:, :, None], read.scale[:, :, None])
+        if self.spread is None:
+            return values
+        return self.spread.around(values[:, :, 0], volatility(read.context, read.known, self.scaling.season))
+
+    def outputs(self, inputs: Mapping[str, Array]) -> Array:
+        """The network alone: what it reads, by name, to its quantiles [N, H, Q], or [N, H, 1], in its own numbers."""
+        single = {name: told.astype(np.float32) for name, told in inputs.items()}
+        return np.asarray(self._session.run(None, single)[0], dtype=np.float64)
 
     @cached_property
     def _session(self) -> Any:
@@ -145,6 +112,54 @@ class Forecaster:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         return onnxruntime.InferenceSession(self.network, options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Read:
+    """What a network reads of the usable ones of N windows, and how its numbers are read back."""
+
+    usable: npt.NDArray[np.bool_]  # [N]
+    context: Array  # [n, L], in units of the series, gaps filled
+    known: npt.NDArray[np.bool_]  # [n, L]
+    centre: Array  # [n, 1]
+    scale: Array  # [n, 1]
+    inputs: dict[str, Array]
+
+
+def read_windows(panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int) -> Read:
+    """The inputs of a network at some windows of a panel."""
+    context, known = contexts_of(panel, windows, length)
+    usable = scaling.usable(context)
+    windows, context, known = windows.take(usable), context[usable], known[usable]
+    centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in windows.series])
+    numbers = scaling.numbers(context, centre, scale)
+    return Read(
+        usable=usable,
+        context=context,
+        known=known,
+        centre=centre,
+        scale=scale,
+        inputs=inputs_of(panel, features, windows, numbers, known),
+    )
+
+
+def volatility(context: Array, known: npt.NDArray[np.bool_], season: int) -> Array:
+    """The mean absolute seasonal difference of each window, or from value to value where it has none: [N, 1].
+
+    1 where all of them are zero.
+    """
+    change = np.zeros((len(context), 1))
+    for lag in (season, 1):
+        if context.shape[1] > lag:
+            change = np.where(change > 0, change, _mean_change(context, known, lag))
+    return np.where(change > 0, change, 1.0)
+
+
+def _mean_change(context: Array, known: npt.NDArray[np.bool_], lag: int) -> Array:
+    both = known[:, lag:] & known[:, :-lag]
+    change = np.where(both, np.abs(context[:, lag:] - context[:, :-lag]), 0.0).sum(axis=1, keepdims=True)
+    mean: Array = change / np.maximum(both.sum(axis=1, keepdims=True), 1)
+    return mean
 
 
 def manifest_of(files: Mapping[str, bytes]) -> bytes:
@@ -163,9 +178,11 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     fields = json.loads(files["forecaster.json"])
     forecaster = Forecaster(
         network=files["network.onnx"],
-        units=_units_of(fields),
-        context=int(fields["context"]),
+        scaling=scaling_from_dict(fields["scaling"]),
+        features=features_from_dict(fields["features"]),
+        needs=Needs(**fields["needs"]),
         horizon=int(fields["horizon"]),
+        spread=_spread_of(fields["spread"]),
         cutoff=np.datetime64(fields["cutoff"], "us"),
         model_hash=model_hash,
     )
@@ -173,11 +190,8 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     return forecaster
 
 
-def _units_of(fields: Mapping[str, Any]) -> Scaled | Relative:
-    if "relative" in fields:
-        return Relative(**fields["relative"])
-    by_step, at_level = (np.array(fields["spread"][name]) for name in ("by_step", "at_level"))
-    return Scaled(scaler=scaler_from_dict(fields["scaler"]), spread=Spread(by_step=by_step, at_level=at_level))
+def _spread_of(fields: Mapping[str, Any] | None) -> Spread | None:
+    return None if fields is None else Spread(**{name: np.array(told) for name, told in fields.items()})
 
 
 def check_files(files: Mapping[str, bytes], model_hash: str) -> None:
@@ -196,7 +210,8 @@ def check_files(files: Mapping[str, bytes], model_hash: str) -> None:
 
 def _check_golden(forecaster: Forecaster, golden: bytes) -> None:
     with np.load(io.BytesIO(golden), allow_pickle=False) as arrays:
-        inputs, expected = arrays["inputs"], arrays["outputs"]
+        inputs = {name: arrays[name] for name in arrays.files if name != "outputs"}
+        expected = arrays["outputs"]
     difference = float(np.abs(forecaster.outputs(inputs) - expected).max())
     if not difference <= GOLDEN_TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise ModelRefused(

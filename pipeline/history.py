@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.bulk import all_values, values_as_of
 from pipeline.observations import Observations
+from pipeline.panel import Panel, with_covariate
 from pipeline.recipe import Recipe
 from pipeline.statements import Transaction
 
@@ -31,3 +35,35 @@ def observations_as_of(
         order = np.argsort(number, kind="stable")
         number, values = number[order], values.take(order)
     return Observations(names=tuple(names), series=number, period=values.period, value=values.value)
+
+
+def with_covariates(
+    transaction: Transaction,
+    panel: Panel,
+    recipe: Recipe,
+    batch_id: int,
+    attributes: Mapping[str, Mapping[str, str]],
+    *,
+    length: int | None,
+) -> Panel:
+    """A panel with the covariates and attributes that the recipe names, as they were known after a batch.
+
+    Args:
+        transaction: on the store.
+        panel: of what is forecast.
+        recipe: whose.
+        batch_id: of the batch.
+        attributes: texts by series and name.
+        length: how many of the last periods of each series the panel has; None: all.
+    """
+    told = recipe.covariates
+    panel = replace(panel, ahead=recipe.horizon if told.future else 0)
+    for name in (*told.past, *told.future):
+        known_ahead = name in told.future
+        # the newest values lie ahead, and a covariate may be told for longer than the series
+        last = None if length is None else 2 * (length + panel.ahead)
+        found = observations_as_of(transaction, recipe, batch_id, variable=name, length=last)
+        values = (found.names, found.series, found.period, found.value)
+        panel = with_covariate(panel, name, values, frequency=recipe.grid, known_ahead=known_ahead)
+    texts = {name: tuple(attributes.get(one, {}).get(name, "") for one in panel.series) for name in told.static}
+    return replace(panel, static=texts)

@@ -251,7 +251,7 @@ def _train(
             recipe=recipe,
             training=decision.training,
             reason=decision.reason,
-            start=store.model_files(champion)["weights.npz"] if champion and decision.training == "fine-tune" else None,
+            start=store.model_files(champion) if champion and decision.training == "fine-tune" else None,
             tutorial=_tutorial_so_far(recipe, champion),
         )
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,13 @@ class Panel:
     offsets: npt.NDArray[np.int64]  # [S + 1]
     values: Values  # [sum of lengths]
     as_of: datetime | None = None
+    #: covariates by name, laid out as the values
+    past: Mapping[str, Values] = field(default_factory=dict)
+    #: covariates that are known ahead, by name: each series has `ahead` more of them than values
+    future: Mapping[str, Values] = field(default_factory=dict)
+    ahead: int = 0
+    #: attributes by name, a text for each series
+    static: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def origin(self) -> np.datetime64:
@@ -58,13 +65,19 @@ class Panel:
         pieces = [
             _without_trailing_gap(self.of(s)[: end - self.first[s] + 1]) for s, end in zip(kept, ends, strict=True)
         ]
+        lengths = np.array([len(piece) for piece in pieces], np.int64)
+        inside = _places(self.offsets[kept], lengths)
+        known_ahead = _places(self.offsets[kept] + self.ahead * kept, lengths + self.ahead)
         return replace(
             self,
             series=tuple(self.series[s] for s in kept),
             grid=self.grid[: position + 1],
             first=self.first[kept],
-            offsets=_offsets([len(piece) for piece in pieces]),
-            values=np.concatenate(pieces),
+            offsets=_offsets(lengths),
+            values=np.concatenate(pieces) if pieces else np.empty(0),
+            past={name: values[inside] for name, values in self.past.items()},
+            future={name: values[known_ahead] for name, values in self.future.items()},
+            static={name: tuple(texts[s] for s in kept) for name, texts in self.static.items()},
         )
 
     @property
@@ -78,6 +91,10 @@ class Panel:
             self.values.astype("<f8"),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
+        for name, told in sorted({**self.past, **self.future}.items()):
+            digest.update(name.encode() + told.astype("<f8").tobytes())
+        for name, texts in sorted(self.static.items()):
+            digest.update("\0".join((name, *texts)).encode())
         return digest.hexdigest()
 
 
@@ -118,6 +135,47 @@ def panel_from_observations(
     return Panel(
         series=tuple(names[s] for s in seen), grid=grid, first=first, offsets=offsets, values=values, as_of=as_of
     )
+
+
+def with_covariate(
+    panel: Panel,
+    name: str,
+    told: tuple[Sequence[str], npt.NDArray[np.int64], Periods, Values],
+    *,
+    frequency: Frequency,
+    known_ahead: bool,
+) -> Panel:
+    """The panel with one covariate more; what was not told, or of no period of the series, is NaN.
+
+    Args:
+        panel: whose `ahead` says how far beyond the end of each series a covariate is known.
+        name: of the covariate.
+        told: names of series, and for each value the position of its series in them, its period and the value.
+        frequency: of the panel.
+        known_ahead: whether it is known ahead.
+    """
+    names, series, period, value = told
+    ahead = panel.ahead if known_ahead else 0
+    grid = np.append(panel.grid, frequency.after(panel.origin, ahead)) if ahead else panel.grid
+    index = {name: s for s, name in enumerate(panel.series)}
+    rank = np.array([index.get(name, -1) for name in names], np.int64)[series]
+    position = np.minimum(np.searchsorted(grid, period), len(grid) - 1)
+    local = position - panel.first[rank]
+    lengths = panel.lengths + ahead
+    fits = (rank >= 0) & (grid[position] == period) & (local >= 0) & (local < lengths[rank])
+    values = np.full(int(lengths.sum()), np.nan)
+    values[(_offsets(lengths)[rank] + local)[fits]] = value[fits]
+    both = {name: values}
+    if known_ahead:
+        return replace(panel, future={**panel.future, **both})
+    return replace(panel, past={**panel.past, **both})
+
+
+def _places(first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The positions `first[s]`, `first[s] + 1` … of each series, one series after the other."""
+    starts = _offsets(lengths)[:-1]
+    places: npt.NDArray[np.int64] = np.repeat(first - starts, lengths) + np.arange(int(lengths.sum()))
+    return places
 
 
 def _offsets(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -30,11 +30,11 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
     mean = np.full((num_series, horizon), np.nan)
     quantiles = np.full((num_series, horizon, len(LEVELS)), np.nan)
     method = ["lstm"] * num_series
-    reason: list[str | None] = [forecaster.units.lacks] * num_series
+    reason: list[str | None] = [forecaster.lacks] * num_series
 
     forecast, means, spreads = forecaster.predict(panel)
     for n, s in enumerate(forecast):
-        context = panel.of(s)[-forecaster.context :]
+        context = panel.of(s)[-forecaster.needs.context :]
         context = context[~np.isnan(context)]
         reason[s] = _unbelievable(context, means[n], spreads[n])
         if reason[s] is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.architectures import ARCHITECTURES, Architecture
 from pipeline.contract import Source, Table, parse_source, source_table
@@ -24,24 +25,28 @@ GLOBAL = "global"
 GLOBAL_TRAINING = {
     "policy",
     "retrain_after",
+    "loss",
     "members",
     "seed",
     "time_limit_minutes",
     "memory_limit_gib",
 }
+#: scaled by series where nothing else is said
+_SCALED_BY = {"standard": "series", "min-max": "series"}
 #: a longer season is folded into one step
 LONGEST_FRAMED_SEASON = 12
 
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
 Schedule = Literal["constant", "cosine"]
-Scaling = Literal["seasonal", "last", "min-max", "standard"]
+ScalingKind = Literal["seasonal", "last", "mean", "standard", "min-max", "log"]
+Cycle = Literal["month", "week", "weekday", "hour"]
 Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 
 
 class Model(Table):
     """The network and what it sees."""
 
-    architecture: Architecture = Field("vanilla", description=", ".join(ARCHITECTURES))
+    architecture: Architecture = Field(GLOBAL, description=", ".join(ARCHITECTURES))
     context: int | None = Field(
         None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
     )
@@ -50,7 +55,12 @@ class Model(Table):
     activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout behind each layer")
     recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what a step hands to the next")
-    scaling: Scaling = Field("seasonal", description="seasonal or last (per window), min-max or standard (per series)")
+    scaling: ScalingKind = Field(
+        "seasonal", description="seasonal, last, mean, standard, min-max or log (of values above 0)"
+    )
+    scaled_by: Literal["window", "series"] | None = Field(
+        None, description="window, or series up to the cutoff; default: series for standard and min-max"
+    )
 
 
 class Training(Table):
@@ -68,7 +78,10 @@ class Training(Table):
     )
     learning_rate: float = Field(0.001, gt=0, description="of the optimizer")
     schedule: Schedule = Field("constant", description="constant, or cosine: warmed up and then down to zero")
-    loss: Literal["mse", "mae", "huber"] = Field("mae", description="mse, mae or huber")
+    loss: Literal["mse", "mae", "huber", "pinball"] | None = Field(
+        None,
+        description="mse, mae, huber, or pinball: then the network gives the quantiles; default: pinball of the global one, else mae",
+    )
     clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
     clip_value: float | None = Field(None, gt=0, description="magnitude that each gradient is clipped to")
     members: int | None = Field(
@@ -107,11 +120,31 @@ class Covariates(Table):
         (), strict=False, description="known ahead, such as a holiday: the source has rows ahead, with an empty value"
     )
     static: tuple[str, ...] = Field((), strict=False, description="one text for each series, such as its region")
+    calendar: tuple[Cycle, ...] = Field(
+        (), strict=False, description="month, week (of the year), weekday and hour, as sine and cosine"
+    )
+    holidays: str | None = Field(None, description="country or region whose holidays count, such as NL or US")
+    sessions: str | None = Field(None, description="exchange whose sessions count, such as XNYS")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """All that are columns of the source."""
         return (*self.past, *self.future, *self.static)
+
+    @field_validator("holidays")
+    @classmethod
+    def _known_country(cls, value: str | None) -> str | None:
+        if value is not None:
+            import holidays
+
+            if value not in holidays.list_supported_countries():
+                raise PydanticCustomError("country", "expected the two letters of a country, such as NL or US")
+        return value
+
+    @field_validator("sessions")
+    @classmethod
+    def _known_exchange(cls, value: str | None) -> str | None:
+        return value if value is None else Frequency("D", value).calendar
 
 
 class Recipe(Table):
@@ -171,6 +204,16 @@ class Recipe(Table):
         return self.model.context or max(2 * self.season, 8)
 
     @property
+    def is_scaled_by_series(self) -> bool:
+        """Whether scaling parameters are those of the series, fitted up to the cutoff."""
+        return (self.model.scaled_by or _SCALED_BY.get(self.model.scaling)) == "series"
+
+    @property
+    def loss(self) -> str:
+        """What the network is fitted by."""
+        return self.training.loss or ("pinball" if self.model.architecture == GLOBAL else "mae")
+
+    @property
     def least_history(self) -> int:
         """Observations without which a series cannot be fitted on."""
         if self.model.architecture == GLOBAL:
@@ -202,7 +245,17 @@ class Recipe(Table):
         """Hash of all that decides the model: a change of it makes the champion outdated."""
         fields = self.model_dump(
             mode="json",
-            include={"name", "frequency", "calendar", "season_length", "horizon", "max_gap", "model", "backtest"},
+            include={
+                "name",
+                "frequency",
+                "calendar",
+                "season_length",
+                "horizon",
+                "max_gap",
+                "covariates",
+                "model",
+                "backtest",
+            },
         )
         fields["training"] = self.training.model_dump(
             mode="json", exclude={"policy", "retrain_after", "time_limit_minutes", "memory_limit_gib"}
@@ -240,7 +293,11 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     if {"clip_norm", "clip_value"} <= recipe.training.model_fields_set and recipe.training.clip_norm is not None:
         raise InvalidRecipe("training.clip_norm and training.clip_value are both set: expected one of them")
     lag = recipe.season if recipe.model.scaling == "seasonal" else 1
-    if recipe.model.architecture != GLOBAL and recipe.model.scaling in ("seasonal", "last") and recipe.context <= lag:
+    if (
+        recipe.model.architecture != GLOBAL
+        and recipe.model.scaling in ("seasonal", "last", "log")
+        and recipe.context <= lag
+    ):
         raise InvalidRecipe(
             f'model.context is {recipe.context}, but scaling "{recipe.model.scaling}" compares with {lag} periods before: '
             f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")

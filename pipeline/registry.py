@@ -6,6 +6,7 @@ network is logged from its archive without loading it, so no TensorFlow is neede
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -154,7 +155,7 @@ class Registry:
             logged = self._client.create_logged_model(
                 experiment, name="model", source_run_id=run_id, model_type="forecaster"
             )
-            _write_mlflow_model(folder, recipe, files["network.keras"], run_id, logged.model_id)
+            _write_mlflow_model(folder, files, run_id, logged.model_id)
             _write(folder / "forecaster", {n: c for n, c in files.items() if n in _MODEL_FILES})
             self._client.log_model_artifacts(logged.model_id, str(folder))
             self._client.finalize_logged_model(logged.model_id, "READY")
@@ -241,7 +242,7 @@ def _parameters(recipe: Recipe, model: Model) -> list[Any]:
         "season_length": recipe.season,
         "units": recipe.model.units,
         "scaling": recipe.model.scaling,
-        "loss": recipe.training.loss,
+        "loss": recipe.loss,
         "learning_rate": recipe.training.learning_rate,
         "batch_size": recipe.training.batch_size,
         "members": recipe.num_members,
@@ -251,7 +252,7 @@ def _parameters(recipe: Recipe, model: Model) -> list[Any]:
         "num_series": model.record.num_series,
     }
     if model.record.designs:
-        for chosen_by_the_network in ("context", "scaling", "loss", "learning_rate", "batch_size"):
+        for chosen_by_the_network in ("context", "scaling", "learning_rate", "batch_size"):
             del shown[chosen_by_the_network]
         shown |= {f"member_{n}": design for n, design in enumerate(model.record.designs, start=1)}
     return [Param(name, str(value)) for name, value in shown.items()]
@@ -281,20 +282,25 @@ def _metrics(model: Model) -> list[Any]:
     ]
 
 
-def _write_mlflow_model(folder: Path, recipe: Recipe, archive: bytes, run_id: str, model_id: str) -> None:
-    """The folder that `mlflow.keras.save_model` would write for the same network."""
+def _signature(golden: bytes) -> Any:
+    """What the network reads and gives, as its golden batch has it."""
     import numpy as np
-    from mlflow import pyfunc
-    from mlflow.models import Model as MlflowModel
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    single = np.dtype(np.float32)
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(single, (-1, recipe.context, 1), name="context")]),
-        outputs=Schema([TensorSpec(single, (-1, recipe.horizon), name="target")]),
-    )
-    model = MlflowModel(signature=signature, run_id=run_id, model_id=model_id)
+    with np.load(io.BytesIO(golden), allow_pickle=False) as arrays:
+        single = np.dtype(np.float32)
+        specs = {name: TensorSpec(single, (-1, *arrays[name].shape[1:]), name=name) for name in sorted(arrays.files)}
+    outputs = specs.pop("outputs")
+    return ModelSignature(inputs=Schema(list(specs.values())), outputs=Schema([outputs]))
+
+
+def _write_mlflow_model(folder: Path, files: Mapping[str, bytes], run_id: str, model_id: str) -> None:
+    """The folder that `mlflow.keras.save_model` would write for the same network."""
+    from mlflow import pyfunc
+    from mlflow.models import Model as MlflowModel
+
+    model = MlflowModel(signature=_signature(files["golden.npz"]), run_id=run_id, model_id=model_id)
     model.add_flavor(
         "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
     )
@@ -304,7 +310,7 @@ def _write_mlflow_model(folder: Path, recipe: Recipe, archive: bytes, run_id: st
     _write(
         folder,
         {
-            "data/model.keras": archive,
+            "data/model.keras": files["network.keras"],
             "data/keras_module.txt": b"keras",
             "requirements.txt": requirements.encode(),
             "python_env.yaml": environment.encode(),

@@ -1,20 +1,14 @@
-"""Scaling: what brings series of any size into the range where a network learns.
+"""The numbers in which one network reads series of any size: centred and scaled by window or by series, or as logarithms.
 
-Each window gets a centre, a scale and a base: the network sees `(context - centre) / scale` and is
-asked for `(target - base) / scale`. The inverse is exact. Scales of zero count as 1, so a constant
-series stays constant.
-
-| kind | centre | scale | base |
-|---|---|---|---|
-| seasonal | mean of the window's last season | mean absolute seasonal difference in the window | value one season before |
-| last | last value of the window | mean absolute difference in the window | last value of the window |
-| min-max | the series' minimum up to the cutoff | its range up to the cutoff | centre |
-| standard | the series' mean up to the cutoff | its standard deviation up to the cutoff | centre |
+Before a network reads a window, its values become `(x - centre) / scale`, or the logarithm of `x / scale`, in double
+precision: of the window's own mean and mean magnitude, so that single precision does for the rest (which the network
+scales itself, pipeline/models/scaled.py), or with the parameters that were fitted for its series. The inverse is exact.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,86 +20,124 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WindowScale:
-    """How N windows were scaled."""
+class Scaling:
+    """How the values of each window or series are brought to the size that a network reads."""
 
-    centre: Array  # [N, 1]
-    scale: Array  # [N, 1], positive
-    base: Array  # [N, H]
-
-    def inputs(self, context: Array) -> Array:
-        """What the network sees: [N, L, 1]."""
-        return ((context - self.centre) / self.scale)[:, :, None]
-
-    def targets(self, target: Array) -> Array:
-        """What the network is asked for: [N, H]."""
-        return (target - self.base) / self.scale
-
-    def values(self, outputs: Array) -> Array:
-        """The network's outputs in the units of the series: [N, H]."""
-        return outputs * self.scale + self.base
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scaler:
-    """Per-series parameters fitted up to the cutoff, or none when each window scales itself."""
-
+    #: seasonal, last, mean, standard, min-max or log
     kind: str
-    season: int
-    horizon: int
-    #: series, centre and scale where the kind is fitted per series
-    fitted: dict[str, tuple[float, float]]
+    #: whether parameters are those of the series, fitted up to the cutoff, or those of each window
+    per_series: bool = False
+    #: whether values are read as logarithms
+    logarithms: bool = False
+    season: int = 1
+    #: by series, centre and scale
+    fitted: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def of_windows(self, context: Array, names: tuple[str, ...], series: npt.NDArray[np.int64]) -> WindowScale:
-        """The scale of each window from its own context [N, L] and its series' fitted parameters.
+    def of_windows(self, context: Array, known: npt.NDArray[np.bool_], names: list[str]) -> tuple[Array, Array]:
+        """Centre and scale [N, 1] of windows [N, L] of the series that are named [N].
 
-        `names[series[n]]` is the series of window n. A series that was not there at the fit takes the
-        mean of the others' parameters.
+        A series that was not there at the fit is taken by its window.
         """
-        if self.kind in ("seasonal", "last"):
-            lag = self.season if self.kind == "seasonal" else 1
-            season = context[:, -lag:]  # [N, m]
-            scale = np.abs(context[:, lag:] - context[:, :-lag]).mean(axis=1, keepdims=True)  # [N, 1]
-            base = season[:, np.arange(self.horizon) % lag]  # [N, H]
-            return WindowScale(centre=season.mean(axis=1, keepdims=True), scale=_positive(scale), base=base)
-        unseen = tuple(np.mean(list(self.fitted.values()), axis=0))
-        parameters = np.array([self.fitted.get(name, unseen) for name in names])[series]  # [N, 2]
-        centre, scale = parameters[:, :1], parameters[:, 1:]
-        return WindowScale(centre=centre, scale=scale, base=np.repeat(centre, self.horizon, axis=1))
+        if not self.per_series:
+            return self._size(context, known)
+        parameters = [
+            self.fitted.get(name) or self._parameters(np.where(known[n], context[n], np.nan))
+            for n, name in enumerate(names)
+        ]
+        centre, scale = np.array(parameters, float).reshape(-1, 2).T
+        return centre[:, None], scale[:, None]
+
+    def of_series(self, panel: Panel) -> tuple[Array, Array]:
+        """Centre and scale [S] of the series of a panel, where parameters are theirs."""
+        pairs = [self.fitted.get(name) or self._parameters(panel.of(s)) for s, name in enumerate(panel.series)]
+        centre, scale = np.array(pairs, float).reshape(-1, 2).T
+        return centre, scale
+
+    def usable(self, context: Array) -> npt.NDArray[np.bool_]:
+        """Which windows [N] of filled contexts [N, L] hold nothing that cannot be read."""
+        if not self.logarithms:
+            return np.ones(len(context), bool)
+        return np.asarray((context > 0).all(axis=1))
+
+    def readable(self, panel: Panel) -> Panel:
+        """The panel, with gaps for values that have no logarithm where it takes logarithms."""
+        if not self.logarithms or all_positive(panel.values):
+            return panel
+        return replace(panel, values=np.where(panel.values > 0, panel.values, np.nan))
+
+    def numbers(self, values: Array, centre: Array, scale: Array) -> Array:
+        """What a network reads."""
+        if not self.logarithms:
+            return (values - centre) / scale
+        if not self.per_series:
+            return np.log(values / scale)
+        return (np.log(values) - centre) / scale
+
+    def values(self, numbers: Array, centre: Array, scale: Array) -> Array:
+        """The exact inverse of `numbers`."""
+        if not self.logarithms:
+            return numbers * scale + centre
+        if not self.per_series:
+            return np.exp(numbers) * scale
+        return np.exp(numbers * scale + centre)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the model directory."""
-        return {
-            "kind": self.kind,
-            "season": self.season,
-            "horizon": self.horizon,
-            "fitted": {k: list(v) for k, v in self.fitted.items()},
-        }
+        return asdict(self)
+
+    def _parameters(self, values: Array) -> tuple[float, float]:
+        if self.logarithms:
+            values = np.log(np.where(values > 0, values, np.nan))
+        return parameters_of(self.kind, values, self.season)
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the mean of a window is taken from its values."""
+        return not self.logarithms and self.kind != "mean"
+
+    def _size(self, context: Array, known: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+        """The mean, which is 0 for logarithms and kinds that keep it, and the mean magnitude."""
+        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+        kept = np.where(known, context, 0.0)
+        centre = kept.sum(axis=1, keepdims=True) / count
+        scale = np.abs(kept).sum(axis=1, keepdims=True) / count
+        return centre * self.is_centred, np.where(scale > 0, scale, 1.0)
 
 
-def fit_scaler(panel: Panel, *, kind: str, season: int, horizon: int) -> Scaler:
+def fit_scaling(panel: Panel, *, kind: str, per_series: bool, season: int) -> Scaling:
     """Fit on all of a panel; give it the panel up to the cutoff."""
-    fitted = {}
-    if kind in ("min-max", "standard"):
-        fitted = {name: _parameters(kind, panel.of(s)) for s, name in enumerate(panel.series)}
-    return Scaler(kind=kind, season=season, horizon=horizon, fitted=fitted)
+    scaling = Scaling(kind=kind, per_series=per_series, logarithms=kind == "log", season=season)
+    if per_series:
+        for s, name in enumerate(panel.series):
+            scaling.fitted[name] = scaling._parameters(panel.of(s))
+    return scaling
 
 
-def scaler_from_dict(fields: dict[str, Any]) -> Scaler:
-    """The scaler that `as_dict` wrote down."""
+def scaling_from_dict(fields: dict[str, Any]) -> Scaling:
+    """The scaling that `as_dict` wrote down."""
     fitted = {name: (float(centre), float(scale)) for name, (centre, scale) in fields["fitted"].items()}
-    return Scaler(kind=fields["kind"], season=int(fields["season"]), horizon=int(fields["horizon"]), fitted=fitted)
+    return Scaling(**{**fields, "fitted": fitted})
 
 
-def _parameters(kind: str, values: Array) -> tuple[float, float]:
-    present = values[~np.isnan(values)]
-    span = float(present.max() - present.min())
-    if span == 0:
-        return float(present[0]), 1.0
+def all_positive(values: Sequence[float] | Array) -> bool:
+    """Whether logarithms can be taken; gaps do not count."""
+    return bool((np.asarray(values)[~np.isnan(values)] > 0).all())
+
+
+def parameters_of(kind: str, values: Array, season: int) -> tuple[float, float]:
+    """Centre and scale of a series with gaps, as the table of `pipeline.models.scaled` says; a scale of 0 counts as 1."""
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return 0.0, 1.0
+    if kind == "mean":
+        return 0.0, float(np.abs(known).mean()) or 1.0
+    if known.max() == known.min():
+        return float(known[0]), 1.0
     if kind == "min-max":
-        return float(present.min()), span
-    return float(present.mean()), float(present.std())
-
-
-def _positive(scale: Any) -> Any:
-    return np.where(scale > 0, scale, 1.0)
+        return float(known.min()), float(known.max() - known.min())
+    if kind == "standard":
+        return float(known.mean()), float(known.std())
+    lag = season if kind == "seasonal" and len(values) > season else 1
+    change = np.abs(values[lag:] - values[:-lag])
+    size = float(np.nanmean(change)) if (~np.isnan(change)).any() else 0.0
+    return float(known[-lag:].mean()), size or 1.0

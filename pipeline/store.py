@@ -15,7 +15,7 @@ from pipeline.database import Database
 from pipeline.errors import BatchHeld, ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
 from pipeline.forecaster import check_files
-from pipeline.history import observations_as_of
+from pipeline.history import observations_as_of, with_covariates
 from pipeline.intake import (
     Header,
     Held,
@@ -155,9 +155,14 @@ class Store:
         known = self.observations(recipe, at.batch_id, variable=variable, length=length)
         if len(known) == 0:
             return None
-        return panel_from_observations(
+        panel = panel_from_observations(
             known.names, known.series, known.period, known.value, frequency=recipe.grid, as_of=at.recorded_at
         )
+        if variable != TARGET or not recipe.covariates.names:
+            return panel
+        attributes = self.attributes(recipe.name, as_of) if recipe.covariates.static else {}
+        with self.database.read() as transaction:
+            return with_covariates(transaction, panel, recipe, at.batch_id, attributes, length=length)
 
     def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
         """What was known at an instant of each series that has no period, by name."""

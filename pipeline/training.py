@@ -1,4 +1,8 @@
-"""Fit a network to windows: seeds, early stopping, warm start, export. The only user of Keras besides the models."""
+"""Fit a network to the windows of a panel, which are looked up in the graph and never held; export it.
+
+A panel is laid out flat: one array a channel, with offsets by series. Windows are pairs of series and end. Each batch
+of pairs is gathered, filled, masked and joined with its features inside `tf.data`.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,23 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
+from keras import ops
 
-from pipeline.architectures import build_network
 from pipeline.canonical_onnx import canonical
 from pipeline.errors import ModelRefused
-from pipeline.models.sizes import Sizes
+from pipeline.features import FeatureArrays
+from pipeline.models.losses import Loss
+from pipeline.panel import Panel
+from pipeline.scaling import Scaling
+from pipeline.windows import Windows
 
 Array = npt.NDArray[np.float64]
 
 #: steps over which a schedule reaches its learning rate
 _WARM_UP = 30
+#: steps of the optimizer that one call carries out at most
+_AT_ONCE = 32
 
 #: called with epochs done, epochs at most and the loss of the last
 OnEpoch = Callable[[int, int, float], None]
@@ -36,27 +47,35 @@ class Fitting:
     learning_rate: float
     loss: str
     seed: int
+    #: what an error counts: see `pipeline.models.losses`
+    weighting: str = "scaled"
+    #: steps of an epoch over windows that were drawn for all of them; none: an epoch is each window once
+    steps_per_epoch: int | None = None
     optimizer: str = "adam"
     schedule: str = "constant"
     clip_norm: float | None = None
     clip_value: float | None = None
+    #: epochs without gain on the held-out windows before stopping
     patience: int | None = None
-    shuffle: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
-    """Scaled windows: what a network sees and is asked for."""
+class Flat:
+    """A panel as networks read it while they are fitted."""
 
-    inputs: Array  # [N, L, F]
-    targets: Array  # [N, H]
+    panel: Panel
+    #: gaps filled; in the numbers of the network where series have parameters, otherwise in their own units
+    values: Array  # [sum of lengths]
+    known: npt.NDArray[np.float32]  # 0 in gaps
+    features: FeatureArrays
+    scaling: Scaling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """A fitted network and its loss by epoch."""
+    """A fitted trunk and its loss by epoch."""
 
-    network: keras.Model
+    trunk: keras.Model
     loss: tuple[float, ...]
     validation_loss: tuple[float, ...]
 
@@ -66,61 +85,143 @@ class Fitted:
         return int(np.argmin(self.validation_loss)) + 1 if self.validation_loss else len(self.loss)
 
 
+def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
+    """A whole panel, ready to be read by windows; what has no logarithm counts as not known where logarithms are read."""
+    readable = scaling.readable(panel)
+    known = ~np.isnan(readable.values)
+    start = np.repeat(panel.offsets[:-1], panel.lengths)
+    last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+    values = np.where(last >= start, readable.values[last], 1.0)
+    if scaling.per_series:
+        centre, scale = (np.repeat(one, panel.lengths) for one in scaling.of_series(panel))
+        values = scaling.numbers(values, centre, scale)
+    return Flat(panel=panel, values=values, known=known.astype(np.float32), features=features, scaling=scaling)
+
+
+def gathered(flat: Flat, windows: Windows, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
+    """A function from series and ends [B] to what a network reads there, and `later` [B, H, 2]: what it is asked for."""
+    panel, told = flat.panel, flat.features
+    values, known = tf.constant(flat.values), tf.constant(flat.known)
+    offsets, starts = tf.constant(panel.offsets[:-1]), tf.constant(panel.first)
+    past, future, calendar, static = map(tf.constant, (told.past, told.future, told.calendar, told.static))
+    pad = panel.ahead if told.future.shape[1] else 0
+    steps = tf.range(1 - context, horizon + 1, dtype=tf.int64)[None]
+
+    def gather(series: Any, end: Any) -> dict[str, Any]:
+        first = tf.gather(offsets, series)[:, None]
+        offset = (end - tf.gather(starts, series))[:, None] + steps
+        place = first + tf.maximum(offset, 0)
+        is_known = tf.gather(known, place) * tf.cast(offset >= 0, tf.float32)
+        told_values = tf.stack([_numbers(flat.scaling, tf.gather(values, place), is_known, context), is_known], axis=-1)
+        ahead = tf.concat(
+            [
+                tf.gather(future, place + (series * pad)[:, None]),
+                tf.gather(calendar, tf.maximum(end[:, None] + steps, 0)),
+            ],
+            axis=-1,
+        )
+        channels = [told_values[:, :context], tf.gather(past, place[:, :context]), ahead[:, :context]]
+        found = {"context": tf.concat(channels, axis=-1), "later": told_values[:, context:]}
+        if ahead.shape[-1]:
+            found["ahead"] = ahead[:, context:]
+        if static.shape[-1]:
+            found["static"] = tf.gather(static, series)
+        return found
+
+    return gather
+
+
+def _numbers(scaling: Scaling, values: Any, known: Any, context: int) -> Any:
+    """What a network reads of windows and what follows them [B, L + H]: as `Scaling.numbers`, sized by their contexts."""
+    if scaling.per_series:
+        return tf.cast(values, tf.float32)
+    known = tf.cast(known[:, :context], tf.float64)
+    kept = values[:, :context] * known
+    count = tf.maximum(tf.reduce_sum(known, axis=1, keepdims=True), 1)
+    scale = tf.reduce_sum(tf.abs(kept), axis=1, keepdims=True) / count
+    scale = tf.where(scale > 0, scale, tf.ones_like(scale))
+    centre = tf.reduce_sum(kept, axis=1, keepdims=True) / count * float(scaling.is_centred)
+    numbers = tf.math.log(values / scale) if scaling.logarithms else (values - centre) / scale
+    return tf.cast(numbers, tf.float32)
+
+
 def fit_network(
-    architecture: str,
-    sizes: Sizes,
+    trunk: keras.Model,
+    flat: Flat,
+    windows: Windows,
     fitting: Fitting,
-    examples: Example,
     *,
-    held_out: Example | None = None,
+    held_out: tuple[Flat, Windows] | None = None,
     start: Sequence[Array] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Fit one network; the same arguments give the same weights on the same machine.
 
     Args:
-        architecture: a name in `ARCHITECTURES`.
-        sizes: of the network.
+        trunk: untrained, built under the seed.
+        flat: the panel up to the cutoff.
+        windows: of it, whose targets are inside; in random order where `fitting.steps_per_epoch` is given.
         fitting: how.
-        examples: windows to fit on.
         held_out: windows to stop by: after `fitting.patience` epochs without gain.
-        start: weights to start from, as `weights_of` gave them; none: fresh ones from the seed.
+        start: weights to start from, as `weights_of` gave them; none: those of the trunk.
         on_epoch: told of each epoch.
 
     Raises:
-        ModelRefused: a loss or a weight is not finite.
+        ModelRefused: a loss or a weight is not finite, or the weights to start from are of another network.
     """
-    keras.utils.set_random_seed(fitting.seed)
-    network = build_network(architecture, sizes)
     if start is not None:
-        network.set_weights(list(start))
-    steps = -(-len(examples.inputs) // fitting.batch_size)
-    network.compile(
+        _go_on_from(trunk, start)
+    steps = fitting.steps_per_epoch or -(-len(windows) // fitting.batch_size)
+    fitted = _with_loss(trunk, fitting)
+    fitted.compile(
         optimizer=_optimizer(fitting, num_steps=steps * fitting.epochs),
-        loss=fitting.loss,
-        steps_per_execution=min(steps, 32),
+        loss=lambda _, loss: ops.mean(loss),
+        steps_per_execution=min(steps, _AT_ONCE),
         jit_compile=False,
     )
     callbacks: list[Any] = [_Reporter(fitting.epochs, on_epoch)] if on_epoch else []
-    validation = None
     if held_out is not None:
-        validation = (held_out.inputs.astype(np.float32), held_out.targets.astype(np.float32))
-        callbacks.append(keras.callbacks.EarlyStopping(patience=fitting.patience or fitting.epochs))
-    history = network.fit(
-        examples.inputs.astype(np.float32),
-        examples.targets.astype(np.float32),
-        validation_data=validation,
+        patience = fitting.patience or fitting.epochs
+        callbacks.append(keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True))
+    history = fitted.fit(
+        _batches(trunk, flat, windows, fitting, for_fitting=True),
+        validation_data=_batches(trunk, *held_out, fitting, for_fitting=False) if held_out else None,
         epochs=fitting.epochs,
-        batch_size=fitting.batch_size,
-        shuffle=fitting.shuffle,
+        steps_per_epoch=fitting.steps_per_epoch,
+        shuffle=False,  # the pairs are
         callbacks=callbacks,
         verbose=0,
     ).history
     losses = tuple(float(loss) for loss in history["loss"])
-    refuse_unless_finite(network, losses)
-    return Fitted(
-        network=network, loss=losses, validation_loss=tuple(float(loss) for loss in history.get("val_loss", ()))
-    )
+    refuse_unless_finite(trunk, losses)
+    return Fitted(trunk=trunk, loss=losses, validation_loss=tuple(float(loss) for loss in history.get("val_loss", ())))
+
+
+def _with_loss(trunk: keras.Model, fitting: Fitting) -> keras.Model:
+    horizon = trunk.output[0].shape[2]
+    inputs = {name: keras.Input(tensor.shape[1:], name=name) for name, tensor in trunk.input.items()}
+    inputs["later"] = keras.Input((horizon, 2), name="later")
+    return keras.Model(inputs, Loss(trunk, loss=fitting.loss, weighting=fitting.weighting)(inputs))
+
+
+def _batches(trunk: keras.Model, flat: Flat, windows: Windows, fitting: Fitting, *, for_fitting: bool) -> Any:
+    context, horizon = trunk.input["context"].shape[1], trunk.output[0].shape[2]
+    gather = gathered(flat, windows, context=context, horizon=horizon)
+    pairs = tf.data.Dataset.from_tensor_slices((windows.series, windows.end))
+    if for_fitting:
+        once = fitting.steps_per_epoch is None
+        pairs = pairs.shuffle(len(windows), seed=fitting.seed) if once else pairs.repeat()
+    batches = pairs.batch(fitting.batch_size)
+    return batches.map(lambda series, end: (gather(series, end), tf.zeros_like(series, tf.float32))).prefetch(2)
+
+
+def _go_on_from(trunk: keras.Model, start: Sequence[Array]) -> None:
+    if [weight.shape for weight in start] != [weight.shape for weight in trunk.get_weights()]:
+        raise ModelRefused(
+            "the model that was to be fine-tuned reads other inputs than the recipe and its series ask for now: train "
+            'it anew, as training.policy = "retrain" does'
+        )
+    trunk.set_weights(list(start))
 
 
 def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimizer:
@@ -139,26 +240,20 @@ def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimize
     return keras.optimizers.get({"class_name": fitting.optimizer, "config": config})
 
 
-def predict(network: keras.Model, inputs: Array) -> Array:
-    """The network's outputs [N, H]."""
-    return np.asarray(network.predict(inputs.astype(np.float32), batch_size=1024, verbose=0), dtype=np.float64)
+def predict(network: keras.Model, inputs: Array | dict[str, Array]) -> Array:
+    """A network's outputs, of one input [N, ...] or of several by name."""
+    single = tf.nest.map_structure(lambda one: np.asarray(one, np.float32), inputs)
+    return np.asarray(network.predict(single, batch_size=1024, verbose=0), dtype=np.float64)
 
 
-def attention_of(network: keras.Model, inputs: Array) -> Array | None:
+def attention_of(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
     """What a network gives to each step of its windows [N, L]; None if it has no attention."""
-    layer = next((layer for layer in network.layers if layer.name == "attention"), None)
-    if layer is None:
+    network = next((layer for layer in trunk.layers if layer.name == "attention"), None)
+    if network is None:
         return None
-    weights = predict(keras.Model(network.input, layer.output), inputs)
+    weigh = keras.Model(network.input, network.get_layer("attention").output)
+    weights = predict(keras.Model(trunk.input, weigh(trunk.get_layer("steps").output)), inputs)
     return weights.reshape(weights.shape[:2])
-
-
-def average(networks: Sequence[keras.Model]) -> keras.Model:
-    """One network whose output is the mean of several; a single one is returned as it is."""
-    if len(networks) == 1:
-        return networks[0]
-    context = keras.Input(networks[0].input_shape[1:], name="context")
-    return keras.Model(context, keras.layers.Average(name="mean")([network(context) for network in networks]))
 
 
 def weights_of(networks: Sequence[keras.Model]) -> bytes:
@@ -187,8 +282,8 @@ def npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def export(network: keras.Model, example: Array) -> tuple[bytes, bytes]:
-    """The network as ONNX and as a Keras archive. `example` [N, L, F] is what it is first called with."""
+def export(network: keras.Model, example: Array | dict[str, Array]) -> tuple[bytes, bytes]:
+    """The network as ONNX and as a Keras archive. `example` is what it is first called with."""
     import onnx
 
     predict(network, example)

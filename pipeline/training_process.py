@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import numpy as np
 from pipeline.errors import ModelRefused, NotEnoughHistory, TrainingFailed
 from pipeline.panel import Panel
 from pipeline.protocol import networks, refuse_unfit
-from pipeline.recipe import GLOBAL, Recipe
+from pipeline.recipe import Recipe
 from pipeline.training_record import (
     BacktestPath,
     BacktestRecord,
@@ -39,6 +39,8 @@ from pipeline.training_record import (
 logger = logging.getLogger(__name__)
 
 _REFUSED = 3
+#: of a panel, the covariates by name
+_COVARIATES = ("past", "future")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +52,8 @@ class TrainingJob:
     #: "retrain" or "fine-tune"
     training: str
     reason: str
-    #: weights.npz of the model to fine-tune
-    start: bytes | None = None
+    #: the files of the model to fine-tune
+    start: Mapping[str, bytes] | None = None
     #: the tutorial's lines, if an earlier training has made them
     tutorial: tuple[ProtocolRecord, ...] = ()
 
@@ -96,16 +98,19 @@ def run_replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
 
 @contextlib.contextmanager
 def _carried_out(
-    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, start: bytes | None = None
+    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, start: Mapping[str, bytes] | None = None
 ) -> Iterator[Path]:
     """The job folder, once the child has written into it what it was asked for."""
     with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
         folder = Path(name)
         arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
-        np.savez(folder / "panel.npz", allow_pickle=False, **arrays)
-        if start is not None:
-            (folder / "start.npz").write_bytes(start)
-        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "series": panel.series, **fields}
+        covariates = {f"{kind}.{name}": told for kind in _COVARIATES for name, told in getattr(panel, kind).items()}
+        np.savez(folder / "panel.npz", allow_pickle=False, **arrays, **covariates)
+        for name in ("weights.npz", "forecaster.json"):
+            if start is not None:
+                (folder / f"start.{name}").write_bytes(start[name])
+        told = {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
+        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), **told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
         status = _run_child(folder, recipe.training.time_limit_minutes * 60)
         if status == _REFUSED:
@@ -168,8 +173,7 @@ def _child(folder: Path) -> int:
     fields = json.loads((folder / "job.json").read_text("utf-8"))
     recipe = Recipe.model_validate(fields["recipe"])
     _limit_memory(recipe.training.memory_limit_gib)
-    with np.load(folder / "panel.npz", allow_pickle=False) as arrays:
-        panel = Panel(series=tuple(fields["series"]), **{name: arrays[name] for name in arrays.files})
+    panel = _read_panel(folder, fields)
     try:
         if recipe.tutorial is not None and not fields.get("tutorial"):
             refuse_unfit(panel.of(0), recipe.tutorial, panel.series[0])
@@ -187,15 +191,17 @@ def _child(folder: Path) -> int:
 
 def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -> TrainingRecord:
     """Fit, and write the model folder."""
-    from pipeline import fitting, global_fitting, tutorial
+    from pipeline import fitting, tutorial
+    from pipeline.design import Design
     from pipeline.training import member_weights
 
-    start = folder / "start.npz"
-    train = global_fitting.train_global if recipe.model.architecture == GLOBAL else fitting.train
-    trained = train(
+    told = folder / "start.forecaster.json"
+    earlier = json.loads(told.read_text("utf-8")) if told.exists() else {}
+    trained = fitting.train(
         panel,
         recipe,
-        start=member_weights(start.read_bytes()) if start.exists() else None,
+        start=member_weights((folder / "start.weights.npz").read_bytes()) if earlier else None,
+        designs=[Design(**design) for design in earlier.get("members", ())],
         on_epoch=_printer("training"),
     )
     lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
@@ -238,6 +244,17 @@ def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
         )
         lines += [ReplayedLine(**named, **dataclasses.asdict(line)) for line in replayed]
     return ReplayRecord(lines=tuple(lines))
+
+
+def _read_panel(folder: Path, fields: dict[str, Any]) -> Panel:
+    with np.load(folder / "panel.npz", allow_pickle=False) as arrays:
+        told = {name: arrays[name] for name in arrays.files}
+    covariates: dict[str, Any] = {
+        kind: {name.removeprefix(f"{kind}."): told.pop(name) for name in list(told) if name.startswith(f"{kind}.")}
+        for kind in _COVARIATES
+    }
+    static = {name: tuple(texts) for name, texts in fields["static"].items()}
+    return Panel(series=tuple(fields["series"]), ahead=fields["ahead"], static=static, **told, **covariates)
 
 
 def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestRecord | None:

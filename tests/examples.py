@@ -31,6 +31,7 @@ value = "sold"
 {source}
 
 [model]
+architecture = "vanilla"
 units = 4
 context = 8
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.backtest import Backtest, mase_scales, skill, spread_of
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Spread
+from pipeline.forecaster import Spread, volatility
 from pipeline.metrics import coverage
 from pipeline.panel import Panel
-from pipeline.windows import make_windows
+from pipeline.windows import Windows, contexts_of, targets_of
 
 NAN = float("nan")
 
@@ -31,11 +31,25 @@ def panel_of(*rows: list[float]) -> Panel:
     )
 
 
+def backtest_of(panel: Panel, forecast: Array, *, ends: range, context: int, horizon: int, season: int) -> Backtest:
+    """Every series of the panel from the same origins."""
+    series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
+    windows = Windows(series, end)
+    return Backtest(
+        windows=windows,
+        context=contexts_of(panel, windows, context)[0],
+        observed=targets_of(panel, windows, horizon),
+        forecast=forecast,
+        mase_scale=np.full((len(windows), 1), 2.0),
+        season=season,
+    )
+
+
 def small_backtest() -> Backtest:
     """1 … 8 with origins at positions 3 to 6, always forecast one too high."""
-    windows = make_windows(panel_of([1, 2, 3, 4, 5, 6, 7, 8]), context=2, horizon=2).ending(3, 6)
     forecast = np.array([[6.0, 7], [7, 8], [8, 9], [9, 10]])
-    return Backtest(windows=windows, forecast=forecast, mase_scale=np.full((4, 1), 2.0), season=2)
+    panel = panel_of([1, 2, 3, 4, 5, 6, 7, 8])
+    return backtest_of(panel, forecast, ends=range(3, 7), context=2, horizon=2, season=2)
 
 
 def test_what_was_observed_is_unknown_after_the_newest_period() -> None:
@@ -54,10 +68,22 @@ def test_origins_one_horizon_apart_forecast_each_test_period_once() -> None:
 
 
 def test_every_series_is_forecast_from_the_same_origins() -> None:
-    windows = make_windows(panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]), context=1, horizon=2).ending(1, 4)
-    backtest = Backtest(windows=windows, forecast=windows.target, mase_scale=np.ones((8, 1)), season=1)
+    panel = panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
+    backtest = backtest_of(panel, np.zeros((8, 2)), ends=range(1, 5), context=1, horizon=2, season=1)
 
-    assert windows.end[backtest.once].tolist() == [1, 3, 1, 3]
+    assert backtest.windows.series[backtest.once].tolist() == [0, 0, 1, 1]
+    assert backtest.windows.end[backtest.once].tolist() == [1, 3, 1, 3]
+
+
+def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it() -> None:
+    panel = panel_of([1, 2, 3, NAN, 5, NAN, 7, 8])
+    backtest = backtest_of(panel, np.full((2, 2), 6.0), ends=range(4, 6), context=2, horizon=2, season=2)
+
+    np.testing.assert_array_equal(backtest.observed, [[NAN, 7], [7, 8]])
+    assert backtest.forecasts()["naive"].tolist() == [[5, 5], [5, 5]]
+    assert backtest.forecasts()["seasonal-naive"].tolist() == [[3, 5], [5, 5]]
+    assert backtest.scores()["lstm"]["mae"] == 1
+    assert backtest.mae_by_step()["lstm"] == [1, 1.5]
 
 
 def test_the_network_and_the_baselines_forecast_from_the_same_origins() -> None:
@@ -220,3 +246,33 @@ def test_nothing_observed_gives_intervals_of_no_width() -> None:
     spread = spread_of(np.full((2, 3), np.nan), np.ones((2, 1)))
 
     assert not spread.by_step.any()
+
+
+@pytest.mark.parametrize("season", [1, 3])
+def test_the_volatility_of_a_window_is_the_mean_seasonal_change_between_known_values(season: int) -> None:
+    rng = np.random.default_rng(season)
+    context, known = rng.normal(size=(20, 12)), rng.random((20, 12)) < 0.8
+
+    found = volatility(context, known, season)
+
+    for n in range(20):
+        pairs = [t for t in range(season, 12) if known[n, t] and known[n, t - season]]
+        expected = sum(abs(context[n, t] - context[n, t - season]) for t in pairs) / len(pairs)
+        np.testing.assert_allclose(found[n], expected)
+
+
+def test_a_window_of_a_season_or_less_is_as_volatile_as_its_steps() -> None:
+    context = np.array([[1.0, 3, 7]])
+
+    assert volatility(context, np.ones((1, 3), bool), 3).tolist() == [[3]]
+    assert volatility(context[:, :1], np.ones((1, 1), bool), 3).tolist() == [[1]]
+
+
+def test_a_constant_window_has_a_volatility_of_one() -> None:
+    assert volatility(np.full((2, 6), 5.0), np.ones((2, 6), bool), 2).tolist() == [[1], [1]]
+
+
+def test_a_window_in_which_no_season_is_known_twice_is_as_volatile_as_its_steps() -> None:
+    context, known = np.array([[2e6, 2e6, 3e6, 5e6, 8e6]]), np.array([[False, True, True, True, True]])
+
+    assert volatility(context, known, 4).tolist() == [[2e6]]

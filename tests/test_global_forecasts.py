@@ -152,7 +152,7 @@ def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained:
 
 
 def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
-    further = run_training(job(training="fine-tune", start=trained.files["weights.npz"]))
+    further = run_training(job(training="fine-tune", start=trained.files))
 
     assert len(further.record.loss) < len(trained.record.loss) / 2
     assert further.record.loss[0] < trained.record.loss[0]
@@ -202,5 +202,5 @@ def test_zeros_and_negative_numbers_are_trained_on_without_logarithms() -> None:
 def test_a_panel_of_too_short_series_is_refused() -> None:
     short = {name: np.append(np.full(LENGTH - 4, np.nan), values[-4:]) for name, values in usual().items()}
 
-    with pytest.raises(ModelRefused, match="no series has the 5 values that the global network is fitted on"):
+    with pytest.raises(ModelRefused, match="no series has a window to fit on: 5 periods are needed"):
         run_training(replace(job(), panel=panel_of(short)))

@@ -10,18 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Forecaster, Scaled, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publishing import BELIEVABLE, forecast_all
 from pipeline.recipe import Publish, Recipe
+from pipeline.scaling import fit_scaling
 from pipeline.training_process import TrainingOutcome
-from pipeline.windows import context_at_origin
+from pipeline.windows import Needs, Windows, contexts_of, has_enough
 from tests.examples import small_panel, small_recipe, small_values
 
 NAN = float("nan")
-NO_CONTEXT = "the context at the origin is not complete"
 
 
 def panel_of(**rows: list[float]) -> Panel:
@@ -35,17 +36,22 @@ def panel_of(**rows: list[float]) -> Panel:
 
 @dataclass
 class StandIn:
-    """Answers for every series with a complete context with a given distance from its last value."""
+    """Answers for every series with half of its context known at the origin with a given distance from its last value."""
 
     distance: npt.NDArray[np.float64] | float = 0.0
     width: npt.NDArray[np.float64] | float = 1.0
     context: int = 8
-    units: type[Scaled] = Scaled
+    lacks: str = "it lacks what the network needs"
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(context=self.context, least_length=self.context, least_known=self.context // 2)
 
     def predict(self, panel: Panel) -> Any:
-        context, series = context_at_origin(panel, self.context)
-        mean = context[:, -1:] + np.zeros((1, 3)) + self.distance
-        return series, mean, mean[:, :, None] + np.linspace(-1, 1, len(LEVELS)) * self.width
+        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
+        windows = windows.take(has_enough(panel, windows, self.needs))
+        mean = contexts_of(panel, windows, 1)[0] + np.zeros((1, 3)) + self.distance
+        return windows.series, mean, mean[:, :, None] + np.linspace(-1, 1, len(LEVELS)) * self.width
 
 
 def bounded(minimum: float | None = None, maximum: float | None = None) -> Recipe:
@@ -78,19 +84,98 @@ def test_the_forecast_begins_with_the_period_after_the_origin() -> None:
     ("row", "method"),
     [
         (small_values()[-7:], "fallback:naive"),
-        ([NAN] * 32 + small_values()[-8:-4] + [NAN] + small_values()[-3:], "fallback:naive"),
+        ([NAN] * 33 + small_values()[-7:], "fallback:naive"),
+        ([NAN] * 30 + small_values()[-10:-7] + [NAN] * 5 + small_values()[-2:], "fallback:naive"),
         (small_values()[:39], "fallback:seasonal-naive"),
         ([NAN] * 39 + [5.0], "fallback:naive"),
     ],
-    ids=["too short and ended long ago", "a gap in the context", "no value at the origin", "a single value"],
+    ids=[
+        "too short and ended long ago",
+        "too short",
+        "too few values in the context",
+        "no value at the origin",
+        "a single value",
+    ],
 )
-def test_a_series_without_a_complete_context_falls_back_with_the_reason(row: list[float], method: str) -> None:
+def test_a_series_without_what_the_network_needs_falls_back_with_the_reason(row: list[float], method: str) -> None:
     forecast = forecast_of(panel_of(good=small_values(), bad=row), StandIn())
 
     assert forecast.series == ("good", "bad")
     assert forecast.method == ("lstm", method)
-    assert forecast.reason == (None, NO_CONTEXT)
+    assert forecast.reason == (None, StandIn.lacks)
     assert forecast.num_rows == 6
+
+
+GAPS = pytest.mark.parametrize(
+    "missing",
+    [[35], [32], [32, 33, 34, 35], [33, 35, 37, 38]],
+    ids=["one", "the first", "the first half", "every other"],
+)
+
+
+@GAPS
+def test_a_series_with_gaps_in_its_context_is_forecast_by_the_network(missing: list[int]) -> None:
+    row = [NAN if n in missing else value for n, value in enumerate(small_values())]
+
+    forecast = forecast_of(panel_of(good=small_values(), gaps=row), StandIn())
+
+    assert forecast.method == ("lstm", "lstm")
+    assert forecast.reason == (None, None)
+    assert forecast.mean[1].tolist() == [small_values()[-1]] * 3
+
+
+@GAPS
+def test_a_trained_network_reads_around_the_gaps(trained: Forecaster, missing: list[int]) -> None:
+    row = [NAN if n in missing else value for n, value in enumerate(small_values())]
+
+    forecast = forecast_of(panel_of(good=small_values(), gaps=row), trained)
+
+    assert forecast.method == ("lstm", "lstm")
+    assert 50 < forecast.mean[1].min() < forecast.mean[1].max() < 250
+    assert numbers(forecast, "gaps") != numbers(forecast, "good")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [NAN] * 33 + small_values()[-7:],
+        [NAN if n in (31, 33, 34, 35, 36, 37) else value for n, value in enumerate(small_values())],
+        small_values()[:39],
+    ],
+    ids=["too short", "three of eight known", "no value at the origin"],
+)
+def test_what_a_trained_network_does_not_read_falls_back_with_what_it_needs(
+    trained: Forecaster, row: list[float]
+) -> None:
+    forecast = forecast_of(panel_of(good=small_values(), bad=row), trained)
+
+    assert forecast.method[0] == "lstm"
+    assert forecast.method[1].startswith("fallback")
+    reason = "the network needs 8 periods with 4 values in the context and one at the origin"
+    assert forecast.reason == (None, reason)
+
+
+@pytest.mark.parametrize(
+    ("length", "known", "kind", "expected"),
+    [
+        (8, 4, "last", "the network needs 8 periods with 4 values in the context and one at the origin"),
+        (2, 2, "last", "the network needs 2 values in the context and one at the origin"),
+        (2, 2, "log", "the network needs 2 values, all of them positive, in the context and one at the origin"),
+    ],
+)
+def test_a_network_says_what_it_needs(length: int, known: int, kind: str, expected: str) -> None:
+    forecaster = Forecaster(
+        network=b"",
+        scaling=fit_scaling(small_panel(), kind=kind, per_series=False, season=4),
+        features=fit_features(small_panel(), small_recipe()),
+        needs=Needs(context=8, least_length=length, least_known=known),
+        horizon=3,
+        spread=None,
+        cutoff=small_panel().origin,
+        model_hash="",
+    )
+
+    assert forecaster.lacks == expected
 
 
 @pytest.mark.parametrize(
@@ -131,7 +216,9 @@ def test_intervals_of_the_fallback_come_from_its_own_errors_and_grow_with_the_se
     np.testing.assert_allclose(behind.quantiles[1, 1:, 3] - behind.mean[1, 1:], 4 * 1.2815515655446004 * np.sqrt(2))
 
 
-@pytest.mark.parametrize("bad", [[5.0], [1e15] * 39, [NAN] * 30 + [0.0] * 10, [NAN] * 39 + [-1e15]])
+@pytest.mark.parametrize(
+    "bad", [[5.0], [1e15] * 39, [1e15, NAN] * 19 + [0.0] * 2, [NAN] * 30 + [0.0] * 10, [NAN] * 39 + [-1e15]]
+)
 def test_one_bad_series_changes_no_bit_of_another(trained: Forecaster, bad: list[float]) -> None:
     good = {"a": small_values(), "b": [value * 3 for value in small_values()]}
 
@@ -195,6 +282,17 @@ def test_a_forecast_far_away_from_its_context_falls_back() -> None:
     assert near.method == ("lstm",)
     assert far.method == ("fallback:seasonal-naive",)
     assert far.reason == ("the network's forecast is more than 10 ranges away from the context",)
+
+
+@pytest.mark.parametrize("missing", [[32], [33, 35]], ids=["one gap", "two gaps"])
+def test_a_forecast_far_away_from_a_context_with_gaps_falls_back_too(missing: list[int]) -> None:
+    row = [NAN if n in missing else value for n, value in enumerate(small_values())]
+    known = [value for value in row[-8:] if value == value]
+    limit = BELIEVABLE * (max(known) - min(known))
+
+    near, far = (forecast_of(panel_of(a=row), StandIn(distance=limit * share)) for share in (0.999, 1.001))
+
+    assert (near.method, far.method) == (("lstm",), ("fallback:seasonal-naive",))
 
 
 def test_only_the_series_that_is_not_believed_falls_back() -> None:

@@ -75,9 +75,10 @@ def test_a_recipe_may_say_its_season() -> None:
 
 
 def test_the_context_is_two_seasons_and_at_least_eight_unless_said() -> None:
-    assert recipe_of(SMALLEST).context == 24
-    assert recipe_of(with_key("season_length = 2")).context == 8
-    assert recipe_of(SMALLEST + "[model]\ncontext = 13").context == 13
+    vanilla = "[model]\narchitecture = 'vanilla'\n"
+    assert recipe_of(SMALLEST + vanilla).context == 24
+    assert recipe_of(with_key("season_length = 2") + vanilla).context == 8
+    assert recipe_of(SMALLEST + "[model]\narchitecture = 'vanilla'\ncontext = 13").context == 13
 
 
 def test_the_test_part_is_one_horizon_unless_said() -> None:
@@ -112,7 +113,7 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         (
             SMALLEST + "[model]\ncolour = 1",
             'toy.toml: unknown key "model.colour": expected one of activation, architecture, context, '
-            "dropout, layers, recurrent_dropout, scaling, units",
+            "dropout, layers, recurrent_dropout, scaled_by, scaling, units",
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",
@@ -217,9 +218,9 @@ def test_a_wrong_value_is_named_with_what_was_expected(text: str, message: str) 
 
 
 def test_seasonal_scaling_needs_a_context_longer_than_a_season() -> None:
-    assert "model.context is 12, but scaling" in refusal(SMALLEST + "[model]\ncontext = 12")
-    assert recipe_of(SMALLEST + "[model]\ncontext = 13").context == 13
-    assert recipe_of(SMALLEST + '[model]\ncontext = 12\nscaling = "last"').context == 12
+    assert "model.context is 12, but scaling" in refusal(SMALLEST + "[model]\narchitecture = 'vanilla'\ncontext = 12")
+    assert recipe_of(SMALLEST + "[model]\narchitecture = 'vanilla'\ncontext = 13").context == 13
+    assert recipe_of(SMALLEST + '[model]\narchitecture = "vanilla"\ncontext = 12\nscaling = "last"').context == 12
 
 
 def test_a_recipe_is_found_by_name_or_by_path(tmp_path: Path) -> None:
@@ -261,8 +262,8 @@ def test_a_recipe_cannot_be_changed() -> None:
         with_key("max_gap = 1"),
         with_key('unit = "pounds"'),
         SMALLEST + "seed = 1",
-        SMALLEST + "[model]\nunits = 65",
-        SMALLEST + "[training]\nepochs = 101",
+        SMALLEST + "[model]\narchitecture = 'vanilla'\nunits = 65",
+        SMALLEST + "[training]\nseed = 101",
         SMALLEST + '[training]\npolicy = "keep"',
         SMALLEST + "[backtest]\nperiods = 3",
         SMALLEST + '[gate]\nbaseline = "naive"',
@@ -293,9 +294,9 @@ def test_the_fingerprint_does_not_change_with_the_description_the_order_of_keys_
         changed("horizon = 2", "horizon = 3"),
         with_key("season_length = 4"),
         with_key("max_gap = 1"),
-        SMALLEST + "[model]\nunits = 65",
-        SMALLEST + '[model]\nscaling = "last"',
-        SMALLEST + "[training]\nepochs = 101",
+        SMALLEST + "[model]\narchitecture = 'vanilla'\nunits = 65",
+        SMALLEST + '[model]\narchitecture = "vanilla"\nscaling = "last"',
+        SMALLEST + "[training]\nseed = 101",
         SMALLEST + "[training]\nseed = 1",
         SMALLEST + "[training]\nmembers = 2",
         SMALLEST + "[backtest]\nperiods = 3",
@@ -336,7 +337,10 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         (SMALLEST + "[publish]\nminimum = 5\nmaximum = 1", "publish.minimum 5 is above publish.maximum 1"),
         (SMALLEST + "[training]\nlearning_rate = inf", '"training.learning_rate": .*finite'),
         (with_key('calendar = "XNYS"'), 'frequency is "MS", but the sessions of XNYS are days'),
-        (SMALLEST + '[model]\nscaling = "last"\ncontext = 1', "compares with 1 periods before: expected more than 1"),
+        (
+            SMALLEST + '[model]\narchitecture = "vanilla"\nscaling = "last"\ncontext = 1',
+            "compares with 1 periods before: expected more than 1",
+        ),
         (SMALLEST + '[model]\narchitecture = "gated-cell"\nactivation = "relu"', "are written out with tanh"),
         (
             SMALLEST + '[model]\narchitecture = "gated-cell"\nrecurrent_dropout = 0.1',

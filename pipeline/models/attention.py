@@ -16,7 +16,7 @@ from pipeline.models.sizes import Sizes
 
 
 def attention(sizes: Sizes) -> keras.Model:
-    """LSTM(units) as a sequence, weighted over its steps, with the last output beside it; Dense(horizon)."""
+    """LSTM(units) as a sequence, weighted over its steps, with the last output beside it; Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     sequence = keras.layers.LSTM(
         sizes.units,
@@ -31,5 +31,5 @@ def attention(sizes: Sizes) -> keras.Model:
     state = keras.layers.Flatten()(keras.layers.Concatenate()([attended, last]))
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
     return keras.Model(context, target)

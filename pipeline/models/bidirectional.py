@@ -12,11 +12,11 @@ from pipeline.models.sizes import Sizes
 
 
 def bidirectional(sizes: Sizes) -> keras.Model:
-    """LSTM(units) in both directions, dropout, Dense(horizon)."""
+    """LSTM(units) in both directions, dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     lstm = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)
     state = keras.layers.Bidirectional(lstm)(context)  # [B, 2 units]
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
     return keras.Model(context, target)

@@ -11,7 +11,7 @@ _WIDTH = 3
 
 
 def cnn_lstm(sizes: Sizes) -> keras.Model:
-    """Conv1D(units) that looks back three steps, LSTM(units), dropout, Dense(horizon)."""
+    """Conv1D(units) that looks back three steps, LSTM(units), dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     patterns = keras.layers.Conv1D(sizes.units, _WIDTH, padding="causal", activation="relu")(context)  # [B, L, units]
     state = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)(
@@ -19,5 +19,5 @@ def cnn_lstm(sizes: Sizes) -> keras.Model:
     )  # [B, units]
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
     return keras.Model(context, target)

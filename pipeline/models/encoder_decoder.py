@@ -1,7 +1,7 @@
 """An LSTM reads the context and hands its state to another one, which writes the horizon step by step.
 
-Sutskever, Vinyals and Le (2014), with the decoder unrolled over the horizon. Each step is given what
-the step before gave out, when fitting as when forecasting: there is no teacher forcing, so that the
+Sutskever, Vinyals and Le (2014), with the decoder unrolled over the horizon. Each step is given the
+first number that the step before gave out, when fitting as when forecasting: there is no teacher forcing, so that the
 network is fitted for what it will do.
 """
 
@@ -13,7 +13,7 @@ from pipeline.models.sizes import Sizes
 
 
 def encoder_decoder(sizes: Sizes) -> keras.Model:
-    """LSTM(units) over the context; LSTM(units) over the horizon from its state; Dense(1) at each step."""
+    """LSTM(units) over the context; LSTM(units) over the horizon from its state; Dense at each step."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     encoder = keras.layers.LSTM(
         sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout, return_state=True
@@ -21,12 +21,13 @@ def encoder_decoder(sizes: Sizes) -> keras.Model:
     _, *states = encoder(context)
     decoder = keras.layers.LSTMCell(sizes.units, activation=sizes.activation, name="decoder")
     dropout = keras.layers.Dropout(sizes.dropout)
-    to_value = keras.layers.Dense(1, name="target")
+    to_numbers = keras.layers.Dense(sizes.levels + sizes.hints, name="target")
     value = keras.layers.Flatten()(context[:, -1:, :1])  # [B, 1], the last value
-    values = []
+    steps = []
     for _ in range(sizes.horizon):
         output, states = decoder(value, states)
-        value = to_value(dropout(output))
-        values.append(value)
-    target = keras.layers.Concatenate()(values) if len(values) > 1 else value  # [B, H]
+        numbers = to_numbers(dropout(output))  # [B, K + hints]
+        value = numbers[:, :1]
+        steps.append(numbers)
+    target = keras.layers.Concatenate()(steps) if len(steps) > 1 else steps[0]  # [B, numbers]
     return keras.Model(context, target)

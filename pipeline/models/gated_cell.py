@@ -57,10 +57,10 @@ def _forget_gate_open(shape: tuple[int, ...], dtype: Any = None) -> Any:
 
 
 def gated_cell(sizes: Sizes) -> keras.Model:
-    """The cell over the context, Dense(horizon)."""
+    """The cell over the context, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     state = keras.layers.RNN(GatedCell(sizes.units), unroll=True)(context)  # [B, units]
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
     return keras.Model(context, target)

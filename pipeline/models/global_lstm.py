@@ -27,6 +27,8 @@ import keras
 from keras import ops
 
 from pipeline.design import Design
+from pipeline.models.heads import hints_for, inputs_of, scaled_steps
+from pipeline.models.sizes import Reads
 
 #: the least scale: values are logarithms, or relative to the level of their series
 _LEAST = 1e-3
@@ -124,38 +126,51 @@ class Detached(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="nextperiod")
-class Quantiles(keras.layers.Layer):
-    """A median [..., H] and distances [..., H x (K - 1)] as K quantiles [..., H, K] that cannot cross.
+class Features(keras.layers.Layer):
+    """Features of a context [B, L, F] for each of its T steps: of the last period of a frame, of all in a fold."""
 
-    The median does not learn from the other quantiles.
-    """
-
-    def __init__(self, *, horizon: int, num_levels: int, **kwargs: Any) -> None:
+    def __init__(self, *, kind: str, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.horizon, self.num_levels = horizon, num_levels
+        self.kind, self.size = kind, size
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer."""
-        return {**super().get_config(), "horizon": self.horizon, "num_levels": self.num_levels}
+        return {**super().get_config(), "kind": self.kind, "size": self.size}
 
-    def call(self, median: Any, distances: Any) -> Any:
-        """Softplus makes the distances positive."""
-        shape = (*ops.shape(median)[:-1], self.horizon, self.num_levels - 1)
-        distances = ops.softplus(ops.reshape(distances, shape))
-        middle = self.num_levels // 2
-        centre = ops.stop_gradient(median)[..., None]
-        below = ops.flip(ops.cumsum(ops.flip(distances[..., :middle], axis=-1), axis=-1), axis=-1)
-        above = ops.cumsum(distances[..., middle:], axis=-1)
-        return ops.concatenate([centre - below, median[..., None], centre + above], axis=-1)
+    def call(self, features: Any) -> Any:
+        """[B, T, F] or [B, T, size x F]."""
+        _, length, count = features.shape
+        if self.kind == "frame":
+            return features[:, self.size - 1 :]
+        steps = length // self.size
+        return ops.reshape(features[:, length - steps * self.size :], (-1, steps, self.size * count))
 
 
-def trunk(design: Design, *, horizon: int, units: int, num_levels: int) -> keras.Model:
-    """From a context [B, L, 2], values and where they are known, to the parts that a forecast is made of.
+@keras.saving.register_keras_serializable(package="nextperiod")
+class Ahead(keras.layers.Layer):
+    """What is known over the horizon of each of T positions [B, T, H, F], from the context [B, L, F] and beyond it [B, H, F]."""
 
-    Returns:
-        a model that gives the scaled quantiles [B, T, H, Q], base [B, T, H], scale [B, T, 1] and weight [B, T].
-    """
-    context = keras.Input((design.context, 2), name="context")
+    def __init__(self, positions: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions = positions
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer."""
+        return {**super().get_config(), "positions": self.positions}
+
+    def call(self, context: Any, ahead: Any) -> Any:
+        """The position t of the context has the H periods after it."""
+        length, horizon = context.shape[1], ahead.shape[1]
+        both = ops.concatenate([context, ahead], axis=1)
+        first = length - self.positions + 1
+        return ops.stack([both[:, first + h : length + 1 + h] for h in range(horizon)], axis=2)
+
+
+def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Model:
+    """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features."""
+    horizon = reads.horizon
+    inputs = inputs_of(reads, design.context)
+    context = inputs["context"]
     layer = Steps(
         horizon=horizon,
         kind=design.kind,
@@ -164,56 +179,27 @@ def trunk(design: Design, *, horizon: int, units: int, num_levels: int) -> keras
         profile=design.profile,
         skip=design.skip,
     )
-    steps, skip, base, scale, weight = layer(context)
-    output = keras.layers.LSTM(units, return_sequences=design.kind == "frame")(steps)
+    steps, skip, base, scale, weight = layer(context[:, :, :2])
+    parts = [steps]
+    if reads.channels > 2:
+        parts.append(Features(kind=design.kind, size=design.size)(context[:, :, 2:]))
+    if reads.static:
+        parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
+    read = keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
+    output = keras.layers.LSTM(units, return_sequences=design.kind == "frame")(read)
     if design.kind == "fold":
         output = keras.layers.Reshape((1, units))(output)
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])
+    ahead = Ahead(output.shape[1])(context[:, :, -reads.ahead :], inputs["ahead"]) if reads.ahead else None
+    middle = _per_step(output, horizon, 1 + hints_for(reads), "middle")
+    distances = _per_step(Detached()(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
+    scaled = scaled_steps(middle, distances, ahead)
+    return keras.Model(inputs, [scaled, base, scale, weight])
+
+
+def _per_step(output: Any, horizon: int, count: int, name: str) -> Any:
+    """So many numbers for each step of the horizon from what is known at each position: [B, T, H, count]."""
     small = keras.initializers.VarianceScaling(_SMALL, "fan_avg", "uniform")
-    median = keras.layers.Dense(horizon, kernel_initializer=small, name="target")(output)
-    distances = keras.layers.Dense(horizon * (num_levels - 1), kernel_initializer=small, name="distances")(
-        Detached()(output)
-    )
-    scaled = Quantiles(horizon=horizon, num_levels=num_levels)(median, distances)
-    return keras.Model(context, [scaled, base, scale, weight])
-
-
-@keras.saving.register_keras_serializable(package="nextperiod")
-class AtOrigin(keras.layers.Layer):
-    """The quantiles [B, H, Q] at the last position, in the units of the context."""
-
-    def call(self, scaled: Any, base: Any, scale: Any) -> Any:
-        """Of what a trunk gives."""
-        return base[:, -1, :, None] + scale[:, -1, :, None] * scaled[:, -1]
-
-
-def forecasting(trunk: keras.Model) -> keras.Model:
-    """A network from a context [B, L, 2] to quantiles [B, H, Q], from its trunk."""
-    scaled, base, scale, _ = trunk.output
-    return keras.Model(trunk.input, AtOrigin(name="at_origin")(scaled, base, scale))
-
-
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Newest(keras.layers.Layer):
-    """The newest `length` steps of a context."""
-
-    def __init__(self, length: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.length = length
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "length": self.length}
-
-    def call(self, context: Any) -> Any:
-        """Of [B, L, F]."""
-        return context[:, -self.length :]
-
-
-def mean_of(networks: list[keras.Model]) -> keras.Model:
-    """One network whose quantiles are the mean of the members', each of which reads its own length of the context."""
-    longest = max(network.input_shape[1] for network in networks)
-    context = keras.Input((longest, 2), name="context")
-    outputs = [network(Newest(network.input_shape[1])(context)) for network in networks]
-    return keras.Model(context, keras.layers.Average(name="mean")(outputs) if len(outputs) > 1 else outputs[0])
+    numbers = keras.layers.Dense(horizon * count, kernel_initializer=small, name=name)(output)
+    return keras.layers.Reshape((output.shape[1], horizon, count))(numbers)

@@ -8,7 +8,7 @@ from pipeline.models.sizes import Sizes
 
 
 def stacked(sizes: Sizes) -> keras.Model:
-    """`layers` times LSTM(units) with dropout behind each, Dense(horizon)."""
+    """`layers` times LSTM(units) with dropout behind each, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     sequence = context
     for layer in range(sizes.layers):
@@ -21,5 +21,5 @@ def stacked(sizes: Sizes) -> keras.Model:
         )(sequence)
         if sizes.dropout:
             sequence = keras.layers.Dropout(sizes.dropout)(sequence)
-    target = keras.layers.Dense(sizes.horizon, name="target")(sequence)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(sequence)  # [B, numbers]
     return keras.Model(context, target)

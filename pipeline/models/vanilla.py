@@ -8,12 +8,12 @@ from pipeline.models.sizes import Sizes
 
 
 def vanilla(sizes: Sizes) -> keras.Model:
-    """LSTM(units), dropout, Dense(horizon)."""
+    """LSTM(units), dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     state = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)(
         context
     )  # [B, units]
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.horizon, name="target")(state)  # [B, H]
+    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
     return keras.Model(context, target)

@@ -19,16 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from pipeline import global_training
-from pipeline.design import Design, all_positive, designs_for
+from pipeline import ensembles
+from pipeline.design import Design, designs_for
 from pipeline.forecast import LEVELS
-from pipeline.forecaster import Relative
-from pipeline.global_training import fit_member
-from pipeline.models import global_lstm
-from pipeline.models.global_lstm import Detached, Steps, forecasting
+from pipeline.forecaster import read_windows
+from pipeline.members import members_of
+from pipeline.models import global_lstm, losses
+from pipeline.models.global_lstm import Detached, Steps
+from pipeline.models.heads import forecasting
 from pipeline.panel import Panel
-from pipeline.training import predict
-from pipeline.units import contexts_of, flattened
+from pipeline.recipe import Recipe
+from pipeline.scaling import Scaling
+from pipeline.windows import Windows, has_enough
 from tests.benchmarks.accuracy import PARTS, Part, histories, naive2, panel_of, smape_and_mase
 
 Array = npt.NDArray[np.float64]
@@ -60,24 +62,19 @@ def split_of(part: Part) -> Split:
     return Split(part, series, observed, panel_of(series, part.recipe()), reference)
 
 
-def fitted(
-    split: Split, designs: Sequence[Design], *, seed: int, logarithms: bool | None = None
-) -> tuple[npt.NDArray[np.int64], list[Array]]:
+def fitted(split: Split, designs: Sequence[Design], *, seed: int) -> tuple[npt.NDArray[np.int64], list[Array]]:
     """Series that can be forecast, and the medians of each member."""
-    part, panel = split.part, split.panel
-    if logarithms is None:
-        logarithms = all_positive(panel.values)
-    relative = Relative(logarithms=logarithms, least_known=max(design.least_known for design in designs))
-    flat, made = flattened(panel, logarithms=logarithms), []
-    everything, newest = np.arange(len(panel.series)), len(panel.grid) - 1
-    longest = max(design.context for design in designs)
-    context, known = contexts_of(panel, everything, np.full_like(everything, newest), longest)
-    inputs, level, usable = relative.inputs(context, known)
-    for n, design in enumerate(designs):
-        trunk, _ = fit_member(flat, design, horizon=part.horizon, units=64, seed=seed + n)
-        outputs = predict(forecasting(trunk), inputs[:, -design.context :])
-        made.append(relative.values(outputs, level)[:, :, len(LEVELS) // 2])
-    return np.flatnonzero(usable), made
+    panel, recipe = split.panel, split.part.recipe()
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
+    ensemble = ensembles.fit(panel, recipe, members_of(panel, recipe, designs=designs), on_epoch=None)
+    windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
+    windows = windows.take(has_enough(panel, windows, ensemble.needs))
+    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    made = []
+    for design, one in zip(designs, ensemble.fitted, strict=True):
+        own = replace(read, inputs={"context": read.inputs["context"][:, -design.context :]})
+        made.append(ensemble.quantiles(forecasting(one.trunk), own)[:, :, len(LEVELS) // 2])
+    return windows.series[read.usable], made
 
 
 def _each(**changes: Any) -> Callable[[Design], Design]:
@@ -156,12 +153,19 @@ PATCHES: dict[str, tuple[tuple[str, ...], tuple[Any, str, Any]]] = {
     "padding is told apart": (("yearly", "monthly"), (global_lstm, "Steps", _EverythingKnown)),
     "window's own volatility": (("hourly", "weekly"), (global_lstm, "Steps", _Unscaled)),
     "LSTM learns from the median alone": (("weekly", "daily"), (global_lstm, "Detached", _Attached)),
-    "median counts half": (("daily",), (global_training, "_LEVEL_WEIGHTS", np.full(len(LEVELS), 0.2, np.float32))),
+    "median counts half": (("daily",), (losses, "LEVEL_WEIGHTS", (0.2,) * len(LEVELS))),
 }
+
+
+def _without_logarithms(panel: Panel, recipe: Recipe) -> Scaling:
+    del panel
+    return Scaling(kind="last", season=recipe.season)
+
+
+PATCHES["logarithms"] = (("weekly", "monthly"), (ensembles, "scaling_of", _without_logarithms))
 
 #: parts on which the number of members is shown
 MEMBERS = (("weekly", "monthly"), (1, 3, 5))
-LOGARITHMS = ("weekly", "monthly")
 
 
 def lines(split: Split, *, members: int, seed: int) -> Iterator[str]:
@@ -169,8 +173,8 @@ def lines(split: Split, *, members: int, seed: int) -> Iterator[str]:
     part = split.part
     designs = designs_for(split.panel, season=part.season, horizon=part.horizon, members=max(MEMBERS[1]))
 
-    def owa(changed: Sequence[Design], **other: Any) -> float:
-        which, made = fitted(split, changed, seed=seed, **other)
+    def owa(changed: Sequence[Design]) -> float:
+        which, made = fitted(split, changed, seed=seed)
         return split.owa(which, np.mean(made, axis=0))
 
     usual = designs[:members]
@@ -186,8 +190,6 @@ def lines(split: Split, *, members: int, seed: int) -> Iterator[str]:
         if part.name in parts:
             with _patched(*patch):
                 yield line(ingredient, owa(usual))
-    if part.name in LOGARITHMS:
-        yield line("logarithms", owa(usual, logarithms=False))
     if part.name in MEMBERS[0]:
         which, made = fitted(split, designs, seed=seed)
         for count in MEMBERS[1]:

@@ -57,6 +57,7 @@ series = "series"
 max_rejected = 0.25
 max_revised = 0.5
 [model]
+architecture = "vanilla"
 context = 8
 """
 MAX_GAP, MAX_REJECTED, MAX_REVISED, SHOWN_AGAIN, FEWEST, LIMIT = 1, 0.25, 0.5, 0.95, 8, 1e15

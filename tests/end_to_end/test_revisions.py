@@ -43,6 +43,7 @@ series = "series"
 missing = "gap"               # series begin later than others, end a month earlier, and have holes: cells are empty
 
 [model]
+architecture = "vanilla"
 context = 24
 units = 4
 

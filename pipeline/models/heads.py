@@ -1,0 +1,133 @@
+"""What every network ends with: numbers for each step become quantiles, and those the units of the context.
+
+A trunk is a network that gives the parts of forecasts from T positions of its windows:
+
+    scaled [B, T, H, K]   quantiles, or one number, in units of `scale` above `base`
+    base [B, T, H]        what the network corrects
+    scale [B, T, 1]
+    weight [B, T]         whether a position counts when the network is fitted; the last one is the origin
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from pipeline.models.sizes import Reads
+
+#: numbers for each step that the head goes on with where something is known ahead
+HINTS = 4
+#: units of the layer that joins them with what is known ahead
+_UNITS_AHEAD = 32
+
+
+@keras.saving.register_keras_serializable(package="nextperiod")
+class Quantiles(keras.layers.Layer):
+    """A middle number [..., 1] and distances [..., K - 1] as K quantiles that cannot cross.
+
+    The middle one does not learn from the others.
+    """
+
+    def call(self, middle: Any, distances: Any) -> Any:
+        """Softplus makes the distances positive."""
+        distances = ops.softplus(distances)
+        count = distances.shape[-1] // 2
+        centre = ops.stop_gradient(middle)
+        below = ops.flip(ops.cumsum(ops.flip(distances[..., :count], axis=-1), axis=-1), axis=-1)
+        above = ops.cumsum(distances[..., count:], axis=-1)
+        return ops.concatenate([centre - below, middle, centre + above], axis=-1)
+
+
+def hints_for(reads: Reads) -> int:
+    """Numbers for each step that the head goes on with."""
+    return HINTS if reads.ahead else 0
+
+
+def scaled_steps(middle: Any, distances: Any, ahead: Any) -> Any:
+    """The scaled quantiles [B, T, H, K] of a network.
+
+    What is known ahead corrects each step from its own features and hints, with the same weights for all steps (the
+    local decoder of Wen et al. 2017, "A multi-horizon quantile recurrent forecaster").
+
+    Args:
+        middle: of each step the middle number and its hints, [B, T, H, 1 + hints].
+        distances: of each step those of the other quantiles, [B, T, H, K - 1].
+        ahead: what is known ahead, [B, T, H, F]; none: nothing is.
+    """
+    count = distances.shape[-1]
+    if ahead is not None:
+        hidden = keras.layers.Dense(_UNITS_AHEAD, activation="relu", name="ahead_hidden")(
+            keras.layers.Concatenate()([middle, ahead])
+        )
+        corrections = keras.layers.Dense(1 + count, kernel_initializer="zeros", name="ahead_correction")(hidden)
+        middle = keras.layers.Add()([middle[..., :1], corrections[..., :1]])
+        if count:
+            distances = keras.layers.Add()([distances, corrections[..., 1:]])
+    return Quantiles()(middle, distances) if count else middle
+
+
+@keras.saving.register_keras_serializable(package="nextperiod")
+class AtOrigin(keras.layers.Layer):
+    """The quantiles [B, H, K] at the last position, in the units of the context.
+
+    The middle one is as far from the base as the network is to be trusted: 1 is wholly, 0 not at all.
+    """
+
+    def __init__(self, trust: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trust = trust
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer."""
+        return {**super().get_config(), "trust": self.trust}
+
+    def call(self, scaled: Any, base: Any, scale: Any) -> Any:
+        """Of what a trunk gives."""
+        scaled = scaled[:, -1]
+        if self.trust < 1:
+            middle = scaled.shape[-1] // 2
+            scaled = scaled - (1 - self.trust) * scaled[..., middle : middle + 1]
+        return base[:, -1, :, None] + scale[:, -1, :, None] * scaled
+
+
+@keras.saving.register_keras_serializable(package="nextperiod")
+class Newest(keras.layers.Layer):
+    """The newest `length` steps of a context."""
+
+    def __init__(self, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = length
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer."""
+        return {**super().get_config(), "length": self.length}
+
+    def call(self, context: Any) -> Any:
+        """Of [B, L, F]."""
+        return context[:, -self.length :]
+
+
+def inputs_of(reads: Reads, context: int) -> dict[str, Any]:
+    """The inputs of a network, by name."""
+    return {name: keras.Input(shape, name=name) for name, shape in reads.shapes(context).items()}
+
+
+def forecasting(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
+    """A network from what a trunk reads to quantiles [B, H, K]; of its correction of the base a share is trusted."""
+    scaled, base, scale, _ = trunk.output
+    return keras.Model(trunk.input, AtOrigin(trust, name="at_origin")(scaled, base, scale))
+
+
+def mean_of(networks: list[keras.Model], reads: Reads) -> keras.Model:
+    """One network whose quantiles are the mean of the members', each of which reads its own length of the context."""
+    lengths = [network.input["context"].shape[1] for network in networks]
+    if len(networks) == 1:
+        return networks[0]
+    inputs = inputs_of(reads, max(lengths))
+    outputs = [
+        network({**inputs, "context": Newest(length)(inputs["context"])})
+        for network, length in zip(networks, lengths, strict=True)
+    ]
+    return keras.Model(inputs, keras.layers.Average(name="mean")(outputs))
