@@ -38,7 +38,9 @@ _LONGER = 7
 #: how often a typical value is forecast in a fit, from each distance; with more, few series are known by heart
 _PASSES = {"frame": 40, "fold": 4}
 #: of a panel with few values, first the steps become fewer, then the windows of each
-_FEW_STEPS, _FEWEST_STEPS, _SMALLEST_BATCH = 300, 100, 16
+_FEW_STEPS = 300
+#: steps and windows of each, for the values alone and for what features mean
+FEWEST, FEWEST_WITH_FEATURES = (100, 16), (300, 32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +79,9 @@ class Design:
         return 2 if self.kind == "frame" else self.context // 2
 
 
-def designs_for(panel: Panel, *, season: int, horizon: int, members: int) -> tuple[Design, ...]:
+def designs_for(
+    panel: Panel, *, season: int, horizon: int, members: int, with_features: bool = False
+) -> tuple[Design, ...]:
     """One design for each member; different inputs help an average more than different seeds."""
     stride = max(season, horizon, 4)
     base = season if season > 1 and repeats(panel, season) > _ALIKE else 1
@@ -94,7 +98,8 @@ def designs_for(panel: Panel, *, season: int, horizon: int, members: int) -> tup
     else:
         sizes = (horizon, max(4, 2 * horizon // 3), max(6, 4 * horizon // 3))
         variants = [_frame(max(size, 3), max(4 * horizon, 8) + size // 2, 1, "half") for size in sizes]
-    return tuple(_paced(variants[n % len(variants)], panel, horizon) for n in range(members))
+    fewest = FEWEST_WITH_FEATURES if with_features else FEWEST
+    return tuple(_paced(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
 
 def _framed_seasons(season: int, horizon: int, base: int) -> list[Design]:
@@ -114,8 +119,8 @@ def _longer_season(panel: Panel, season: int) -> int:
     return (best + 1) * season if alike[best] > _ALIKE else 0
 
 
-def _paced(design: Design, panel: Panel, horizon: int) -> Design:
-    """Fewer steps, and then smaller ones, where the values are few."""
+def _paced(design: Design, panel: Panel, horizon: int, fewest: tuple[int, int]) -> Design:
+    """Fewer steps, and then smaller ones, where the values are few; not less than the fewest steps and windows."""
     if design.kind == "frame":
         positions = max(int(np.median(panel.lengths)) - horizon, 1)
         windows = len(panel.series) * positions / min(positions, design.context - design.size + 1)
@@ -123,8 +128,8 @@ def _paced(design: Design, panel: Panel, horizon: int) -> Design:
         windows = float(np.maximum(panel.lengths - horizon - design.least_known + 1, 0).sum())
     most = int(_PASSES[design.kind] * windows)
     steps = min(design.steps, max(most // design.batch_size, _FEW_STEPS))
-    batch_size = min(design.batch_size, max(most // steps, _SMALLEST_BATCH))
-    return replace(design, steps=min(steps, max(most // batch_size, _FEWEST_STEPS)), batch_size=batch_size)
+    batch_size = min(design.batch_size, max(most // steps, fewest[1]))
+    return replace(design, steps=min(steps, max(most // batch_size, fewest[0])), batch_size=batch_size)
 
 
 def _fold(

@@ -81,7 +81,8 @@ class Features:
     def of(self, panel: Panel) -> FeatureArrays:
         """The features of a panel; nothing after a series' end but what is known ahead."""
         lengths, ahead = panel.lengths, panel.ahead if self.future else 0
-        past = [_scaled(panel, panel.past[name], lengths, fitted) for name, fitted in self.past.items()]
+        unknown = np.full(len(panel.values), np.nan)  # of a series that has vanished
+        past = [_scaled(panel, panel.past.get(name, unknown), lengths, fitted) for name, fitted in self.past.items()]
         future = [_scaled(panel, panel.future[name], lengths + ahead, fitted) for name, fitted in self.future.items()]
         static = [_one_hot(panel.static[name], texts) for name, texts in self.static.items()]
         total, num_series = int(lengths.sum()), len(lengths)
@@ -128,9 +129,9 @@ def fit_features(panel: Panel, recipe: Recipe) -> Features:
         cycles=told.calendar,
         holidays=told.holidays,
         sessions=told.sessions,
-        past={name: _fitted(panel, panel.past[name], lengths) for name in told.past},
-        future={name: _fitted(panel, panel.future[name], lengths + panel.ahead) for name in told.future},
-        static={name: tuple(sorted(set(panel.static[name]) - {""}))[:MOST_TEXTS] for name in told.static},
+        past={name: _fitted(panel, values, lengths) for name, values in panel.past.items()},
+        future={name: _fitted(panel, values, lengths + panel.ahead) for name, values in panel.future.items()},
+        static={name: tuple(sorted(set(texts) - {""}))[:MOST_TEXTS] for name, texts in panel.static.items()},
     )
 
 

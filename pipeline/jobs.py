@@ -39,11 +39,11 @@ from pipeline.forecaster import load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
 from pipeline.lineage import Lineage, Model, Waiting
-from pipeline.panel import Panel
+from pipeline.panel import Panel, with_other_series
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
 from pipeline.reading import read
-from pipeline.recipe import Recipe
+from pipeline.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
 from pipeline.scoring import score as score_outcomes
@@ -373,7 +373,15 @@ def _panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int 
                 f"{since.isoformat()}, give an instant from then on"
             )
         raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
-    return quality.fill_gaps(panel, longest=recipe.max_gap)
+    panel = quality.fill_gaps(panel, longest=recipe.max_gap)
+    if not recipe.covariates.other_series:
+        return panel
+    if len(panel.series) > MOST_OTHER_SERIES:
+        raise ModelRefused(
+            f"covariates.other_series is for at most {MOST_OTHER_SERIES} series, {recipe.name} has {len(panel.series)}: "
+            "leave it out"
+        )
+    return with_other_series(panel)
 
 
 def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRecord, ...]:

@@ -68,7 +68,13 @@ def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[Design] | None
         designs: of the members of a global network that is to be fine-tuned; none: by the rule.
     """
     if recipe.model.architecture == GLOBAL:
-        chosen = designs or designs_for(panel, season=recipe.season, horizon=recipe.horizon, members=recipe.num_members)
+        chosen = designs or designs_for(
+            panel,
+            season=recipe.season,
+            horizon=recipe.horizon,
+            members=recipe.num_members,
+            with_features=recipe.covariates.are_read,
+        )
         return [_designed(design, recipe, recipe.training.seed + n) for n, design in enumerate(chosen)]
     return [_as_told(recipe, recipe.training.seed + n) for n in range(recipe.num_members)]
 

@@ -171,6 +171,17 @@ def with_covariate(
     return replace(panel, past={**panel.past, **both})
 
 
+def with_other_series(panel: Panel) -> Panel:
+    """The panel with every series as a covariate of the others, and which it is as an attribute."""
+    past = dict(panel.past)
+    inside = _places(panel.first, panel.lengths)  # positions in the grid
+    for s, name in enumerate(panel.series):
+        on_grid = np.full(len(panel.grid), np.nan)
+        on_grid[panel.first[s] : panel.last[s] + 1] = panel.of(s)
+        past[f"series {name}"] = on_grid[inside]
+    return replace(panel, past=past, static={**panel.static, "series": panel.series})
+
+
 def _places(first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The positions `first[s]`, `first[s] + 1` … of each series, one series after the other."""
     starts = _offsets(lengths)[:-1]

@@ -31,6 +31,8 @@ GLOBAL_TRAINING = {
     "time_limit_minutes",
     "memory_limit_gib",
 }
+#: more series are not read beside each other
+MOST_OTHER_SERIES = 64
 #: scaled by series where nothing else is said
 _SCALED_BY = {"standard": "series", "min-max": "series"}
 #: a longer season is folded into one step
@@ -123,6 +125,9 @@ class Covariates(Table):
     calendar: tuple[Cycle, ...] = Field(
         (), strict=False, description="month, week (of the year), weekday and hour, as sine and cosine"
     )
+    other_series: bool = Field(
+        False, description=f"each series reads the others too, and which it is; of at most {MOST_OTHER_SERIES} series"
+    )
     holidays: str | None = Field(None, description="country or region whose holidays count, such as NL or US")
     sessions: str | None = Field(None, description="exchange whose sessions count, such as XNYS")
 
@@ -130,6 +135,11 @@ class Covariates(Table):
     def names(self) -> tuple[str, ...]:
         """All that are columns of the source."""
         return (*self.past, *self.future, *self.static)
+
+    @property
+    def are_read(self) -> bool:
+        """Whether networks read anything beside the values."""
+        return bool(self.names or self.calendar or self.other_series or self.holidays or self.sessions)
 
     @field_validator("holidays")
     @classmethod

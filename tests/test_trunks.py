@@ -42,6 +42,15 @@ def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture
 
 
 @EACH
+@BOTH_READS
+def test_a_network_is_built_in_a_fresh_process_too(architecture: str, reads: Reads) -> None:
+    """Where Keras has not given any name yet."""
+    keras.utils.clear_session()
+
+    assert predict(forecasting(trunk_of(architecture, reads)), windows_for(reads)).shape == (7, HORIZON, len(LEVELS))
+
+
+@EACH
 def test_a_point_loss_has_one_number_a_step(architecture: str) -> None:
     outputs = predict(forecasting(trunk_of(architecture, levels=1)), windows_for())
 

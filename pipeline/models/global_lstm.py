@@ -191,7 +191,11 @@ def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Mod
         output = keras.layers.Reshape((1, units))(output)
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])
-    ahead = Ahead(output.shape[1])(context[:, :, -reads.ahead :], inputs["ahead"]) if reads.ahead else None
+    ahead = (
+        Ahead(output.shape[1], name="ahead_of_each")(context[:, :, -reads.ahead :], inputs["ahead"])
+        if reads.ahead
+        else None
+    )
     middle = _per_step(output, horizon, 1 + hints_for(reads), "middle")
     distances = _per_step(Detached()(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
     scaled = scaled_steps(middle, distances, ahead)
