@@ -19,7 +19,7 @@ from pipeline.panel import Panel
 from pipeline.recipe import GLOBAL, Recipe
 from pipeline.scaling import Scaling, all_positive, fit_scaling
 from pipeline.training import Fitted, OnEpoch, fit_network, flattened, predict
-from pipeline.windows import Needs, Windows, draw_windows, targets_of, windows_of
+from pipeline.windows import Needs, Windows, count_windows, draw_windows, targets_of, windows_ending, windows_of
 
 Array = npt.NDArray[np.float64]
 
@@ -165,15 +165,21 @@ def search_of(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | Non
     if before is None or not before.series:
         return None
     member = members_of(before, recipe)[0]
-    usable = windows_of(scaling_of(before, recipe).readable(before), needs=member.needs, horizon=recipe.horizon)
-    if len(usable) == 0 or (is_global and member.num_drawn < _OFTEN * len(usable)):
+    if not can_fit(before, [member], recipe):
+        return None
+    num_windows = count_windows(before, needs=member.needs, horizon=recipe.horizon)
+    if is_global and member.num_drawn < _OFTEN * num_windows:
         return None
     known = panel.until(cutoff)
     readable = scaling_of(before, recipe).readable(known)
-    held_out = windows_of(readable, needs=member.needs, horizon=recipe.horizon)
-    held_out = held_out.take(held_out.end + recipe.horizon > inner)
+    held_out = windows_ending(readable, np.arange(inner + 1, cutoff + 1) - recipe.horizon, needs=member.needs).known_by(
+        cutoff, horizon=recipe.horizon
+    )
     if len(held_out) == 0:
         return None
+    if len(held_out) > MOST_AN_EPOCH:
+        rng = np.random.default_rng(member.fitting.seed)
+        held_out = held_out.take(rng.choice(len(held_out), MOST_AN_EPOCH, replace=False))
     ensemble = fit(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
     trust = _trust(known, ensemble, held_out, recipe) if is_global else 1.0
     return Search(epochs=ensemble.fitted[0].best_epoch, trust=trust, validation_loss=ensemble.fitted[0].validation_loss)

@@ -7,6 +7,7 @@ on all of it for the number of epochs that was found.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from pipeline.members import Member
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
 from pipeline.training import OnEpoch, attention_of, export, npz, predict, weights_of
-from pipeline.windows import Needs, Windows, contexts_of, has_enough, targets_of
+from pipeline.windows import Windows, contexts_of, has_enough, targets_of, windows_ending
 
 Array = npt.NDArray[np.float64]
 
@@ -77,6 +78,7 @@ def train(
     test_start = len(panel.grid) - 1 - recipe.test_periods
     search = search_of(panel, recipe, test_start, on_epoch)
     backtest = _rehearsed(panel, recipe, test_start, search, on_epoch)
+    gc.collect()  # networks are rings of references, each of which holds the panel
     members = planned(panel, recipe, search, designs)
     if not can_fit(panel, members, recipe):
         raise ModelRefused(_why_not(panel, members, recipe))
@@ -109,7 +111,8 @@ def _rehearsed(
     if not can_fit(earlier, members, recipe):
         return None
     trust = search.trust if search else 1.0
-    return _backtest(panel, recipe, fit(earlier, recipe, members, trust=trust, on_epoch=on_epoch), cutoff)
+    ensemble = fit(earlier, recipe, members, trust=trust, on_epoch=on_epoch)
+    return _backtest(panel, earlier, recipe, ensemble)
 
 
 def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
@@ -121,9 +124,12 @@ def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
     )
 
 
-def _backtest(panel: Panel, recipe: Recipe, ensemble: Ensemble, cutoff: int) -> Backtest | None:
-    """Every origin of the test part, by a network fitted up to `cutoff` only."""
-    tested = _tested(panel, recipe, ensemble.needs, cutoff)
+def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) -> Backtest | None:
+    """Every origin of the test part, by a network fitted on the part before it only."""
+    ends = np.arange(len(earlier.grid) - 1, len(panel.grid) - 1)
+    if len(ends) * len(panel.series) > MOST_TESTED:
+        ends = ends[:: recipe.horizon]
+    tested = windows_ending(panel, ends, needs=ensemble.needs)
     network, features, told, used = ensemble.network, ensemble.features.of(panel), [], []
     for first in range(0, len(tested), _AT_ONCE):
         chosen = tested.take(slice(first, first + _AT_ONCE))
@@ -135,8 +141,7 @@ def _backtest(panel: Panel, recipe: Recipe, ensemble: Ensemble, cutoff: int) -> 
     if not told:
         return None
     tested = tested.take(np.concatenate(used))
-    fitting_part = panel.until(cutoff)
-    scales = dict(zip(fitting_part.series, mase_scales(fitting_part, recipe.season), strict=True))
+    scales = dict(zip(earlier.series, mase_scales(earlier, recipe.season), strict=True))
     length = max(ensemble.needs.context, recipe.season)
     return Backtest(
         windows=tested,
@@ -146,17 +151,6 @@ def _backtest(panel: Panel, recipe: Recipe, ensemble: Ensemble, cutoff: int) -> 
         mase_scale=np.array([scales.get(name, np.nan) for name in panel.series])[tested.series][:, None],
         season=recipe.season,
     )
-
-
-def _tested(panel: Panel, recipe: Recipe, needs: Needs, cutoff: int) -> Windows:
-    """Windows of every series from the origins of the test part."""
-    ends = np.arange(cutoff, len(panel.grid) - 1)
-    if len(ends) * len(panel.series) > MOST_TESTED:
-        ends = ends[:: recipe.horizon]
-    series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
-    inside = (panel.first[series] <= end) & (end < panel.last[series])
-    windows = Windows(series[inside], end[inside])
-    return windows.take(has_enough(panel, windows, needs))
 
 
 def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: Backtest | None) -> Spread:

@@ -121,7 +121,7 @@ def scaling_from_dict(fields: dict[str, Any]) -> Scaling:
 
 def all_positive(values: Sequence[float] | Array) -> bool:
     """Whether logarithms can be taken; gaps do not count."""
-    return bool((np.asarray(values)[~np.isnan(values)] > 0).all())
+    return not bool((np.asarray(values) <= 0).any())
 
 
 def parameters_of(kind: str, values: Array, season: int) -> tuple[float, float]:

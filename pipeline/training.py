@@ -66,7 +66,7 @@ class Flat:
     panel: Panel
     #: gaps filled; in the numbers of the network where series have parameters, otherwise in their own units
     values: Array  # [sum of lengths]
-    known: npt.NDArray[np.float32]  # 0 in gaps
+    known: npt.NDArray[np.bool_]
     features: FeatureArrays
     scaling: Scaling
 
@@ -87,15 +87,16 @@ class Fitted:
 
 def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
     """A whole panel, ready to be read by windows; what has no logarithm counts as not known where logarithms are read."""
-    readable = scaling.readable(panel)
-    known = ~np.isnan(readable.values)
-    start = np.repeat(panel.offsets[:-1], panel.lengths)
-    last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-    values = np.where(last >= start, readable.values[last], 1.0)
+    values = scaling.readable(panel).values
+    known = ~np.isnan(values)
+    if not known.all():
+        start = np.repeat(panel.offsets[:-1], panel.lengths)
+        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+        values = np.where(last >= start, values[last], 1.0)
     if scaling.per_series:
         centre, scale = (np.repeat(one, panel.lengths) for one in scaling.of_series(panel))
         values = scaling.numbers(values, centre, scale)
-    return Flat(panel=panel, values=values, known=known.astype(np.float32), features=features, scaling=scaling)
+    return Flat(panel=panel, values=values, known=known, features=features, scaling=scaling)
 
 
 def gathered(flat: Flat, windows: Windows, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
@@ -111,7 +112,7 @@ def gathered(flat: Flat, windows: Windows, *, context: int, horizon: int) -> Cal
         first = tf.gather(offsets, series)[:, None]
         offset = (end - tf.gather(starts, series))[:, None] + steps
         place = first + tf.maximum(offset, 0)
-        is_known = tf.gather(known, place) * tf.cast(offset >= 0, tf.float32)
+        is_known = tf.cast(tf.gather(known, place) & (offset >= 0), tf.float32)
         told_values = tf.stack([_numbers(flat.scaling, tf.gather(values, place), is_known, context), is_known], axis=-1)
         ahead = tf.concat(
             [

@@ -54,6 +54,19 @@ class Needs:
     rather_whole: bool = False
 
 
+def count_windows(panel: Panel, *, needs: Needs, horizon: int) -> int:
+    """How many windows a panel has to fit on, were there no gaps."""
+    return int(_choices(panel, needs, horizon)[1].sum())
+
+
+def windows_ending(panel: Panel, ends: Positions, *, needs: Needs) -> Windows:
+    """The windows that end at some positions of the grid, of every series that has enough there and goes on."""
+    series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
+    inside = (panel.first[series] <= end) & (end < panel.last[series])
+    windows = Windows(series[inside], end[inside])
+    return windows.take(has_enough(panel, windows, needs))
+
+
 def windows_of(panel: Panel, *, needs: Needs, horizon: int) -> Windows:
     """All windows of a panel that a network can be fitted on: with enough known, and all of the target inside."""
     earliest, count = _choices(panel, needs, horizon)
@@ -93,10 +106,17 @@ def draw_windows(
 
 def _is_asked(panel: Panel, windows: Windows, horizon: int) -> npt.NDArray[np.bool_]:
     """Which windows [N], whose targets lie inside their series, have any value in them."""
-    count = np.append(0, np.cumsum(~np.isnan(panel.values)))
     place = panel.offsets[windows.series] + windows.end - panel.first[windows.series] + 1
-    asked: npt.NDArray[np.bool_] = count[place + horizon] > count[place]
-    return asked
+    return np.asarray(_num_known(panel, place, place + horizon) > 0)
+
+
+def _num_known(panel: Panel, start: Positions, end: Positions) -> Positions:
+    """How many of the flat values from `start` up to `end` are known: [N]."""
+    known = ~np.isnan(panel.values)
+    if known.all():
+        return end - start
+    count = np.append(0, np.cumsum(known, dtype=np.int32))
+    return np.asarray(count[end] - count[start], np.int64)
 
 
 def _choices(panel: Panel, needs: Needs, horizon: int) -> tuple[Positions, Positions]:
@@ -110,17 +130,14 @@ def _choices(panel: Panel, needs: Needs, horizon: int) -> tuple[Positions, Posit
 
 def has_enough(panel: Panel, windows: Windows, needs: Needs) -> npt.NDArray[np.bool_]:
     """Which windows [N] have what a network needs: length, known values, and one where the context ends."""
-    known = ~np.isnan(panel.values)
-    count = np.append(0, np.cumsum(known))
     first = panel.offsets[windows.series]
     place = first + windows.end - panel.first[windows.series]
     length = place - first + 1
     inside = (length >= 1) & (windows.end <= panel.last[windows.series])
     place = np.where(inside, place, first)
-    known_in_context = count[place + 1] - count[np.maximum(place + 1 - needs.context, first)]
-    enough: npt.NDArray[np.bool_] = (
-        inside & (length >= needs.least_length) & (known_in_context >= needs.least_known) & known[place]
-    )
+    known = _num_known(panel, np.maximum(place + 1 - needs.context, first), place + 1)
+    enough: npt.NDArray[np.bool_] = inside & (length >= needs.least_length) & (known >= needs.least_known)
+    enough &= ~np.isnan(panel.values[place])
     return enough
 
 
@@ -129,12 +146,14 @@ def contexts_of(panel: Panel, windows: Windows, length: int) -> tuple[Array, npt
 
     Gaps are filled by the value before, what lies before the first value of a series by it.
     """
-    known = ~np.isnan(panel.values)
-    filled = filled_forward(panel.values, known)
     first = panel.offsets[windows.series][:, None]
     place = first + (windows.end - panel.first[windows.series])[:, None] + np.arange(1 - length, 1)
     there = np.maximum(place, first)
-    return filled[there], known[there] & (place >= first)
+    context = panel.values[there]
+    known = ~np.isnan(context)
+    if not known.all():
+        context = filled_forward(panel.values, ~np.isnan(panel.values))[there]
+    return context, known & (place >= first)
 
 
 def targets_of(panel: Panel, windows: Windows, horizon: int) -> Array:
