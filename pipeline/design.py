@@ -4,8 +4,9 @@
 |---|---|---|---|
 | season above 12 | one season | 14 seasons | last season |
 | none such, but histories of 40 seasons or horizons, whichever is longer | one of these | 5 and 8 of these | last season |
-| others with a season | the last 1, 1½ and 2 seasons, or 2 and 3 of a short one | 4 to 5 seasons | last season |
-| others without | about one horizon | 4 to 5 horizons | last value |
+| others with a season below 6 | the last 2 and 3 seasons | 4 horizons and more | last season |
+| others with a season | the last 3 and 2 seasons; 1, 1½ and 2 where changes do not repeat | 4 to 6 seasons | last season |
+| others without | one horizon, and three quarters of it | 4 horizons | last value |
 
 The first two fold whole seasons into a step and judge the end of the window; the others read frames and judge every
 position. The last season is the base where changes repeat after a season, otherwise the last value. Every other member
@@ -96,18 +97,20 @@ def designs_for(
     elif season > 1:
         variants = _framed_seasons(season, horizon, base)
     else:
-        sizes = (horizon, max(4, 2 * horizon // 3), max(6, 4 * horizon // 3))
-        variants = [_frame(max(size, 3), max(4 * horizon, 8) + size // 2, 1, "half") for size in sizes]
+        sizes = (horizon, 3 * horizon // 4)
+        variants = [_frame(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
     fewest = FEWEST_WITH_FEATURES if with_features else FEWEST
     return tuple(_paced(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
 
 def _framed_seasons(season: int, horizon: int, base: int) -> list[Design]:
-    is_short = season < LONGEST_FRAMED_SEASON // 2
-    sizes = (2 * season, 3 * season) if is_short else (season, 3 * season // 2, 2 * season)
-    least = 4 * horizon if is_short else 4 * season
-    weighting: Literal["relative", "half"] = "relative" if base > 1 else "half"
-    return [_frame(size, least + n * season // 2, base, weighting) for n, size in enumerate(sizes)]
+    if season < LONGEST_FRAMED_SEASON // 2:
+        reads = [(2 * season, 4 * horizon), (3 * season, 4 * horizon + season // 2)]
+    elif base > 1:
+        reads = [(3 * season, 6 * season), (2 * season, 5 * season)]
+    else:
+        reads = [((2 + n) * season // 2, (8 + n) * season // 2) for n in range(3)]
+    return [_frame(size, context, base, "relative" if base > 1 else "half") for size, context in reads]
 
 
 def _longer_season(panel: Panel, season: int) -> int:
@@ -159,7 +162,7 @@ def _frame(size: int, context: int, base: int, weighting: Literal["relative", "h
         skip=0,
         weighting=weighting,
         draw="series",
-        steps=700,
+        steps=900,
         batch_size=128,
         learning_rate=0.004,
     )

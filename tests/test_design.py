@@ -66,12 +66,13 @@ def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, le
     [
         (24, 48, 700, {("fold", 24, 336)}),
         (1, 13, 900, {("fold", 13, 65), ("fold", 13, 104)}),
-        (1, 14, 360, {("frame", 14, 63), ("frame", 9, 60), ("frame", 18, 65)}),
-        (12, 18, 100, {("frame", 12, 48), ("frame", 18, 54), ("frame", 24, 60)}),
+        (1, 14, 360, {("frame", 14, 56), ("frame", 10, 56)}),
+        (12, 18, 100, {("frame", 36, 72), ("frame", 24, 60)}),
+        (9, 14, 100, {("frame", 9, 36), ("frame", 13, 40), ("frame", 18, 45)}),
         (4, 8, 70, {("frame", 8, 32), ("frame", 12, 34)}),
-        (1, 6, 30, {("frame", 6, 27), ("frame", 4, 26), ("frame", 8, 28)}),
+        (1, 6, 30, {("frame", 6, 24), ("frame", 4, 24)}),
     ],
-    ids=["hourly", "weekly", "daily", "monthly", "quarterly", "yearly"],
+    ids=["hourly", "weekly", "daily", "monthly", "without-repeats", "quarterly", "yearly"],
 )
 def test_the_rule_as_it_is_documented(
     season: int, horizon: int, length: int, expected: set[tuple[str, int, int]]

@@ -100,7 +100,7 @@ DESIGNS: dict[str, tuple[tuple[str, ...], Callable[[Design], Design]]] = {
     "newest values straight to the output": (("hourly", "weekly"), _each(skip=0)),
     "error between relative and scaled": (("weekly", "daily"), _each(weighting="scaled")),
     "all steps, not half": (("hourly", "weekly"), _half_the_steps),
-    "fewer steps for few values": (("monthly",), _each(steps=700)),
+    "fewer steps for few values": (("monthly",), _each(steps=900)),
 }
 
 
