@@ -5,7 +5,7 @@
 | season above 12 | one season | 14 seasons | last season |
 | none such, but histories of 40 seasons or horizons, whichever is longer | one of these | 5 and 8 of these | last season |
 | others with a season below 6 | the last 2 and 3 seasons | 4 horizons and more | last season |
-| others with a season | the last 3 and 2 seasons; 1, 1½ and 2 where changes do not repeat | 4 to 6 seasons | last season |
+| others with a season | the last 3 and 2 seasons; 1, 1½ and 2 of a panel with less than 20 or where changes do not repeat | 4 to 6 seasons | last season |
 | others without | one horizon, and three quarters of it | 4 horizons | last value |
 
 The first two fold whole seasons into a step and judge the end of the window; the others read frames and judge every
@@ -30,6 +30,8 @@ Array = npt.NDArray[np.float64]
 
 #: histories of so many horizons are folded too
 LONG_HISTORY = 40
+#: seasons in all that show how one differs from the last
+MANY_SEASONS = 20
 #: series that the search for seasons looks at
 _LOOKED_AT = 500
 #: autocorrelation of changes above which they repeat
@@ -95,7 +97,7 @@ def designs_for(
     elif float(np.median(panel.lengths)) >= LONG_HISTORY * stride:
         variants = [_fold(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
     elif season > 1:
-        variants = _framed_seasons(season, horizon, base)
+        variants = _framed_seasons(season, horizon, base, num_seasons=int(panel.lengths.sum()) // season)
     else:
         sizes = (horizon, 3 * horizon // 4)
         variants = [_frame(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
@@ -103,10 +105,11 @@ def designs_for(
     return tuple(_paced(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
 
-def _framed_seasons(season: int, horizon: int, base: int) -> list[Design]:
+def _framed_seasons(season: int, horizon: int, base: int, *, num_seasons: int) -> list[Design]:
+    """Of a panel that holds so many seasons in all."""
     if season < LONGEST_FRAMED_SEASON // 2:
         reads = [(2 * season, 4 * horizon), (3 * season, 4 * horizon + season // 2)]
-    elif base > 1:
+    elif base > 1 and num_seasons >= MANY_SEASONS:
         reads = [(3 * season, 6 * season), (2 * season, 5 * season)]
     else:
         reads = [((2 + n) * season // 2, (8 + n) * season // 2) for n in range(3)]

@@ -67,7 +67,7 @@ def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, le
         (24, 48, 700, {("fold", 24, 336)}),
         (1, 13, 900, {("fold", 13, 65), ("fold", 13, 104)}),
         (1, 14, 360, {("frame", 14, 56), ("frame", 10, 56)}),
-        (12, 18, 100, {("frame", 36, 72), ("frame", 24, 60)}),
+        (12, 18, 300, {("frame", 36, 72), ("frame", 24, 60)}),
         (9, 14, 100, {("frame", 9, 36), ("frame", 13, 40), ("frame", 18, 45)}),
         (4, 8, 70, {("frame", 8, 32), ("frame", 12, 34)}),
         (1, 6, 30, {("frame", 6, 24), ("frame", 4, 24)}),
