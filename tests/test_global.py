@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
 from pipeline.design import Design
-from pipeline.models.global_lstm import Ahead, Features, Steps
+from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of
 from pipeline.models.heads import forecasting
 from pipeline.recipe import GLOBAL
 from pipeline.training import predict
@@ -39,10 +40,10 @@ def test_the_base_is_the_last_season(design: Design) -> None:
 
 
 def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
-    layer = Steps(horizon=2, kind="frame", size=3, base=1, skip=0)
     x = np.array([1.0, 3.0, 4.0, 8.0])
+    window = keras.ops.convert_to_tensor(np.stack([x, [0, 1, 1, 1]], axis=-1)[None].astype(np.float32))
 
-    steps, _, base, scale, weight = layer(np.stack([x, [0, 1, 1, 1]], axis=-1)[None].astype(np.float32))
+    steps, _, base, scale, weight = steps_of(window, replace(FRAME, size=3), 2)
 
     np.testing.assert_allclose(np.asarray(scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
     np.testing.assert_allclose(np.asarray(steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
@@ -52,29 +53,29 @@ def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
 
 
 def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:
-    layer = Steps(horizon=2, kind="fold", size=2, base=2, skip=3)
     x = np.array([9.0, 1, 3, 4, 8])
+    window = keras.ops.convert_to_tensor(np.stack([x, np.ones(5)], axis=-1)[None].astype(np.float32))
 
-    steps, skip, base, scale, _ = layer(np.stack([x, np.ones(5)], axis=-1)[None].astype(np.float32))
+    steps, skip, base, scale, _ = steps_of(window, replace(FOLD, size=2, base=2, skip=3), 2)
 
     size = 2 * np.abs(np.diff(x)).mean() + 1e-3
     np.testing.assert_allclose(np.asarray(scale)[0, 0, 0], size, rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(steps)[0, :, :2], (np.array([[1, 3], [4, 8]]) - 8) / size, rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(skip)[0, 0], (np.array([3, 4, 8]) - 8) / size, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(np.asarray(steps)[0, :, :2], (np.array([[1, 3], [4, 8]]) - 5) / size, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(skip)[0, 0], (np.array([3, 4, 8]) - 5) / size, rtol=1e-5, atol=1e-7)
     assert np.asarray(base)[0].tolist() == [[4, 8]]
 
 
 def test_features_of_a_frame_are_those_of_its_last_period_and_of_a_fold_all() -> None:
     features = np.arange(10.0).reshape(1, 5, 2)
 
-    assert np.asarray(Features(kind="frame", size=3)(features))[0].tolist() == [[4, 5], [6, 7], [8, 9]]
-    assert np.asarray(Features(kind="fold", size=2)(features))[0].tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
+    assert np.asarray(features_of(features, kind="frame", size=3))[0].tolist() == [[4, 5], [6, 7], [8, 9]]
+    assert np.asarray(features_of(features, kind="fold", size=2))[0].tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
 
 
 def test_each_position_has_what_is_known_over_its_own_horizon() -> None:
     context, ahead = np.arange(4.0).reshape(1, 4, 1), np.array([[[10.0], [11.0]]])
 
-    found = np.asarray(Ahead(positions=3)(context, ahead))[0, :, :, 0]
+    found = np.asarray(ahead_of_each(context, ahead, 3))[0, :, :, 0]
 
     assert found.tolist() == [[2, 3], [3, 10], [10, 11]]
 
@@ -93,3 +94,14 @@ def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: Design) -
 
     assert moved[1] > 1e-3
     assert moved[0] == moved[2] == 0
+
+
+def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
+    day, week = np.array([0.0, 3.0, 1.0]), np.array([0.0, 5.0])
+    x = np.tile(np.concatenate([day + level for level in week]), 4)[None]  # 2 seasons of 3
+    window = keras.ops.convert_to_tensor(np.stack([x, np.ones_like(x)], axis=-1).astype(np.float32))
+
+    _, _, base, scale, _ = steps_of(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
+
+    np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
+    assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)

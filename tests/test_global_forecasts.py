@@ -105,7 +105,7 @@ def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(t
     shown = {one.key: one.value for one in _parameters(recipe(), OfRecord())}  # type: ignore[arg-type]
 
     assert shown["architecture"] == "global"
-    assert shown["member_1"].startswith("frame of 8 in 12, base 4, skip 0, relative error, 700 x 128 windows by series")
+    assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
     assert not {"context", "scaling", "loss", "learning_rate", "batch_size"} & set(shown)
 
 

@@ -138,7 +138,7 @@ def test_a_recipe_survives_the_way_into_the_process() -> None:
 @pytest.fixture(scope="module")
 def tuned(outcome: TrainingOutcome) -> TrainingOutcome:
     """The same model trained a little further."""
-    start = outcome.files["weights.npz"]
+    start = outcome.files
     return run_training(replace(job(), training="fine-tune", reason="asked for", start=start))
 
 

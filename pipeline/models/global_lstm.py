@@ -27,7 +27,7 @@ import keras
 from keras import ops
 
 from pipeline.design import Design
-from pipeline.models.heads import hints_for, inputs_of, scaled_steps
+from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
 from pipeline.models.sizes import Reads
 
 #: the least scale: values are logarithms, or relative to the level of their series
@@ -36,134 +36,88 @@ _LEAST = 1e-3
 _SMALL = 0.09
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Steps(keras.layers.Layer):
-    """A window's values [B, L], filled where nothing is known, and where they are known [B, L], as scaled steps.
+def steps_of(context: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+    """A window's values, filled where nothing is known, and where they are known, [B, L, 2], as scaled steps.
 
     Returns:
         steps [B, T, F], skip [B, T, K], base [B, T, H], scale [B, T, 1] and weight [B, T]: of T positions of
         which forecasts are made, the last of them at the origin.
     """
+    made = _frames if design.kind == "frame" else _folds
+    return made(context[:, :, 0], context[:, :, 1], design, horizon)
 
-    def __init__(
-        self, *, horizon: int, kind: str, size: int, base: int, profile: int, skip: int, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.horizon, self.kind, self.size, self.skip = horizon, kind, size, skip
-        self.base, self.profile = base, profile
 
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        own = ("horizon", "kind", "size", "base", "profile", "skip")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+def _frames(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+    p = design.size
+    count = x.shape[1] - p + 1
+    frames = ops.stack([x[:, j : j + count] for j in range(p)], axis=-1)  # [B, T, p]
+    level = frames[:, :, -1:]
+    scale = 2 * ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True) + _LEAST
+    steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
+    last = [frames[:, :, p - design.base + h % design.base] for h in range(horizon)]
+    num_known = ops.cumsum(known, axis=1)[:, p - 1 :]  # [B, T]
+    weight = ops.cast(num_known >= 2, x.dtype) * known[:, p - 1 :]
+    return steps, steps[:, :, :0], ops.stack(last, axis=-1), scale, weight
 
-    def call(self, context: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """Of values and where they are known, [B, L, 2]."""
-        values, known = context[:, :, 0], context[:, :, 1]
-        return self._frames(values, known) if self.kind == "frame" else self._folds(values, known)
 
-    def _frames(self, x: Any, known: Any) -> tuple[Any, Any, Any, Any, Any]:
-        p, length = self.size, x.shape[1]
-        count = length - p + 1
-        frames = ops.stack([x[:, j : j + count] for j in range(p)], axis=-1)  # [B, T, p]
-        level = frames[:, :, -1:]
-        scale = 2 * ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True) + _LEAST
-        steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
-        base = self._base_of(frames, p)
-        num_known = ops.cumsum(known, axis=1)[:, p - 1 :]  # [B, T]
-        weight = ops.cast(num_known >= 2, x.dtype) * known[:, p - 1 :]
-        return steps, steps[:, :, :0], base, scale, weight
-
-    def _folds(self, x: Any, known: Any) -> tuple[Any, Any, Any, Any, Any]:
-        f, length = self.size, x.shape[1]
-        count = length // f
-        within, ahead = self._profile_of(x, known)
+def _folds(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+    f, length = design.size, x.shape[1]
+    count = length // f
+    ahead = 0.0
+    if design.profile:
+        within, ahead = _profile_of(x, known, design.profile, horizon)
         x = x - within
-        level = _mean(x, known) if self.base > 1 else x[:, -1:]
-        moves = ops.abs(x[:, 1:] - x[:, :-1]) * known[:, :-1]
-        num_moves = ops.sum(known[:, :-1], axis=1, keepdims=True)
-        scale = 2 * ops.sum(moves, axis=1, keepdims=True) / ops.maximum(num_moves, 1) + _LEAST
-        z = (x - level) / scale * known
-        steps = ops.reshape(z[:, length - count * f :], (-1, count, f))
-        mask = ops.reshape(known[:, length - count * f :], (-1, count, f))[:, :, :1]
-        size = ops.ones_like(mask) * (0.3 * ops.log(scale))[:, :, None]
-        base = (self._base_of(x, length) + ahead)[:, None, :]
-        skip = z[:, None, length - self.skip :] if self.skip else z[:, None, :0]
-        return ops.concatenate([steps, mask, size], axis=-1), skip, base, scale[:, :, None], known[:, -1:]
+    level = _mean(x, known) if design.base > 1 else x[:, -1:]
+    moves = ops.abs(x[:, 1:] - x[:, :-1]) * known[:, :-1]
+    num_moves = ops.sum(known[:, :-1], axis=1, keepdims=True)
+    scale = 2 * ops.sum(moves, axis=1, keepdims=True) / ops.maximum(num_moves, 1.0) + _LEAST
+    z = (x - level) / scale * known
+    steps = ops.reshape(z[:, length - count * f :], (-1, count, f))
+    mask = ops.reshape(known[:, length - count * f :], (-1, count, f))[:, :, :1]
+    size = ops.ones_like(mask) * (0.3 * ops.log(scale))[:, :, None]
+    base = (repeated(x, design.base, horizon) + ahead)[:, None, :]
+    skip = z[:, None, length - design.skip :] if design.skip else z[:, None, :0]
+    return ops.concatenate([steps, mask, size], axis=-1), skip, base, scale[:, :, None], known[:, -1:]
 
-    def _profile_of(self, x: Any, known: Any) -> tuple[Any, Any]:
-        """Mean at each place of the longer season less the mean of all, in the window [B, L] and ahead [B, H]."""
-        p, length = self.profile, x.shape[1]
-        if not p:
-            return ops.zeros_like(x[:, :1]), ops.zeros_like(x[:, :1])
-        count = length // p
-        values, there = (ops.reshape(v[:, length - count * p :], (-1, count, p)) for v in (x * known, known))
-        num_there = ops.sum(there, axis=1)  # [B, p]
-        profile = ops.sum(values, axis=1) / ops.maximum(num_there, 1)
-        is_whole = ops.cast(ops.min(num_there, axis=1, keepdims=True) > 0, x.dtype)
-        profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_whole
-        within = ops.tile(profile, (1, count + 1))[:, (count + 1) * p - length :]
-        ahead = ops.take(profile, ops.convert_to_tensor([h % p for h in range(self.horizon)], "int32"), axis=-1)
-        return within, ahead
 
-    def _base_of(self, x: Any, length: int) -> Any:
-        """The last `base` values, repeated over the horizon."""
-        last = [length - self.base + h % self.base for h in range(self.horizon)]
-        return ops.take(x, ops.convert_to_tensor(last, "int32"), axis=-1)
+def _profile_of(x: Any, known: Any, period: int, horizon: int) -> tuple[Any, Any]:
+    """Mean at each place of the longer season less the mean of all, in the window [B, L] and ahead [B, H]."""
+    length = x.shape[1]
+    count = length // period
+    values, there = (ops.reshape(v[:, length - count * period :], (-1, count, period)) for v in (x * known, known))
+    num_there = ops.sum(there, axis=1)  # [B, p]
+    profile = ops.sum(values, axis=1) / ops.maximum(num_there, 1.0)
+    is_whole = ops.cast(ops.min(num_there, axis=1, keepdims=True) > 0, x.dtype)
+    profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_whole
+    within = ops.concatenate([profile] * (count + 1), axis=1)[:, (count + 1) * period - length :]
+    return within, repeated(profile, period, horizon)
 
 
 def _mean(x: Any, known: Any) -> Any:
-    return ops.sum(x * known, axis=1, keepdims=True) / ops.maximum(ops.sum(known, axis=1, keepdims=True), 1)
+    return ops.sum(x * known, axis=1, keepdims=True) / ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Detached(keras.layers.Layer):
-    """The same numbers, which do not learn from what is made of them."""
+def features_of(features: Any, *, kind: str, size: int) -> Any:
+    """Features of a context [B, L, F] for each of its T steps: of the last period of a frame, of all in a fold.
 
-    def call(self, numbers: Any) -> Any:
-        """Of any shape."""
-        return ops.stop_gradient(numbers)
-
-
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Features(keras.layers.Layer):
-    """Features of a context [B, L, F] for each of its T steps: of the last period of a frame, of all in a fold."""
-
-    def __init__(self, *, kind: str, size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.kind, self.size = kind, size
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "kind": self.kind, "size": self.size}
-
-    def call(self, features: Any) -> Any:
-        """[B, T, F] or [B, T, size x F]."""
-        _, length, count = features.shape
-        if self.kind == "frame":
-            return features[:, self.size - 1 :]
-        steps = length // self.size
-        return ops.reshape(features[:, length - steps * self.size :], (-1, steps, self.size * count))
+    Returns:
+        [B, T, F] or [B, T, size x F].
+    """
+    if kind == "frame":
+        return features[:, size - 1 :]
+    _, length, count = features.shape
+    steps = length // size
+    return ops.reshape(features[:, length - steps * size :], (-1, steps, size * count))
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Ahead(keras.layers.Layer):
-    """What is known over the horizon of each of T positions [B, T, H, F], from the context [B, L, F] and beyond it [B, H, F]."""
+def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
+    """What is known over the horizon of each of T positions [B, T, H, F], of the context [B, L, F] and beyond it [B, H, F].
 
-    def __init__(self, positions: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.positions = positions
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "positions": self.positions}
-
-    def call(self, context: Any, ahead: Any) -> Any:
-        """The position t of the context has the H periods after it."""
-        length, horizon = context.shape[1], ahead.shape[1]
-        both = ops.concatenate([context, ahead], axis=1)
-        first = length - self.positions + 1
-        return ops.stack([both[:, first + h : length + 1 + h] for h in range(horizon)], axis=2)
+    The position t of the context has the H periods after it.
+    """
+    both = ops.concatenate([context, ahead], axis=1)
+    first = context.shape[1] - positions + 1
+    return ops.stack([both[:, first + h : context.shape[1] + 1 + h] for h in range(ahead.shape[1])], axis=2)
 
 
 def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Model:
@@ -171,18 +125,10 @@ def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Mod
     horizon = reads.horizon
     inputs = inputs_of(reads, design.context)
     context = inputs["context"]
-    layer = Steps(
-        horizon=horizon,
-        kind=design.kind,
-        size=design.size,
-        base=design.base,
-        profile=design.profile,
-        skip=design.skip,
-    )
-    steps, skip, base, scale, weight = layer(context[:, :, :2])
+    steps, skip, base, scale, weight = steps_of(context[:, :, :2], design, horizon)
     parts = [steps]
     if reads.channels > 2:
-        parts.append(Features(kind=design.kind, size=design.size)(context[:, :, 2:]))
+        parts.append(features_of(context[:, :, 2:], kind=design.kind, size=design.size))
     if reads.static:
         parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
     read = keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
@@ -191,13 +137,11 @@ def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Mod
         output = keras.layers.Reshape((1, units))(output)
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])
-    ahead = (
-        Ahead(output.shape[1], name="ahead_of_each")(context[:, :, -reads.ahead :], inputs["ahead"])
-        if reads.ahead
-        else None
-    )
+    ahead = ahead_of_each(context[:, :, -reads.ahead :], inputs["ahead"], output.shape[1]) if reads.ahead else None
     middle = _per_step(output, horizon, 1 + hints_for(reads), "middle")
-    distances = _per_step(Detached()(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
+    distances = (
+        _per_step(ops.stop_gradient(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
+    )
     scaled = scaled_steps(middle, distances, ahead)
     return keras.Model(inputs, [scaled, base, scale, weight])
 

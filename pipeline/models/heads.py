@@ -23,21 +23,17 @@ HINTS = 4
 _UNITS_AHEAD = 32
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Quantiles(keras.layers.Layer):
+def quantiles(middle: Any, distances: Any) -> Any:
     """A middle number [..., 1] and distances [..., K - 1] as K quantiles that cannot cross.
 
-    The middle one does not learn from the others.
+    Softplus makes the distances positive; the middle one does not learn from the others.
     """
-
-    def call(self, middle: Any, distances: Any) -> Any:
-        """Softplus makes the distances positive."""
-        distances = ops.softplus(distances)
-        count = distances.shape[-1] // 2
-        centre = ops.stop_gradient(middle)
-        below = ops.flip(ops.cumsum(ops.flip(distances[..., :count], axis=-1), axis=-1), axis=-1)
-        above = ops.cumsum(distances[..., count:], axis=-1)
-        return ops.concatenate([centre - below, middle, centre + above], axis=-1)
+    distances = ops.softplus(distances)
+    count = distances.shape[-1] // 2
+    centre = ops.stop_gradient(middle)
+    below = ops.flip(ops.cumsum(ops.flip(distances[..., :count], axis=-1), axis=-1), axis=-1)
+    above = ops.cumsum(distances[..., count:], axis=-1)
+    return ops.concatenate([centre - below, middle, centre + above], axis=-1)
 
 
 def hints_for(reads: Reads) -> int:
@@ -65,48 +61,14 @@ def scaled_steps(middle: Any, distances: Any, ahead: Any) -> Any:
         middle = keras.layers.Add()([middle[..., :1], corrections[..., :1]])
         if count:
             distances = keras.layers.Add()([distances, corrections[..., 1:]])
-    return Quantiles()(middle, distances) if count else middle
+    return quantiles(middle, distances) if count else middle
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class AtOrigin(keras.layers.Layer):
-    """The quantiles [B, H, K] at the last position, in the units of the context.
-
-    The middle one is as far from the base as the network is to be trusted: 1 is wholly, 0 not at all.
-    """
-
-    def __init__(self, trust: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.trust = trust
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "trust": self.trust}
-
-    def call(self, scaled: Any, base: Any, scale: Any) -> Any:
-        """Of what a trunk gives."""
-        scaled = scaled[:, -1]
-        if self.trust < 1:
-            middle = scaled.shape[-1] // 2
-            scaled = scaled - (1 - self.trust) * scaled[..., middle : middle + 1]
-        return base[:, -1, :, None] + scale[:, -1, :, None] * scaled
-
-
-@keras.saving.register_keras_serializable(package="nextperiod")
-class Newest(keras.layers.Layer):
-    """The newest `length` steps of a context."""
-
-    def __init__(self, length: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.length = length
-
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "length": self.length}
-
-    def call(self, context: Any) -> Any:
-        """Of [B, L, F]."""
-        return context[:, -self.length :]
+def repeated(x: Any, season: int, horizon: int) -> Any:
+    """The last season of windows [B, L], repeated over the horizon: [B, H]."""
+    last = x[:, -season:]
+    whole = ops.concatenate([last] * -(-horizon // season), axis=1) if horizon > season else last
+    return whole[:, :horizon]
 
 
 def inputs_of(reads: Reads, context: int) -> dict[str, Any]:
@@ -115,9 +77,16 @@ def inputs_of(reads: Reads, context: int) -> dict[str, Any]:
 
 
 def forecasting(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
-    """A network from what a trunk reads to quantiles [B, H, K]; of its correction of the base a share is trusted."""
+    """A network from what a trunk reads to quantiles [B, H, K] in the units of its context.
+
+    The middle one is as far from the base as the trunk is trusted: 1 is wholly, 0 not at all.
+    """
     scaled, base, scale, _ = trunk.output
-    return keras.Model(trunk.input, AtOrigin(trust, name="at_origin")(scaled, base, scale))
+    scaled = scaled[:, -1]
+    if trust < 1:
+        middle = scaled.shape[-1] // 2
+        scaled = scaled - (1 - trust) * scaled[..., middle : middle + 1]
+    return keras.Model(trunk.input, base[:, -1, :, None] + scale[:, -1, :, None] * scaled)
 
 
 def mean_of(networks: list[keras.Model], reads: Reads) -> keras.Model:
@@ -127,7 +96,7 @@ def mean_of(networks: list[keras.Model], reads: Reads) -> keras.Model:
         return networks[0]
     inputs = inputs_of(reads, max(lengths))
     outputs = [
-        network({**inputs, "context": Newest(length)(inputs["context"])})
+        network({**inputs, "context": inputs["context"][:, -length:]})
         for network, length in zip(networks, lengths, strict=True)
     ]
     return keras.Model(inputs, keras.layers.Average(name="mean")(outputs))

@@ -21,55 +21,45 @@ import keras
 from keras import ops
 
 from pipeline.architectures import build_network
-from pipeline.models.heads import hints_for, inputs_of, scaled_steps
+from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
 from pipeline.models.sizes import Reads, Sizes
 
 
-@keras.saving.register_keras_serializable(package="nextperiod")
-class WindowScale(keras.layers.Layer):
-    """Values [B, L] and where they are known [B, L], as a network reads them [B, L, 2], base [B, 1, H], scale [B, 1, 1]."""
+def window_scale(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:
+    """A context [B, L, 2] as a network reads it [B, L, 2], its base [B, 1, H] and its scale [B, 1, 1].
 
-    def __init__(self, *, kind: str, lag: int, horizon: int, **kwargs: Any) -> None:
-        """`lag`: periods of the window's end that are repeated as the base; 0: none."""
-        super().__init__(**kwargs)
-        self.kind, self.lag, self.horizon = kind, lag, horizon
+    Args:
+        context: values and where they are known.
+        kind: as above.
+        lag: periods of the window's end that are repeated as the base; 0: none.
+        horizon: H.
+    """
+    x, known = context[:, :, 0], context[:, :, 1]
+    centre, scale = _centre_and_scale(x, known, kind, lag)
+    scale = ops.where(scale > 0, scale, ops.ones_like(scale))
+    steps = ops.stack([(x - centre) / scale * known, known], axis=-1)
+    base = repeated(x, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
+    return steps, base[:, None, :], scale[:, None, :]
 
-    def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
-        return {**super().get_config(), "kind": self.kind, "lag": self.lag, "horizon": self.horizon}
 
-    def call(self, context: Any) -> tuple[Any, Any, Any]:
-        """Of [B, L, 2]."""
-        x, known = context[:, :, 0], context[:, :, 1]
-        centre, scale = self._centre_and_scale(x, known)
-        scale = ops.where(scale > 0, scale, ops.ones_like(scale))
-        steps = ops.stack([(x - centre) / scale * known, known], axis=-1)
-        base = self._repeated(x) if self.lag else ops.repeat(centre, self.horizon, axis=1)
-        return steps, base[:, None, :], scale[:, None, :]
-
-    def _centre_and_scale(self, x: Any, known: Any) -> tuple[Any, Any]:
-        zero = ops.zeros_like(x[:, :1])
-        if self.kind == "given":
-            return zero, zero
-        count = ops.maximum(ops.sum(known, axis=1, keepdims=True), 1)
-        if self.kind == "mean":
-            return zero, ops.sum(ops.abs(x) * known, axis=1, keepdims=True) / count
-        if self.kind == "standard":
-            mean = ops.sum(x * known, axis=1, keepdims=True) / count
-            return mean, ops.sqrt(ops.sum((x - mean) ** 2 * known, axis=1, keepdims=True) / count)
-        if self.kind == "min-max":
-            some = x[:, -1:]  # where a window can be used its last value is known
-            told = ops.where(known > 0, x, some)
-            least = ops.min(told, axis=1, keepdims=True)
-            return least, ops.max(told, axis=1, keepdims=True) - least
-        both = known[:, self.lag :] * known[:, : -self.lag]
-        moves = ops.sum(ops.abs(x[:, self.lag :] - x[:, : -self.lag]) * both, axis=1, keepdims=True)
-        change = moves / ops.maximum(ops.sum(both, axis=1, keepdims=True), 1)
-        return ops.mean(x[:, -self.lag :], axis=1, keepdims=True), change
-
-    def _repeated(self, x: Any) -> Any:
-        last = [x.shape[1] - self.lag + h % self.lag for h in range(self.horizon)]
-        return ops.take(x, ops.convert_to_tensor(last, "int32"), axis=1)
+def _centre_and_scale(x: Any, known: Any, kind: str, lag: int) -> tuple[Any, Any]:
+    zero = ops.zeros_like(x[:, :1])
+    if kind == "given":
+        return zero, zero
+    count = ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
+    if kind == "mean":
+        return zero, ops.sum(ops.abs(x) * known, axis=1, keepdims=True) / count
+    if kind == "standard":
+        mean = ops.sum(x * known, axis=1, keepdims=True) / count
+        return mean, ops.sqrt(ops.sum(ops.square(x - mean) * known, axis=1, keepdims=True) / count)
+    if kind == "min-max":
+        told = ops.where(known > 0, x, x[:, -1:])  # where a window can be used its last value is known
+        least = ops.min(told, axis=1, keepdims=True)
+        return least, ops.max(told, axis=1, keepdims=True) - least
+    both = known[:, lag:] * known[:, :-lag]
+    moves = ops.sum(ops.abs(x[:, lag:] - x[:, :-lag]) * both, axis=1, keepdims=True)
+    change = moves / ops.maximum(ops.sum(both, axis=1, keepdims=True), 1.0)
+    return ops.mean(x[:, -lag:], axis=1, keepdims=True), change
 
 
 def scaled_trunk(architecture: str, sizes: Sizes, reads: Reads, *, scaling: str, lag: int) -> keras.Model:
@@ -84,7 +74,7 @@ def scaled_trunk(architecture: str, sizes: Sizes, reads: Reads, *, scaling: str,
     """
     inputs = inputs_of(reads, sizes.context)
     context = inputs["context"]
-    steps, base, scale = WindowScale(kind=scaling, lag=lag, horizon=sizes.horizon, name="window_scale")(context)
+    steps, base, scale = window_scale(context[:, :, :2], kind=scaling, lag=lag, horizon=sizes.horizon)
     parts = [steps]
     if reads.channels > 2:
         parts.append(context[:, :, 2:])

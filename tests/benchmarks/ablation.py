@@ -25,7 +25,6 @@ from pipeline.forecast import LEVELS
 from pipeline.forecaster import read_windows
 from pipeline.members import members_of
 from pipeline.models import global_lstm, losses
-from pipeline.models.global_lstm import Detached, Steps
 from pipeline.models.heads import forecasting
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
@@ -114,45 +113,40 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-class _EverythingKnown(Steps):
+def _everything_known(context: Any, design: Design, horizon: int) -> Any:
     """Steps that do not see which values are padded."""
-
-    def call(self, context: Any) -> tuple[Any, Any, Any, Any, Any]:
-        values, known = context[:, :, 0], ops.ones_like(context[:, :, 1])
-        return self._frames(values, known) if self.kind == "frame" else self._folds(values, known)
+    values = context[:, :, :1]
+    return _STEPS(ops.concatenate([values, ops.ones_like(values)], axis=-1), design, horizon)
 
 
-class _Unscaled(Steps):
+def _unscaled(context: Any, design: Design, horizon: int) -> Any:
     """Steps relative to the level only."""
-
-    def call(self, context: Any) -> tuple[Any, Any, Any, Any, Any]:
-        steps, skip, base, scale, weight = super().call(context)
-        bare = -1 if self.kind == "frame" else -2  # the others are the mask and the scale
-        rest = ops.concatenate([steps[..., bare:-1], ops.zeros_like(steps[..., -1:])], axis=-1)
-        return (
-            ops.concatenate([steps[..., :bare] * scale / _USUAL, rest], axis=-1),
-            skip * scale / _USUAL,
-            base,
-            ops.ones_like(scale) * _USUAL,
-            weight,
-        )
+    steps, skip, base, scale, weight = _STEPS(context, design, horizon)
+    bare = -1 if design.kind == "frame" else -2  # the others are the mask and the scale
+    rest = ops.concatenate([steps[..., bare:-1], ops.zeros_like(steps[..., -1:])], axis=-1)
+    return (
+        ops.concatenate([steps[..., :bare] * scale / _USUAL, rest], axis=-1),
+        skip * scale / _USUAL,
+        base,
+        ops.ones_like(scale) * _USUAL,
+        weight,
+    )
 
 
+_STEPS = global_lstm.steps_of
 #: values differ by about this from their level
 _USUAL = 0.1
 
 
-class _Attached(Detached):
+def _attached(numbers: Any) -> Any:
     """The LSTM learns from all quantiles."""
-
-    def call(self, numbers: Any) -> Any:
-        return numbers
+    return numbers
 
 
 PATCHES: dict[str, tuple[tuple[str, ...], tuple[Any, str, Any]]] = {
-    "padding is told apart": (("yearly", "monthly"), (global_lstm, "Steps", _EverythingKnown)),
-    "window's own volatility": (("hourly", "weekly"), (global_lstm, "Steps", _Unscaled)),
-    "LSTM learns from the median alone": (("weekly", "daily"), (global_lstm, "Detached", _Attached)),
+    "padding is told apart": (("yearly", "monthly"), (global_lstm, "steps_of", _everything_known)),
+    "window's own volatility": (("hourly", "weekly"), (global_lstm, "steps_of", _unscaled)),
+    "LSTM learns from the median alone": (("weekly", "daily"), (ops, "stop_gradient", _attached)),
     "median counts half": (("daily",), (losses, "LEVEL_WEIGHTS", (0.2,) * len(LEVELS))),
 }
 
