@@ -97,8 +97,14 @@ def train(
         num_windows=final.num_windows,
         backtest=backtest,
         attention=_attention(panel, final),
-        designs=tuple(str(member.design) for member in members if member.design),
+        designs=tuple(_described(member, trust) for member in members if member.design),
     )
+
+
+def _described(member: Member, trust: float) -> str:
+    steps = member.fitting.epochs * (member.fitting.steps_per_epoch or 0)
+    stopped = f", stopped after {steps} steps" if member.design and steps < member.design.steps - 12 else ""
+    return f"{member.design}{stopped}" + (f", {trust:.0%} of the correction counts" if trust < 1 else "")
 
 
 def _rehearsed(

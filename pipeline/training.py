@@ -99,7 +99,7 @@ def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
     return Flat(panel=panel, values=values, known=known, features=features, scaling=scaling)
 
 
-def gathered(flat: Flat, windows: Windows, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
+def gathered(flat: Flat, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
     """A function from series and ends [B] to what a network reads there, and `later` [B, H, 2]: what it is asked for."""
     panel, told = flat.panel, flat.features
     values, known = tf.constant(flat.values), tf.constant(flat.known)
@@ -207,7 +207,7 @@ def _with_loss(trunk: keras.Model, fitting: Fitting) -> keras.Model:
 
 def _batches(trunk: keras.Model, flat: Flat, windows: Windows, fitting: Fitting, *, for_fitting: bool) -> Any:
     context, horizon = trunk.input["context"].shape[1], trunk.output[0].shape[2]
-    gather = gathered(flat, windows, context=context, horizon=horizon)
+    gather = gathered(flat, context=context, horizon=horizon)
     pairs = tf.data.Dataset.from_tensor_slices((windows.series, windows.end))
     if for_fitting:
         once = fitting.steps_per_epoch is None

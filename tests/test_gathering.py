@@ -28,7 +28,7 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
     scaling = fit_scaling(panel, kind=kind, per_series=True, season=1)
     flat = flattened(panel, scaling, features.of(panel))
 
-    found = gathered(flat, EVERYWHERE, context=CONTEXT, horizon=HORIZON)(
+    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(
         tf.constant(EVERYWHERE.series), tf.constant(EVERYWHERE.end)
     )
 
@@ -51,7 +51,7 @@ def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for
     changed = replace(flat, values=values)
     pair = tf.constant([0], tf.int64), tf.constant([12], tf.int64)
 
-    one, other = (gathered(each, EVERYWHERE, context=CONTEXT, horizon=HORIZON)(*pair) for each in (flat, changed))
+    one, other = (gathered(each, context=CONTEXT, horizon=HORIZON)(*pair) for each in (flat, changed))
 
     np.testing.assert_array_equal(one["context"], other["context"])
     np.testing.assert_array_equal(one["ahead"], other["ahead"])
@@ -63,9 +63,7 @@ def test_what_lies_before_a_series_is_masked_and_filled_by_its_first_value() -> 
     features = fit_features(panel, recipe_of())
     flat = flattened(panel, Scaling(kind="last"), features.of(panel))
 
-    found = gathered(flat, EVERYWHERE, context=CONTEXT, horizon=HORIZON)(
-        tf.constant([1], tf.int64), tf.constant([7], tf.int64)
-    )
+    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(tf.constant([1], tf.int64), tf.constant([7], tf.int64))
 
     context = np.asarray(found["context"])[0]
     assert context[:, 1].tolist() == [0, 0, 0, 0, 1, 1]

@@ -106,7 +106,8 @@ def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(t
 
     assert shown["architecture"] == "global"
     assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
-    assert not {"context", "scaling", "loss", "learning_rate", "batch_size"} & set(shown)
+    assert shown["loss"] == "pinball"
+    assert not {"context", "scaling", "learning_rate", "batch_size"} & set(shown)
 
 
 def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:

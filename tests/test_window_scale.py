@@ -269,7 +269,7 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
     layer = layer_of(kind, per_series=per_series)
     ends = Windows(np.array([0, 0, 1, 1, 2, 2]), np.array([15, 26, 13, 26, 18, 22]))  # at 13 a series is 4 long
 
-    read = gathered(without_features(panel, scaling), ends, context=8, horizon=HORIZON)(ends.series, ends.end)
+    read = gathered(without_features(panel, scaling), context=8, horizon=HORIZON)(ends.series, ends.end)
     fitted_on = scaled(layer, read["context"][..., 0], read["context"][..., 1])
     context, known = contexts_of(panel, ends, 8)
     centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in ends.series])
@@ -289,7 +289,6 @@ def test_what_is_gathered_of_another_future_is_the_same_up_to_the_cutoff() -> No
     one, other = (
         gathered(
             without_features(known.until(14), fit_scaling(known.until(14), kind="last", per_series=False, season=1)),
-            ends,
             context=8,
             horizon=HORIZON,
         )(ends.series, ends.end)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -125,15 +124,15 @@ def site_in(folder: Path) -> Site:
 
 
 def write_quick_milk(recipes: Path) -> None:
-    """The recipe milk with one network, two epochs and no tutorial; its file where the recipe looks for it."""
+    """The recipe milk with one quick network and no tutorial; its file where the recipe looks for it."""
     recipes.mkdir()
     whole = (CLONE / "deployments/recipes/milk.toml").read_text("utf-8")
-    quick = re.sub(r"^members = \d+$", "members = 1\nepochs = 2", whole, flags=re.MULTILINE).split("[tutorial]")[0]
+    quick = whole.split("[tutorial]")[0] + '[model]\narchitecture = "vanilla"\n[training]\nepochs = 2\n'
     source = CLONE / "deployments/data/monthly_milk_production.csv"
     (recipes / "milk.toml").write_text(quick.replace("../data", str(source.parent)), "utf-8")
 
     recipe = load_recipe("milk", recipes)
-    assert (recipe.training.members, recipe.training.epochs, recipe.tutorial) == (1, 2, None)
+    assert (recipe.num_members, recipe.training.epochs, recipe.tutorial) == (1, 2, None)
 
 
 def is_healthy(site: Site) -> bool:
