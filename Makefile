@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence bench accuracy lock schema readme clean
+.PHONY: run test test-pure lint evidence bench accuracy ablation real training lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
@@ -62,3 +62,6 @@ bench: $(VENV)/.test
 
 accuracy: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy
+
+ablation real training: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.$@
