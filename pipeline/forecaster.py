@@ -176,6 +176,10 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     """
     check_files(files, model_hash)
     fields = json.loads(files["forecaster.json"])
+    if "needs" not in fields:
+        raise ModelRefused(
+            f"model {model_hash[:12]} was made by an earlier release, which wrote other fields; train again"
+        )
     forecaster = Forecaster(
         network=files["network.onnx"],
         scaling=scaling_from_dict(fields["scaling"]),

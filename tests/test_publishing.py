@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.errors import ModelRefused
 from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, manifest_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publishing import BELIEVABLE, forecast_all
@@ -327,3 +329,13 @@ def test_a_constant_series_is_believed_within_its_own_magnitude() -> None:
 
     assert forecast_of(panel, StandIn(distance=49.0)).method == ("lstm",)
     assert forecast_of(panel, StandIn(distance=51.0)).method == ("fallback:seasonal-naive",)
+
+
+def test_a_model_of_an_earlier_release_is_refused_in_words(outcome: TrainingOutcome) -> None:
+    fields = json.loads(outcome.files["forecaster.json"])
+    del fields["needs"]
+    files = {**outcome.files, "forecaster.json": json.dumps(fields).encode()}
+    manifest = manifest_of({name: content for name, content in files.items() if name != "manifest.json"})
+
+    with pytest.raises(ModelRefused, match="was made by an earlier release, which wrote other fields; train again"):
+        load_forecaster({**files, "manifest.json": manifest}, hashlib.sha256(manifest).hexdigest())
