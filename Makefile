@@ -63,5 +63,11 @@ bench: $(VENV)/.test
 accuracy: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy
 
-ablation real training: $(VENV)/.test
-	$(VENV)/bin/python -W ignore -m tests.benchmarks.$@
+ablation: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.ablation
+
+real: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.real
+
+training: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.training
