@@ -25,8 +25,8 @@ Array = npt.NDArray[np.float64]
 
 #: more windows are not read in an epoch: then so many are drawn, evenly over the series
 MOST_AN_EPOCH = 100_000
-#: a panel is small where the global network would read each of its windows more often than this
-_OFTEN = 20
+#: a panel is small that has no more windows, or where the global network would read each of them more often
+_FEW, _OFTEN = 1000, 20
 #: of a small panel, whose one last horizon is one chance outcome
 _HORIZONS_HELD_OUT = 2
 _SHARES = np.linspace(0, 1, 21)
@@ -168,7 +168,7 @@ def search_of(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | Non
     if not can_fit(before, [member], recipe):
         return None
     num_windows = count_windows(before, needs=member.needs, horizon=recipe.horizon)
-    if is_global and member.num_drawn < _OFTEN * num_windows:
+    if is_global and num_windows > _FEW and member.num_drawn < _OFTEN * num_windows:
         return None
     known = panel.until(cutoff)
     readable = scaling_of(before, recipe).readable(known)
