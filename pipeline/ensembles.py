@@ -10,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.design import Design
+from pipeline.export import predict
 from pipeline.features import Features, fit_features
 from pipeline.forecaster import Read, read_windows, volatility
+from pipeline.gathering import flattened
 from pipeline.members import Member, members_of
 from pipeline.models.heads import forecasting, mean_of
 from pipeline.models.sizes import Reads
 from pipeline.panel import Panel
 from pipeline.recipe import GLOBAL, Recipe
 from pipeline.scaling import Scaling, all_positive, fit_scaling
-from pipeline.training import Fitted, OnEpoch, fit_network, flattened, predict
+from pipeline.training import Fitted, OnEpoch, fit_network
 from pipeline.windows import Needs, Windows, count_windows, draw_windows, targets_of, windows_ending, windows_of
 
 Array = npt.NDArray[np.float64]

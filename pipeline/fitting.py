@@ -21,12 +21,13 @@ from pipeline.baselines import seasonal_naive
 from pipeline.design import Design
 from pipeline.ensembles import Ensemble, Search, can_fit, fit, planned, scaling_of, search_of, windows_for
 from pipeline.errors import ModelRefused
+from pipeline.export import attention_of, export, npz, predict, weights_of
 from pipeline.forecast import LEVELS
 from pipeline.forecaster import Spread, manifest_of, read_windows, volatility
 from pipeline.members import Member
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
-from pipeline.training import OnEpoch, attention_of, export, npz, predict, weights_of
+from pipeline.training import OnEpoch
 from pipeline.windows import Windows, contexts_of, has_enough, targets_of, windows_ending
 
 Array = npt.NDArray[np.float64]

@@ -180,6 +180,9 @@ def _child(folder: Path) -> int:
 
         import tensorflow as tf
 
+        from pipeline.trainer import one_thread_a_part
+
+        one_thread_a_part()
         tf.config.experimental.enable_op_determinism()
         record = _train(folder, fields, panel, recipe) if fields["kind"] == "training" else _replay(panel, recipe)
     except (ModelRefused, NotEnoughHistory) as refusal:
@@ -193,7 +196,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     """Fit, and write the model folder."""
     from pipeline import fitting, tutorial
     from pipeline.design import Design
-    from pipeline.training import member_weights
+    from pipeline.export import member_weights
 
     told = folder / "start.forecaster.json"
     earlier = json.loads(told.read_text("utf-8")) if told.exists() else {}

@@ -15,14 +15,18 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from pipeline import metrics
 from pipeline.architectures import build_network
 from pipeline.errors import ModelRefused
+from pipeline.export import predict
+from pipeline.models.fused import fused
 from pipeline.models.sizes import Sizes
 from pipeline.protocol import Tutorial, contexts, one_before, scaler, season_before, split_of, without_leak
 from pipeline.recipe import Recipe
-from pipeline.training import predict, refuse_unless_finite
+from pipeline.trainer import epochs_of
+from pipeline.training import refuse_unless_finite
 
 Array = npt.NDArray[np.float64]
 
@@ -68,8 +72,8 @@ def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_e
     split = split_of(len(values), tutorial)
     centre, scale = scaler(values, tutorial, until=split.fitting)
     scaled = (values - centre) / scale
-    inputs, targets = contexts(scaled, split.train, tutorial.context), scaled[split.train][:, None]
-    network = _fitted(tutorial, inputs, targets, seed=recipe.training.seed, on_epoch=on_epoch)
+    inputs, targets = contexts(scaled, split.train, tutorial.context), scaled[split.train]
+    network = fit_as_told(tutorial, inputs, targets, seed=recipe.training.seed, on_epoch=on_epoch)
     outputs = _outputs(network, scaled, split.test, tutorial)
     observed = values[split.test]
     return ProtocolLine(
@@ -81,26 +85,30 @@ def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_e
     )
 
 
-def _fitted(tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_epoch: OnEpoch | None) -> keras.Model:
+def fit_as_told(
+    tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_epoch: OnEpoch | None
+) -> keras.Model:
     """The network after the tutorial's epochs: Adam and MSE, as all of the texts have it."""
     keras.utils.set_random_seed(seed)
-    network = build_network(tutorial.architecture, _sizes(tutorial))
-    num_steps = -(-len(inputs) // tutorial.batch_size)
-    network.compile(
-        optimizer=keras.optimizers.Adam(tutorial.learning_rate, clipvalue=tutorial.clip_value),
-        loss="mse",
-        steps_per_execution=min(num_steps, 32),
-        jit_compile=False,
-    )
-    losses = network.fit(
-        inputs.astype(np.float32),
-        targets.astype(np.float32),
-        epochs=tutorial.epochs,
+    network = build_network(tutorial.architecture, sizes_of(tutorial))
+    faster = fused(network)
+    x, y = (tf.constant(values, tf.float32) for values in (inputs, targets))
+
+    def squares(numbers: Any, counts: Any) -> tuple[Any, Any]:
+        errors = faster(tf.gather(x, numbers), training=True)[:, 0] - tf.gather(y, numbers)
+        return tf.reduce_sum(tf.square(errors) * counts), tf.reduce_sum(counts)
+
+    fit_epoch = epochs_of(
+        network.trainable_variables,
+        squares,
+        keras.optimizers.Adam(tutorial.learning_rate, clipvalue=tutorial.clip_value),
         batch_size=tutorial.batch_size,
-        shuffle=tutorial.shuffle,
-        callbacks=[_reporter(tutorial.epochs, on_epoch)] if on_epoch else [],
-        verbose=0,
-    ).history["loss"]
+    )
+    rng, losses = np.random.default_rng(seed), []
+    for epoch in range(tutorial.epochs):
+        losses.append(fit_epoch(rng.permutation(len(inputs)) if tutorial.shuffle else np.arange(len(inputs))))
+        if on_epoch:
+            on_epoch(epoch + 1, tutorial.epochs, losses[-1])
     try:
         refuse_unless_finite(network, losses)
     except ModelRefused:
@@ -109,13 +117,6 @@ def _fitted(tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_
             "lower tutorial.learning_rate or set tutorial.clip_value"
         ) from None
     return network
-
-
-def _reporter(epochs: int, on_epoch: OnEpoch) -> keras.callbacks.Callback:
-    def on_epoch_end(epoch: int, logs: dict[str, Any]) -> None:
-        on_epoch(epoch + 1, epochs, float(logs["loss"]))
-
-    return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
 
 
 def _outputs(network: keras.Model, scaled: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
@@ -128,7 +129,8 @@ def _outputs(network: keras.Model, scaled: Array, test: npt.NDArray[np.int64], t
     return np.array(context[tutorial.context :])
 
 
-def _sizes(tutorial: Tutorial) -> Sizes:
+def sizes_of(tutorial: Tutorial) -> Sizes:
+    """The sizes of its network."""
     return Sizes(
         context=tutorial.context,
         features=1,

@@ -10,13 +10,15 @@ import tensorflow as tf
 
 from pipeline.architectures import ARCHITECTURES, build_network
 from pipeline.errors import ModelRefused
+from pipeline.export import attention_of, predict
 from pipeline.features import FeatureArrays
+from pipeline.gathering import Flat, flattened
 from pipeline.models.gated_cell import GatedCell
 from pipeline.models.sizes import Sizes
 from pipeline.panel import Panel
 from pipeline.recipe import GLOBAL, Optimizer, Schedule
 from pipeline.scaling import fit_scaling
-from pipeline.training import Fitted, Fitting, Flat, attention_of, fit_network, flattened, predict
+from pipeline.training import Fitted, Fitting, fit_network
 from pipeline.windows import Needs, Windows, windows_of
 from tests.networks import CONTEXT, HORIZON, trunk_of, windows_for
 

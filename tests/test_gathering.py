@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from pipeline.features import fit_features
 from pipeline.forecaster import read_windows
+from pipeline.gathering import flattened, gathered
 from pipeline.scaling import Scaling, fit_scaling
-from pipeline.training import flattened, gathered
 from pipeline.windows import Windows, targets_of
 from tests.test_features import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.design import Design
+from pipeline.export import predict
 from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of
 from pipeline.models.heads import forecasting
 from pipeline.recipe import GLOBAL
-from pipeline.training import predict
 from tests.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
 
 pytestmark = pytest.mark.tensorflow

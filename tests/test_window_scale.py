@@ -15,10 +15,10 @@ from keras import ops
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from pipeline.features import FeatureArrays
+from pipeline.gathering import Flat, flattened, gathered
 from pipeline.models.scaled import window_scale
 from pipeline.panel import Panel
 from pipeline.scaling import Scaling, fit_scaling
-from pipeline.training import Flat, flattened, gathered
 from pipeline.windows import Windows, contexts_of
 
 pytestmark = pytest.mark.tensorflow

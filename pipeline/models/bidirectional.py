@@ -14,8 +14,17 @@ from pipeline.models.sizes import Sizes
 def bidirectional(sizes: Sizes) -> keras.Model:
     """LSTM(units) in both directions, dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
-    lstm = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)
-    state = keras.layers.Bidirectional(lstm)(context)  # [B, 2 units]
+    forward, backward = (
+        keras.layers.LSTM(
+            sizes.units,
+            activation=sizes.activation,
+            recurrent_dropout=sizes.recurrent_dropout,
+            go_backwards=is_backward,
+            name=name,
+        )
+        for name, is_backward in (("forward", False), ("backward", True))
+    )
+    state = keras.layers.Concatenate()([forward(context), backward(context)])  # [B, 2 units]
     if sizes.dropout:
         state = keras.layers.Dropout(sizes.dropout)(state)
     target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]

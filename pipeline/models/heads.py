@@ -10,6 +10,7 @@ A trunk is a network that gives the parts of forecasts from T positions of its w
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import keras
@@ -28,12 +29,11 @@ def quantiles(middle: Any, distances: Any) -> Any:
 
     Softplus makes the distances positive; the middle one does not learn from the others.
     """
-    distances = ops.softplus(distances)
-    count = distances.shape[-1] // 2
-    centre = ops.stop_gradient(middle)
-    below = ops.flip(ops.cumsum(ops.flip(distances[..., :count], axis=-1), axis=-1), axis=-1)
-    above = ops.cumsum(distances[..., count:], axis=-1)
-    return ops.concatenate([centre - below, middle, centre + above], axis=-1)
+    each = ops.split(ops.softplus(distances), distances.shape[-1], axis=-1)
+    count, centre = len(each) // 2, ops.stop_gradient(middle)
+    below = [centre - distance for distance in accumulate(reversed(each[:count]))]
+    above = [centre + distance for distance in accumulate(each[count:])]
+    return ops.concatenate([*reversed(below), middle, *above], axis=-1)
 
 
 def hints_for(reads: Reads) -> int:

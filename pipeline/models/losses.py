@@ -43,27 +43,29 @@ def factor(weighting: str, scale: Any) -> Any:
     return ops.sqrt(scale) if weighting == "between" else ops.ones_like(scale)
 
 
-class Loss(keras.layers.Layer):
-    """The mean loss over all positions and steps that count, as a number for each window [B].
+def sums(
+    trunk: keras.Model, inputs: dict[str, Any], counts: Any, *, loss: str, weighting: str, training: bool
+) -> tuple[Any, Any]:
+    """The sum of a trunk's losses over windows, positions and steps, and how much was summed.
 
-    While a network is fitted all positions count, when it is judged the origin does. Reads what the trunk reads, and `later` [B, H, 2]: the values after the context, and where they are known.
+    While a network is fitted all positions count, when it is judged the origin does.
+
+    Args:
+        trunk: what it reads is among the inputs.
+        inputs: and `later` [B, H, 2]: the values after the context, and where they are known.
+        counts: how much each window counts, [B].
+        loss: of a forecast, see `pointwise`.
+        weighting: what an error counts, see `factor`.
+        training: whether the network is fitted.
     """
-
-    def __init__(self, trunk: keras.Model, *, loss: str, weighting: str) -> None:
-        super().__init__()
-        self.trunk, self.loss, self.weighting = trunk, loss, weighting
-
-    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        """Of a batch of windows."""
-        later = inputs["later"]
-        parts = self.trunk({name: inputs[name] for name in self.trunk.input}, training=training)
-        scaled, base, scale, weight = parts if training else (part[:, -1:] for part in parts)
-        length, horizon = inputs["context"].shape[1], later.shape[1]
-        values = ops.concatenate([inputs["context"][:, :, :2], later], axis=1)
-        first = length - scaled.shape[1] + 1
-        ahead = [values[:, first + h : length + 1 + h] for h in range(horizon)]  # H of [B, T, 2]
-        target, known = (ops.stack([step[:, :, n] for step in ahead], axis=-1) for n in (0, 1))
-        error = ((target - base) / scale)[..., None] - scaled
-        counted = known * weight[..., None]
-        loss = pointwise(self.loss, error) * factor(self.weighting, scale) * counted
-        return ops.sum(loss) / ops.maximum(ops.sum(counted), 1) * ops.ones_like(later[:, 0, 0])
+    later = inputs["later"]
+    parts = trunk({name: inputs[name] for name in trunk.input}, training=training)
+    scaled, base, scale, weight = parts if training else (part[:, -1:] for part in parts)
+    length, horizon = inputs["context"].shape[1], later.shape[1]
+    values = ops.concatenate([inputs["context"][:, :, :2], later], axis=1)
+    first = length - scaled.shape[1] + 1
+    ahead = [values[:, first + h : length + 1 + h] for h in range(horizon)]  # H of [B, T, 2]
+    target, known = (ops.stack([step[:, :, n] for step in ahead], axis=-1) for n in (0, 1))
+    error = ((target - base) / scale)[..., None] - scaled
+    counted = known * weight[..., None] * counts[:, None, None]
+    return ops.sum(pointwise(loss, error) * factor(weighting, scale) * counted), ops.sum(counted)
