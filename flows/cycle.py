@@ -1,8 +1,7 @@
-"""The main job: ingest, train if due, forecast, score; MLflow follows."""
+"""The cycle as a Prefect flow: its steps are tasks, and a table of its forecasts is left as an artifact."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +9,8 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.opening import Opened, opened
-from flows.support import carry_out
-from pipeline import jobs
+from flows.steps import carry_out_cycle
+from flows.support import as_task
 
 
 @flow(name="cycle", flow_run_name="cycle {recipe}", persist_result=False)
@@ -26,31 +25,10 @@ def cycle(recipe: str, training: str | None = None, as_of: datetime | None = Non
     Returns:
         what `nextperiod run --json` prints.
     """
-    with opened(recipe) as at, jobs.attempt(at.recipe, at.store, "run", at.now) as outcome:
-        if as_of is None:
-            carry_out(at, "ingest", jobs.ingest, at.now, must_train=True)
-        trained = carry_out(at, "train", jobs.train, at.now, asked=training, as_of=as_of)
-        published = carry_out(at, "forecast", jobs.forecast, at.now, as_of=as_of)
-        carry_out(at, "score", jobs.score)
-        carry_out(at, "mlflow", jobs.follow, at.registry, at.now)
-        outcome.append(published.status)
-        facts = report(at, trained, published)
+    with opened(recipe, as_step=as_task) as at:
+        facts = carry_out_cycle(at, training=training, as_of=as_of)
         create_markdown_artifact(markdown(at, facts), key=f"forecast-{at.recipe.name}", description=facts["run_id"])
         return facts
-
-
-def report(at: Opened, trained: jobs.Trained, published: jobs.Published) -> dict[str, Any]:
-    """The cycle's facts under the names that `run --json` promises."""
-    model = at.store.model(at.recipe.name, published.model_version)
-    return {
-        "recipe": at.recipe.name,
-        **{key: value for key, value in asdict(published).items() if key != "num_fallback"},
-        "training": trained.training,
-        "reason": trained.reason,
-        "skill": model.skill if model else None,
-        "mlflow_run_id": model.mlflow_run_id if model else None,
-        "seconds": at.seconds,
-    }
 
 
 def markdown(at: Opened, facts: dict[str, Any]) -> str:

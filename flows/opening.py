@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
 from pipeline.database import open_database
-from pipeline.errors import PrefectUnavailable
+from pipeline.errors import PrefectUnavailable, Transient
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.registry import Registry
 from pipeline.settings import settings_from
 from pipeline.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: a source, the database or the registry may be away for a while
+RETRY_AFTER_SECONDS = [2, 10, 60]
+
+Job = Callable[..., Any]
+
+
+def tried_again(job: Job) -> Job:
+    """A job in this process: tried again only where that can help."""
+    return retry(
+        retry=retry_if_exception_type(Transient),
+        wait=wait_chain(*map(wait_fixed, RETRY_AFTER_SECONDS)),
+        stop=stop_after_attempt(1 + len(RETRY_AFTER_SECONDS)),
+        reraise=True,
+    )(job)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +45,27 @@ class Opened:
     store: Store
     registry: Registry
     now: datetime
+    #: how a job becomes a step: tried again in this process, or by Prefect
+    as_step: Callable[[Job], Job] = tried_again
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def carry_out(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
+        """A job of the recipe; how long it took is noted under the step's name."""
+        logger.debug("%s of %s began", step, self.recipe.name, extra={"step": step})
+        started = time.perf_counter()
+        try:
+            return self.as_step(job)(self.recipe, self.store, *arguments, **options)
+        finally:
+            self.seconds[step] = round(time.perf_counter() - started, 3)
 
 
 @contextmanager
-def opened(recipe: str) -> Iterator[Opened]:
+def opened(recipe: str, *, as_step: Callable[[Job], Job] = tried_again) -> Iterator[Opened]:
     """Everything a flow works with, by the recipe's name; closed at the end.
+
+    Args:
+        recipe: its name, or a path to a TOML file.
+        as_step: how a job becomes a step.
 
     Raises:
         Permanent: the recipe is not valid, or the schema is not the code's.
@@ -40,7 +77,11 @@ def opened(recipe: str) -> Iterator[Opened]:
         found = load_recipe(recipe, settings.recipes)
         database.require_schema()
         yield Opened(
-            recipe=found, store=Store(database), registry=Registry(settings.tracking_uri), now=datetime.now(UTC)
+            recipe=found,
+            store=Store(database),
+            registry=Registry(settings.tracking_uri),
+            now=datetime.now(UTC),
+            as_step=as_step,
         )
     finally:
         database.close()

@@ -7,12 +7,12 @@ from typing import Any
 from prefect import flow
 
 from flows.opening import opened
-from flows.support import carry_out
+from flows.support import as_task
 from pipeline import jobs
 
 
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)
 def score(recipe: str) -> dict[str, Any]:
     """Score published forecasts against what was observed since."""
-    with opened(recipe) as at, jobs.attempt(at.recipe, at.store, "score", at.now):
-        return {"recipe": at.recipe.name, "num_scored": carry_out(at, "score", jobs.score)}
+    with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "score", at.now):
+        return {"recipe": at.recipe.name, "num_scored": at.carry_out("score", jobs.score)}

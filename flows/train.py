@@ -8,14 +8,14 @@ from typing import Any
 from prefect import flow
 
 from flows.opening import opened
-from flows.support import carry_out
+from flows.support import as_task
 from pipeline import jobs
 
 
 @flow(name="train", flow_run_name="train {recipe}", persist_result=False)
 def train(recipe: str, training: str | None = None) -> dict[str, Any]:
     """Train if that is due, or as asked for; MLflow follows."""
-    with opened(recipe) as at, jobs.attempt(at.recipe, at.store, "train", at.now):
-        trained = carry_out(at, "train", jobs.train, at.now, asked=training)
-        carry_out(at, "mlflow", jobs.follow, at.registry, at.now)
+    with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "train", at.now):
+        trained = at.carry_out("train", jobs.train, at.now, asked=training)
+        at.carry_out("mlflow", jobs.follow, at.registry, at.now)
         return asdict(trained)

@@ -331,8 +331,14 @@ def score(recipe: Recipe, store: Store) -> int:
 
 
 def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
-    """Let MLflow follow the database; False if it is away, then the rest waits for the next time."""
-    for item in store.waiting(recipe.name):
+    """Let MLflow follow the database; False if it is away, then the rest waits for the next time.
+
+    What was published is shown with the next training: MLflow alone takes longer to start than a forecast.
+    """
+    waiting = store.waiting(recipe.name)
+    if all(item.kind == "publication" for item in waiting):
+        return True
+    for item in waiting:
         try:
             mlflow_run_id = _follow(item, store, registry)
         except RegistryUnavailable as error:

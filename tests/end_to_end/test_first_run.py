@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def test_airline_is_better_than_the_last_value_over_months_it_has_not_seen(perso
 
     assert facts["status"] == "published"
     assert facts["num_rows"] == 12
-    assert set(facts["seconds"]) == {"ingest", "train", "forecast", "score", "mlflow"}
+    assert set(facts["seconds"]) == {"imports", "opening", "ingest", "train", "forecast", "score", "mlflow"}
     assert scores["lstm"]["rmse"] < scores["naive"]["rmse"]
 
 
@@ -157,3 +158,25 @@ def test_the_recipe_of_readme_takes_in_a_file_of_ones_own_and_names_its_fault(pe
 
     assert (faulty.returncode, faulty.stderr.strip()) == (1, message[0])
     assert sound.stdout.strip() == "sales.csv: 48 rows read, 48 new, 0 revised, 0 the same, 0 refused"
+
+
+def test_a_new_month_is_forecast_without_what_is_slow_to_start(person: Person, first: Any) -> None:
+    shutil.copytree(CLONE / "deployments", person.folder / "deployments")
+    with (person.folder / "deployments/data/monthly_milk_production.csv").open("a", encoding="utf-8") as file:
+        file.write('\n"1976-01",841\n')
+    script = (
+        "import sys\nfrom flows.cli import main\nsys.argv = ['nextperiod', 'run', 'milk', '--json']\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0\nprint('modules', *sys.modules)"
+    )
+    environment = os.environ | {"NEXTPERIOD_RECIPES": str(person.folder / "deployments/recipes"), "PREFECT_API_URL": ""}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=person.folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    shown, modules = ran.stdout.rsplit("modules ", 1)
+    facts = json.loads(shown)
+    assert (facts["status"], facts["training"], facts["origin"][:7]) == ("published", "keep", "1976-01")
+    assert not {name.split(".")[0] for name in modules.split()} & {"tensorflow", "keras", "mlflow", "prefect"}
+    assert person.asks("select kind from outbox where done_at is null") == [("publication",)]

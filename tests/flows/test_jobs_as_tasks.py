@@ -7,26 +7,39 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
-from flows import support
+from flows import opening
+from flows.support import as_task
 from pipeline.errors import Permanent, Transient
+
+CarryOut = Callable[[Callable[[], str]], str]
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support, "RETRY_AFTER_SECONDS", [0, 0, 0])
+    monkeypatch.setattr(opening, "RETRY_AFTER_SECONDS", [0, 0, 0])
 
 
-def carried_out(job: Callable[[], str]) -> str:
+def by_prefect(job: Callable[[], str]) -> str:
     @flow(persist_result=False)
     def alone() -> str:
-        return str(support.as_task(job)())
+        return str(as_task(job)())
 
     return alone()
 
 
-def test_a_transient_error_is_tried_again() -> None:
+def in_this_process(job: Callable[[], str]) -> str:
+    return str(opening.tried_again(job)())
+
+
+@pytest.fixture(params=[by_prefect, in_this_process])
+def carried_out(request: pytest.FixtureRequest) -> CarryOut:
+    way: CarryOut = request.param
+    return way
+
+
+def test_a_transient_error_is_tried_again(carried_out: CarryOut) -> None:
     calls = []
 
     def away_once() -> str:
@@ -39,7 +52,7 @@ def test_a_transient_error_is_tried_again() -> None:
     assert len(calls) == 2
 
 
-def test_a_transient_error_that_stays_is_raised_after_three_retries() -> None:
+def test_a_transient_error_that_stays_is_raised_after_three_retries(carried_out: CarryOut) -> None:
     calls = []
 
     def away() -> str:
@@ -52,7 +65,7 @@ def test_a_transient_error_that_stays_is_raised_after_three_retries() -> None:
 
 
 @pytest.mark.parametrize("error", [Permanent("a person must act"), ValueError("a fault of ours")])
-def test_another_error_is_not_tried_again(error: Exception) -> None:
+def test_another_error_is_not_tried_again(error: Exception, carried_out: CarryOut) -> None:
     calls = []
 
     def broken() -> str:
@@ -69,6 +82,6 @@ def test_a_result_is_not_kept_even_where_prefect_keeps_them(tmp_path: Path) -> N
         return "a result"
 
     with temporary_settings(updates={PREFECT_RESULTS_PERSIST_BY_DEFAULT: True, PREFECT_LOCAL_STORAGE_PATH: tmp_path}):
-        assert carried_out(give) == "a result"
+        assert by_prefect(give) == "a result"
 
     assert list(tmp_path.rglob("*")) == []
