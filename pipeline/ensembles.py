@@ -59,7 +59,12 @@ class Ensemble:
     @property
     def network(self) -> keras.Model:
         """From what a network reads to the mean of the members' quantiles."""
-        return mean_of([forecasting(one.trunk, self.trust) for one in self.fitted], self.reads)
+        networks = []
+        for member, one in zip(self.members, self.fitted, strict=True):
+            trunk = member.build(self.reads, at_origin=True)
+            trunk.set_weights(one.trunk.get_weights())
+            networks.append(forecasting(trunk, self.trust))
+        return mean_of(networks, self.reads)
 
     @property
     def needs(self) -> Needs:

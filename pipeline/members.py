@@ -30,8 +30,8 @@ class Member:
 
     needs: Needs
     fitting: Fitting
-    #: an untrained trunk, from what it reads
-    build: Callable[[Reads], keras.Model]
+    #: an untrained trunk, from what it reads; with `at_origin` it forecasts from nowhere else
+    build: Callable[..., keras.Model]
     #: what is as likely where windows are drawn; none: an epoch is all of them
     evenly: Literal["series", "windows"] | None = None
     #: of a network that chooses what it reads
@@ -80,8 +80,8 @@ def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[Design] | None
 
 
 def _designed(design: Design, recipe: Recipe, seed: int) -> Member:
-    def build(reads: Reads) -> keras.Model:
-        return global_lstm.trunk(design, reads=reads, units=recipe.model.units, levels=len(LEVELS))
+    def build(reads: Reads, *, at_origin: bool = False) -> keras.Model:
+        return global_lstm.trunk(design, reads=reads, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin)
 
     return Member(
         needs=Needs(
@@ -123,7 +123,8 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
     scaling = "last" if model.scaling == "log" else model.scaling
     lag = {"seasonal": recipe.season, "last": 1}.get(scaling, 0)
 
-    def build(reads: Reads) -> keras.Model:
+    def build(reads: Reads, *, at_origin: bool = True) -> keras.Model:
+        del at_origin  # it forecasts from nowhere else
         kind = "given" if recipe.is_scaled_by_series else scaling
         return scaled_trunk(model.architecture, sizes, reads, scaling=kind, lag=lag)
 

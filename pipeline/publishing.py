@@ -15,6 +15,8 @@ Array = npt.NDArray[np.float64]
 
 #: a forecast further from the context than this many of its ranges is not believed
 BELIEVABLE = 10.0
+_NOT_FINITE = "the network's forecast is not finite"
+_NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
 
 _NORMAL_80, _NORMAL_95 = 1.2815515655446004, 1.959963984540054
 
@@ -33,12 +35,13 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
     reason: list[str | None] = [forecaster.lacks] * num_series
 
     forecast, means, spreads = forecaster.predict(panel)
-    for n, s in enumerate(forecast):
-        context = panel.of(s)[-forecaster.needs.context :]
-        context = context[~np.isnan(context)]
-        reason[s] = _unbelievable(context, means[n], spreads[n])
-        if reason[s] is None:
-            mean[s], quantiles[s] = means[n], spreads[n]
+    span, last = _span_and_last(panel, forecast, forecaster.needs.context)
+    is_finite = np.asarray(np.isfinite(means).all(axis=1) & np.isfinite(spreads).all(axis=(1, 2)))
+    is_near = np.abs(means - last[:, None]).max(axis=1, initial=0.0) <= BELIEVABLE * span
+    for n, s in enumerate(forecast.tolist()):
+        reason[s] = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
+    believed = is_finite & is_near
+    mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], spreads[believed]
     for s in range(num_series):
         if reason[s] is not None:
             method[s], mean[s], quantiles[s] = _fallback(panel, s, recipe)
@@ -54,13 +57,17 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
     )
 
 
-def _unbelievable(context: Array, mean: Array, quantiles: Array) -> str | None:
-    if not (np.isfinite(mean).all() and np.isfinite(quantiles).all()):
-        return "the network's forecast is not finite"
-    span = float(context.max() - context.min()) or max(abs(float(context[-1])), 1.0)
-    if np.abs(mean - context[-1]).max() > BELIEVABLE * span:
-        return f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
-    return None
+def _span_and_last(panel: Panel, series: npt.NDArray[np.int64], length: int) -> tuple[Array, Array]:
+    """Of the last `length` values of some series the range, or where that is 0 the size, and the last value: [N] each."""
+    end = panel.offsets[series + 1]
+    if not len(series):
+        return np.empty(0), np.empty(0)
+    begin_and_end = np.stack([np.maximum(end - length, panel.offsets[series]), end], axis=1).ravel()
+    values = np.append(panel.values, np.nan)  # what ends with the last value has an end too
+    highest, lowest = (each.reduceat(values, begin_and_end)[::2] for each in (np.fmax, np.fmin))
+    last = panel.values[end - 1]
+    span = highest - lowest
+    return np.where(span > 0, span, np.maximum(np.abs(last), 1.0)), last
 
 
 def _fallback(panel: Panel, s: int, recipe: Recipe) -> tuple[str, Array, Array]:

@@ -152,7 +152,9 @@ def contexts_of(panel: Panel, windows: Windows, length: int) -> tuple[Array, npt
     context = panel.values[there]
     known = ~np.isnan(context)
     if not known.all():
-        context = filled_forward(panel.values, ~np.isnan(panel.values))[there]
+        begin, end = panel.offsets[windows.series.min()], panel.offsets[windows.series.max() + 1]
+        values = panel.values[begin:end]
+        context = filled_forward(values, ~np.isnan(values))[there - begin]
     return context, known & (place >= first)
 
 

@@ -120,8 +120,11 @@ def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
     return ops.stack([both[:, first + h : context.shape[1] + 1 + h] for h in range(ahead.shape[1])], axis=2)
 
 
-def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Model:
-    """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features."""
+def trunk(design: Design, *, reads: Reads, units: int, levels: int, at_origin: bool = False) -> keras.Model:
+    """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features.
+
+    With `at_origin` it gives forecasts from the last position alone, which is all that a forecast needs.
+    """
     horizon = reads.horizon
     inputs = inputs_of(reads, design.context)
     context = inputs["context"]
@@ -132,8 +135,10 @@ def trunk(design: Design, *, reads: Reads, units: int, levels: int) -> keras.Mod
     if reads.static:
         parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
     read = keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
-    output = keras.layers.LSTM(units, return_sequences=design.kind == "frame")(read)
-    if design.kind == "fold":
+    from_each = design.kind == "frame" and not at_origin
+    output = keras.layers.LSTM(units, return_sequences=from_each)(read)
+    if not from_each:
+        base, scale, weight = base[:, -1:], scale[:, -1:], weight[:, -1:]
         output = keras.layers.Reshape((1, units))(output)
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])

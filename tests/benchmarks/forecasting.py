@@ -1,0 +1,98 @@
+"""How long it takes to forecast many series that are loaded: `python -m tests.benchmarks.forecasting`.
+
+Networks are fitted on a few series, saved and loaded as a night loads them, and forecast all: the global default with its
+three members, and two stacked layers of 64. TensorFlow is not imported by what is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.panel import Panel
+from pipeline.publishing import forecast_all
+from pipeline.recipe import Recipe, parse_recipe
+from pipeline.training_process import TrainingJob, run_training
+
+RECIPE = """
+name = "wide"
+frequency = "MS"
+horizon = 18
+[source]
+kind = "csv"
+path = "wide.csv"
+period = "month"
+value = "sold"
+series = "shop"
+[model]
+{model}
+[training]
+{training}
+"""
+NETWORKS = {
+    "global, three members": ("", ""),
+    "stacked, 2 × 64": (
+        'architecture = "stacked"\ncontext = 36',
+        'epochs = 1\nloss = "pinball"',
+    ),
+}
+
+
+def panel_of(num_series: int, length: int) -> Panel:
+    """Yearly seasons with noise, each of its own size."""
+    rng = np.random.default_rng(0)
+    season = 1 + 0.2 * np.sin(2 * np.pi * np.arange(length) / 12)
+    values = season * rng.lognormal(sigma=0.1, size=(num_series, length)) * rng.lognormal(3, 2, size=(num_series, 1))
+    months = np.datetime64("2010-01", "M") + np.arange(length)
+    return Panel(
+        series=tuple(f"shop {n:06d}" for n in range(num_series)),
+        grid=months.astype("datetime64[us]"),
+        first=np.zeros(num_series, np.int64),
+        offsets=np.arange(num_series + 1) * length,
+        values=values.ravel(),
+    )
+
+
+def fitted(recipe: Recipe) -> Forecaster:
+    """As a night has it: from files."""
+    job = TrainingJob(panel=panel_of(200, 120), recipe=recipe, training="retrain", reason="measured")
+    files = run_training(job).files
+    return load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--length", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    panel = panel_of(asked.series, asked.length)
+    print("| network | series | horizon | seconds | windows a second |")
+    print("|---|---|---|---|---|")
+    for name, (model, training) in NETWORKS.items():
+        recipe = parse_recipe(RECIPE.format(model=model, training=training), where="wide.toml", folder=Path())
+        forecaster = fitted(recipe)
+        times = []
+        for _ in range(asked.rounds):
+            began = time.perf_counter()
+            forecast_all(forecaster, panel, recipe)
+            times.append(time.perf_counter() - began)
+        assert "tensorflow" not in sys.modules
+        middle = statistics.median(times)
+        print(
+            f"| {name} | {asked.series:,} | {recipe.horizon} | {middle:.1f} ({min(times):.1f} to {max(times):.1f}) "
+            f"| {asked.series / middle:,.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
