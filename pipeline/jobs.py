@@ -20,6 +20,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import policy, quality
 from pipeline.errors import (
     BatchHeld,
@@ -46,6 +48,7 @@ from pipeline.reading import read
 from pipeline.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
+from pipeline.scoring import scaled_over
 from pipeline.scoring import score as score_outcomes
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
@@ -200,22 +203,23 @@ def train(
         NotEnoughHistory: every series is too short.
         ModelRefused: the training did not stay finite; the champion stays.
     """
-    panel = _panel(recipe, store, as_of)
-    champion, decision = _decide(recipe, store, panel, asked, as_of)
+    champion, decision = _decide(recipe, store, asked, as_of)
     if champion is None or decision.training != "keep":
         with _leased(recipe, store) as epoch:
-            champion, decision = _decide(recipe, store, panel, asked, as_of)
+            champion, decision = _decide(recipe, store, asked, as_of)
             if champion is None or decision.training != "keep":
+                panel = _panel(recipe, store, as_of)
                 return _train(recipe, store, now, panel, champion, decision, publishes=as_of is None, epoch=epoch)
     logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
 
 
 def _decide(
-    recipe: Recipe, store: Store, panel: Panel, asked: str | None, as_of: datetime | None
+    recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None
 ) -> tuple[Model | None, policy.Decision]:
+    newest = _panel(recipe, store, as_of, length=1).origin
     champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    return champion, policy.decide(recipe, _seen_by_policy(champion, panel), asked=asked)
+    return champion, policy.decide(recipe, _seen_by_policy(recipe, champion, newest), asked=asked)
 
 
 @contextmanager
@@ -282,9 +286,9 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         ModelRefused: the model's files are not what was recorded.
     """
     epoch = store.epoch(recipe.name)
-    panel = _panel(recipe, store, as_of, length=max(recipe.context, SEASONS_TO_FALL_BACK * recipe.season))
     model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
     if model is None:
+        _ = _panel(recipe, store, as_of, length=1)
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
     if forecaster.horizon != recipe.horizon:
@@ -292,6 +296,8 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
             f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
             f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
         )
+    length = max(forecaster.needs.context, SEASONS_TO_FALL_BACK * recipe.season)
+    panel = _panel(recipe, store, as_of, length=length)
     made = forecast_all(forecaster, panel, recipe)
     lineage = _lineage(recipe, panel)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
@@ -324,7 +330,9 @@ def score(recipe: Recipe, store: Store) -> int:
     outcomes = store.unscored(recipe.name)
     if not outcomes:
         return 0
-    panel = _panel(recipe, store, None)
+    oldest, newest = min(outcome.origin for outcome in outcomes), _panel(recipe, store, None, length=1).origin
+    since = recipe.grid.steps_between(oldest, newest) + 2  # it is about so many
+    panel = _panel(recipe, store, None, length=since + scaled_over(recipe.season))
     store.add_scores(score_outcomes(outcomes, panel, recipe.season))
     logger.info("scored %s published steps", len(outcomes))
     return len(outcomes)
@@ -397,13 +405,13 @@ def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRe
     return champion.record.tutorial
 
 
-def _seen_by_policy(champion: Model | None, panel: Panel) -> policy.Champion | None:
+def _seen_by_policy(recipe: Recipe, champion: Model | None, newest: np.datetime64) -> policy.Champion | None:
     if champion is None:
         return None
     return policy.Champion(
         model_version=champion.model_version,
         training_fingerprint=champion.training_fingerprint,
-        new_periods=int((panel.grid > champion.cutoff).sum()),
+        new_periods=int((recipe.grid.between(champion.cutoff, newest) > champion.cutoff).sum()),
     )
 
 

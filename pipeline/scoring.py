@@ -44,10 +44,15 @@ class Score:
     error: float
     #: of the seasonal naive forecast from the same origin; None where a season before was not observed
     naive_error: float | None
-    #: mean absolute seasonal difference up to the origin; None where the history is too short
+    #: mean absolute seasonal difference over the last seasons up to the origin; None where the history is too short
     scale: float | None
     inside_80: int
     inside_95: int
+
+
+def scaled_over(season: int) -> int:
+    """Periods up to an origin that say how large an error is: a night's cost may not grow with the history."""
+    return max(5 * season, 60)
 
 
 def score(outcomes: Sequence[Outcome], panel: Panel, season: int) -> list[Score]:
@@ -58,7 +63,7 @@ def score(outcomes: Sequence[Outcome], panel: Panel, season: int) -> list[Score]
 
 def _score(outcome: Outcome, panel: Panel, s: int, season: int) -> Score:
     known = int(np.searchsorted(panel.grid, outcome.origin)) - int(panel.first[s]) + 1
-    history = panel.of(s)[: max(known, 0)]
+    history = panel.of(s)[: max(known, 0)][-scaled_over(season) :]
     lag = season if len(history) > season else 1
     scale = seasonal_scale(history, lag) if len(history) > lag else float("nan")
     back = lag - (outcome.step - 1) % lag

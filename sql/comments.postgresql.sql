@@ -148,7 +148,7 @@ comment on column scores.as_of is 'recorded_at of the value that it is scored ag
 comment on column scores.observed is 'that value';
 comment on column scores.error is 'mean - observed';
 comment on column scores.naive_error is 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
-comment on column scores.scale is 'mean absolute seasonal difference of the history up to the origin; null: the history is too short';
+comment on column scores.scale is 'mean absolute seasonal difference over the last seasons up to the origin; null: the history is too short';
 comment on column scores.inside_80 is '1: between lower_80 and upper_80, 0: outside';
 comment on column scores.inside_95 is '1: between lower_95 and upper_95, 0: outside';
 

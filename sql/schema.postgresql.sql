@@ -475,7 +475,7 @@ COMMENT ON COLUMN scores.error IS 'mean - observed';
 
 COMMENT ON COLUMN scores.naive_error IS 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
 
-COMMENT ON COLUMN scores.scale IS 'mean absolute seasonal difference of the history up to the origin; null: the history is too short';
+COMMENT ON COLUMN scores.scale IS 'mean absolute seasonal difference over the last seasons up to the origin; null: the history is too short';
 
 COMMENT ON COLUMN scores.inside_80 IS '1: between lower_80 and upper_80, 0: outside';
 
