@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipeline.scaling import Scaling
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Flat:
     """A panel as networks read it while they are fitted."""
 
@@ -31,6 +32,13 @@ class Flat:
     known: npt.NDArray[np.bool_]
     features: FeatureArrays
     scaling: Scaling
+
+    @cached_property
+    def tensors(self) -> list[Any]:
+        """What is looked up in, once for all who do: values, known, where series begin, and features."""
+        panel, told = self.panel, self.features
+        arrays = (self.values, self.known, panel.offsets[:-1], panel.first)
+        return [tf.constant(each) for each in (*arrays, told.past, told.future, told.calendar, told.static)]
 
 
 def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
@@ -49,11 +57,8 @@ def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
 
 def gathered(flat: Flat, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
     """A function from series and ends [B] to what a network reads there, and `later` [B, H, 2]: what it is asked for."""
-    panel, told = flat.panel, flat.features
-    values, known = tf.constant(flat.values), tf.constant(flat.known)
-    offsets, starts = tf.constant(panel.offsets[:-1]), tf.constant(panel.first)
-    past, future, calendar, static = map(tf.constant, (told.past, told.future, told.calendar, told.static))
-    pad = panel.ahead if told.future.shape[1] else 0
+    values, known, offsets, starts, past, future, calendar, static = flat.tensors
+    pad = flat.panel.ahead if future.shape[1] else 0
     steps = tf.range(1 - context, horizon + 1, dtype=tf.int64)[None]
 
     def gather(series: Any, end: Any) -> dict[str, Any]:
