@@ -43,7 +43,7 @@ lint: $(VENV)/.test
 	$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-bench build dist
 
 schema: $(VENV)/.test
 	$(VENV)/bin/python -m tests.schema
@@ -57,8 +57,14 @@ test-pure: $(VENV)/.test
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
 
-bench: $(VENV)/.test
-	$(VENV)/bin/python -W ignore -m tests.benchmarks.store
+# what the trainer is compared with has an environment of its own
+bench: $(VENV)/.test $(VENV)-bench/.done
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.results --python $(VENV)-bench/bin/python
+
+$(VENV)-bench/.done: tests/benchmarks/requirements.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 accuracy: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy

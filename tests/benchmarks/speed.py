@@ -109,8 +109,9 @@ def contestants(python: Path | None) -> dict[str, tuple[list[str], dict[str, str
     }
     if python:
         other = [str(python), "-W", "ignore"]
-        chosen["PyTorch"] = ([*other, str(HERE / "contestants/torch_lstm.py")], KEEPING)
-        chosen["neuralforecast"] = ([*other, str(HERE / "contestants/neuralforecast_lstm.py")], KEEPING)
+        chosen["PyTorch, its allocator tuned"] = ([*other, str(HERE / "contestants/torch_lstm.py")], KEEPING)
+        theirs = [*other, str(HERE / "contestants/neuralforecast_lstm.py")]
+        chosen |= {"neuralforecast": (theirs, {}), "neuralforecast, its allocator tuned": (theirs, KEEPING)}
     return chosen
 
 
