@@ -99,7 +99,7 @@ def main() -> None:
         return
     print("| row | seconds, ours | seconds, `fit` | times as fast |")
     print("|---|---|---|---|")
-    for row in asked.row or ROWS:
+    for row in asked.row or [row for row in ROWS if row != "T2"]:  # whose `fit` takes minutes
         rounds = [(seconds(row, "ours"), seconds(row, "fit")) for _ in range(asked.rounds)]
         ours, theirs = (statistics.median(each) for each in zip(*rounds, strict=True))
         ratios = sorted(fit / own for own, fit in rounds)
