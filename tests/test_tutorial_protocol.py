@@ -192,7 +192,8 @@ def test_recursion_feeds_each_prediction_back_and_knows_nothing_of_the_test_part
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((12, 1)), keras.layers.LSTM(2), keras.layers.Dense(1)])
     network.compile(optimizer="adam", loss="mse", jit_compile=False)
-    network.fit(np.array(x)[:, :, None], np.array(y), epochs=1, batch_size=64, verbose=0)
+    order = np.random.default_rng(0).permutation(len(x))
+    network.fit(np.array(x)[order, :, None], np.array(y)[order], epochs=1, batch_size=64, shuffle=False, verbose=0)
     batch, predictions = scaled[156 - 12 : 156], []
     for _ in range(5):
         predictions.append(float(network(np.array(batch, np.float32)[None, :, None])[0, 0]))
