@@ -93,7 +93,7 @@ def _mlflow(settings: Settings) -> str:
 
 def _prefect(settings: Settings) -> str:
     if not settings.prefect_api_url:
-        return "in this process (PREFECT_API_URL is not set)"
+        return "not used (PREFECT_API_URL is not set): a cycle carries its steps out itself"
     require_prefect(settings.prefect_api_url)
     return f"{without_secrets(settings.prefect_api_url)} is healthy"
 

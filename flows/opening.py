@@ -99,5 +99,5 @@ def require_prefect(api_url: str) -> None:
         httpx.get(f"{api_url.rstrip('/')}/health", timeout=10).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PrefectUnavailable(
-            f"Prefect at {api_url} does not answer: {error}; start the server, or unset PREFECT_API_URL to run in this process"
+            f"Prefect at {api_url} does not answer: {error}; start the server, or unset PREFECT_API_URL to run without it"
         ) from None

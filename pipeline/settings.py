@@ -12,7 +12,7 @@ SETTINGS = {
     "NEXTPERIOD_DATABASE_URL": ("sqlite:///nextperiod.db", "the store: SQLite or PostgreSQL (postgresql+psycopg://…)"),
     "NEXTPERIOD_RECIPES": ("deployments/recipes", "folder of recipes"),
     "MLFLOW_TRACKING_URI": ("sqlite:///mlflow.db", "MLflow's own variable"),
-    "PREFECT_API_URL": ("", "Prefect's own variable; empty: in this process"),
+    "PREFECT_API_URL": ("", "Prefect's own variable; empty: it is not used"),
 }
 
 

@@ -19,16 +19,17 @@ Numbers = npt.NDArray[np.int64]
 #: from numbers of windows [B] and how much each counts [B] to the sum of their losses and what it is a sum of
 Losses = Callable[[Any, Any], tuple[Any, Any]]
 
-#: smaller parts cost more than they gain
-_LEAST_PART = 16
+#: smaller parts cost more than they gain, and each is traced of its own
+_LEAST_PART, _MOST_PARTS = 16, 4
 #: windows that are judged at once
 _JUDGED_AT_ONCE = 1024
 
 
-def one_thread_a_part() -> None:
-    """Let this process run parts side by side, each on a thread; before TensorFlow has run anything."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(_num_processors())
+def parts_side_by_side() -> None:
+    """Let this process run parts side by side, each on threads of its own; before TensorFlow has run anything."""
+    parts = min(_num_processors(), _MOST_PARTS)
+    tf.config.threading.set_inter_op_parallelism_threads(parts)
+    tf.config.threading.set_intra_op_parallelism_threads(_num_processors() // parts)
 
 
 def epochs_of(
@@ -90,7 +91,7 @@ def _told(numbers: Any) -> tuple[Any, Any]:
 def _num_parts(batch_size: int) -> int:
     if tf.config.list_physical_devices("GPU"):
         return 1
-    return max(1, min(_num_processors(), batch_size // _LEAST_PART))
+    return max(1, min(_num_processors(), _MOST_PARTS, batch_size // _LEAST_PART))
 
 
 def _num_processors() -> int:

@@ -97,22 +97,37 @@ def fit_network(
         optimizer,
         batch_size=fitting.batch_size,
     )
-    judge = judged(_losses(faster, *held_out, fitting, training=False)) if held_out else None
-    losses, validation_losses, best = [], [], trunk.get_weights()
+    judge = None
+    if held_out is not None:
+        judge = _Judge(trunk, judged(_losses(faster, *held_out, fitting, training=False)), len(held_out[1]))
+    losses: list[float] = []
     for epoch in range(fitting.epochs):
         losses.append(fit_epoch(order(epoch)))
         if on_epoch:
             on_epoch(epoch + 1, fitting.epochs, losses[-1])
-        if judge and held_out:
-            validation_losses.append(judge(np.arange(len(held_out[1]))))
-            if validation_losses[-1] <= np.min(validation_losses):
-                best = trunk.get_weights()
-            elif epoch - int(np.argmin(validation_losses)) >= (fitting.patience or fitting.epochs):
-                break
+        if not np.isfinite(losses[-1]) or (judge and judge.waits() >= (fitting.patience or fitting.epochs)):
+            break
     refuse_unless_finite(trunk, losses)
-    if held_out:
-        trunk.set_weights(best)
-    return Fitted(trunk=trunk, loss=tuple(losses), validation_loss=tuple(validation_losses))
+    if judge:
+        trunk.set_weights(judge.best)
+    return Fitted(trunk=trunk, loss=tuple(losses), validation_loss=tuple(judge.losses) if judge else ())
+
+
+class _Judge:
+    """Remembers the weights that forecast held-out windows best."""
+
+    def __init__(self, trunk: keras.Model, loss_of: Callable[[Numbers], float], num_windows: int) -> None:
+        self.trunk, self.loss_of, self.windows = trunk, loss_of, np.arange(num_windows)
+        self.losses: list[float] = []
+        self.best: list[Array] = trunk.get_weights()
+
+    def waits(self) -> int:
+        """Judge the weights as they are; for how many epochs they have not become better."""
+        self.losses.append(self.loss_of(self.windows))
+        waited = len(self.losses) - 1 - int(np.argmin(self.losses))
+        if waited == 0:
+            self.best = self.trunk.get_weights()
+        return waited
 
 
 def _order(num_windows: int, fitting: Fitting) -> Callable[[int], Numbers]:

@@ -180,9 +180,9 @@ def _child(folder: Path) -> int:
 
         import tensorflow as tf
 
-        from pipeline.trainer import one_thread_a_part
+        from pipeline.trainer import parts_side_by_side
 
-        one_thread_a_part()
+        parts_side_by_side()
         tf.config.experimental.enable_op_determinism()
         record = _train(folder, fields, panel, recipe) if fields["kind"] == "training" else _replay(panel, recipe)
     except (ModelRefused, NotEnoughHistory) as refusal:

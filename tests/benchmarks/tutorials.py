@@ -63,7 +63,7 @@ def measured(row: str, way: str) -> None:
     import tensorflow as tf
 
     from pipeline import tutorial as _  # noqa: F401
-    from pipeline.trainer import one_thread_a_part
+    from pipeline.trainer import parts_side_by_side
 
     tutorial = tutorial_of(row)
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def measured(row: str, way: str) -> None:
     inputs = np.lib.stride_tricks.sliding_window_view(waves, tutorial.context)[:-1, :, None]
     targets = waves[tutorial.context :]
     if way == "ours":
-        one_thread_a_part()
+        parts_side_by_side()
     tf.constant(0.0).numpy()
     began = time.perf_counter()
     losses = with_ours(tutorial, inputs, targets) if way == "ours" else with_fit(tutorial, inputs, targets)

@@ -13,7 +13,7 @@ from pipeline.models.scaled import scaled_trunk
 from pipeline.models.sizes import Reads, Sizes
 from pipeline.panel import Panel
 from pipeline.scaling import Scaling
-from pipeline.trainer import one_thread_a_part
+from pipeline.trainer import parts_side_by_side
 from pipeline.training import Fitting, fit_network
 from pipeline.windows import Needs, windows_of
 from tests.benchmarks.contestants.rounds import STEPS, Clock, shape
@@ -24,7 +24,7 @@ SERIES = 2000
 def main() -> None:
     """Measure."""
     told = shape()
-    one_thread_a_part()
+    parts_side_by_side()
     keras.utils.set_random_seed(0)
     length = told.context + told.horizon + 60
     rng = np.random.default_rng(0)
