@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.design import Design
 from pipeline.export import predict
-from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of
+from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of, trunk
 from pipeline.models.heads import forecasting
+from pipeline.models.sizes import Reads
 from pipeline.recipe import GLOBAL
 from tests.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
 
@@ -105,3 +106,19 @@ def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
 
     np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
     assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)
+
+
+def test_it_remembers_each_step() -> None:
+    """The echo check: five random digits are asked for again; at least 99 of 100 are right, at each position."""
+    keras.utils.set_random_seed(0)
+    digits = np.random.default_rng(0).integers(0, 10, (21_000, 5)).astype(np.float32)
+    context = np.stack([digits, np.ones_like(digits)], axis=-1)
+    design = replace(FOLD, size=1, context=5, skip=0)
+    network = forecasting(trunk(design, reads=Reads(horizon=5), units=64, levels=1))
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 3970, warmup_target=0.01, warmup_steps=30)
+    network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
+
+    network.fit({"context": context[:20_000]}, digits[:20_000, :, None], epochs=20, batch_size=100, verbose=0)
+
+    told = predict(network, {"context": context[20_000:]})[:, :, 0].round()
+    assert ((told == digits[20_000:]).mean(axis=0) >= 0.99).all()
