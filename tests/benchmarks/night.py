@@ -168,10 +168,11 @@ def plotted(nights: dict[tuple[str, int, int], Night], file: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     for dialect in sorted({key[0] for key in nights}):
-        wide = {key[1]: one.seconds for key, one in nights.items() if key[0] == dialect and key[2] == LENGTH}
-        long = {key[2]: one.seconds for key, one in nights.items() if key[:2] == (dialect, WIDTH_AT_LENGTHS)}
-        left.loglog(wide.keys(), wide.values(), "o-", label=dialect)
-        right.semilogx(long.keys(), long.values(), "o-", label=dialect)
+        own = sorted((key[1:], one.seconds) for key, one in nights.items() if key[0] == dialect)
+        wide = [(width, seconds) for (width, length), seconds in own if length == LENGTH]
+        long = [(length, seconds) for (width, length), seconds in own if width == WIDTH_AT_LENGTHS]
+        left.loglog(*zip(*wide, strict=True), "o-", label=dialect)
+        right.semilogx(*zip(*long, strict=True), "o-", label=dialect)
     left.set(xlabel=f"series of {LENGTH} months", ylabel="seconds of a night")
     right.set(xlabel=f"months of {WIDTH_AT_LENGTHS:,} series", ylim=(0, None))
     left.legend()
