@@ -288,7 +288,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     epoch = store.epoch(recipe.name)
     model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
     if model is None:
-        _ = _panel(recipe, store, as_of, length=1)
+        _panel(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
     if forecaster.horizon != recipe.horizon:

@@ -8,7 +8,6 @@ on the same test part. (A tutorial's lost last window stays lost, so that the te
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,12 +25,9 @@ from pipeline.models.sizes import Sizes
 from pipeline.protocol import Tutorial, contexts, one_before, scaler, season_before, split_of, without_leak
 from pipeline.recipe import Recipe
 from pipeline.trainer import epochs_of
-from pipeline.training import refuse_unless_finite
+from pipeline.training import OnEpoch, refuse_unless_finite
 
 Array = npt.NDArray[np.float64]
-
-#: called with epochs done, epochs in all and the loss of the last
-OnEpoch = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,13 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.forecaster import Forecaster, load_forecaster
-from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.training_process import TrainingJob, run_training
+from tests.benchmarks.training import panel_of
 
 RECIPE = """
 name = "wide"
@@ -45,24 +43,11 @@ NETWORKS = {
 }
 
 
-def panel_of(num_series: int, length: int) -> Panel:
-    """Yearly seasons with noise, each of its own size."""
-    rng = np.random.default_rng(0)
-    season = 1 + 0.2 * np.sin(2 * np.pi * np.arange(length) / 12)
-    values = season * rng.lognormal(sigma=0.1, size=(num_series, length)) * rng.lognormal(3, 2, size=(num_series, 1))
-    months = np.datetime64("2010-01", "M") + np.arange(length)
-    return Panel(
-        series=tuple(f"shop {n:06d}" for n in range(num_series)),
-        grid=months.astype("datetime64[us]"),
-        first=np.zeros(num_series, np.int64),
-        offsets=np.arange(num_series + 1) * length,
-        values=values.ravel(),
-    )
-
-
 def fitted(recipe: Recipe) -> Forecaster:
     """As a night has it: from files."""
-    job = TrainingJob(panel=panel_of(200, 120), recipe=recipe, training="retrain", reason="measured")
+    job = TrainingJob(
+        panel=panel_of(200, 120, season=12, unit="M"), recipe=recipe, training="retrain", reason="measured"
+    )
     files = run_training(job).files
     return load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
 
@@ -74,7 +59,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    panel = panel_of(asked.series, asked.length)
+    panel = panel_of(asked.series, asked.length, season=12, unit="M")
     print("| network | series | horizon | seconds | windows a second |")
     print("|---|---|---|---|---|")
     for name, (model, training) in NETWORKS.items():

@@ -10,6 +10,7 @@ import argparse
 import resource
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -32,14 +33,14 @@ members = {members}
 """
 
 
-def panel_of(num_series: int, length: int) -> Panel:
-    """Weekly seasons with noise, each of its own size."""
+def panel_of(num_series: int, length: int, *, season: int = 7, unit: Literal["D", "M"] = "D") -> Panel:
+    """Seasons with noise, each series of its own size."""
     rng = np.random.default_rng(0)
-    season = 1 + 0.2 * np.sin(2 * np.pi * np.arange(length) / 7)
+    season = 1 + 0.2 * np.sin(2 * np.pi * np.arange(length) / season)
     values = season * rng.lognormal(sigma=0.1, size=(num_series, length)) * rng.lognormal(3, 2, size=(num_series, 1))
     return Panel(
         series=tuple(f"shop {n:06d}" for n in range(num_series)),
-        grid=np.datetime64("2026-01-01", "us") + np.arange(length) * np.timedelta64(1, "D"),
+        grid=(np.datetime64("2010-01", unit) + np.arange(length)).astype("datetime64[us]"),
         first=np.zeros(num_series, np.int64),
         offsets=np.arange(num_series + 1) * length,
         values=values.ravel(),
