@@ -27,6 +27,8 @@ _BLOCK = 65_536
 _IN_A_STATEMENT = 64
 #: result rows that are fetched at a time, an array of one series each
 _FETCHED = 4_096
+#: of each step of a run
+_NUMBERS = 7
 #: PostgreSQL counts microseconds from here
 _POSTGRESQL_EPOCH = np.datetime64("2000-01-01", "us")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -258,17 +260,18 @@ def num_values_of(transaction: Transaction, series_ids: Sequence[int]) -> int:
 
 
 def numbers_of_run(transaction: Transaction, run_number: int) -> npt.NDArray[np.float64]:
-    """The mean and the quantiles of a run's series, by number, and steps, one behind the other: [S x H, 1 + Q]."""
+    """The mean, the quantiles and the baseline of a run's series, by number, and steps, one behind the other: [S x H, 1 + Q + 1]."""
     if transaction.dialect == "postgresql":
         transaction.execute("read_in_order")
         series, (packed,) = _arrays(transaction, "numbers_of_run", {"run_number": run_number}, 2)
         content = _bytes(packed)
         in_order = b"".join(content[n] for n in np.argsort(series))
-        return np.frombuffer(in_order, ">f8").astype(np.float64).reshape(-1, 6)
+        return np.frombuffer(in_order, ">f8").astype(np.float64).reshape(-1, _NUMBERS)
     text = query_text("numbers_of_run", "sqlite")
     blocks = transaction.blocks(text, {"run_number": run_number}, block=_BLOCK)
-    parts = [np.fromiter(chain.from_iterable(block), np.float64, 6 * len(block)) for block in blocks]
-    return np.concatenate(parts).reshape(-1, 6) if parts else np.empty((0, 6))
+    parts = [np.fromiter(chain.from_iterable(block), np.float64, _NUMBERS * len(block)) for block in blocks]
+    numbers = np.concatenate(parts).reshape(-1, _NUMBERS) if parts else np.empty((0, _NUMBERS))
+    return np.where(np.isinf(numbers), np.nan, numbers)
 
 
 def _bytes(field: Sequence[bytes | None]) -> list[bytes]:

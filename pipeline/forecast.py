@@ -31,6 +31,10 @@ class Forecast:
     method: tuple[str, ...]
     #: why a fallback stood in; None for the network's own
     reason: tuple[str | None, ...]
+    #: what the recipe's baseline says from the same origin, to be compared with later; NaN where it was not kept
+    baseline: npt.NDArray[np.float64]  # [S, H]
+    #: mean absolute seasonal difference up to the origin, the unit of MASE; 0: there is none; NaN: it was not kept
+    scale: npt.NDArray[np.float64]  # [S]
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.quantiles).all()):

@@ -55,6 +55,8 @@ class Intake:
     _known: set[int] = field(default_factory=set)
     _told: set[int] = field(default_factory=set)
     _revised: list[Values] = field(default_factory=list)
+    #: the first and the last period of what changes
+    _periods: list[np.datetime64] = field(default_factory=list)
 
     def register(self, names: Sequence[tuple[str, str]]) -> None:
         """Make series known, given by name and variable; their numbers in the batch are their positions here."""
@@ -88,6 +90,10 @@ class Intake:
     def add(self, new: Values, revised: Values) -> None:
         """Put values in; revisions are few in each part, and go in together."""
         new, revised = (Values(self._series_ids[one.series], one.period, one.value) for one in (new, revised))
+        for changed in (new, revised):
+            if len(changed):
+                periods = [*self._periods, changed.period.min(), changed.period.max()]
+                self._periods = [min(periods), max(periods)]
         self._load("observations", new)
         self._revised.append(revised)
         if sum(map(len, self._revised)) > MOST_WAITING:
@@ -128,7 +134,15 @@ class Intake:
     def finish(self, counts: Counts, rejections: Sequence[Rejection]) -> None:
         """Write the counts into the header, and what was refused."""
         self._load_revised()
-        self.transaction.execute("finish_batch", batch_id=self.batch_id, num_rejected=len(rejections), **counts)
+        first, last = self._periods or (None, None)
+        self.transaction.execute(
+            "finish_batch",
+            batch_id=self.batch_id,
+            num_rejected=len(rejections),
+            first_period=first,
+            last_period=last,
+            **counts,
+        )
         self.transaction.execute_many("insert_rejection", [rejection_row(self.batch_id, one) for one in rejections])
         if self.header.releases is not None:
             self.transaction.execute("release_batch", batch_id=self.header.releases)

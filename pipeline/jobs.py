@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import policy, quality
+from pipeline.baselines import scaled_over
 from pipeline.errors import (
     BatchHeld,
     BatchRefused,
@@ -48,8 +49,7 @@ from pipeline.reading import read
 from pipeline.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
-from pipeline.scoring import scaled_over
-from pipeline.scoring import score as score_outcomes
+from pipeline.scoring import KINDS
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from pipeline.taking_in import release, take_in
@@ -62,8 +62,6 @@ logger = logging.getLogger(__name__)
 LATEST = datetime.max.replace(tzinfo=UTC)
 #: a worker that is this late with its training is taken for dead
 LEASE_MARGIN = timedelta(minutes=10)
-#: seasons of each series that a forecast reads where its context is shorter: a baseline needs its own errors
-SEASONS_TO_FALL_BACK = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,7 +294,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
             f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
             f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
         )
-    length = max(forecaster.needs.context, SEASONS_TO_FALL_BACK * recipe.season)
+    length = max(forecaster.needs.context, scaled_over(recipe.season))
     panel = _panel(recipe, store, as_of, length=length)
     made = forecast_all(forecaster, panel, recipe)
     lineage = _lineage(recipe, panel)
@@ -325,17 +323,16 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     )
 
 
-def score(recipe: Recipe, store: Store) -> int:
-    """Score the published steps whose periods are observed by now; how many."""
-    outcomes = store.unscored(recipe.name)
-    if not outcomes:
-        return 0
-    oldest, newest = min(outcome.origin for outcome in outcomes), _panel(recipe, store, None, length=1).origin
-    since = recipe.grid.steps_between(oldest, newest) + 2  # it is about so many
-    panel = _panel(recipe, store, None, length=since + scaled_over(recipe.season))
-    store.add_scores(score_outcomes(outcomes, panel, recipe.season))
-    logger.info("scored %s published steps", len(outcomes))
-    return len(outcomes)
+def score(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int:
+    """Score the published steps whose periods are observed, or told anew; how many.
+
+    As of an instant only what was backfilled is scored, against what was known then.
+    """
+    kinds = KINDS if as_of is None else ("backfill",)
+    num_scored = sum(store.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
+    if num_scored:
+        logger.info("scored %s published steps", num_scored)
+    return num_scored
 
 
 def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:

@@ -55,6 +55,11 @@ class Publication:
         """Where at most one run is published."""
         return {name: self.key[name] for name in ("recipe", "kind", "origin")}
 
+    @property
+    def seen(self) -> Mapping[str, Any]:
+        """Whose, and up to when it knows."""
+        return {"recipe": self.recipe.name, "kind": self.kind, "as_of": self.lineage.as_of}
+
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
@@ -142,8 +147,10 @@ def _stage(transaction: Transaction, publication: Publication) -> _Staged:
     for n, said in enumerate(zip(forecast.method, forecast.reason, strict=True)):
         alike.setdefault(said, []).append(n)
     for (method, reason), which in alike.items():
-        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": np.sort(series_ids[which])}
-        load(transaction, "run_series", columns | {"method": method, "reason": reason})
+        order = np.array(which)[np.argsort(series_ids[which])]
+        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": series_ids[order]}
+        columns |= {"method": method, "reason": reason, "scale": forecast.scale[order]}
+        load(transaction, "run_series", columns)
     return staged
 
 
@@ -157,13 +164,14 @@ def _load(transaction: Transaction, staged: _Staged, forecast: Forecast, series:
     """Write the numbers of some series."""
     order = np.argsort(staged.series_ids[series])
     ids, horizon = staged.series_ids[series][order], forecast.horizon
-    mean, quantiles = forecast.mean[series][order], forecast.quantiles[series][order]
+    mean, quantiles, baseline = (each[series][order] for each in (forecast.mean, forecast.quantiles, forecast.baseline))
     columns: dict[str, Column] = {
         "run_number": staged.run_number,
         "series_id": np.repeat(ids, horizon),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(ids)),
         "mean": mean.ravel(),
         **{column: quantiles[:, :, q].ravel() for q, column in enumerate(QUANTILE_COLUMNS)},
+        "baseline": baseline.ravel(),
     }
     load(transaction, "forecasts", columns)
 
@@ -181,6 +189,7 @@ def _flip(transaction: Transaction, staged: _Staged, publication: Publication, n
         )
     transaction.execute("supersede_run", run_id=staged.run_id, **publication.place)
     transaction.execute("publish_run", run_id=staged.run_id, published_at=now)
+    transaction.execute("unmark_scored", **publication.seen)
     if publication.kind == "live":
         reference = f"{publication.model.model_version} as {staged.run_id}"
         recipe = publication.recipe.name
@@ -196,11 +205,13 @@ def _is_as_computed(transaction: Transaction, staged: _Staged, forecast: Forecas
     told = transaction.columns("series_of_run", run_number=staged.run_number)
     steps = transaction.columns("steps_of_run", run_number=staged.run_number)
     numbers = numbers_of_run(transaction, staged.run_number)
-    expected = np.concatenate([forecast.mean[:, :, None], forecast.quantiles], axis=2)[order]
+    columns = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
+    expected = np.concatenate(columns, axis=2)[order]
     return (
         np.array_equal(told[0], staged.series_ids[order])
         and told[2] == tuple(forecast.method[s] for s in order)
         and told[3] == tuple(forecast.reason[s] for s in order)
+        and np.array_equal(np.array(told[4]), forecast.scale[order])
         and np.array_equal(np.array(steps[0], "datetime64[us]"), forecast.periods)
         and np.array_equal(numbers, expected.reshape(-1, expected.shape[2]))
     )
@@ -212,7 +223,7 @@ def forecast_in(transaction: Transaction, run_number: int, origin: np.datetime64
     Raises:
         ValueError: it does not hold each step of each series.
     """
-    _, series, method, reason = transaction.columns("series_of_run", run_number=run_number) or ((),) * 4
+    _, series, method, reason, scale = transaction.columns("series_of_run", run_number=run_number) or ((),) * 5
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
     numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), -1)
     order = sorted(range(len(series)), key=series.__getitem__)
@@ -221,7 +232,9 @@ def forecast_in(transaction: Transaction, run_number: int, origin: np.datetime64
         origin=origin,
         periods=periods.astype("datetime64[us]"),
         mean=numbers[order, :, 0],
-        quantiles=numbers[order, :, 1:],
+        quantiles=numbers[order, :, 1:-1],
         method=tuple(method[s] for s in order),
         reason=tuple(reason[s] for s in order),
+        baseline=numbers[order, :, -1],
+        scale=np.array(scale, np.float64)[order],
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import seasonal_naive
-from pipeline.forecast import LEVELS, Forecast
+from pipeline.baselines import repeated
+from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
@@ -18,21 +18,21 @@ BELIEVABLE = 10.0
 _NOT_FINITE = "the network's forecast is not finite"
 _NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
 
-_NORMAL_80, _NORMAL_95 = 1.2815515655446004, 1.959963984540054
+#: quantiles of the normal distribution at the levels of the forecast table
+_NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054])
 
 
 def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Forecast:
     """Every series of the panel, by the network or, with the reason, by the next that can.
 
-    A series falls back to the seasonal naive forecast, or to its last value where it is shorter than
+    A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than
     two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed.
     """
-    origin = panel.origin
-    num_series, horizon = len(panel.series), recipe.horizon
-    mean = np.full((num_series, horizon), np.nan)
-    quantiles = np.full((num_series, horizon, len(LEVELS)), np.nan)
-    method = ["lstm"] * num_series
-    reason: list[str | None] = [forecaster.lacks] * num_series
+    origin, horizon = panel.origin, recipe.horizon
+    stands_in = repeated(panel, horizon, recipe.season)
+    mean = stands_in.mean.copy()
+    quantiles = mean[:, :, None] + stands_in.deviation[:, :, None] * _NORMAL
+    reason: list[str | None] = [forecaster.lacks] * len(panel.series)
 
     forecast, means, spreads = forecaster.predict(panel)
     span, last = _span_and_last(panel, forecast, forecaster.needs.context)
@@ -42,9 +42,9 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
         reason[s] = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
     believed = is_finite & is_near
     mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], spreads[believed]
-    for s in range(num_series):
-        if reason[s] is not None:
-            method[s], mean[s], quantiles[s] = _fallback(panel, s, recipe)
+    method = tuple(
+        "lstm" if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)
+    )
     low, high = recipe.publish.minimum, recipe.publish.maximum
     return Forecast(
         series=panel.series,
@@ -52,8 +52,10 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
         periods=recipe.grid.after(origin, horizon),
         mean=np.clip(mean, low, high),
         quantiles=np.clip(quantiles, low, high),
-        method=tuple(method),
+        method=method,
         reason=tuple(reason),
+        baseline=stands_in.mean if recipe.gate.baseline == "seasonal-naive" else repeated(panel, horizon, 1).mean,
+        scale=stands_in.scale,
     )
 
 
@@ -68,19 +70,3 @@ def _span_and_last(panel: Panel, series: npt.NDArray[np.int64], length: int) -> 
     last = panel.values[end - 1]
     span = highest - lowest
     return np.where(span > 0, span, np.maximum(np.abs(last), 1.0)), last
-
-
-def _fallback(panel: Panel, s: int, recipe: Recipe) -> tuple[str, Array, Array]:
-    """The seasonal naive forecast with intervals from its own past errors, which grow as those of a random walk."""
-    values = panel.of(s)
-    present = values[~np.isnan(values)]
-    season = recipe.season if len(present) >= 2 * recipe.season else 1
-    behind = len(panel.grid) - 1 - int(panel.last[s])
-    ahead = seasonal_naive(present[None, :], behind + recipe.horizon, season)[0]
-    errors = present[season:] - present[:-season]
-    size = float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
-    seasons_ahead = 1 + (behind + np.arange(recipe.horizon)) // season
-    width = (size * np.sqrt(seasons_ahead))[:, None] * np.array([-_NORMAL_95, -_NORMAL_80, 0.0, _NORMAL_80, _NORMAL_95])
-    mean = ahead[behind:]
-    name = "seasonal-naive" if season > 1 else "naive"
-    return f"fallback:{name}", mean, mean[:, None] + width

@@ -1,8 +1,8 @@
 """Statements by name, inside one transaction: what travels in and out of the two databases, and how.
 
 Statements are files in `sql/queries`, one each. A parameter or a column is an instant if its name
-ends in `_at` or is `as_of` or `expected_next_by`, and a period if it is `period`, `origin`,
-`latest_origin` or `cutoff`: instants are aware datetimes in UTC, periods are `datetime64[us]`.
+ends in `_at` or is `as_of` or `expected_next_by`, and a period if it is `period` (or the first or
+last one), `origin`, `latest_origin` or `cutoff`: instants are aware datetimes in UTC, periods are `datetime64[us]`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DBAPI_ERRORS = (
 _SHOWN = 200
 
 _INSTANTS = {"as_of", "expected_next_by"}
-_PERIODS = {"period", "origin", "latest_origin", "cutoff"}
+_PERIODS = {"period", "origin", "latest_origin", "cutoff", "first_period", "last_period"}
 _INSTANT_TEXT = "%Y-%m-%d %H:%M:%S.%f+00:00"
 
 

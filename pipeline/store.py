@@ -34,7 +34,7 @@ from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
 from pipeline.rows import model_of, rejection_row
-from pipeline.scoring import Outcome, Score
+from pipeline.scoring import score
 from pipeline.statements import Row, Transaction
 from pipeline.training_record import TrainingRecord
 
@@ -323,15 +323,9 @@ class Store:
 
     # scores, status, attempts, outbox
 
-    def unscored(self, recipe: str) -> list[Outcome]:
-        """Published steps whose observation has no score yet."""
-        with self.database.read() as transaction:
-            return [Outcome(**row) for row in transaction.rows("unscored_forecasts", recipe=recipe)]
-
-    def add_scores(self, scores: Sequence[Score]) -> None:
-        """Keep scores."""
-        with self.database.write() as transaction:
-            transaction.execute_many("insert_score", [asdict(score) for score in scores])
+    def score(self, recipe: str, kind: str, as_of: datetime) -> int:
+        """Score runs of one kind against what was known at an instant; how many scores are new."""
+        return score(self.database, recipe, kind, as_of)
 
     def status(self) -> Sequence[Row]:
         """One row for every recipe that was ever run."""

@@ -31,6 +31,8 @@ comment on column batches.num_revised is 'values that differ from what was known
 comment on column batches.num_same is 'values that were known already';
 comment on column batches.num_rejected is 'rows that were refused';
 comment on column batches.state is 'what the source left for its next reading, as JSON';
+comment on column batches.first_period is 'first period of which it tells something new; null: of none';
+comment on column batches.last_period is 'last period of which it tells something new; null: of none';
 comment on column batches.releases is 'held batch that this one lets in; null for most';
 
 comment on table rejections is 'A row that was refused, or a whole file.';
@@ -128,6 +130,7 @@ comment on column forecasts.lower_80 is 'quantile 0.1';
 comment on column forecasts.median is 'quantile 0.5';
 comment on column forecasts.upper_80 is 'quantile 0.9';
 comment on column forecasts.upper_95 is 'quantile 0.975';
+comment on column forecasts.baseline is 'what the recipe''s baseline says from the same origin; null: it was not kept when this run was made';
 
 comment on table run_steps is 'The periods that a run forecasts.';
 comment on column run_steps.run_number is 'run';
@@ -139,6 +142,12 @@ comment on column run_series.run_number is 'run';
 comment on column run_series.series_id is 'series that is forecast';
 comment on column run_series.method is 'lstm, or fallback: and the simpler method that stood in';
 comment on column run_series.reason is 'why a fallback stood in; null: none did';
+comment on column run_series.scale is 'mean absolute seasonal difference over the last seasons up to the origin; 0: there is none; null: it was not kept';
+
+comment on table scored is 'Up to where the forecasts of a recipe are scored.';
+comment on column scored.recipe is 'recipe';
+comment on column scored.kind is 'live or backfill: they are scored apart';
+comment on column scored.batch_id is 'newest batch whose values are scored';
 
 comment on table scores is 'How one step of a published forecast turned out, as of one value that was observed.';
 comment on column scores.run_number is 'run that forecast it';
@@ -147,8 +156,8 @@ comment on column scores.step is 'periods after the origin, counted from 1';
 comment on column scores.as_of is 'recorded_at of the value that it is scored against: a revision is scored anew';
 comment on column scores.observed is 'that value';
 comment on column scores.error is 'mean - observed';
-comment on column scores.naive_error is 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
-comment on column scores.scale is 'mean absolute seasonal difference over the last seasons up to the origin; null: the history is too short';
+comment on column scores.naive_error is 'baseline - observed; null: the baseline was not kept when this run was made';
+comment on column scores.scale is 'that of the series when the run was made; null: it was not kept';
 comment on column scores.inside_80 is '1: between lower_80 and upper_80, 0: outside';
 comment on column scores.inside_95 is '1: between lower_95 and upper_95, 0: outside';
 

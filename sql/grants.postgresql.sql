@@ -40,7 +40,7 @@ begin
   grant select on schema_version to nextperiod_migrator;
 
   -- what our own statements change and delete; history is only added to
-  grant update on attempts, batches, leases, models, outbox, recipes, runs to nextperiod_writer;
+  grant update on attempts, batches, leases, models, outbox, recipes, runs, scored to nextperiod_writer;
   grant delete on attempts, forecasts, held_rows, run_series, run_steps, runs to nextperiod_writer;
 
   grant select on

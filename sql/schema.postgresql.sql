@@ -105,6 +105,8 @@ CREATE TABLE batches (
     num_rejected integer NOT NULL,
     state text DEFAULT '{}'::text NOT NULL,
     releases bigint,
+    first_period timestamp without time zone,
+    last_period timestamp without time zone,
     CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
 );
 
@@ -137,6 +139,10 @@ COMMENT ON COLUMN batches.num_rejected IS 'rows that were refused';
 COMMENT ON COLUMN batches.state IS 'what the source left for its next reading, as JSON';
 
 COMMENT ON COLUMN batches.releases IS 'held batch that this one lets in; null for most';
+
+COMMENT ON COLUMN batches.first_period IS 'first period of which it tells something new; null: of none';
+
+COMMENT ON COLUMN batches.last_period IS 'last period of which it tells something new; null: of none';
 
 CREATE TABLE observations (
     series_id bigint NOT NULL,
@@ -228,6 +234,8 @@ CREATE TABLE forecasts (
     median double precision NOT NULL,
     upper_80 double precision NOT NULL,
     upper_95 double precision NOT NULL,
+    baseline double precision,
+    CONSTRAINT forecast_baseline_finite CHECK (((baseline >= -1.7976931348623157e308) AND (baseline <= 1.7976931348623157e308))),
     CONSTRAINT forecast_mean_finite CHECK (((mean >= -1.7976931348623157e308) AND (mean <= 1.7976931348623157e308))),
     CONSTRAINT forecast_quantiles_ascend CHECK (((-1.7976931348623157e308 <= lower_95) AND (lower_95 <= lower_80) AND (lower_80 <= median) AND (median <= upper_80) AND (upper_80 <= upper_95) AND (upper_95 <= 1.7976931348623157e308))),
     CONSTRAINT forecast_step CHECK ((step >= 1))
@@ -253,11 +261,15 @@ COMMENT ON COLUMN forecasts.upper_80 IS 'quantile 0.9';
 
 COMMENT ON COLUMN forecasts.upper_95 IS 'quantile 0.975';
 
+COMMENT ON COLUMN forecasts.baseline IS 'what the recipe''s baseline says from the same origin; null: it was not kept when this run was made';
+
 CREATE TABLE run_series (
     run_number bigint NOT NULL,
     series_id bigint NOT NULL,
     method text NOT NULL,
-    reason text
+    reason text,
+    scale double precision,
+    CONSTRAINT run_series_scale CHECK ((scale >= (0)::double precision))
 );
 
 COMMENT ON TABLE run_series IS 'The series that a run forecasts, and how.';
@@ -269,6 +281,8 @@ COMMENT ON COLUMN run_series.series_id IS 'series that is forecast';
 COMMENT ON COLUMN run_series.method IS 'lstm, or fallback: and the simpler method that stood in';
 
 COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in; null: none did';
+
+COMMENT ON COLUMN run_series.scale IS 'mean absolute seasonal difference over the last seasons up to the origin; 0: there is none; null: it was not kept';
 
 CREATE TABLE run_steps (
     run_number bigint NOT NULL,
@@ -473,9 +487,9 @@ COMMENT ON COLUMN scores.observed IS 'that value';
 
 COMMENT ON COLUMN scores.error IS 'mean - observed';
 
-COMMENT ON COLUMN scores.naive_error IS 'the same of the seasonal naive forecast from the same origin; null: a season before was not observed';
+COMMENT ON COLUMN scores.naive_error IS 'baseline - observed; null: the baseline was not kept when this run was made';
 
-COMMENT ON COLUMN scores.scale IS 'mean absolute seasonal difference over the last seasons up to the origin; null: the history is too short';
+COMMENT ON COLUMN scores.scale IS 'that of the series when the run was made; null: it was not kept';
 
 COMMENT ON COLUMN scores.inside_80 IS '1: between lower_80 and upper_80, 0: outside';
 
@@ -962,6 +976,21 @@ COMMENT ON TABLE schema_version IS 'The migration that the schema is at.';
 
 COMMENT ON COLUMN schema_version.version_num IS 'number of the newest migration carried out';
 
+CREATE TABLE scored (
+    recipe text NOT NULL,
+    kind text NOT NULL,
+    batch_id bigint NOT NULL,
+    CONSTRAINT scored_kind CHECK ((kind = ANY (ARRAY['live'::text, 'backfill'::text])))
+);
+
+COMMENT ON TABLE scored IS 'Up to where the forecasts of a recipe are scored.';
+
+COMMENT ON COLUMN scored.recipe IS 'recipe';
+
+COMMENT ON COLUMN scored.kind IS 'live or backfill: they are scored apart';
+
+COMMENT ON COLUMN scored.batch_id IS 'newest batch whose values are scored';
+
 CREATE SEQUENCE series_series_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -1048,6 +1077,9 @@ ALTER TABLE ONLY schema_version
 
 ALTER TABLE ONLY scores
     ADD CONSTRAINT score_number_once PRIMARY KEY (run_number, series_id, step, as_of);
+
+ALTER TABLE ONLY scored
+    ADD CONSTRAINT scored_once PRIMARY KEY (recipe, kind);
 
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_name_once UNIQUE (recipe, series, variable);
@@ -1157,7 +1189,10 @@ ALTER TABLE ONLY runs
 ALTER TABLE ONLY scores
     ADD CONSTRAINT score_of_number FOREIGN KEY (run_number, series_id, step) REFERENCES forecasts(run_number, series_id, step);
 
+ALTER TABLE ONLY scored
+    ADD CONSTRAINT scored_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0004');
+insert into schema_version (version_num) values ('0005');

@@ -103,7 +103,7 @@ CREATE TABLE "batches" (
     num_rejected integer not null,
     state text not null default '{}',
     releases integer references batches (batch_id)
-) strict;
+, first_period text, last_period text) strict;
 
 CREATE INDEX batches_of_recipe on batches (recipe, recorded_at);
 
@@ -203,7 +203,7 @@ CREATE TABLE run_series (
     run_number integer not null references runs (run_number),
     series_id integer not null references series (series_id),
     method text not null,
-    reason text,
+    reason text, scale real constraint run_series_scale check (scale >= 0),
     constraint run_series_once primary key (run_number, series_id)
 ) strict, without rowid;
 
@@ -269,7 +269,7 @@ CREATE TABLE "forecasts" (
     lower_80 real not null,
     median real not null,
     upper_80 real not null,
-    upper_95 real not null,
+    upper_95 real not null, baseline real constraint forecast_baseline_finite check (baseline between -1.7976931348623157e308 and 1.7976931348623157e308),
     constraint forecast_number_once primary key (run_number, series_id, step),
     constraint forecast_step check (step >= 1),
     constraint forecast_mean_finite check (mean between -1.7976931348623157e308 and 1.7976931348623157e308),
@@ -314,6 +314,13 @@ when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'publis
       where not exists (
           select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
 begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
+
+CREATE TABLE scored (
+    recipe text not null references recipes (recipe),
+    kind text not null constraint scored_kind check (kind in ('live', 'backfill')),
+    batch_id integer not null,
+    constraint scored_once primary key (recipe, kind)
+) strict;
 
 CREATE VIEW latest_forecasts as
 select
@@ -487,4 +494,4 @@ select
 from rejections
 join batches on batches.batch_id = rejections.batch_id;
 
-insert into schema_version (version_num) values ('0004');
+insert into schema_version (version_num) values ('0005');

@@ -239,6 +239,8 @@ def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
         quantiles=quantiles,
         method=("lstm",),
         reason=(None,),
+        baseline=quantiles[:, :, 2],
+        scale=np.ones(1),
     )
 
 

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.baselines import baseline, naive, seasonal_naive
+from pipeline.baselines import baseline, naive, repeated, scaled_over, seasonal_naive
+from pipeline.frequency import Frequency
+from pipeline.panel import Panel, panel_from_observations
 
 CONTEXT = np.array([[1.0, 2, 3, 4], [8, 7, 6, 5]])
 
@@ -50,3 +52,62 @@ def test_seasonal_naive_equals_walking_one_season_back(context: list[int], horiz
 @pytest.mark.parametrize(("name", "expected"), [("naive", [4, 4]), ("seasonal-naive", [3, 4])])
 def test_a_recipe_names_its_baseline(name: str, expected: list[float]) -> None:
     assert baseline(name, CONTEXT[:1], horizon=2, season=2).tolist() == [expected]
+
+
+def panel_of(rows: list[list[float]]) -> Panel:
+    """One row a series, all from January 2000 on; NaN is nothing observed."""
+    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    month = np.concatenate([np.arange(len(row)) for row in rows])
+    period = (np.datetime64("2000-01", "M") + month).astype("datetime64[us]")
+    names = [f"series {n:02d}" for n in range(len(rows))]
+    return panel_from_observations(names, series, period, np.concatenate(rows), frequency=Frequency("MS"))
+
+
+def walked(row: list[float], length: int, horizon: int, season: int) -> tuple[list[float], list[float], float, str]:
+    """Mean, deviation, scale and method of a series of a panel of so many periods, one value after the other."""
+    at = {n: value for n, value in enumerate(row) if not np.isnan(value)}
+    recent = {n: value for n, value in at.items() if n >= length - scaled_over(season)}
+    ahead = range(length, length + horizon)
+    same = {n: [n - k * season for k in range(1, 200) if n - k * season in recent] for n in ahead}
+    is_seasonal = season > 1 and len(at) >= 2 * season and all(same.values())
+    mean = [recent[same[n][0]] if is_seasonal else at[max(at)] for n in ahead]
+    seasons = [(n - same[n][0]) // season if is_seasonal else n - max(at) for n in ahead]
+    lag = season if is_seasonal else 1
+    errors = [recent[n] - recent[n - lag] for n in recent if n - lag in recent]
+    size = float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
+    by_season = [abs(recent[n] - recent[n - season]) for n in recent if n - season in recent]
+    by_period = [abs(recent[n] - recent[n - 1]) for n in recent if n - 1 in recent]
+    scale = float(np.mean(by_season or by_period or [0.0]))
+    method = "seasonal-naive" if is_seasonal else "naive" if max(at) == length - 1 else "last-value"
+    return mean, [size * float(np.sqrt(n)) for n in seasons], scale, method
+
+
+@pytest.mark.parametrize("season", [1, 4, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_repeats_is_what_one_finds_by_walking_back(season: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(0, 9, rng.integers(1, 90)) for _ in range(40)]
+    for row in rows:
+        row[:-1][rng.random(len(row) - 1) < rng.choice([0, 0, 0.1])] = np.nan
+    length = max(map(len, rows))
+
+    found = repeated(panel_of([row.tolist() for row in rows]), 2 * season + 3, season)
+
+    for n, row in enumerate(rows):
+        mean, deviation, scale, method = walked(row.tolist(), length, 2 * season + 3, season)
+        assert found.method[n] == method
+        np.testing.assert_allclose(found.mean[n], mean)
+        np.testing.assert_allclose(found.deviation[n], deviation)
+        np.testing.assert_allclose(found.scale[n], scale)
+
+
+def test_what_repeats_of_many_series_is_what_repeats_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 8], [5.0], [1.0, 2, 3]])
+    together = repeated(panel, 3, 4)
+    monkeypatch.setattr("pipeline.baselines._TOGETHER", 1)
+
+    apart = repeated(panel, 3, 4)
+
+    assert apart.method == together.method == ("seasonal-naive", "last-value", "last-value")
+    np.testing.assert_array_equal(apart.mean, together.mean)
+    np.testing.assert_array_equal(apart.deviation, together.deviation)

@@ -20,6 +20,8 @@ def forecast_of(*series: str) -> Forecast:
         quantiles=mean[:, :, None] + np.array([-2.0, -1, 0, 1, 2]),
         method=tuple("lstm" for _ in series),
         reason=tuple(None for _ in series),
+        baseline=mean,
+        scale=np.ones(len(series)),
     )
 
 
@@ -112,6 +114,8 @@ def test_a_zero_has_one_hash_whatever_its_sign() -> None:
             quantiles=np.full((1, 1, 5), zero),
             method=("lstm",),
             reason=(None,),
+            baseline=np.zeros((1, 1)),
+            scale=np.zeros(1),
         ).content_hash
         for zero in (0.0, -0.0)
     }

@@ -85,7 +85,7 @@ def test_the_forecast_begins_with_the_period_after_the_origin() -> None:
 @pytest.mark.parametrize(
     ("row", "method"),
     [
-        (small_values()[-7:], "fallback:naive"),
+        (small_values()[-7:], "fallback:last-value"),
         ([NAN] * 33 + small_values()[-7:], "fallback:naive"),
         ([NAN] * 30 + small_values()[-10:-7] + [NAN] * 5 + small_values()[-2:], "fallback:naive"),
         (small_values()[:39], "fallback:seasonal-naive"),

@@ -65,6 +65,8 @@ def forecast_of(panel: Panel, horizon: int = 3, **changes: Any) -> Forecast:
         "quantiles": (mean[:, None] + widths)[None],
         "method": ("lstm",),
         "reason": (None,),
+        "baseline": mean[None],
+        "scale": np.ones(1),
     }
     return Forecast(**fields | changes)
 

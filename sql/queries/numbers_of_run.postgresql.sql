@@ -3,7 +3,8 @@ select
     series_id,
     string_agg(
         float8send(mean) || float8send(lower_95) || float8send(lower_80)
-        || float8send(median) || float8send(upper_80) || float8send(upper_95),
+        || float8send(median) || float8send(upper_80) || float8send(upper_95)
+        || float8send(coalesce(baseline, 'NaN')),
         ''
     ) as numbers
 from (

@@ -198,6 +198,8 @@ def bench_publication(bench: Bench, num_series: int) -> None:
                 quantiles=mean[:, :, None] + np.array([-8.0, -5.0, 0.0, 5.0, 8.0]),
                 method=("lstm",) * num_series,
                 reason=(None,) * num_series,
+                baseline=mean,
+                scale=np.ones(num_series),
             )
             took = {}
             for which in ("bare", "own") if n % 2 else ("own", "bare"):

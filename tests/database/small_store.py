@@ -86,7 +86,11 @@ def told(store: Store, as_of: datetime = FOREVER) -> dict[tuple[str, str], float
 
 
 def forecast(
-    mean: Sequence[float] = (100, 110, 120), *, origin: str = "2023-04-01", series: tuple[str, ...] = ("small",)
+    mean: Sequence[float] = (100, 110, 120),
+    *,
+    origin: str = "2023-04-01",
+    series: tuple[str, ...] = ("small",),
+    baseline: Sequence[float] | None = None,
 ) -> Forecast:
     """The same three steps for each series; intervals are 5 and 8 to both sides."""
     start = np.datetime64(origin, "us")
@@ -99,6 +103,8 @@ def forecast(
         quantiles=means[:, :, None] + np.array([-8.0, -5.0, 0.0, 5.0, 8.0]),
         method=("lstm",) * len(series),
         reason=(None,) * len(series),
+        baseline=np.tile(np.array(baseline or mean, dtype=np.float64), (len(series), 1)),
+        scale=np.full(len(series), 2.0),
     )
 
 

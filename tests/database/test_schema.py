@@ -54,6 +54,7 @@ TABLES = {
     "run_series",
     "run_steps",
     "runs",
+    "scored",
     "scores",
     "series",
     VERSION_TABLE,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from pipeline import jobs
+from pipeline.errors import Overtaken
 from pipeline.lineage import Model
-from pipeline.scoring import score
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
-from tests.database.small_store import add_model, batch, forecast, monthly, publish, rows, take_in, value
-from tests.examples import NOW, small_recipe
+from tests.database.past_our_code import insert_step, stage
+from tests.database.small_store import add_model, batch, change, forecast, monthly, publish, rows, take_in, value
+from tests.examples import NOW, months, small_recipe
 
 DAY = timedelta(days=1)
 #: two seasons of four; from one to the next each month rises by 2, so the scale is 2
@@ -25,7 +28,7 @@ def published(store: Store, outcome: TrainingOutcome) -> Store:
     store.register(small_recipe())
     take_in(store, batch({"small": monthly(HISTORY)}), NOW)
     add_model(store, outcome)
-    publish(store, forecast([15, 20, 30], origin="2020-08-01"), champion_of(store))
+    publish(store, forecast([15, 20, 30], origin="2020-08-01", baseline=[12, 22, 32]), champion_of(store))
     return store
 
 
@@ -94,7 +97,7 @@ def test_a_revised_observation_is_scored_again_and_the_newest_counts(published: 
 
 
 def test_figures_are_means_over_the_origins(published: Store) -> None:
-    publish(published, forecast([38, 40, 40], origin="2020-09-01"), champion_of(published))
+    publish(published, forecast([38, 40, 40], origin="2020-09-01", baseline=[22, 32, 42]), champion_of(published))
     observe(published, 1, september=13, october=30)
 
     assert jobs.score(small_recipe(), published) == 3
@@ -144,21 +147,105 @@ def test_an_anomaly_is_judged_by_the_last_forecast_before_it(published: Store) -
     assert rows(published.database, "select value, run_id from anomalies") == [(20, "small-2020-09-01-1")]
 
 
-def test_what_was_scored_waits_for_no_score(published: Store) -> None:
+def test_what_was_scored_is_not_looked_at_again(published: Store) -> None:
     observe(published, 1, september=13)
     jobs.score(small_recipe(), published)
+    change(published.database, "delete from scores")
 
-    assert published.unscored("small") == []
+    assert jobs.score(small_recipe(), published) == 0
+
+    observe(published, 2, october=13)
+    assert jobs.score(small_recipe(), published) == 1
 
 
 def test_the_same_scores_again_are_no_error(published: Store) -> None:
     observe(published, 1, september=7)
-    outcomes = published.unscored("small")
-    panel = published.panel(small_recipe(), NOW + 9 * DAY)
-    assert panel is not None
-    scores = score(outcomes, panel, 4)
+    jobs.score(small_recipe(), published)
+    change(published.database, "delete from scored")
 
-    published.add_scores(scores)
-    published.add_scores(scores)
+    assert jobs.score(small_recipe(), published) == 0
 
-    assert value(published.database, "select count(*) from scores") == len(scores) == 1
+    assert value(published.database, "select count(*) from scores") == 1
+
+
+def test_a_run_from_older_data_that_goes_out_late_is_scored_too(published: Store) -> None:
+    observe(published, 1, september=13)
+    jobs.score(small_recipe(), published)
+
+    publish(published, forecast([14, 20, 30], origin="2020-08-01"), champion_of(published), data_hash="other")
+
+    assert jobs.score(small_recipe(), published) == 1
+    assert rows(published.database, "select error from scores order by run_number") == [(2,), (1,)]
+
+
+def test_a_run_without_a_kept_baseline_is_scored_without_it(published: Store) -> None:
+    with published.database.write() as transaction:
+        stage(transaction, champion_of(published))
+        insert_step(transaction)
+        transaction.execute("publish_run", run_id="staged", published_at=NOW)
+
+    observe(published, 1, september=13)
+    take_in(published, batch({"small": {"2023-05-01": 5.0}}), NOW + 2 * DAY)
+    jobs.score(small_recipe(), published)
+
+    assert rows(published.database, "select error, naive_error, scale from scores order by as_of") == [
+        (2, -1, 2),
+        (-5, None, None),
+    ]
+
+
+def test_as_of_an_instant_a_backfill_is_scored_against_what_was_known_then(published: Store) -> None:
+    publish(published, forecast([15, 20, 30], origin="2020-08-01"), champion_of(published), kind="backfill")
+    observe(published, 1, september=13)
+    observe(published, 2, september=14, october=20)
+    observe(published, 3, november=30)
+    of_backfill = "select step, observed from scores join runs using (run_number) where kind = 'backfill' order by step, scores.as_of"
+
+    assert jobs.score(small_recipe(), published, as_of=NOW + DAY) == 1
+    assert rows(published.database, of_backfill) == [(1, 13)]
+    assert jobs.score(small_recipe(), published, as_of=NOW + DAY) == 0
+    assert jobs.score(small_recipe(), published, as_of=NOW + 2 * DAY) == 2
+    assert rows(published.database, of_backfill) == [(1, 13), (1, 14), (2, 20)]
+    assert jobs.score(small_recipe(), published) == 3 + 1
+    assert rows(published.database, of_backfill) == [(1, 13), (1, 14), (2, 20), (3, 30)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: TrainingOutcome, seed: int) -> None:
+    """Values of three series come in any order, are told anew or not, between runs that are published and superseded."""
+    rng = np.random.default_rng(seed)
+    names, calendar = ("a", "b", "c"), months(24)
+    store.register(small_recipe())
+    take_in(store, batch({name: dict.fromkeys(calendar[:8], 1.0) for name in names}), NOW)
+    add_model(store, outcome)
+    for day in range(1, 30):
+        if rng.random() < 0.5:
+            told = {
+                name: {m: float(rng.integers(9)) for m in rng.choice(calendar[8 : 10 + day // 3], 2)}
+                for name in names[: rng.integers(1, 4)]
+            }
+            take_in(store, batch(told), NOW + day * DAY)
+        if rng.random() < 0.5:
+            as_of = NOW + rng.integers(day) * DAY
+            known = store.panel(small_recipe(), as_of)
+            assert known is not None
+            made = forecast(rng.integers(9, size=3).tolist(), origin=str(known.origin), series=names)
+            kind = "live" if rng.random() < 0.7 else "backfill"
+            with contextlib.suppress(Overtaken):
+                publish(store, made, champion_of(store), kind=kind, data_hash=str(day), as_of=as_of)
+        if rng.random() < 0.5:
+            jobs.score(small_recipe(), store)
+    jobs.score(small_recipe(), store)
+    newest = """
+        select run_number, series_id, step, observed, error, naive_error, scale, inside_80, inside_95, as_of from scores
+        where as_of = (select max(as_of) from scores as other
+            where (other.run_number, other.series_id, other.step) = (scores.run_number, scores.series_id, scores.step))
+        order by 1, 2, 3"""
+    bit_by_bit = rows(store.database, newest)
+
+    change(store.database, "delete from scores")
+    change(store.database, "delete from scored")
+    jobs.score(small_recipe(), store)
+
+    assert rows(store.database, newest) == bit_by_bit
+    assert len(bit_by_bit) > 20

@@ -69,4 +69,6 @@ def wide_forecast(origin: np.datetime64) -> Forecast:
         quantiles=mean[:, :, None] + np.arange(-2.0, 3.0),
         method=("lstm",) * NUM_SERIES,
         reason=(None,) * NUM_SERIES,
+        baseline=mean,
+        scale=np.ones(NUM_SERIES),
     )

@@ -1,0 +1,10 @@
+-- The batches of which a recipe's forecasts have no scores yet, up to an instant, and the periods that they tell of.
+select
+    coalesce((select batch_id from scored where recipe = :recipe and kind = :kind), 0) as since,
+    max(batch_id) as through,
+    min(case when batch_id > coalesce((select batch_id from scored where recipe = :recipe and kind = :kind), 0)
+        then first_period end) as first_period,
+    max(case when batch_id > coalesce((select batch_id from scored where recipe = :recipe and kind = :kind), 0)
+        then last_period end) as last_period
+from batches
+where recipe = :recipe and status = 'accepted' and recorded_at <= :as_of
