@@ -49,6 +49,11 @@ class Opened:
     as_step: Callable[[Job], Job] = tried_again
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def sql(self) -> float:
+        """Seconds of the steps that went to the store's statements."""
+        return round(self.store.database.spent.seconds, 3)
+
     def carry_out(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
         """A job of the recipe; how long it took is noted under the step's name."""
         logger.debug("%s of %s began", step, self.recipe.name, extra={"step": step})

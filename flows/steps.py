@@ -33,7 +33,7 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
 
 
 def report(at: Opened, trained: jobs.Trained, published: jobs.Published) -> dict[str, Any]:
-    """The cycle's facts under the names that `run --json` promises."""
+    """The cycle's facts under the names that `run --json` promises; the seconds of SQL are part of the steps'."""
     model = at.store.model(at.recipe.name, published.model_version)
     return {
         "recipe": at.recipe.name,
@@ -42,5 +42,5 @@ def report(at: Opened, trained: jobs.Trained, published: jobs.Published) -> dict
         "reason": trained.reason,
         "skill": model.skill if model else None,
         "mlflow_run_id": model.mlflow_run_id if model else None,
-        "seconds": at.seconds,
+        "seconds": {**at.seconds, "sql": at.sql},
     }

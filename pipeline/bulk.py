@@ -117,18 +117,25 @@ def _field(column: Column) -> tuple[str, Any, int]:
 
 
 def values_as_of(
-    transaction: Transaction, series_ids: Sequence[int], batch_id: int, *, length: int | None = None
+    transaction: Transaction,
+    series_ids: Sequence[int],
+    batch_id: int,
+    *,
+    length: int | None = None,
+    since: np.datetime64 | None = None,
 ) -> Values:
     """What was known of series when a batch was taken in, revisions included; of each its last `length` values.
 
+    With `since` of each series what is later than that period, and `length` values up to it.
     One statement, which reads by the primary key and no more than it gives.
     """
     if transaction.dialect == "postgresql":
         transaction.execute("read_in_order")
-        wanted = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length}
+        moment = None if since is None else since.astype("datetime64[us]").item()
+        wanted = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length, "since": moment}
         series, fields = _arrays(transaction, "values_as_of", wanted, 5)
         return last_word(_sorted(_flat(series, *fields[:2])), _flat(series, *fields[2:]))
-    return last_word(no_values(), _rows(transaction, "values_as_of", series_ids, batch_id, length=length))
+    return last_word(no_values(), _rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since))
 
 
 def all_values(transaction: Transaction, series_ids: Sequence[int], batch_id: int, *, frequency: Frequency) -> Values:
@@ -227,10 +234,21 @@ def _sqlite_numbers(transaction: Transaction, series_ids: Sequence[int], batch_i
 
 
 def _rows(
-    transaction: Transaction, query: str, series_ids: Sequence[int], batch_id: int, *, length: int | None = None
+    transaction: Transaction,
+    query: str,
+    series_ids: Sequence[int],
+    batch_id: int,
+    *,
+    length: int | None = None,
+    since: np.datetime64 | None = None,
 ) -> Values:
     """SQLite's rows of series, period and value."""
-    parameters = {"series_ids": json.dumps(sorted(series_ids)), "batch_id": batch_id, "length": length}
+    parameters = {
+        "series_ids": json.dumps(sorted(series_ids)),
+        "batch_id": batch_id,
+        "length": length,
+        "since": None if since is None else period_text(since),
+    }
     parts = []
     for block in transaction.blocks(query_text(query, "sqlite"), parameters, block=_BLOCK):
         series, value = (np.fromiter(map(itemgetter(n), block), kind, len(block)) for n, kind in ((0, "i8"), (2, "f8")))

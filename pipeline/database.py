@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.errors import (
     SchemaTooNew,
     without_secrets,
 )
-from pipeline.statements import Transaction
+from pipeline.statements import Spent, Transaction
 
 #: the newest migration; a test holds it against the folder
 REVISION = "0005"
@@ -69,6 +69,7 @@ class Database:
     """One SQLite file or PostgreSQL database."""
 
     url: sa.URL
+    spent: Spent = field(default_factory=Spent, compare=False)
 
     @property
     def shown(self) -> str:
@@ -90,14 +91,19 @@ class Database:
         Raises:
             DatabaseUnavailable: the database cannot be reached, or went away.
         """
-        with self._reachable(), self.engine.begin() as connection:
-            yield Transaction(connection)
+        with self._reachable(), self.engine.connect() as connection:
+            with self.spent.counting():
+                transaction = connection.begin()
+            with transaction:
+                yield Transaction(connection, self.spent)
+                with self.spent.counting():
+                    transaction.commit()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads and waits for no writer's lock."""
         with self._reachable(), self.engine.connect().execution_options(only_reads=True) as connection:
-            yield Transaction(connection)
+            yield Transaction(connection, self.spent)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -24,7 +24,7 @@ FEWEST_REWRITTEN = 24
 #: quotients of a rescaled history agree to this
 SAME_FACTOR = 1e-3
 #: a zone's offset in steps: a day of hours, or what is as many of shorter ones
-_MOST_LAG_WITHIN_DAY = 24
+MOST_LAG = 24
 #: values of each series that are looked at
 _SAMPLE = 64
 #: more decimals than these are no rounding
@@ -105,7 +105,7 @@ class Guard:
 
     @property
     def _lags(self) -> list[int]:
-        most = _MOST_LAG_WITHIN_DAY if self.frequency.is_within_day else 1
+        most = MOST_LAG if self.frequency.is_within_day else 1
         return [sign * lag for lag in range(1, most + 1) for sign in (1, -1)]
 
     def suspicion(self, contract: Source, *, incremental: bool) -> Suspicion | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.baselines import scaled_over
 from pipeline.errors import BatchHeld, BatchRefused, NotEnoughHistory, Rejection, counted
 from pipeline.frequency import Periods
-from pipeline.guards import FEWEST, Guard
+from pipeline.guards import FEWEST, MOST_LAG, Guard
 from pipeline.observations import TARGET
 from pipeline.reading import Reading
 from pipeline.recipe import GLOBAL, Recipe
@@ -77,6 +78,11 @@ class Comparison:
             "num_revised": self.num_revised,
             "num_same": self.num_same,
         }
+
+    @property
+    def values_before(self) -> int:
+        """How many values of a series before the told ones have to be known, where a source does not tell all of them."""
+        return max(self.recipe.least_history, scaled_over(self.recipe.season), 1 + MOST_LAG)
 
     def clean(self, rows: Rows) -> Values:
         """Rows of some series in order, each period once; what does not fit is refused."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.bulk import Column, all_values, load, num_values_of
+from pipeline.bulk import Column, all_values, load, num_values_of, values_as_of
 from pipeline.errors import NothingHeld, Rejection
 from pipeline.frequency import Frequency
 from pipeline.observations import TARGET
@@ -69,15 +69,23 @@ class Intake:
             known = _series_numbers(self.transaction, recipe)
         self._series_ids = np.array([known[name] for name in names], np.int64)
 
-    def known(self, told: Values, frequency: Frequency) -> Values:
-        """All that is known of the series that are told of, under the batch's numbers."""
+    def known(
+        self, told: Values, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
+    ) -> Values:
+        """What is known of the series that are told of, under the batch's numbers.
+
+        All of it, or with `since` what is later than that period, and so many values of each series `before`.
+        """
         numbers = np.unique(told.series)
         numbers = numbers[[int(series_id) in self._known for series_id in self._series_ids[numbers]]]
         if self._before == 0 or len(numbers) == 0:
             return no_values()
         ids = self._series_ids[numbers]
         self._told.update(ids.tolist())
-        found = all_values(self.transaction, ids.tolist(), self._before, frequency=frequency)
+        if since is None:
+            found = all_values(self.transaction, ids.tolist(), self._before, frequency=frequency)
+        else:
+            found = values_as_of(self.transaction, ids.tolist(), self._before, length=before, since=since)
         order = np.argsort(ids)
         values = Values(numbers[order][np.searchsorted(ids[order], found.series)], found.period, found.value)
         in_order = (np.diff(values.series) >= 0).all()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
@@ -88,11 +89,28 @@ class Period(sa.types.TypeDecorator[np.datetime64]):
         return None if value is None else np.datetime64(value, "us")
 
 
+@dataclass(slots=True)
+class Spent:
+    """What all statements of a database took so far, as seen from here: sending, waiting, and reading what comes."""
+
+    seconds: float = 0.0
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        """What is inside counts."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """Statements by name, inside one transaction."""
 
     connection: sa.Connection
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def dialect(self) -> str:
@@ -101,51 +119,65 @@ class Transaction:
 
     def rows(self, query: str, **parameters: Any) -> Sequence[Row]:
         """All rows of a query."""
-        return self._carry_out(query, parameters).mappings().all()
+        with self.spent.counting():
+            return self._carry_out(query, parameters).mappings().all()
 
     def columns(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """A query's result by columns, for many rows; empty without any."""
-        return list(zip(*self._carry_out(query, parameters).all(), strict=True))
+        with self.spent.counting():
+            return list(zip(*self._carry_out(query, parameters).all(), strict=True))
 
     def row(self, query: str, **parameters: Any) -> Row | None:
         """The first row of a query, if any."""
-        return self._carry_out(query, parameters).mappings().first()
+        with self.spent.counting():
+            return self._carry_out(query, parameters).mappings().first()
 
     def execute(self, query: str, **parameters: Any) -> int:
         """Carry out a statement; the number of rows it touched."""
-        return int(self._carry_out(query, parameters).rowcount)
+        with self.spent.counting():
+            return int(self._carry_out(query, parameters).rowcount)
 
     def execute_many(self, query: str, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Carry out a statement once for each set of parameters."""
-        if parameters:
+        if not parameters:
+            return
+        with self.spent.counting():
             self.connection.execute(_statement(query, self.dialect), list(parameters))
 
     @contextlib.contextmanager
     def copying(self, statement: str) -> Iterator[Callable[[bytes], None]]:
         """PostgreSQL's COPY from here: what takes the bytes."""
-        with self._driver().cursor() as cursor, _as_sqlalchemy(statement), cursor.copy(statement) as copy:
+        counting, translated = self.spent.counting(), _as_sqlalchemy(statement)
+        with counting, self._driver().cursor() as cursor, translated, cursor.copy(statement) as copy:
             yield copy.write
 
     def binary_rows(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[list[bytes | None]]]:
         """A PostgreSQL query's result in blocks of rows, a list of undecoded fields for each column."""
         with self._driver().cursor(binary=True) as cursor, _as_sqlalchemy(statement):
-            cursor.execute(f"declare wanted no scroll cursor for {statement}", parameters)
+            with self.spent.counting():
+                cursor.execute(f"declare wanted no scroll cursor for {statement}", parameters)
             while True:
-                found = cursor.execute(f"fetch forward {block} from wanted").pgresult
+                with self.spent.counting():
+                    found = cursor.execute(f"fetch forward {block} from wanted").pgresult
+                    told = [[found.get_value(row, n) for row in range(found.ntuples)] for n in range(found.nfields)]
                 if found.ntuples == 0:
                     break
-                yield [[found.get_value(row, n) for row in range(found.ntuples)] for n in range(found.nfields)]
+                yield told
             cursor.execute("close wanted")
 
     def insert_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """SQLite's insert of many rows, without a detour."""
-        with _as_sqlalchemy(statement[:_SHOWN]):
+        with self.spent.counting(), _as_sqlalchemy(statement[:_SHOWN]):
             self._driver().executemany(statement, rows)
 
     def blocks(self, statement: str, parameters: Row, *, block: int) -> Iterator[list[tuple[Any, ...]]]:
         """An SQLite query's result in blocks of rows."""
         with _as_sqlalchemy(statement), contextlib.closing(self._driver().execute(statement, parameters)) as cursor:
-            while found := cursor.fetchmany(block):
+            while True:
+                with self.spent.counting():
+                    found = cursor.fetchmany(block)
+                if not found:
+                    break
                 yield found
 
     def _driver(self) -> Any:

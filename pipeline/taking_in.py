@@ -59,11 +59,14 @@ def _compared(
     comparison = Comparison(reading, reading.recipe)
     with store.taking_in(header, now) as intake:
         intake.register(reading.names)
+        tells_all = not (incremental or reading.recipe.source.rolling)
+        since = None if tells_all or not len(reading.periods) else reading.periods[0]
         for rows in reading.spool.parts():
             told = comparison.clean(rows)
-            change = comparison.compare(told, intake.known(told, reading.recipe.grid))
+            known = intake.known(told, reading.recipe.grid, since=since, before=comparison.values_before)
+            change = comparison.compare(told, known)
             intake.add(change.new, change.revised)
-        if not reading.recipe.source.rolling:
+        if tells_all:
             comparison.guard.num_expected += intake.num_untold()
         comparison.refuse_too_many()
         comparison.hold_suspicious(incremental=incremental)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline import jobs
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
+from pipeline.ingest import Comparison
 from pipeline.observations import Delivery, Earlier
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.store import Store
@@ -291,3 +292,25 @@ def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> 
 
     assert store.attributes("small", NOW) == {"a": {"region": "north"}}
     assert store.attributes("small", jobs.LATEST) == {"a": {"region": "south"}}
+
+
+def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
+    monkeypatch.setattr(Comparison, "values_before", 4)
+    recipe = small_recipe(tmp_path, "rolling = true")
+    store.register(recipe)
+    every = small_csv(small_values(70)).splitlines(keepends=True)
+    (tmp_path / "small.csv").write_text("".join(every[:51]))
+    jobs.ingest(recipe, store, NOW)
+
+    changed = [*every[:1], every[10].replace("\n", "1\n"), *every[11:54]]
+    (tmp_path / "small.csv").write_text("".join(changed))
+    taken = jobs.ingest(recipe, store, NOW)
+
+    assert (taken.num_new, taken.num_revised, taken.num_same) == (3, 1, 40)
+    assert len(values(store)) == 53
+    (tmp_path / "small.csv").write_text("".join([*every[:1], *every[60:62]]))
+    with pytest.raises(BatchHeld, match="has no value for 6 periods between its first and its last"):
+        jobs.ingest(recipe, store, NOW)

@@ -1,4 +1,5 @@
 -- The last values of series as they were first told up to a batch, and what was told of them later, an array each.
+-- With a period: all from it on, and so many before it.
 select
     wanted.series_id,
     told.periods,
@@ -15,8 +16,14 @@ cross join lateral (
         select period, value
         from observations
         where series_id = wanted.series_id and batch_id <= cast(:batch_id as bigint)
-        order by period desc
-        limit cast(:length as bigint)
+          and period >= case when cast(:length as bigint) is null then '-infinity' else coalesce((
+              select period
+              from observations
+              where series_id = wanted.series_id and batch_id <= cast(:batch_id as bigint)
+                and period <= coalesce(cast(:since as timestamp), 'infinity')
+              order by period desc
+              limit 1 offset cast(:length as bigint) - 1
+          ), '-infinity') end
     ) as newest
 ) as told
 cross join lateral (

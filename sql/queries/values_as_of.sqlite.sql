@@ -1,4 +1,5 @@
 -- The last values of series as they were known after a batch; what was told later of a period comes later.
+-- With a period: all from it on, and so many before it.
 with wanted (series_id, since) as materialized (
     select
         value,
@@ -6,6 +7,7 @@ with wanted (series_id, since) as materialized (
             select period
             from observations
             where series_id = json_each.value and batch_id <= :batch_id
+              and period <= coalesce(:since, 'later than any')
             order by period desc
             limit 1 offset :length - 1
         ), '') end

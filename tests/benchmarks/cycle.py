@@ -36,7 +36,7 @@ epochs = 2
 policy = "keep"
 """
 #: steps of a cycle whose time is told
-STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow")
+STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow", "sql")
 
 
 class Shops:

@@ -2,7 +2,7 @@
 
 Monthly series are drawn with replacement from the M4 competition's, perturbed from a seed, and taken in as one recipe. A model
 is trained once, on a few of them, and kept. Then a month comes: its observations are taken in, all series forecast, the forecasts of the month
-before scored, everything published, by `nextperiod run`. Told are the seconds of its steps and the resident memory of its
+before scored, everything published, by `nextperiod run`. Told are the seconds of its steps, those of SQL among them, and the resident memory of its
 process at the peak; then the same from few series to many, and from short histories to long ones.
 """
 
@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from tests.benchmarks.accuracy import M4
 
 NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli"]
-STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow")
+STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow", "sql")
 WIDTHS, WIDTH_AT_LENGTHS, LENGTHS, LENGTH = (100, 1_000, 10_000, 100_000), 2_000, (60, 240, 2_000), 240
 #: a kept model costs a night the same, whatever it was trained on
 TRAINED_ON = 30

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.bulk import values_as_of
 from pipeline.errors import Rejection
 from pipeline.intake import Header
+from pipeline.observations import TARGET
 from pipeline.store import Store
 from tests.database.past_our_code import carry_out, refused
 from tests.database.small_store import FOREVER, at_once, batch, monthly, rows, take_in, told, value
-from tests.examples import NOW, small_batch, small_recipe, small_values
+from tests.examples import NOW, months, small_batch, small_recipe, small_values
 
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
@@ -229,3 +231,33 @@ def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
     panel = registered.panel(small_recipe(), FOREVER, length=2)
     assert panel is not None
     assert np.array_equal(panel.of(0), [33, np.nan, np.nan, 6], equal_nan=True)
+
+
+@pytest.mark.parametrize("since", ["2019-05-01", "2020-09-01", "2021-04-01", "2023-01-01"])
+@pytest.mark.parametrize("length", [1, 5, 100])
+def test_what_is_read_since_a_period_is_all_from_it_on_and_so_many_values_before(
+    registered: Store, since: str, length: int
+) -> None:
+    gappy = {month: float(n) for n, month in enumerate(months(30)) if n % 7}
+    take_in(registered, batch({"gappy": gappy, "long": monthly(range(30)), "short": monthly([1, 2])}), NOW)
+    take_in(registered, batch({"long": {"2020-02-01": -1.0, "2022-01-01": -2.0}}), NOW + MOMENT)
+    everything = registered.current_observations(small_recipe(), FOREVER)
+    expected: list[tuple[str, str, float]] = []
+    for s, name in enumerate(everything.names):
+        own = [
+            (str(p)[:10], v)
+            for q, p, v in zip(everything.series, everything.period, everything.value, strict=True)
+            if q == s
+        ]
+        before = [row for row in own if row[0] <= since]
+        expected += [(name, *row) for row in [*before[-length:], *own[len(before) :]]]
+
+    with registered.database.read() as transaction:
+        numbers, names = transaction.columns("series_of_recipe", recipe="small", variable=TARGET)
+        newest = transaction.row("newest_batch", recipe="small")
+        assert newest is not None
+        found = values_as_of(transaction, numbers, newest["batch_id"], length=length, since=np.datetime64(since, "us"))
+
+    name_of = dict(zip(numbers, names, strict=True))
+    rows_found = [(name_of[s], str(p)[:10], v) for s, p, v in zip(found.series, found.period, found.value, strict=True)]
+    assert sorted(rows_found) == sorted(expected)

@@ -124,7 +124,8 @@ def test_airline_is_better_than_the_last_value_over_months_it_has_not_seen(perso
 
     assert facts["status"] == "published"
     assert facts["num_rows"] == 12
-    assert set(facts["seconds"]) == {"imports", "opening", "ingest", "train", "forecast", "score", "mlflow"}
+    assert set(facts["seconds"]) == {"imports", "opening", "ingest", "train", "forecast", "score", "mlflow", "sql"}
+    assert 0 < facts["seconds"]["sql"] < sum(facts["seconds"].values()) / 2
     assert scores["lstm"]["rmse"] < scores["naive"]["rmse"]
 
 
