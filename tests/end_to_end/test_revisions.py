@@ -133,6 +133,8 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         after_held, latest_while_held = counts_of(folder), asks(folder, "select distinct run_id from latest_forecasts")
         approved = shell.types("ingest", "fred", "--approve")
         second = shell.types("run", "fred", "--json").facts
+        as_of_between = shell.types("run", "fred", "--as-of", between(first, second).isoformat(), "--json").facts
+        shell.types("run", "fred")  # the backfill is scored against what came since
         database = open_database(f"sqlite:///{folder}/nextperiod.db")
         yield Replay(
             folder=folder,
@@ -147,7 +149,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
             latest_while_held=latest_while_held,
             approved=approved,
             second=second,
-            as_of_between=shell.types("run", "fred", "--as-of", between(first, second).isoformat(), "--json").facts,
+            as_of_between=as_of_between,
             counts=counts_of(folder),
         )
         database.close()
