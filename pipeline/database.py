@@ -25,7 +25,7 @@ from pipeline.errors import (
 from pipeline.statements import Spent, Transaction
 
 #: the newest migration; a test holds it against the folder
-REVISION = "0005"
+REVISION = "0006"
 VERSION_TABLE = "schema_version"
 #: in the order in which they build on each other
 VIEWS = (

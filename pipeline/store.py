@@ -51,9 +51,8 @@ class Store:
         """Make the recipe known, or take over its present definition."""
         definition = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
         with self.database.write() as transaction:
-            transaction.execute(
-                "insert_recipe", recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint
-            )
+            for query in ("insert_recipe", "insert_recipe_version"):
+                transaction.execute(query, recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
 
     def earlier(self, recipe: str) -> Earlier:
         """What a source is told about what was taken in before."""

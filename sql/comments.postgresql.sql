@@ -11,6 +11,30 @@ comment on column recipes.fingerprint is 'hash of what in the definition changes
 comment on column recipes.epoch is 'counts the changes of champion: who changes it names the epoch that it saw';
 comment on column recipes.champion_version is 'model that publishes; null before the first';
 
+comment on table recipe_versions is 'Every definition that a recipe was run with.';
+comment on column recipe_versions.recipe is 'recipe';
+comment on column recipe_versions.fingerprint is 'hash of what in the definition changes numbers';
+comment on column recipe_versions.definition is 'the whole recipe as JSON, as it was first run with this fingerprint';
+
+comment on table decisions is 'What was decided about a recipe''s model, and why; added to, never changed.';
+comment on column decisions.decision_id is 'number';
+comment on column decisions.recipe is 'recipe';
+comment on column decisions.what is 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
+comment on column decisions.kind is 'live or backfill';
+comment on column decisions.outcome is 'retrain, fine-tune, keep; promoted, not promoted';
+comment on column decisions.reason is 'why, in words';
+comment on column decisions.model_version is 'model that it is about; null before the first';
+comment on column decisions.as_of is 'instant up to which observations were known';
+comment on column decisions.decided_at is 'instant of the decision';
+comment on column decisions.facts is 'what it was decided from, as JSON';
+
+comment on table sample_paths is 'Scenarios: values that may follow each other, drawn from the forecast of a run; added to, never changed.';
+comment on column sample_paths.run_number is 'run that they are drawn from';
+comment on column sample_paths.series_id is 'series';
+comment on column sample_paths.path is 'number of the scenario, counted from 1';
+comment on column sample_paths.step is 'periods after the origin, counted from 1';
+comment on column sample_paths.value is 'value in the unit of the recipe';
+
 comment on table series is 'A series of a recipe, or a covariate of one.';
 comment on column series.series_id is 'number of the series, for ever';
 comment on column series.recipe is 'recipe that it belongs to';
@@ -115,6 +139,7 @@ comment on column runs.code_version is 'version of nextperiod that forecast';
 comment on column runs.num_series is 'series that it forecasts';
 comment on column runs.num_fallback is 'of these, how many by a simpler method than the model';
 comment on column runs.num_rows is 'forecasts that it holds; it cannot go out with another number';
+comment on column runs.calibration is 'what its intervals were widened or narrowed by, as JSON; null: by nothing';
 comment on column runs.content_hash is 'hash of all its forecasts';
 comment on column runs.expected_next_by is 'instant from which it is stale unless another run was published';
 comment on column runs.published_at is 'instant at which it went out; null while staged';

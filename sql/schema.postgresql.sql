@@ -84,7 +84,7 @@ begin
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
      or new.superseded_by is null or new.superseded_by = new.run_id
-     or new.run_number is distinct from old.run_number or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at) then
+     or new.run_number is distinct from old.run_number or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at or new.calibration is distinct from old.calibration) then
     raise exception 'a published run is never changed, only superseded';
   end if;
   return new;
@@ -319,6 +319,7 @@ CREATE TABLE runs (
     published_at timestamp with time zone,
     superseded_by text,
     run_number bigint NOT NULL,
+    calibration text,
     CONSTRAINT run_kind CHECK ((kind = ANY (ARRAY['live'::text, 'backfill'::text]))),
     CONSTRAINT run_published_at CHECK (((status = 'staged'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT run_status CHECK ((status = ANY (ARRAY['staged'::text, 'published'::text, 'superseded'::text])))
@@ -363,6 +364,8 @@ COMMENT ON COLUMN runs.published_at IS 'instant at which it went out; null while
 COMMENT ON COLUMN runs.superseded_by IS 'run that took its place; null if none did';
 
 COMMENT ON COLUMN runs.run_number IS 'number of the run, which its forecasts repeat';
+
+COMMENT ON COLUMN runs.calibration IS 'what its intervals were widened or narrowed by, as JSON; null: by nothing';
 
 CREATE VIEW anomalies AS
  SELECT runs.recipe,
@@ -459,6 +462,52 @@ CREATE SEQUENCE batches_batch_id_seq
     CACHE 1;
 
 ALTER SEQUENCE batches_batch_id_seq OWNED BY batches.batch_id;
+
+CREATE TABLE decisions (
+    decision_id bigint NOT NULL,
+    recipe text NOT NULL,
+    what text NOT NULL,
+    kind text NOT NULL,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    model_version integer,
+    as_of timestamp with time zone NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    facts text DEFAULT '{}'::text NOT NULL,
+    CONSTRAINT decision_kind CHECK ((kind = ANY (ARRAY['live'::text, 'backfill'::text]))),
+    CONSTRAINT decision_what CHECK ((what = ANY (ARRAY['training'::text, 'promotion'::text])))
+);
+
+COMMENT ON TABLE decisions IS 'What was decided about a recipe''s model, and why; added to, never changed.';
+
+COMMENT ON COLUMN decisions.decision_id IS 'number';
+
+COMMENT ON COLUMN decisions.recipe IS 'recipe';
+
+COMMENT ON COLUMN decisions.what IS 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
+
+COMMENT ON COLUMN decisions.kind IS 'live or backfill';
+
+COMMENT ON COLUMN decisions.outcome IS 'retrain, fine-tune, keep; promoted, not promoted';
+
+COMMENT ON COLUMN decisions.reason IS 'why, in words';
+
+COMMENT ON COLUMN decisions.model_version IS 'model that it is about; null before the first';
+
+COMMENT ON COLUMN decisions.as_of IS 'instant up to which observations were known';
+
+COMMENT ON COLUMN decisions.decided_at IS 'instant of the decision';
+
+COMMENT ON COLUMN decisions.facts IS 'what it was decided from, as JSON';
+
+ALTER TABLE decisions ALTER COLUMN decision_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME decisions_decision_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE scores (
     run_number bigint NOT NULL,
@@ -891,6 +940,20 @@ COMMENT ON COLUMN recipe_status.last_attempt_status IS 'running, or what became 
 
 COMMENT ON COLUMN recipe_status.last_error IS 'its message in one line; null: none';
 
+CREATE TABLE recipe_versions (
+    recipe text NOT NULL,
+    fingerprint text NOT NULL,
+    definition text NOT NULL
+);
+
+COMMENT ON TABLE recipe_versions IS 'Every definition that a recipe was run with.';
+
+COMMENT ON COLUMN recipe_versions.recipe IS 'recipe';
+
+COMMENT ON COLUMN recipe_versions.fingerprint IS 'hash of what in the definition changes numbers';
+
+COMMENT ON COLUMN recipe_versions.definition IS 'the whole recipe as JSON, as it was first run with this fingerprint';
+
 CREATE TABLE rejections (
     rejection_id bigint NOT NULL,
     batch_id bigint NOT NULL,
@@ -968,6 +1031,29 @@ ALTER TABLE runs ALTER COLUMN run_number ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE sample_paths (
+    run_number bigint NOT NULL,
+    series_id bigint NOT NULL,
+    path integer NOT NULL,
+    step integer NOT NULL,
+    value double precision NOT NULL,
+    CONSTRAINT sample_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308))),
+    CONSTRAINT sample_path CHECK ((path >= 1)),
+    CONSTRAINT sample_step CHECK ((step >= 1))
+);
+
+COMMENT ON TABLE sample_paths IS 'Scenarios: values that may follow each other, drawn from the forecast of a run; added to, never changed.';
+
+COMMENT ON COLUMN sample_paths.run_number IS 'run that they are drawn from';
+
+COMMENT ON COLUMN sample_paths.series_id IS 'series';
+
+COMMENT ON COLUMN sample_paths.path IS 'number of the scenario, counted from 1';
+
+COMMENT ON COLUMN sample_paths.step IS 'periods after the origin, counted from 1';
+
+COMMENT ON COLUMN sample_paths.value IS 'value in the unit of the recipe';
+
 CREATE TABLE schema_version (
     version_num character varying(32) NOT NULL
 );
@@ -1021,6 +1107,9 @@ ALTER TABLE ONLY attributes
 ALTER TABLE ONLY batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
 
+ALTER TABLE ONLY decisions
+    ADD CONSTRAINT decisions_pkey PRIMARY KEY (decision_id);
+
 ALTER TABLE ONLY forecasts
     ADD CONSTRAINT forecast_number_once PRIMARY KEY (run_number, series_id, step);
 
@@ -1051,6 +1140,9 @@ ALTER TABLE ONLY outbox
 ALTER TABLE ONLY outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id);
 
+ALTER TABLE ONLY recipe_versions
+    ADD CONSTRAINT recipe_version_once PRIMARY KEY (recipe, fingerprint);
+
 ALTER TABLE ONLY recipes
     ADD CONSTRAINT recipes_pkey PRIMARY KEY (recipe);
 
@@ -1072,6 +1164,9 @@ ALTER TABLE ONLY run_steps
 ALTER TABLE ONLY runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
 
+ALTER TABLE ONLY sample_paths
+    ADD CONSTRAINT sample_once PRIMARY KEY (run_number, series_id, path, step);
+
 ALTER TABLE ONLY schema_version
     ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
 
@@ -1091,11 +1186,15 @@ CREATE INDEX attempts_of_recipe ON attempts USING btree (recipe, started_at);
 
 CREATE INDEX batches_of_recipe ON batches USING btree (recipe, recorded_at);
 
+CREATE INDEX decisions_of_recipe ON decisions USING btree (recipe, what, as_of);
+
 CREATE UNIQUE INDEX one_published_run ON runs USING btree (recipe, kind, origin) WHERE (status = 'published'::text);
 
 CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
 
 ALTER INDEX observation_first ATTACH PARTITION observations_default_pkey;
+
+CREATE TRIGGER decisions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON decisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER guard_all_attributes BEFORE TRUNCATE ON attributes FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
@@ -1147,6 +1246,10 @@ CREATE TRIGGER guard_run_steps_update_of AFTER UPDATE ON run_steps REFERENCING O
 
 CREATE TRIGGER guard_run_steps_update_to AFTER UPDATE ON run_steps REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
 
+CREATE TRIGGER recipe_versions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON recipe_versions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER sample_paths_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON sample_paths FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attributes_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
 
@@ -1159,6 +1262,12 @@ ALTER TABLE ONLY batches
 ALTER TABLE ONLY batches
     ADD CONSTRAINT batches_releases_fkey FOREIGN KEY (releases) REFERENCES batches(batch_id);
 
+ALTER TABLE ONLY decisions
+    ADD CONSTRAINT decision_about FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
+
+ALTER TABLE ONLY decisions
+    ADD CONSTRAINT decisions_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
 ALTER TABLE ONLY model_files
     ADD CONSTRAINT file_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
 
@@ -1170,6 +1279,9 @@ ALTER TABLE ONLY leases
 
 ALTER TABLE ONLY models
     ADD CONSTRAINT models_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY recipe_versions
+    ADD CONSTRAINT recipe_versions_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
 ALTER TABLE ONLY rejections
     ADD CONSTRAINT rejections_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
@@ -1186,6 +1298,12 @@ ALTER TABLE ONLY runs
 ALTER TABLE ONLY runs
     ADD CONSTRAINT runs_superseded_by_fkey FOREIGN KEY (superseded_by) REFERENCES runs(run_id);
 
+ALTER TABLE ONLY sample_paths
+    ADD CONSTRAINT sample_paths_run_number_fkey FOREIGN KEY (run_number) REFERENCES runs(run_number);
+
+ALTER TABLE ONLY sample_paths
+    ADD CONSTRAINT sample_paths_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
+
 ALTER TABLE ONLY scores
     ADD CONSTRAINT score_of_number FOREIGN KEY (run_number, series_id, step) REFERENCES forecasts(run_number, series_id, step);
 
@@ -1195,4 +1313,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0005');
+insert into schema_version (version_num) values ('0006');

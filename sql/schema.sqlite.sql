@@ -185,7 +185,7 @@ CREATE TABLE "runs" (
     content_hash text not null,
     expected_next_by text not null,
     published_at text,
-    superseded_by text references runs (run_id),
+    superseded_by text references runs (run_id), calibration text,
     constraint run_by_model foreign key (recipe, model_version) references models (recipe, model_version),
     constraint run_published_at check (status = 'staged' or published_at is not null)
 ) strict;
@@ -226,12 +226,6 @@ CREATE TABLE scores (
 CREATE TRIGGER run_is_staged_first before insert on runs
 when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id or run_number = new.run_number)
 begin select raise(abort, 'a run is staged, once, before it is published'); end;
-
-CREATE TRIGGER published_run_stays before update on runs
-when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
-  or new.superseded_by is null or new.superseded_by = new.run_id
-  or new.run_number is not old.run_number or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at)
-begin select raise(abort, 'a published run is never changed, only superseded'); end;
 
 CREATE TRIGGER published_run_is_kept before delete on runs when old.status <> 'staged'
 begin select raise(abort, 'a published run is never deleted'); end;
@@ -321,6 +315,62 @@ CREATE TABLE scored (
     batch_id integer not null,
     constraint scored_once primary key (recipe, kind)
 ) strict;
+
+CREATE TABLE recipe_versions (
+    recipe text not null references recipes (recipe),
+    fingerprint text not null,
+    definition text not null,
+    constraint recipe_version_once primary key (recipe, fingerprint)
+) strict;
+
+CREATE TABLE decisions (
+    decision_id integer primary key autoincrement,
+    recipe text not null references recipes (recipe),
+    what text not null constraint decision_what check (what in ('training', 'promotion')),
+    kind text not null constraint decision_kind check (kind in ('live', 'backfill')),
+    outcome text not null,
+    reason text not null,
+    model_version integer,
+    as_of text not null,
+    decided_at text not null,
+    facts text not null default '{}',
+    constraint decision_about foreign key (recipe, model_version) references models (recipe, model_version)
+) strict;
+
+CREATE INDEX decisions_of_recipe on decisions (recipe, what, as_of);
+
+CREATE TABLE sample_paths (
+    run_number integer not null references runs (run_number),
+    series_id integer not null references series (series_id),
+    path integer not null constraint sample_path check (path >= 1),
+    step integer not null constraint sample_step check (step >= 1),
+    value real not null constraint sample_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint sample_once primary key (run_number, series_id, path, step)
+) strict, without rowid;
+
+CREATE TRIGGER published_run_stays before update on runs
+when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+  or new.superseded_by is null or new.superseded_by = new.run_id
+  or new.run_number is not old.run_number or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at or new.calibration is not old.calibration)
+begin select raise(abort, 'a published run is never changed, only superseded'); end;
+
+CREATE TRIGGER decisions_stay_on_update before update on decisions
+begin select raise(abort, 'decisions are appended, never changed'); end;
+
+CREATE TRIGGER decisions_stay_on_delete before delete on decisions
+begin select raise(abort, 'decisions are appended, never changed'); end;
+
+CREATE TRIGGER recipe_versions_stay_on_update before update on recipe_versions
+begin select raise(abort, 'recipe_versions are appended, never changed'); end;
+
+CREATE TRIGGER recipe_versions_stay_on_delete before delete on recipe_versions
+begin select raise(abort, 'recipe_versions are appended, never changed'); end;
+
+CREATE TRIGGER sample_paths_stay_on_update before update on sample_paths
+begin select raise(abort, 'sample_paths are appended, never changed'); end;
+
+CREATE TRIGGER sample_paths_stay_on_delete before delete on sample_paths
+begin select raise(abort, 'sample_paths are appended, never changed'); end;
 
 CREATE VIEW latest_forecasts as
 select
@@ -494,4 +544,4 @@ select
 from rejections
 join batches on batches.batch_id = rejections.batch_id;
 
-insert into schema_version (version_num) values ('0005');
+insert into schema_version (version_num) values ('0006');
