@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,11 @@ class Backtest:
     forecast: Array  # [N, H]
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> Backtest:
+        """From the chosen ones of its windows."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("context", "observed", "forecast", "mase_scale")}
+        return replace(self, windows=self.windows.take(chosen), **arrays)
 
     @property
     def once(self) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.design import Design
+from pipeline.contest import Champion
 from pipeline.export import predict
 from pipeline.features import Features, fit_features
 from pipeline.forecaster import Read, read_windows, volatility
@@ -54,6 +54,8 @@ class Ensemble:
     features: Features
     reads: Reads
     trust: float
+    #: of a fit of each from its seed
+    epochs: Sequence[int]
     num_windows: int
 
     @property
@@ -79,12 +81,16 @@ class Ensemble:
         return self.scaling.values(predict(network, read.inputs), read.centre[:, :, None], read.scale[:, :, None])
 
 
-def planned(
-    panel: Panel, recipe: Recipe, search: Search | None, designs: Sequence[Design] | None = None
-) -> list[Member]:
+def planned(panel: Panel, recipe: Recipe, search: Search | None) -> list[Member]:
     """The members to fit on a panel, for the epochs that were found."""
-    members = members_of(panel, recipe, designs=designs)
+    members = members_of(panel, recipe)
     return [member.for_epochs(search.epochs) for member in members] if search else members
+
+
+def as_before(panel: Panel, recipe: Recipe, champion: Champion) -> list[Member]:
+    """Members such as those of the champion, for as many epochs."""
+    members = members_of(panel, recipe, designs=champion.designs)
+    return [member.for_epochs(epochs) for member, epochs in zip(members, champion.epochs, strict=False)]
 
 
 def can_fit(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
@@ -117,7 +123,7 @@ def fit(
     members: list[Member],
     *,
     trust: float = 1.0,
-    start: Sequence[Sequence[Array]] | None = None,
+    tuned: Champion | None = None,
     held_out: tuple[Panel, Windows] | None = None,
     on_epoch: OnEpoch | None,
 ) -> Ensemble:
@@ -128,14 +134,15 @@ def fit(
         recipe: what to fit.
         members: of its network.
         trust: share of their correction that is kept.
-        start: weights of each to start from; none: from its seed.
+        tuned: whose weights to go on from, with its scaling and its features; none: from the seeds.
         held_out: a longer panel, and windows of it to stop by.
         on_epoch: told of each epoch of each fit.
 
     Raises:
         ModelRefused: a fit did not stay finite.
     """
-    scaling, features = scaling_of(panel, recipe), fit_features(panel, recipe)
+    scaling = tuned.forecaster.scaling if tuned else scaling_of(panel, recipe)
+    features = tuned.forecaster.features if tuned else fit_features(panel, recipe)
     flat = flattened(panel, scaling, features.of(panel))
     judge = (flattened(held_out[0], scaling, features.of(held_out[0])), held_out[1]) if held_out else None
     reads = Reads(horizon=recipe.horizon, **features.counts)
@@ -144,7 +151,7 @@ def fit(
         windows = windows_for(scaling.readable(panel), member, recipe)
         num_windows += len(windows)
         keras.utils.set_random_seed(member.fitting.seed)
-        weights = start[n] if start else None
+        weights = tuned.weights[n] if tuned else None
         network = member.build(reads)
         fitted.append(
             fit_network(network, flat, windows, member.fitting, held_out=judge, start=weights, on_epoch=on_epoch)
@@ -156,6 +163,7 @@ def fit(
         features=features,
         reads=reads,
         trust=trust,
+        epochs=tuned.epochs if tuned else [member.fitting.epochs for member in members],
         num_windows=num_windows,
     )
 

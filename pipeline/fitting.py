@@ -18,16 +18,18 @@ import numpy.typing as npt
 
 from pipeline.backtest import Backtest, mase_scales, spread_of
 from pipeline.baselines import seasonal_naive
-from pipeline.design import Design
-from pipeline.ensembles import Ensemble, Search, can_fit, fit, planned, scaling_of, search_of, windows_for
+from pipeline.contest import Champion, contest_of, forecasts_of, worse_series
+from pipeline.ensembles import Ensemble, Search, as_before, can_fit, fit, planned, scaling_of, search_of, windows_for
 from pipeline.errors import ModelRefused
 from pipeline.export import attention_of, export, npz, predict, weights_of
 from pipeline.forecast import LEVELS
 from pipeline.forecaster import Spread, manifest_of, read_windows, volatility
 from pipeline.members import Member
 from pipeline.panel import Panel
+from pipeline.promotion import decide
 from pipeline.recipe import Recipe
 from pipeline.training import OnEpoch
+from pipeline.training_record import GateRecord
 from pipeline.windows import Windows, contexts_of, has_enough, targets_of, windows_ending
 
 Array = npt.NDArray[np.float64]
@@ -52,41 +54,47 @@ class Trained:
     attention: tuple[float, ...] = ()
     #: of each member, where the network chooses what it reads and how it is fitted
     designs: tuple[str, ...] = ()
+    #: whether it publishes
+    gate: GateRecord
+    #: series that it forecasts worse than the baseline, with the figures
+    worse: dict[str, str]
 
 
 def train(
     panel: Panel,
     recipe: Recipe,
     *,
-    start: Sequence[Sequence[Array]] | None = None,
-    designs: Sequence[Design] | None = None,
+    champion: Champion | None = None,
+    fine_tune: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
-    """Fit a forecaster on the whole panel; its cutoff is the panel's origin.
+    """Fit a forecaster on the whole panel, its challenge: its cutoff is the panel's origin.
 
-    The number of epochs and the backtest never begin with given weights: those have seen the test part.
+    What is judged is the same training up to the test part. Weights that have seen the test part are never judged on
+    it: then it is rehearsed from the seed.
 
     Args:
         panel: without gaps longer than the recipe allows.
         recipe: what to fit.
-        start: weights of each member to fine-tune from; none: fit from the seed.
-        designs: of the members to fine-tune, where the network chose them.
+        champion: the model that publishes, to beat.
+        fine_tune: go on from the champion's weights.
         on_epoch: told of each epoch of each fit.
 
     Raises:
         ModelRefused: the training did not stay finite, or no series has a window to fit on.
     """
     test_start = len(panel.grid) - 1 - recipe.test_periods
-    search = search_of(panel, recipe, test_start, on_epoch)
-    backtest = _rehearsed(panel, recipe, test_start, search, on_epoch)
+    tuned = champion if fine_tune else None
+    rehearses = tuned if tuned and test_start >= 0 and not tuned.has_seen(panel.grid[test_start]) else None
+    search = None if rehearses else search_of(panel, recipe, test_start, on_epoch)
+    backtest = _rehearsed(panel, recipe, test_start, search, on_epoch, tuned=rehearses)
     gc.collect()  # networks are rings of references, each of which holds the panel
-    members = planned(panel, recipe, search, designs)
+    gate = _judged(panel, recipe, test_start, backtest, champion, on_epoch)
+    trust = _trust(search, tuned)
+    members = _members(panel, recipe, search, tuned)
     if not can_fit(panel, members, recipe):
         raise ModelRefused(_why_not(panel, members, recipe))
-    if start is not None:
-        members = [member.fine_tuning() for member in members]
-    trust = search.trust if search else 1.0
-    final = fit(panel, recipe, members, trust=trust, start=start, on_epoch=on_epoch)
+    final = fit(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
     spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
     files, archive = _model_directory(panel, recipe, final, spread)
     return Trained(
@@ -99,6 +107,8 @@ def train(
         backtest=backtest,
         attention=_attention(panel, final),
         designs=tuple(_described(member, trust) for member in members if member.design),
+        gate=gate,
+        worse=worse_series(backtest, recipe.gate.baseline, panel.series) if backtest else {},
     )
 
 
@@ -108,18 +118,97 @@ def _described(member: Member, trust: float) -> str:
     return f"{member.design}{stopped}" + (f", {trust:.0%} of the correction counts" if trust < 1 else "")
 
 
+def _trust(search: Search | None, tuned: Champion | None) -> float:
+    if tuned is not None:
+        return tuned.trust
+    return search.trust if search else 1.0
+
+
+def _members(panel: Panel, recipe: Recipe, search: Search | None, tuned: Champion | None) -> list[Member]:
+    if tuned is None:
+        return planned(panel, recipe, search)
+    return [member.fine_tuning() for member in as_before(panel, recipe, tuned)]
+
+
 def _rehearsed(
-    panel: Panel, recipe: Recipe, cutoff: int, search: Search | None, on_epoch: OnEpoch | None
+    panel: Panel,
+    recipe: Recipe,
+    cutoff: int,
+    search: Search | None,
+    on_epoch: OnEpoch | None,
+    *,
+    tuned: Champion | None = None,
 ) -> Backtest | None:
     """The backtest of the same network fitted up to `cutoff`; None where that leaves nothing to fit on or to test."""
     if cutoff < 0 or not (earlier := panel.until(cutoff)).series:
         return None
-    members = planned(earlier, recipe, search)
+    members = _members(earlier, recipe, search, tuned)
     if not can_fit(earlier, members, recipe):
         return None
-    trust = search.trust if search else 1.0
-    ensemble = fit(earlier, recipe, members, trust=trust, on_epoch=on_epoch)
+    ensemble = fit(earlier, recipe, members, trust=_trust(search, tuned), tuned=tuned, on_epoch=on_epoch)
     return _backtest(panel, earlier, recipe, ensemble)
+
+
+def _judged(
+    panel: Panel,
+    recipe: Recipe,
+    cutoff: int,
+    backtest: Backtest | None,
+    champion: Champion | None,
+    on_epoch: OnEpoch | None,
+) -> GateRecord:
+    """Challenger, champion and baseline at the origins of the test part that neither model was fitted on."""
+    replaced = None if champion else "the first model"
+    if champion and not champion.forecasts_what(recipe):
+        replaced = "the champion forecasts other periods, or reads other covariates"
+    rival = None
+    if backtest and champion and not replaced:
+        if (
+            champion.has_seen(panel.grid[cutoff])
+            and champion.recipe.training_fingerprint != recipe.training_fingerprint
+        ):
+            rival = _refitted(panel, cutoff, backtest, champion, on_epoch)
+        else:
+            backtest = backtest.take(panel.grid[backtest.windows.end] >= champion.forecaster.cutoff)
+            rival = forecasts_of(champion.forecaster, panel, backtest.windows)
+    contest = contest_of(backtest, rival, recipe.gate.baseline) if backtest else None
+    verdict = decide(contest, baseline=recipe.gate.baseline, replaced=replaced)
+    if contest is None:
+        return GateRecord(outcome=verdict.outcome, reason=verdict.reason)
+    return GateRecord(
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        challenger=_mean(contest.challenger),
+        champion=_mean(contest.champion),
+        baseline=_mean(contest.baseline),
+        p_value=verdict.p_value,
+        num_periods=len(contest.challenger),
+        num_series=contest.num_series,
+    )
+
+
+def _mean(losses: Array | None) -> float | None:
+    return None if losses is None or not len(losses) else float(losses.mean())
+
+
+def _refitted(
+    panel: Panel, cutoff: int, backtest: Backtest, champion: Champion, on_epoch: OnEpoch | None
+) -> Array | None:
+    """What a network of the champion's recipe says, fitted without the test part that the champion has seen."""
+    recipe, earlier = champion.recipe, panel.until(cutoff)
+    members = as_before(earlier, recipe, champion)
+    if not can_fit(earlier, members, recipe):
+        return None
+    ensemble = fit(earlier, recipe, members, trust=champion.trust, on_epoch=on_epoch)
+    theirs = _backtest(panel, earlier, recipe, ensemble)
+    if theirs is None:
+        return None
+    found = np.full_like(backtest.forecast, np.nan)
+    place = {pair: n for n, pair in enumerate(zip(theirs.windows.series, theirs.windows.end, strict=True))}
+    for n, pair in enumerate(zip(backtest.windows.series, backtest.windows.end, strict=True)):
+        if pair in place:
+            found[n] = theirs.forecast[place[pair]]
+    return found
 
 
 def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
@@ -191,6 +280,8 @@ def _model_directory(
         "scaling": ensemble.scaling.as_dict(),
         "features": ensemble.features.as_dict(),
         "spread": spread and {"by_step": spread.by_step.tolist(), "at_level": spread.at_level.tolist()},
+        "epochs": list(ensemble.epochs),
+        "trust": ensemble.trust,
         "members": [asdict(member.design) for member in ensemble.members if member.design],
         "versions": {name: version(name) for name in ("keras", "numpy", "onnx", "tensorflow", "tf2onnx")},
     }

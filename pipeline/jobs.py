@@ -41,8 +41,9 @@ from pipeline.explanation import known_since
 from pipeline.forecaster import load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
-from pipeline.lineage import Lineage, Model, Waiting
+from pipeline.lineage import Decided, Lineage, Model, Waiting
 from pipeline.panel import Panel, with_other_series
+from pipeline.promotion import PROMOTED
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
 from pipeline.reading import read
@@ -208,6 +209,8 @@ def train(
             if champion is None or decision.training != "keep":
                 panel = _panel(recipe, store, as_of)
                 return _train(recipe, store, now, panel, champion, decision, publishes=as_of is None, epoch=epoch)
+    assert champion is not None
+    _remember(recipe, store, now, champion, decision, as_of)
     logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
 
@@ -217,7 +220,29 @@ def _decide(
 ) -> tuple[Model | None, policy.Decision]:
     newest = _panel(recipe, store, as_of, length=1).origin
     champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    return champion, policy.decide(recipe, _seen_by_policy(recipe, champion, newest), asked=asked)
+    return champion, policy.decide(recipe, _seen_by_policy(recipe, store, champion, newest, as_of), asked=asked)
+
+
+def _remember(
+    recipe: Recipe,
+    store: Store,
+    now: datetime,
+    champion: Model | None,
+    decision: policy.Decision,
+    as_of: datetime | None,
+) -> None:
+    """The decision as a row; the same as before is the row that it was."""
+    known = store.known_as_of(recipe.name, as_of or LATEST)
+    assert known is not None
+    decided = Decided(
+        what="training",
+        kind="live" if as_of is None else "backfill",
+        outcome=decision.training,
+        reason=decision.reason,
+        model_version=champion.model_version if champion else None,
+        as_of=known.recorded_at,
+    )
+    store.decide(recipe.name, decided, now)
 
 
 @contextmanager
@@ -253,10 +278,11 @@ def _train(
             recipe=recipe,
             training=decision.training,
             reason=decision.reason,
-            start=store.model_files(champion) if champion and decision.training == "fine-tune" else None,
+            champion=store.model_files(champion) if champion else None,
             tutorial=_tutorial_so_far(recipe, champion),
         )
     )
+    _remember(recipe, store, now, champion, decision, None if publishes else panel.as_of)
     model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
     load_forecaster(outcome.files, model_hash)
     model_version = store.add_model(
@@ -270,8 +296,17 @@ def _train(
         publishes=publishes,
         epoch=epoch,
     )
-    skill = outcome.record.backtest.skill if outcome.record.backtest else None
+    gate = outcome.record.gate
     logger.info("trained model %s (%s: %s)", model_version, decision.training, decision.reason)
+    if gate is not None and gate.outcome != PROMOTED and champion is not None:
+        logger.info(
+            "model %s stays: model %s is %s: %s", champion.model_version, model_version, gate.outcome, gate.reason
+        )
+        reason = f"{decision.reason}; {gate.outcome}: {gate.reason}"
+        return Trained(
+            training=decision.training, reason=reason, model_version=champion.model_version, skill=champion.skill
+        )
+    skill = outcome.record.backtest.skill if outcome.record.backtest else None
     return Trained(training=decision.training, reason=decision.reason, model_version=model_version, skill=skill)
 
 
@@ -296,7 +331,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         )
     length = max(forecaster.needs.context, scaled_over(recipe.season))
     panel = _panel(recipe, store, as_of, length=length)
-    made = forecast_all(forecaster, panel, recipe)
+    made = forecast_all(forecaster, panel, recipe, worse=model.record.worse)
     lineage = _lineage(recipe, panel)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
     publication = Publication(
@@ -366,7 +401,7 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
     panel = _panel(recipe, store, model.lineage.as_of)
-    made = forecast_all(load_forecaster(contents, model.model_hash), panel, recipe)
+    made = forecast_all(load_forecaster(contents, model.model_hash), panel, recipe, worse=model.record.worse)
     report = build_report(
         recipe, panel, model.record, made, model_version=model.model_version, model_hash=model.model_hash
     )
@@ -402,14 +437,23 @@ def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRe
     return champion.record.tutorial
 
 
-def _seen_by_policy(recipe: Recipe, champion: Model | None, newest: np.datetime64) -> policy.Champion | None:
-    if champion is None:
+def _seen_by_policy(
+    recipe: Recipe, store: Store, champion: Model | None, newest: np.datetime64, as_of: datetime | None
+) -> policy.Trained | None:
+    last = store.newest_model(recipe.name, as_of or LATEST)
+    if champion is None or last is None:
         return None
-    return policy.Champion(
-        model_version=champion.model_version,
-        training_fingerprint=champion.training_fingerprint,
-        new_periods=int((recipe.grid.between(champion.cutoff, newest) > champion.cutoff).sum()),
+    from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
+    return policy.Trained(
+        training_fingerprint=last.training_fingerprint,
+        new_periods=_periods_after(recipe, last.cutoff, newest),
+        age=_periods_after(recipe, from_seed.cutoff, newest),
+        seconds=from_seed.record.seconds,
     )
+
+
+def _periods_after(recipe: Recipe, cutoff: np.datetime64, newest: np.datetime64) -> int:
+    return int((recipe.grid.between(cutoff, newest) > cutoff).sum())
 
 
 def _lineage(recipe: Recipe, panel: Panel) -> Lineage:

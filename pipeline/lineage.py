@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,21 @@ class Model:
     trained_at: datetime
     mlflow_run_id: str | None
     record: TrainingRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """Something that was decided about a recipe's model."""
+
+    #: "training" or "promotion"
+    what: str
+    #: "live" or "backfill"
+    kind: str
+    outcome: str
+    reason: str
+    model_version: int | None
+    as_of: datetime
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

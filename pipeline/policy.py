@@ -7,15 +7,26 @@ from dataclasses import dataclass
 from pipeline.errors import counted
 from pipeline.recipe import Recipe
 
+#: fitted from the seed again after so many test parts of new periods, fine-tuned after one
+TEST_PARTS_TO_RETRAIN = 4
+#: of the time of a training from the seed that fine-tuning takes at most
+FINE_TUNING_TAKES = 0.25
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Champion:
-    """What the decision needs to know of the model that publishes."""
+class Trained:
+    """What the decision needs to know of the models so far."""
 
-    model_version: int
+    #: of the newest, promoted or not
     training_fingerprint: str
     #: periods observed since its cutoff
     new_periods: int
+    #: periods observed since the cutoff of the newest that was fitted from the seed
+    age: int = 0
+    #: what the published forecasts of the champion show, in words
+    drift: str | None = None
+    #: what a training from the seed took, in seconds
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,19 +38,19 @@ class Decision:
     reason: str
 
 
-def decide(recipe: Recipe, champion: Champion | None, *, asked: str | None = None) -> Decision:
+def decide(recipe: Recipe, known: Trained | None, *, asked: str | None = None) -> Decision:
     """The kind of training that is due.
 
     Args:
         recipe: its policy decides where nobody asks.
-        champion: the model that publishes; None before the first.
+        known: of the models so far; None before the first.
         asked: what a person asked for, if anything: it overrules the policy.
     """
-    if champion is None:
+    if known is None:
         return Decision(training="retrain", reason="no model yet")
     if asked == "retrain":
         return Decision(training="retrain", reason="asked for")
-    if champion.training_fingerprint != recipe.training_fingerprint:
+    if known.training_fingerprint != recipe.training_fingerprint:
         if asked == "keep":
             return Decision(training="keep", reason="asked for, though the recipe has changed since the training")
         return Decision(training="retrain", reason="the recipe has changed since the training")
@@ -47,11 +58,36 @@ def decide(recipe: Recipe, champion: Champion | None, *, asked: str | None = Non
         return Decision(training=asked, reason="asked for")
     if recipe.training.policy == "keep":
         return Decision(training="keep", reason="the recipe's policy is keep")
-    due_after = recipe.training.retrain_after or recipe.horizon
-    if champion.new_periods == 0:
+    if known.new_periods == 0:
         return Decision(training="keep", reason="nothing new since the training")
     if recipe.training.policy != "auto":
         return Decision(training=recipe.training.policy, reason=f"the recipe's policy is {recipe.training.policy}")
-    if champion.new_periods < due_after:
-        return Decision(training="keep", reason=f"{counted(champion.new_periods, 'new period')}, due after {due_after}")
-    return Decision(training="retrain", reason=f"{counted(champion.new_periods, 'new period')}, due after {due_after}")
+    return _within_budget(recipe, known, _due(recipe, known))
+
+
+def _due(recipe: Recipe, known: Trained) -> Decision:
+    training = recipe.training
+    fine_tune_after = training.fine_tune_after or recipe.test_periods
+    retrain_after = training.retrain_after or TEST_PARTS_TO_RETRAIN * recipe.test_periods
+    new, age = counted(known.new_periods, "new period"), counted(known.age, "period")
+    if known.age >= retrain_after and known.new_periods >= min(fine_tune_after, retrain_after):
+        return Decision(training="retrain", reason=f"{age} since the last fit from the seed, due after {retrain_after}")
+    if known.drift is not None and known.new_periods >= min(fine_tune_after, retrain_after):
+        return Decision(training="retrain", reason=f"drift: {known.drift}")
+    if known.new_periods >= fine_tune_after:
+        return Decision(training="fine-tune", reason=f"{new}, due after {fine_tune_after}")
+    return Decision(training="keep", reason=f"{new}, due after {min(fine_tune_after, retrain_after)}")
+
+
+def _within_budget(recipe: Recipe, known: Trained, due: Decision) -> Decision:
+    """What is due, or what of it the recipe's time allows, going by how long the last training took."""
+    budget = recipe.training.budget_minutes
+    if budget is None or known.seconds is None or due.training == "keep":
+        return due
+    takes = {"retrain": known.seconds / 60, "fine-tune": FINE_TUNING_TAKES * known.seconds / 60}
+    if takes[due.training] <= budget:
+        return due
+    why = f"{due.reason}; a {due.training} takes about {takes[due.training]:.0f} min of training.budget_minutes = {budget:g}"
+    if due.training == "retrain" and takes["fine-tune"] <= budget:
+        return Decision(training="fine-tune", reason=why)
+    return Decision(training="keep", reason=why)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,11 +25,14 @@ _NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away fro
 _NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054])
 
 
-def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Forecast:
+def forecast_all(
+    forecaster: Forecaster, panel: Panel, recipe: Recipe, *, worse: Mapping[str, str] = MappingProxyType({})
+) -> Forecast:
     """Every series of the panel, by the network or, with the reason, by the next that can.
 
     A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than
-    two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed.
+    two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed, or if
+    the network forecasts it worse: `worse` has the reason by name.
     """
     origin, horizon = panel.origin, recipe.horizon
     stands_in = repeated(panel, horizon, recipe.season)
@@ -39,8 +45,9 @@ def forecast_all(forecaster: Forecaster, panel: Panel, recipe: Recipe) -> Foreca
     is_finite = np.asarray(np.isfinite(means).all(axis=1) & np.isfinite(spreads).all(axis=(1, 2)))
     is_near = np.abs(means - last[:, None]).max(axis=1, initial=0.0) <= BELIEVABLE * span
     for n, s in enumerate(forecast.tolist()):
-        reason[s] = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
-    believed = is_finite & is_near
+        why = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
+        reason[s] = why or worse.get(panel.series[s])
+    believed = np.array([reason[s] is None for s in forecast.tolist()], bool)
     mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], spreads[believed]
     method = tuple(
         "lstm" if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)

@@ -24,13 +24,26 @@ GLOBAL = "global"
 #: what the recipe still says of its training
 GLOBAL_TRAINING = {
     "policy",
+    "fine_tune_after",
     "retrain_after",
+    "budget_minutes",
     "loss",
     "members",
     "seed",
     "time_limit_minutes",
     "memory_limit_gib",
 }
+#: of [training], what says when and within which limits, and not what comes of it
+_WHEN = {
+    "policy",
+    "fine_tune_after",
+    "retrain_after",
+    "budget_minutes",
+    "time_limit_minutes",
+    "memory_limit_gib",
+}
+#: periods that neither model has seen, without which nothing is judged
+FEWEST_PERIODS = 6
 #: more series are not read beside each other
 MOST_OTHER_SERIES = 64
 #: scaled by series where nothing else is said
@@ -69,8 +82,14 @@ class Training(Table):
     """How the network is fitted, and when."""
 
     policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
+    fine_tune_after: int | None = Field(
+        None, gt=0, description="new periods after which auto fine-tunes; default: as many as are held out"
+    )
     retrain_after: int | None = Field(
-        None, gt=0, description="new periods after which auto retrains; default: the horizon"
+        None, gt=0, description="periods after which auto fits from the seed again; default: four times as many"
+    )
+    budget_minutes: float | None = Field(
+        None, gt=0, description="auto trains less where the last training says that it takes longer"
     )
     epochs: int = Field(100, gt=0, description="most passes over the windows")
     patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
@@ -97,7 +116,7 @@ class Training(Table):
 class Backtest(Table):
     """The test part that no network has seen."""
 
-    periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon")
+    periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon, at least 6")
 
 
 class Gate(Table):
@@ -237,8 +256,8 @@ class Recipe(Table):
 
     @property
     def test_periods(self) -> int:
-        """Length of the backtest's test part."""
-        return self.backtest.periods or self.horizon
+        """Length of the backtest's test part: the horizon, or as many periods as judge a model."""
+        return self.backtest.periods or max(self.horizon, FEWEST_PERIODS)
 
     @property
     def fingerprint(self) -> str:
@@ -267,9 +286,7 @@ class Recipe(Table):
                 "backtest",
             },
         )
-        fields["training"] = self.training.model_dump(
-            mode="json", exclude={"policy", "retrain_after", "time_limit_minutes", "memory_limit_gib"}
-        )
+        fields["training"] = self.training.model_dump(mode="json", exclude=_WHEN)
         return _hash(fields)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import Rejection, one_line
 from pipeline.forecast import Forecast
-from pipeline.lineage import Lineage, Model, Run
+from pipeline.lineage import Decided, Lineage, Model, Run
 from pipeline.recipe import Recipe
-from pipeline.statements import Row
+from pipeline.statements import Row, Transaction
 from pipeline.training_record import TrainingRecord
 
 #: the levels of a forecast, in their order
@@ -53,3 +56,13 @@ def model_of(row: Row) -> Model:
     plain = {name: row[name] for name in Model.__dataclass_fields__ if name not in ("lineage", "record")}
     lineage = Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__})
     return Model(**plain, lineage=lineage, record=TrainingRecord.model_validate_json(row["record"]))
+
+
+def insert_decision(transaction: Transaction, recipe: str, decided: Decided, now: datetime) -> None:
+    """Write a decision, unless it is the one that was taken last."""
+    transaction.execute(
+        "insert_decision",
+        recipe=recipe,
+        decided_at=now,
+        **{**asdict(decided), "facts": json.dumps(dict(decided.facts), sort_keys=True)},
+    )

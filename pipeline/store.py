@@ -28,12 +28,12 @@ from pipeline.intake import (
     next_instant,
 )
 from pipeline.leases import give_lease_back, lease_epoch, refuse_overtaken, take_lease
-from pipeline.lineage import Known, Lineage, Model, Run, Waiting
+from pipeline.lineage import Decided, Known, Lineage, Model, Run, Waiting
 from pipeline.observations import TARGET, Earlier, Observations
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
-from pipeline.rows import model_of, rejection_row
+from pipeline.rows import insert_decision, model_of, rejection_row
 from pipeline.scoring import score
 from pipeline.statements import Row, Transaction
 from pipeline.training_record import TrainingRecord
@@ -202,8 +202,17 @@ class Store:
         return self._model("champion", recipe=recipe)
 
     def champion_as_of(self, recipe: str, as_of: datetime) -> Model | None:
-        """The newest model made from data that were known at an instant."""
+        """The model that was promoted last on what was known at an instant."""
         return self._model("champion_as_of", recipe=recipe, as_of=as_of)
+
+    def newest_model(self, recipe: str, as_of: datetime, *, training: str | None = None) -> Model | None:
+        """The model that was trained last on what was known at an instant, promoted or not."""
+        return self._model("newest_model_as_of", recipe=recipe, as_of=as_of, training=training)
+
+    def decide(self, recipe: str, decided: Decided, now: datetime) -> None:
+        """Keep a decision, unless it is the one that was taken last."""
+        with self.database.write() as transaction:
+            insert_decision(transaction, recipe, decided, now)
 
     def model(self, recipe: str, model_version: int) -> Model | None:
         """One model."""
@@ -233,9 +242,9 @@ class Store:
         publishes: bool,
         epoch: int = 0,
     ) -> int:
-        """Keep a model and, if it `publishes`, make it the champion; its version.
+        """Keep a model and, if the gate let it through and it `publishes`, make it the champion; its version.
 
-        The same model again is the version that it was.
+        The same model again is the version that it was. What the gate said is a decision.
 
         Raises:
             Overtaken: another champion was set since `seen_champion`, or the lease of `epoch` was taken over.
@@ -254,12 +263,24 @@ class Store:
                 transaction.execute(
                     "insert_outbox", recipe=recipe.name, kind="training", reference=str(version), created_at=now
                 )
-            if not publishes or locked["champion_version"] == version:
+            promoted = record.gate is None or record.gate.outcome == "promoted"
+            decided = Decided(
+                what="promotion",
+                kind="live" if publishes else "backfill",
+                outcome="promoted" if promoted else "not promoted",
+                reason=record.gate.reason if record.gate else record.reason,
+                model_version=int(version),
+                as_of=lineage.as_of,
+                facts=record.gate.model_dump() if record.gate else {},
+            )
+            if not (promoted and publishes) or locked["champion_version"] == version:
+                insert_decision(transaction, recipe.name, decided, now)
                 return int(version)
             if locked["champion_version"] != seen_champion:
                 raise Overtaken(
                     f"model {locked['champion_version']} became champion of {recipe.name} while model {version} was trained: run again"
                 )
+            insert_decision(transaction, recipe.name, decided, now)
             transaction.execute("change_champion", recipe=recipe.name, model_version=version, epoch=locked["epoch"])
             transaction.execute(
                 "insert_outbox",

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,8 @@ class TrainingJob:
     #: "retrain" or "fine-tune"
     training: str
     reason: str
-    #: the files of the model to fine-tune
-    start: Mapping[str, bytes] | None = None
+    #: the files of the model that publishes: to beat, or to fine-tune
+    champion: Mapping[str, bytes] | None = None
     #: the tutorial's lines, if an earlier training has made them
     tutorial: tuple[ProtocolRecord, ...] = ()
 
@@ -79,7 +80,7 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
         "reason": job.reason,
         "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
     }
-    with _carried_out("training", job.panel, job.recipe, fields, start=job.start) as folder:
+    with _carried_out("training", job.panel, job.recipe, fields, champion=job.champion) as folder:
         files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
         record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
         return TrainingOutcome(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
@@ -98,7 +99,7 @@ def run_replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
 
 @contextlib.contextmanager
 def _carried_out(
-    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, start: Mapping[str, bytes] | None = None
+    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, champion: Mapping[str, bytes] | None = None
 ) -> Iterator[Path]:
     """The job folder, once the child has written into it what it was asked for."""
     with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
@@ -106,9 +107,10 @@ def _carried_out(
         arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
         covariates = {f"{kind}.{name}": told for kind in _COVARIATES for name, told in getattr(panel, kind).items()}
         np.savez(folder / "panel.npz", allow_pickle=False, **arrays, **covariates)
-        for name in ("weights.npz", "forecaster.json"):
-            if start is not None:
-                (folder / f"start.{name}").write_bytes(start[name])
+        if champion is not None:
+            (folder / "champion").mkdir()
+            for name in (*json.loads(champion["manifest.json"])["files"], "manifest.json"):
+                (folder / "champion" / name).write_bytes(champion[name])
         told = {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
         job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), **told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
@@ -195,18 +197,17 @@ def _child(folder: Path) -> int:
 def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -> TrainingRecord:
     """Fit, and write the model folder."""
     from pipeline import fitting, tutorial
-    from pipeline.design import Design
-    from pipeline.export import member_weights
+    from pipeline.contest import read_champion
 
-    told = folder / "start.forecaster.json"
-    earlier = json.loads(told.read_text("utf-8")) if told.exists() else {}
+    began, told = time.monotonic(), folder / "champion"
     trained = fitting.train(
         panel,
         recipe,
-        start=member_weights((folder / "start.weights.npz").read_bytes()) if earlier else None,
-        designs=[Design(**design) for design in earlier.get("members", ())],
+        champion=read_champion({path.name: path.read_bytes() for path in told.iterdir()}) if told.exists() else None,
+        fine_tune=fields["training"] == "fine-tune",
         on_epoch=_printer("training"),
     )
+    seconds = round(time.monotonic() - began, 1)
     lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
     if not lines:
         replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
@@ -229,6 +230,9 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
         backtest=_backtest_record(trained, panel, recipe),
         tutorial=lines,
         tutorial_fingerprint=recipe.tutorial_fingerprint,
+        gate=trained.gate,
+        worse=trained.worse,
+        seconds=seconds,
     )
 
 

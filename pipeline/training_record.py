@@ -61,6 +61,22 @@ class ReplayRecord(_Value):
     lines: tuple[ReplayedLine, ...]
 
 
+class GateRecord(_Value):
+    """Challenger, champion and baseline over the same origins, which neither model was fitted on."""
+
+    #: "promoted" or "not promoted"
+    outcome: str
+    reason: str
+    #: mean absolute scaled errors; None where there was nothing to compare
+    challenger: float | None = None
+    champion: float | None = None
+    baseline: float | None = None
+    p_value: float | None = None
+    #: periods and series that were compared
+    num_periods: int = 0
+    num_series: int = 0
+
+
 class TrainingRecord(_Value):
     """How a model came to be."""
 
@@ -83,3 +99,9 @@ class TrainingRecord(_Value):
     tutorial: tuple[ProtocolRecord, ...]
     #: of the tutorial's settings that these lines were made with; None without a tutorial
     tutorial_fingerprint: str | None = None
+    #: whether it publishes; None: it was made before there was a gate
+    gate: GateRecord | None = None
+    #: series that it forecasts worse than the baseline, with the figures
+    worse: dict[str, str] = {}
+    #: what the whole training took
+    seconds: float | None = None

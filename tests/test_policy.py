@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pipeline.policy import Champion, Decision, decide
+from pipeline.policy import Decision, Trained, decide
 from pipeline.recipe import Recipe
 from tests.examples import small_recipe
 
 CHANGED = "the recipe has changed since the training"
 
 
-def recipe_with(policy: str = "auto", retrain_after: int | None = None) -> Recipe:
+def recipe_with(policy: str = "auto", **training: float | None) -> Recipe:
     recipe = small_recipe()
-    training = recipe.training.model_copy(update={"policy": policy, "retrain_after": retrain_after})
-    return recipe.model_copy(update={"training": training})
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"policy": policy, **training})})
 
 
-def champion(new_periods: int = 0, *, fingerprint: str | None = None) -> Champion:
-    return Champion(
-        model_version=1,
+def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: Any) -> Trained:
+    return Trained(
         training_fingerprint=fingerprint or small_recipe().training_fingerprint,
         new_periods=new_periods,
+        **{"age": new_periods, **known},
     )
 
 
@@ -35,10 +36,12 @@ def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: st
     ("policy", "new_periods", "training", "reason"),
     [
         ("auto", 0, "keep", "nothing new since the training"),
-        ("auto", 1, "keep", "1 new period, due after 3"),
-        ("auto", 2, "keep", "2 new periods, due after 3"),
-        ("auto", 3, "retrain", "3 new periods, due after 3"),
-        ("auto", 40, "retrain", "40 new periods, due after 3"),
+        ("auto", 1, "keep", "1 new period, due after 6"),
+        ("auto", 5, "keep", "5 new periods, due after 6"),
+        ("auto", 6, "fine-tune", "6 new periods, due after 6"),
+        ("auto", 23, "fine-tune", "23 new periods, due after 6"),
+        ("auto", 24, "retrain", "24 periods since the last fit from the seed, due after 24"),
+        ("auto", 40, "retrain", "40 periods since the last fit from the seed, due after 24"),
         ("retrain", 0, "keep", "nothing new since the training"),
         ("retrain", 1, "retrain", "the recipe's policy is retrain"),
         ("fine-tune", 0, "keep", "nothing new since the training"),
@@ -50,21 +53,54 @@ def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: st
 def test_where_nobody_asks_the_recipe_s_policy_decides(
     policy: str, new_periods: int, training: str, reason: str
 ) -> None:
-    assert decide(recipe_with(policy), champion(new_periods)) == Decision(training=training, reason=reason)
+    assert decide(recipe_with(policy), trained(new_periods)) == Decision(training=training, reason=reason)
 
 
-@pytest.mark.parametrize(("new_periods", "training"), [(4, "keep"), (5, "retrain")])
-def test_a_recipe_may_say_after_how_many_new_periods_it_retrains(new_periods: int, training: str) -> None:
-    decision = decide(recipe_with(retrain_after=5), champion(new_periods))
+def test_a_recipe_may_say_after_how_many_periods_it_fine_tunes_and_retrains() -> None:
+    recipe = recipe_with(fine_tune_after=5, retrain_after=7)
 
-    assert decision == Decision(training=training, reason=f"{new_periods} new periods, due after 5")
+    decisions = [decide(recipe, trained(new, age=age)) for new, age in ((4, 4), (5, 6), (5, 7), (1, 7))]
+
+    assert [one.training for one in decisions] == ["keep", "fine-tune", "retrain", "keep"]
+    assert decisions[0].reason == "4 new periods, due after 5"
+
+
+def test_where_retraining_is_due_sooner_nothing_is_fine_tuned() -> None:
+    decisions = [decide(recipe_with(retrain_after=2), trained(new)) for new in (1, 2)]
+
+    assert [one.training for one in decisions] == ["keep", "retrain"]
+
+
+def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon() -> None:
+    drifted = {"age": 8, "drift": "bias since 2024-01-01"}
+
+    decisions = [decide(recipe_with(), trained(new, **drifted)) for new in (5, 6)]
+
+    assert decisions == [
+        Decision(training="keep", reason="5 new periods, due after 6"),
+        Decision(training="retrain", reason="drift: bias since 2024-01-01"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("budget", "age", "training"),
+    [(10, 24, "retrain"), (9, 24, "fine-tune"), (2, 24, "keep"), (2.5, 6, "fine-tune"), (2, 6, "keep"), (1, 2, "keep")],
+)
+def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, age: int, training: str) -> None:
+    """The last fit from the seed took ten minutes."""
+    decision = decide(recipe_with(budget_minutes=budget), trained(min(age, 6), age=age, seconds=600))
+
+    assert decision.training == training
+    assert ("of training.budget_minutes" in decision.reason) == (
+        training != "retrain" and (budget, age) not in ((2.5, 6), (1, 2))
+    )
 
 
 @pytest.mark.parametrize("asked", ["retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("policy", ["auto", "retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("new_periods", [0, 40])
 def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, new_periods: int) -> None:
-    assert decide(recipe_with(policy), champion(new_periods), asked=asked) == Decision(
+    assert decide(recipe_with(policy), trained(new_periods), asked=asked) == Decision(
         training=asked, reason="asked for"
     )
 
@@ -82,6 +118,6 @@ def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, ne
 def test_a_changed_recipe_is_trained_anew_unless_the_model_is_to_be_kept(
     policy: str, asked: str | None, training: str, reason: str
 ) -> None:
-    decision = decide(recipe_with(policy), champion(fingerprint="another"), asked=asked)
+    decision = decide(recipe_with(policy), trained(fingerprint="another"), asked=asked)
 
     assert decision == Decision(training=training, reason=reason)

@@ -82,7 +82,7 @@ def test_the_context_is_two_seasons_and_at_least_eight_unless_said() -> None:
 
 
 def test_the_test_part_is_one_horizon_unless_said() -> None:
-    assert recipe_of(SMALLEST).test_periods == 2
+    assert recipe_of(SMALLEST).test_periods == 6
     assert recipe_of(SMALLEST + "[backtest]\nperiods = 7").test_periods == 7
 
 

@@ -1,4 +1,6 @@
--- The model of the newest data that were known at an instant; of several the one trained last.
-select * from models
-where recipe = :recipe and as_of <= :as_of
-order by as_of desc, model_version desc limit 1
+-- The model that was promoted last on what was known at an instant.
+select models.* from decisions
+join models on models.recipe = decisions.recipe and models.model_version = decisions.model_version
+where decisions.recipe = :recipe and decisions.what = 'promotion' and decisions.outcome = 'promoted'
+  and decisions.as_of <= :as_of
+order by decisions.as_of desc, decisions.decision_id desc limit 1
