@@ -95,7 +95,7 @@ def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome)
     again = run_training(job())
 
     assert again.files == trained.files
-    assert again.record == trained.record
+    assert again.record == trained.record.model_copy(update={"seconds": again.record.seconds})
 
 
 def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainingOutcome) -> None:
@@ -134,7 +134,7 @@ def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: Traini
     backtest = trained.record.backtest
 
     assert backtest is not None
-    assert backtest.cutoff.startswith("2023-01-01")
+    assert backtest.cutoff.startswith("2022-10-01")
     mase = {method: scores["mase"] for method, scores in backtest.scores.items()}
     assert mase["lstm"] is not None
     assert mase["naive"] is not None
@@ -142,7 +142,7 @@ def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: Traini
 
 
 def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained: TrainingOutcome) -> None:
-    changed = {name: np.append(values[:-2], [1e9, 1e-9]) for name, values in usual().items()}
+    changed = {name: np.append(values[:-5], [1e9, 1e-9, 1e9, 1e-9, 1e9]) for name, values in usual().items()}
 
     again = run_training(job(panel_of(changed)))
 
@@ -153,7 +153,7 @@ def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained:
 
 
 def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
-    further = run_training(job(training="fine-tune", start=trained.files))
+    further = run_training(job(training="fine-tune", champion=trained.files))
 
     assert len(further.record.loss) < len(trained.record.loss) / 2
     assert further.record.loss[0] < trained.record.loss[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -17,10 +18,11 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.forecaster import load_forecaster
 from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
-from tests.examples import small_panel, small_recipe
+from tests.examples import small_panel, small_recipe, small_values
 
 pytestmark = pytest.mark.tensorflow
 
@@ -35,7 +37,7 @@ def test_the_same_job_gives_the_same_model_to_the_byte(outcome: TrainingOutcome)
     again = run_training(job())
 
     assert again.files == outcome.files
-    assert again.record == outcome.record
+    assert again.record == outcome.record.model_copy(update={"seconds": again.record.seconds})
 
 
 def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> None:
@@ -45,9 +47,16 @@ def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> N
     assert record.cutoff.startswith("2023-04-01")
     assert len(record.loss) == record.epochs <= 2
     assert record.backtest is not None
-    assert record.backtest.cutoff.startswith("2023-01-01")
+    assert record.backtest.cutoff.startswith("2022-10-01")
     assert set(record.backtest.scores) == {"lstm", "naive", "seasonal-naive"}
-    assert [str(period)[:7] for period in record.backtest.path.periods] == ["2023-02", "2023-03", "2023-04"]
+    assert [str(period)[:7] for period in record.backtest.path.periods] == [
+        *("2022-11", "2022-12", "2023-01"),
+        *("2023-02", "2023-03", "2023-04"),
+    ]
+    assert record.gate is not None
+    assert (record.gate.outcome, record.gate.reason, record.gate.num_periods) == ("promoted", "the first model", 6)
+    assert record.gate.challenger is not None
+    assert record.gate.champion is None
 
 
 def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> None:
@@ -63,7 +72,7 @@ def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> N
 
 def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome: TrainingOutcome) -> None:
     values = small_panel().values.copy()
-    values[-2:] = [1e6, -1e6]
+    values[-5:] = [1e6, -1e6, 1e6, -1e6, 1e6]
 
     changed = run_training(replace(job(), panel=replace(small_panel(), values=values)))
 
@@ -138,8 +147,7 @@ def test_a_recipe_survives_the_way_into_the_process() -> None:
 @pytest.fixture(scope="module")
 def tuned(outcome: TrainingOutcome) -> TrainingOutcome:
     """The same model trained a little further."""
-    start = outcome.files
-    return run_training(replace(job(), training="fine-tune", reason="asked for", start=start))
+    return run_training(replace(job(), training="fine-tune", reason="asked for", champion=outcome.files))
 
 
 def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(
@@ -155,6 +163,67 @@ def test_the_backtest_of_a_fine_tuned_model_has_not_seen_the_test_part_either(
     outcome: TrainingOutcome, tuned: TrainingOutcome
 ) -> None:
     assert tuned.record.backtest == outcome.record.backtest
+
+
+def test_what_has_seen_the_test_part_cannot_be_beaten_on_it(tuned: TrainingOutcome) -> None:
+    assert tuned.record.gate is not None
+    assert tuned.record.gate.outcome == "not promoted"
+    assert tuned.record.gate.reason == "0 periods that neither it nor the champion has seen, 6 needed"
+
+
+def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: TrainingOutcome) -> None:
+    longer = small_panel(small_values(46))
+
+    found = run_training(replace(job(), panel=longer, champion=outcome.files)).record
+
+    assert found.gate is not None
+    assert (found.gate.num_periods, found.gate.num_series) == (6, 1)
+    assert found.backtest is not None
+    assert found.backtest.cutoff == outcome.record.cutoff
+    forecaster = load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    observed, errors = np.array(small_values(46)), np.full((6, 6), np.nan)
+    for origin in range(6):
+        _, mean, _ = forecaster.predict(small_panel(small_values(40 + origin)))
+        for step in range(min(3, 6 - origin)):
+            errors[origin, origin + step] = abs(mean[0, step] - observed[40 + origin + step])
+    scale = np.abs(observed[4:40] - observed[:36]).mean()
+    assert found.gate.champion == pytest.approx(np.nanmean(errors, axis=0).mean() / scale)
+
+
+def test_fine_tuning_is_judged_by_the_same_fine_tuning_before_the_test_part(outcome: TrainingOutcome) -> None:
+    longer = small_panel(small_values(46))
+
+    further = run_training(replace(job(), panel=longer, training="fine-tune", champion=outcome.files)).record
+
+    assert further.validation_loss == ()
+    assert further.backtest is not None
+    assert further.gate is not None
+    assert further.gate.champion is not None
+    assert further.gate.challenger == pytest.approx(further.gate.champion, rel=0.05)
+
+
+def test_where_the_recipe_has_changed_the_champion_s_is_fitted_again_without_the_test_part(
+    outcome: TrainingOutcome,
+) -> None:
+    plain = job()
+    wider = plain.recipe.model_copy(update={"model": plain.recipe.model.model_copy(update={"units": 8})})
+
+    found = run_training(replace(plain, recipe=wider, champion=outcome.files)).record
+
+    assert found.gate is not None
+    assert found.gate.num_periods == 6
+    assert outcome.record.gate is not None
+    assert found.gate.champion == pytest.approx(outcome.record.gate.challenger)
+
+
+def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> None:
+    plain = job()
+
+    found = run_training(replace(plain, recipe=plain.recipe.model_copy(update={"horizon": 4}), champion=outcome.files))
+
+    assert found.record.gate is not None
+    assert found.record.gate.outcome == "promoted"
+    assert found.record.gate.reason == "the champion forecasts other periods, or reads other covariates"
 
 
 def weights(of: TrainingOutcome) -> dict[str, Any]:
