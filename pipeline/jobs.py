@@ -43,7 +43,6 @@ from pipeline.ingest import refuse_short
 from pipeline.intake import Header
 from pipeline.lineage import Decided, Lineage, Model, Waiting
 from pipeline.panel import Panel, with_other_series
-from pipeline.promotion import PROMOTED
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
 from pipeline.reading import read
@@ -55,7 +54,7 @@ from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from pipeline.taking_in import release, take_in
 from pipeline.training_process import TrainingJob, run_training
-from pipeline.training_record import ProtocolRecord
+from pipeline.training_record import PROMOTED, ProtocolRecord
 
 logger = logging.getLogger(__name__)
 
@@ -331,7 +330,9 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         )
     length = max(forecaster.needs.context, scaled_over(recipe.season))
     panel = _panel(recipe, store, as_of, length=length)
-    made = forecast_all(forecaster, panel, recipe, worse=model.record.worse)
+    kind = "live" if as_of is None else "backfill"
+    worse = model.record.worse | store.worse_of_late(model, kind, as_of or LATEST, recipe.gate.baseline)
+    made = forecast_all(forecaster, panel, recipe, worse=worse)
     lineage = _lineage(recipe, panel)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
     publication = Publication(
@@ -339,7 +340,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         forecast=made,
         model=model,
         lineage=lineage,
-        kind="live" if as_of is None else "backfill",
+        kind=kind,
         expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
         epoch=epoch,
     )

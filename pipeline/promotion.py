@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from pipeline.errors import counted
 from pipeline.recipe import FEWEST_PERIODS
+from pipeline.training_record import NOT_PROMOTED, PROMOTED
 
 Array = npt.NDArray[np.float64]
 
@@ -18,9 +19,6 @@ Array = npt.NDArray[np.float64]
 LEVEL = 0.05
 #: a smaller gain, as a share of the champion's loss, is not worth another model
 LEAST_GAIN = 0.01
-
-PROMOTED: Final = "promoted"
-NOT_PROMOTED: Final = "not promoted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipeline.database import Database
+from pipeline.lineage import Model
 
 #: kinds of runs, which are scored apart
 KINDS = ("live", "backfill")
+#: of so many published periods in a row, by chance 1 model in 50 that is as good as the baseline loses so many or more
+JUDGED_OVER, LOST = 12, 10
 
 
 def score(database: Database, recipe: str, kind: str, as_of: datetime) -> int:
@@ -32,3 +35,26 @@ def score(database: Database, recipe: str, kind: str, as_of: datetime) -> int:
         transaction.row("lock_recipe", recipe=recipe)
         transaction.execute("mark_scored", recipe=recipe, kind=kind, **mark)
     return found
+
+
+def worse_of_late(database: Database, model: Model, kind: str, as_of: datetime, baseline: str) -> dict[str, str]:
+    """Series of which a model's published forecasts lost to the baseline, as it was known at an instant, with the figures.
+
+    A sign test of the next period's absolute errors: they hang together least.
+    """
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "series_that_lost",
+            recipe=model.recipe,
+            kind=kind,
+            model_version=model.model_version,
+            as_of=as_of,
+            num_origins=JUDGED_OVER + 1,
+            fewest=JUDGED_OVER,
+            most_lost=LOST,
+        )
+    return {
+        row["series"]: f"worse than {baseline} in {row['num_lost']} of the last {row['num_scored']} published periods: "
+        f"mean absolute error {row['mae']:.4g} against {row['naive_mae']:.4g}"
+        for row in rows
+    }

@@ -34,9 +34,9 @@ from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
 from pipeline.rows import insert_decision, model_of, rejection_row
-from pipeline.scoring import score
+from pipeline.scoring import score, worse_of_late
 from pipeline.statements import Row, Transaction
-from pipeline.training_record import TrainingRecord
+from pipeline.training_record import NOT_PROMOTED, PROMOTED, TrainingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +263,11 @@ class Store:
                 transaction.execute(
                     "insert_outbox", recipe=recipe.name, kind="training", reference=str(version), created_at=now
                 )
-            promoted = record.gate is None or record.gate.outcome == "promoted"
+            promoted = record.gate is None or record.gate.outcome == PROMOTED
             decided = Decided(
                 what="promotion",
                 kind="live" if publishes else "backfill",
-                outcome="promoted" if promoted else "not promoted",
+                outcome=PROMOTED if promoted else NOT_PROMOTED,
                 reason=record.gate.reason if record.gate else record.reason,
                 model_version=int(version),
                 as_of=lineage.as_of,
@@ -346,6 +346,10 @@ class Store:
     def score(self, recipe: str, kind: str, as_of: datetime) -> int:
         """Score runs of one kind against what was known at an instant; how many scores are new."""
         return score(self.database, recipe, kind, as_of)
+
+    def worse_of_late(self, model: Model, kind: str, as_of: datetime, baseline: str) -> dict[str, str]:
+        """Series of which a model's published forecasts lost to the baseline, with the figures."""
+        return worse_of_late(self.database, model, kind, as_of, baseline)
 
     def status(self) -> Sequence[Row]:
         """One row for every recipe that was ever run."""

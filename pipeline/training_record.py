@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -59,6 +61,11 @@ class ReplayRecord(_Value):
     """What a tutorial's protocol gave, for its own network and its variants."""
 
     lines: tuple[ReplayedLine, ...]
+
+
+#: what the gate may say
+PROMOTED: Final = "promoted"
+NOT_PROMOTED: Final = "not promoted"
 
 
 class GateRecord(_Value):

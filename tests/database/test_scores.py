@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -249,3 +250,28 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
 
     assert rows(store.database, newest) == bit_by_bit
     assert len(bit_by_bit) > 20
+
+
+def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_figures(
+    store: Store, outcome: TrainingOutcome
+) -> None:
+    """Two series for 14 months: of one the forecast is further off than the baseline, of the other nearer."""
+    names, calendar = ("bad", "good"), months(40)
+    store.register(small_recipe())
+    take_in(store, batch({name: dict.fromkeys(calendar[:8], 10.0) for name in names}), NOW)
+    add_model(store, outcome)
+    found = []
+    for month in range(8, 22):
+        model = champion_of(store)
+        as_of = NOW + (month - 8) * DAY
+        found.append(store.worse_of_late(model, "live", as_of, "naive"))
+        made = forecast([10.0, 10, 10], origin=calendar[month - 1], series=names, baseline=[10.0, 10, 10])
+        mean = np.array([[15.0] * 3, [10.1] * 3])
+        made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((2, 3), 11.0))
+        publish(store, made, model, as_of=as_of, data_hash=str(month))
+        take_in(store, batch({name: {calendar[month]: 10.0} for name in names}), as_of + DAY)
+        jobs.score(small_recipe(), store)
+
+    why = "worse than naive in 12 of the last 12 published periods: mean absolute error 5 against 1"
+    assert found == [{}] * 12 + [{"bad": why}, {"bad": why.replace("12 of the last 12", "13 of the last 13")}]
+    assert store.worse_of_late(champion_of(store), "backfill", NOW + 99 * DAY, "naive") == {}
