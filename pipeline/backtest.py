@@ -10,6 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from pipeline import metrics
 from pipeline.baselines import naive, seasonal_naive
+from pipeline.calibration import Calibration, Outcomes, conformity, fit_calibration
 from pipeline.forecast import LEVELS
 from pipeline.forecaster import Spread
 from pipeline.panel import Panel
@@ -28,6 +29,8 @@ class Backtest:
     forecast: Array  # [N, H]
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
+    #: of the network's quantiles; none: it has none
+    calibration: Calibration | None = None
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Backtest:
         """From the chosen ones of its windows."""
@@ -89,6 +92,19 @@ def mase_scales(panel: Panel, season: int) -> Array:
         lag = season if len(values) > season else 1
         scales.append(metrics.seasonal_scale(values, lag) if len(values) > lag else np.nan)
     return np.array(scales)
+
+
+def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calibration | None:
+    """What the quantiles [N, H, Q] of N windows need, by what was then observed, [N, H]; None without anything observed."""
+    horizon = observed.shape[1]
+    return fit_calibration(
+        Outcomes(
+            origin=np.repeat(windows.end, horizon),
+            step=np.tile(np.arange(1, horizon + 1), len(observed)),
+            ratio=conformity(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
+        ),
+        horizon=horizon,
+    )
 
 
 def spread_of(residuals: Array, scale: Array) -> Spread:

@@ -16,8 +16,9 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.backtest import Backtest, mase_scales, spread_of
+from pipeline.backtest import Backtest, calibration_of, mase_scales, spread_of
 from pipeline.baselines import seasonal_naive
+from pipeline.calibration import Calibration
 from pipeline.contest import Champion, contest_of, forecasts_of, worse_series
 from pipeline.ensembles import Ensemble, Search, as_before, can_fit, fit, planned, scaling_of, search_of, windows_for
 from pipeline.errors import ModelRefused
@@ -36,6 +37,8 @@ Array = npt.NDArray[np.float64]
 
 #: more windows than these are tested from origins one horizon apart only, at most so many at once
 MOST_TESTED, _AT_ONCE = 200_000, 20_000
+#: about so many steps of the test part calibrate the quantiles: of every series, or of some
+_MOST_CALIBRATED = 100_000
 _GOLDEN_WINDOWS = 16
 
 
@@ -96,7 +99,7 @@ def train(
         raise ModelRefused(_why_not(panel, members, recipe))
     final = fit(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
     spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
-    files, archive = _model_directory(panel, recipe, final, spread)
+    files, archive = _model_directory(panel, recipe, final, spread, backtest.calibration if backtest else None)
     return Trained(
         files=files,
         keras_archive=archive,
@@ -226,7 +229,8 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
     if len(ends) * len(panel.series) > MOST_TESTED:
         ends = ends[:: recipe.horizon]
     tested = windows_ending(panel, ends, needs=ensemble.needs)
-    network, features, told, used = ensemble.network, ensemble.features.of(panel), [], []
+    every = 1 + len(tested) * recipe.horizon // _MOST_CALIBRATED
+    network, features, told, used, quantiles = ensemble.network, ensemble.features.of(panel), [], [], []
     for first in range(0, len(tested), _AT_ONCE):
         chosen = tested.take(slice(first, first + _AT_ONCE))
         read = read_windows(panel, features, chosen, ensemble.scaling, ensemble.needs.context)
@@ -234,18 +238,22 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
         if read.usable.any():
             values = ensemble.quantiles(network, read)
             told.append(values[:, :, values.shape[2] // 2])
+            if recipe.loss == "pinball":
+                quantiles.append(values[chosen.series[read.usable] % every == 0])
     if not told:
         return None
     tested = tested.take(np.concatenate(used))
     scales = dict(zip(earlier.series, mase_scales(earlier, recipe.season), strict=True))
     length = max(ensemble.needs.context, recipe.season)
+    observed, some = targets_of(panel, tested, recipe.horizon), tested.series % every == 0
     return Backtest(
         windows=tested,
         context=contexts_of(panel, tested, length)[0],
-        observed=targets_of(panel, tested, recipe.horizon),
+        observed=observed,
         forecast=np.concatenate(told),
         mase_scale=np.array([scales.get(name, np.nan) for name in panel.series])[tested.series][:, None],
         season=recipe.season,
+        calibration=calibration_of(tested.take(some), np.concatenate(quantiles), observed[some]) if quantiles else None,
     )
 
 
@@ -262,7 +270,7 @@ def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: Backtest
 
 
 def _model_directory(
-    panel: Panel, recipe: Recipe, ensemble: Ensemble, spread: Spread | None
+    panel: Panel, recipe: Recipe, ensemble: Ensemble, spread: Spread | None, calibration: Calibration | None
 ) -> tuple[dict[str, bytes], bytes]:
     length = ensemble.needs.context
     golden = read_windows(panel, ensemble.features.of(panel), _newest(panel), ensemble.scaling, length)
@@ -282,6 +290,7 @@ def _model_directory(
         "spread": spread and {"by_step": spread.by_step.tolist(), "at_level": spread.at_level.tolist()},
         "epochs": list(ensemble.epochs),
         "trust": ensemble.trust,
+        "calibration": calibration and calibration.as_dict(),
         "members": [asdict(member.design) for member in ensemble.members if member.design],
         "versions": {name: version(name) for name in ("keras", "numpy", "onnx", "tensorflow", "tf2onnx")},
     }

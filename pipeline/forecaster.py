@@ -7,7 +7,7 @@ code; forecasts are computed by ONNX Runtime, without TensorFlow.
 |---|---|
 | network.onnx | the network, context [N, L, F] and what is known ahead to quantiles [N, H, Q] or one number a step, [N, H, 1] |
 | weights.npz | the same numbers, for fine-tuning |
-| forecaster.json | scaling, features, spread, what it needs of a window, cutoff, the recipe, library versions |
+| forecaster.json | scaling, features, spread, calibration, what it needs of a window, cutoff, the recipe, library versions |
 | golden.npz | one batch of inputs with the outputs that Keras gave |
 | manifest.json | the sha256 of each file; its own sha256 is the model's hash |
 """
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.calibration import Calibration
 from pipeline.errors import ModelRefused
 from pipeline.features import FeatureArrays, Features, features_from_dict, inputs_of
 from pipeline.forecast import LEVELS
@@ -67,6 +68,8 @@ class Forecaster:
     spread: Spread | None
     cutoff: np.datetime64
     model_hash: str
+    #: of the quantiles, from the backtest; `predict` gives them raw
+    calibration: Calibration | None = None
 
     @property
     def lacks(self) -> str:
@@ -198,6 +201,7 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
         spread=_spread_of(fields["spread"]),
         cutoff=np.datetime64(fields["cutoff"], "us"),
         model_hash=model_hash,
+        calibration=Calibration.from_dict(fields["calibration"]) if fields.get("calibration") else None,
     )
     _check_golden(forecaster, files["golden.npz"])
     return forecaster

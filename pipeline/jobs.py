@@ -24,6 +24,7 @@ import numpy as np
 
 from pipeline import policy, quality
 from pipeline.baselines import scaled_over
+from pipeline.calibration import Calibration, fit_calibration
 from pipeline.errors import (
     BatchHeld,
     BatchRefused,
@@ -38,7 +39,7 @@ from pipeline.errors import (
     without_secrets,
 )
 from pipeline.explanation import known_since
-from pipeline.forecaster import load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
 from pipeline.lineage import Decided, Lineage, Model, Waiting
@@ -330,10 +331,10 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         )
     length = max(forecaster.needs.context, scaled_over(recipe.season))
     panel = _panel(recipe, store, as_of, length=length)
-    kind = "live" if as_of is None else "backfill"
-    worse = model.record.worse | store.worse_of_late(model, kind, as_of or LATEST, recipe.gate.baseline)
-    made = forecast_all(forecaster, panel, recipe, worse=worse)
-    lineage = _lineage(recipe, panel)
+    kind, lineage = "live" if as_of is None else "backfill", _lineage(recipe, panel)
+    calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
+    worse = model.record.worse | store.worse_of_late(model, kind, lineage.as_of, recipe.gate.baseline)
+    made = forecast_all(forecaster, panel, recipe, calibration, worse=worse)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
     publication = Publication(
         recipe=recipe,
@@ -343,6 +344,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         kind=kind,
         expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
         epoch=epoch,
+        calibration=calibration,
     )
     run, is_new = store.publish(publication, now)
     if is_new:
@@ -357,6 +359,15 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
         num_fallback=sum(method != "lstm" for method in made.method),
         model_version=run.model_version,
     )
+
+
+def _calibration(
+    recipe: Recipe, store: Store, kind: str, origin: np.datetime64, as_of: datetime, forecaster: Forecaster
+) -> Calibration | None:
+    """From what became of earlier forecasts by all that is known; without enough of it, from the model's own backtest."""
+    store.score(recipe.name, kind, as_of)
+    outcomes = store.outcomes(recipe, kind, origin=origin, as_of=as_of)
+    return fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration)
 
 
 def score(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int:

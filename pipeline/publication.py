@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.bulk import Column, load, numbers_of_run
+from pipeline.calibration import Calibration
 from pipeline.database import Database
 from pipeline.errors import ModelRefused, Overtaken
 from pipeline.forecast import Forecast
@@ -37,6 +38,8 @@ class Publication:
     expected_next_by: datetime
     #: of the recipe's lease when the forecast was begun
     epoch: int
+    #: of the network's intervals, already in the forecast; none: they are as the network gives them
+    calibration: Calibration | None = None
 
     @property
     def key(self) -> Mapping[str, Any]:
@@ -134,6 +137,7 @@ def _stage(transaction: Transaction, publication: Publication) -> _Staged:
         model_version=publication.model.model_version,
         as_of=lineage.as_of,
         code_version=lineage.code_version,
+        calibration=publication.calibration.as_text() if publication.calibration else None,
         **publication.key,
     )
     assert row is not None

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.baselines import repeated
+from pipeline.calibration import Calibration
 from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster
 from pipeline.panel import Panel
@@ -26,13 +27,19 @@ _NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.281551565544
 
 
 def forecast_all(
-    forecaster: Forecaster, panel: Panel, recipe: Recipe, *, worse: Mapping[str, str] = MappingProxyType({})
+    forecaster: Forecaster,
+    panel: Panel,
+    recipe: Recipe,
+    calibration: Calibration | None = None,
+    *,
+    worse: Mapping[str, str] = MappingProxyType({}),
 ) -> Forecast:
     """Every series of the panel, by the network or, with the reason, by the next that can.
 
     A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than
     two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed, or if
     the network forecasts it worse: `worse` has the reason by name.
+    The network's intervals are calibrated, a fallback's are its own; then both are bounded.
     """
     origin, horizon = panel.origin, recipe.horizon
     stands_in = repeated(panel, horizon, recipe.season)
@@ -48,7 +55,8 @@ def forecast_all(
         why = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
         reason[s] = why or worse.get(panel.series[s])
     believed = np.array([reason[s] is None for s in forecast.tolist()], bool)
-    mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], spreads[believed]
+    ours = spreads[believed] if calibration is None else calibration.apply(spreads[believed])
+    mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], ours
     method = tuple(
         "lstm" if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.calibration import Outcomes
 from pipeline.database import Database
 from pipeline.errors import BatchHeld, ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
@@ -30,6 +31,7 @@ from pipeline.intake import (
 from pipeline.leases import give_lease_back, lease_epoch, refuse_overtaken, take_lease
 from pipeline.lineage import Decided, Known, Lineage, Model, Run, Waiting
 from pipeline.observations import TARGET, Earlier, Observations
+from pipeline.outcomes import read_outcomes
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
@@ -350,6 +352,11 @@ class Store:
     def worse_of_late(self, model: Model, kind: str, as_of: datetime, baseline: str) -> dict[str, str]:
         """Series of which a model's published forecasts lost to the baseline, with the figures."""
         return worse_of_late(self.database, model, kind, as_of, baseline)
+
+    def outcomes(self, recipe: Recipe, kind: str, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
+        """What became of the newest forecasts made before an origin, as it was known at an instant."""
+        with self.database.read() as transaction:
+            return read_outcomes(transaction, recipe, kind, origin, as_of)
 
     def status(self) -> Sequence[Row]:
         """One row for every recipe that was ever run."""

@@ -152,6 +152,21 @@ def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained:
     assert first[0] == first[1]
 
 
+def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_them_raw(trained: TrainingOutcome) -> None:
+    forecaster = loaded(trained)
+    calibration = forecaster.calibration
+    assert calibration is not None
+
+    assert calibration.factors.shape == (3, 5)
+    assert (calibration.factors[:, 2] == 1).all()
+    assert (calibration.factors != 1).any()
+    raw = forecaster.predict(panel_of(usual()))[2]
+    assert np.array_equal(forecast_all(forecaster, panel_of(usual()), recipe()).quantiles, raw)
+    calibrated = forecast_all(forecaster, panel_of(usual()), recipe(), calibration)
+    assert np.array_equal(calibrated.quantiles, calibration.apply(raw))
+    assert np.array_equal(calibrated.mean, raw[:, :, 2])
+
+
 def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
     further = run_training(job(training="fine-tune", champion=trained.files))
 

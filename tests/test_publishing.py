@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.calibration import Calibration
 from pipeline.errors import ModelRefused
 from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
@@ -244,6 +245,19 @@ def test_no_published_number_leaves_the_bounds() -> None:
     assert (forecast.quantiles.min(), forecast.quantiles.max()) == (last - 10, last + 20)
     np.testing.assert_array_equal(forecast.quantiles, np.clip(free.quantiles, last - 10, last + 20))
     np.testing.assert_array_equal(forecast.mean, free.mean)
+
+
+def test_only_the_networks_intervals_are_calibrated_and_bounded_after_that() -> None:
+    panel = panel_of(long=[5.0] * 8 + [4, 6], short=[NAN] * 8 + [1.0, 9.0])
+    tripled = Calibration(factors=np.tile([3.0, 3, 1, 3, 3], (3, 1)))
+
+    raw = forecast_of(panel, StandIn(), bounded(minimum=5.25))
+    calibrated = forecast_all(StandIn(), panel, bounded(minimum=5.25), tripled)  # type: ignore[arg-type]
+
+    assert numbers(calibrated, "short") == numbers(raw, "short")
+    assert raw.quantiles[0, 0].tolist() == [5.25, 5.5, 6, 6.5, 7]
+    assert calibrated.quantiles[0, 0].tolist() == [5.25, 5.25, 6, 7.5, 9]
+    assert np.array_equal(calibrated.mean, raw.mean)
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0.0, None), (None, 0.0), (0.0, 0.0)])

@@ -1,8 +1,8 @@
 -- A run, staged: consumers do not see it.
 insert into runs
     (run_id, recipe, kind, origin, as_of, status, data_hash, recipe_fingerprint, model_version, model_hash,
-     code_version, num_series, num_fallback, num_rows, content_hash, expected_next_by)
+     code_version, num_series, num_fallback, num_rows, content_hash, expected_next_by, calibration)
 values
     (:run_id, :recipe, :kind, :origin, :as_of, 'staged', :data_hash, :recipe_fingerprint, :model_version, :model_hash,
-     :code_version, :num_series, :num_fallback, :num_rows, :content_hash, :expected_next_by)
+     :code_version, :num_series, :num_fallback, :num_rows, :content_hash, :expected_next_by, :calibration)
 returning run_number

@@ -47,6 +47,7 @@ def stage(transaction: Transaction, model: Model, run_id: str = "staged", num_ro
         num_rows=num_rows,
         content_hash="content",
         expected_next_by=NEVER,
+        calibration=None,
     )
 
 
