@@ -154,6 +154,17 @@ def explain(
     explain_run(run, as_json=json)
 
 
+@app.command(epilog="Example: nextperiod replay milk-1975-12-01-1")
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a recipe's name: its latest live run.")],
+    json: Json = False,
+) -> None:
+    """Make a published forecast again from its lineage and compare: identical or not (exit 1)."""
+    from flows.replay import replay_run
+
+    raise typer.Exit(0 if replay_run(run, as_json=json) else 1)
+
+
 @app.command(epilog="Example: nextperiod doctor")
 def doctor(json: Json = False) -> None:
     """Settings, versions, database, MLflow, Prefect, and every invariant of the store."""

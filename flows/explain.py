@@ -6,13 +6,13 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
+from flows.runs import run_named
 from flows.screen import period_text, print_json
 from pipeline import explanation, jobs
-from pipeline.database import Database, open_database
-from pipeline.errors import InvalidArgument, counted, one_line
+from pipeline.database import open_database
+from pipeline.errors import counted, one_line
 from pipeline.explanation import Explanation
-from pipeline.recipe import load_recipe, recipe_names
-from pipeline.settings import Settings, settings_from
+from pipeline.settings import settings_from
 
 #: columns of the block that people read
 _WIDTH = 110
@@ -34,7 +34,8 @@ def explain_run(name: str, *, as_json: bool) -> None:
     database = open_database(settings.database_url)
     try:
         database.require_schema()
-        explained = explanation.explain(database, name) or _latest(database, name, settings)
+        explained = explanation.explain(database, run_named(name, database, settings))
+        assert explained is not None
     finally:
         database.close()
     if as_json:
@@ -44,22 +45,6 @@ def explain_run(name: str, *, as_json: bool) -> None:
     wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent=" " * _INDENT, break_on_hyphens=False)
     for label, text in _block(explained):
         print(wrapper.fill(f"{label:{_INDENT}}{one_line(text)}"))
-
-
-def _latest(database: Database, name: str, settings: Settings) -> Explanation:
-    """The latest run of the recipe of that name."""
-    recipe = load_recipe(name, settings.recipes).name if name.endswith(".toml") else name
-    run_id = explanation.latest_run(database, recipe)
-    found = explanation.explain(database, run_id) if run_id else None
-    if found is not None:
-        return found
-    of_recipe, newest = explanation.newest_runs(database, recipe), explanation.newest_runs(database)
-    if of_recipe:
-        raise InvalidArgument(f"{recipe} has no live run: expected one of its backfills {', '.join(of_recipe)}")
-    if recipe != name or recipe in recipe_names(settings.recipes):
-        raise InvalidArgument(f"no forecast is published for {recipe}: run `nextperiod run {recipe}`")
-    expected = f"expected a recipe's name, or a run such as the newest: {', '.join(newest)}"
-    raise InvalidArgument(f'run "{name}" is not known: {expected if newest else f"{database.shown} has no run yet"}')
 
 
 def _facts(explained: Explanation) -> dict[str, Any]:

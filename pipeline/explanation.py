@@ -101,6 +101,12 @@ def explain(database: Database, run_id: str) -> Explanation | None:
     )
 
 
+def is_run(database: Database, run_id: str) -> bool:
+    """Whether there is a run of that name."""
+    with database.read() as transaction:
+        return transaction.row("run", run_id=run_id) is not None
+
+
 def latest_run(database: Database, recipe: str) -> str | None:
     """The run that consumers of a recipe see; None before the first."""
     with database.read() as transaction:

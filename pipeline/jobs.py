@@ -323,14 +323,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     if model is None:
         _panel(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    forecaster = load_forecaster(store.model_files(model), model.model_hash)
-    if forecaster.horizon != recipe.horizon:
-        raise ModelRefused(
-            f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
-            f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
-        )
-    length = max(forecaster.needs.context, scaled_over(recipe.season))
-    panel = _panel(recipe, store, as_of, length=length)
+    forecaster, panel = reads(model, recipe, store, as_of)
     kind, lineage = "live" if as_of is None else "backfill", _lineage(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
     worse = model.record.worse | store.worse_of_late(model, kind, lineage.as_of, recipe.gate.baseline)
@@ -368,6 +361,25 @@ def _calibration(
     store.score(recipe.name, kind, as_of)
     outcomes = store.outcomes(recipe, kind, origin=origin, as_of=as_of)
     return fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration)
+
+
+def reads(model: Model, recipe: Recipe, store: Store, as_of: datetime | None) -> tuple[Forecaster, Panel]:
+    """A model, and the panel that it forecasts from: what is known, or was known at an instant.
+
+    Publishing and replaying both come here: the same arguments give the same numbers.
+
+    Raises:
+        NoObservations: nothing was known.
+        ModelRefused: the model's files are not what was recorded, or its horizon is not the recipe's.
+    """
+    forecaster = load_forecaster(store.model_files(model), model.model_hash)
+    if forecaster.horizon != recipe.horizon:
+        raise ModelRefused(
+            f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
+            f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
+        )
+    length = max(forecaster.needs.context, scaled_over(recipe.season))
+    return forecaster, _panel(recipe, store, as_of, length=length)
 
 
 def score(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int:

@@ -229,7 +229,7 @@ def forecast_in(transaction: Transaction, run_number: int, origin: np.datetime64
     """
     _, series, method, reason, scale = transaction.columns("series_of_run", run_number=run_number) or ((),) * 5
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
-    numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), -1)
+    numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
     order = sorted(range(len(series)), key=series.__getitem__)
     return Forecast(
         series=tuple(series[s] for s in order),

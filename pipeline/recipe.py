@@ -262,7 +262,7 @@ class Recipe(Table):
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides the job; the description and a tutorial's variants do not."""
-        return _hash(self.model_dump(mode="json", exclude={"description": True, "tutorial": {"variants"}}))
+        return fingerprint_of(self.model_dump(mode="json"))
 
     @property
     def tutorial_fingerprint(self) -> str | None:
@@ -413,6 +413,14 @@ def names_with_tutorial(recipes: Path) -> list[str]:
             if load_recipe(name, recipes).tutorial is not None:
                 names.append(name)
     return names
+
+
+def fingerprint_of(definition: dict[str, Any]) -> str:
+    """Hash of what decides the job in a recipe's definition, as it was written down."""
+    decides = {key: told for key, told in definition.items() if key != "description"}
+    if decides.get("tutorial") is not None:
+        decides["tutorial"] = {key: told for key, told in decides["tutorial"].items() if key != "variants"}
+    return _hash(decides)
 
 
 def _hash(fields: dict[str, Any]) -> str:

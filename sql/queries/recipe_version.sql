@@ -1,0 +1,2 @@
+-- A recipe as it was, by its fingerprint.
+select definition from recipe_versions where recipe = :recipe and fingerprint = :fingerprint
