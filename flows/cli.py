@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -54,7 +54,7 @@ def run(
         raise typer.BadParameter("--retrain, --fine-tune and --keep exclude each other")
     if not recipes and not every:
         raise typer.BadParameter("name a recipe, or give --all")
-    instant = _instant(as_of) if as_of else None
+    instant = _instant(as_of, "--as-of") if as_of else None
     failed = run_cycles(recipes or [], every=every, training=asked[0] if asked else None, as_of=instant, as_json=json)
     raise typer.Exit(1 if failed else 0)
 
@@ -119,6 +119,22 @@ def backtest(
     if protocol != "tutorial":
         raise typer.BadParameter(f'--protocol "{protocol}" is not known: expected one of tutorial')
     backtest_tutorial(recipe, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod backfill milk --from 2026-01-01 --to 2026-03-31")
+def backfill(
+    recipe: RecipeArgument,
+    first: Annotated[str, typer.Option("--from", metavar="D", help="The first day, or instant (ISO 8601).")],
+    last: Annotated[str, typer.Option("--to", metavar="D", help="The last day, or instant, inclusive.")],
+    json: Json = False,
+) -> None:
+    """Past cycles in order, each as of an instant at which something new was recorded; resumable."""
+    from flows.commands import backfill_one
+
+    begin, until = _instant(first, "--from"), _end(last, "--to")
+    if until <= begin:
+        raise typer.BadParameter(f"--to {last} is before --from {first}")
+    raise typer.Exit(1 if backfill_one(recipe, begin, until, as_json=json) else 0)
 
 
 @app.command(epilog="Example: nextperiod show milk --csv milk.csv")
@@ -218,16 +234,20 @@ def _is_ours(error: Exception) -> bool:
     return isinstance(error, NextperiodError)
 
 
-def _instant(text: str) -> Any:
-    from datetime import UTC
-
+def _instant(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f'--as-of "{text}" is not an instant: expected ISO 8601, such as 2026-01-31T06:00Z'
+            f'{option} "{text}" is not an instant: expected ISO 8601, such as 2026-01-31T06:00Z'
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _end(text: str, option: str) -> datetime:
+    """The first instant after an instant, or after a day."""
+    moment = _instant(text, option)
+    return moment + (timedelta(days=1) if len(text) == len("2026-01-31") else timedelta(microseconds=1))
 
 
 if __name__ == "__main__":

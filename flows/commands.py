@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import flows
 from flows.opening import Opened, opened, require_prefect
 from flows.screen import period_text, print_forecast, print_json, print_table, progress
-from flows.steps import carry_out_cycle
+from flows.steps import carry_out_backfill, carry_out_cycle
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
-from pipeline.errors import BatchRefused, ModelRefused, NextperiodError, NotEnoughHistory, SchemaOutOfDate, known
+from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
 from pipeline.recipe import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
 from pipeline.settings import settings_from
@@ -66,8 +69,7 @@ def _run_cycle(name: str, *, training: str | None, as_of: datetime | None, as_js
             facts = _carried_out(name, training=training, as_of=as_of)
     except NextperiodError as error:
         print(f"nextperiod: {name}: {error}", file=sys.stderr)
-        refused = isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory)
-        return {"recipe": name, "status": "refused" if refused else "failed", "reason": str(error)}
+        return {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
     if not as_json:
         _tell(name, facts)
     return facts
@@ -124,6 +126,43 @@ def _tell_backtest(at: Opened, model_version: int) -> None:
             for method, values in scores.items()
         ],
     )
+
+
+def backfill_one(name: str, first: datetime, until: datetime, *, as_json: bool) -> bool:
+    """`nextperiod backfill`; whether a cycle failed."""
+    api_url, facts = settings_from().prefect_api_url, []
+    with progress():
+        for fact in _past_cycles(name, first, until, api_url):
+            facts.append(fact)
+            if not as_json:
+                print(_line_of(fact), flush=True)
+    if as_json:
+        print_json(facts)
+    else:
+        statuses = Counter(fact["status"] for fact in facts)
+        told = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        print(f"{facts[0]['recipe']}: {counted(len(facts), 'cycle')}: {told}")
+    return any(fact["status"] in ("failed", "refused") for fact in facts)
+
+
+def _past_cycles(name: str, first: datetime, until: datetime, api_url: str | None) -> Iterator[dict[str, Any]]:
+    """The cycles' facts: each when it is done, or from a Prefect flow when all are."""
+    if api_url:
+        require_prefect(api_url)
+        from flows.backfill import backfill
+
+        yield from backfill(name, first=first, until=until)
+    else:
+        with opened(name) as at:
+            yield from carry_out_backfill(at, first, until)
+
+
+def _line_of(fact: dict[str, Any]) -> str:
+    if fact["status"] in ("failed", "refused"):
+        return f"{fact['as_of']}  {fact['status']}: {fact['reason']}"
+    origin = period_text(np.datetime64(fact["origin"], "us"))
+    made_by = f"model {fact['model_version']} ({fact['training']}: {fact['reason']})"
+    return f"{fact['as_of']}  {fact['status']} {fact['run_id']}, after {origin} by {made_by}"
 
 
 def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:

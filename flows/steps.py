@@ -1,13 +1,18 @@
-"""The main job: ingest, train if due, forecast, score; MLflow follows."""
+"""The main job: ingest, train if due, forecast, score; MLflow follows. And the same for the past."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from flows.opening import Opened
 from pipeline import jobs
+from pipeline.errors import NoObservations, Permanent, is_refusal
+
+logger = logging.getLogger(__name__)
 
 
 def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
@@ -30,6 +35,60 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
         at.carry_out("mlflow", jobs.follow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)
+
+
+def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """The past cycles of an opened recipe, in order, each as of an instant at which something new was recorded.
+
+    What is published as of an instant stays: begun again after it was interrupted, it ends in the same.
+
+    Args:
+        at: the recipe, and how its steps are carried out.
+        first: the first instant that counts.
+        until: the first that does not count any more.
+
+    Returns:
+        of each cycle, when it is done, what `nextperiod run --json` prints; of one that could not be carried out
+        the recipe, the instant, "refused" or "failed", and the reason.
+
+    Raises:
+        NoObservations: nothing was recorded then.
+        Transient: something that is needed is away: to be begun again.
+    """
+    for as_of in _instants(at, first, until):
+        spent = at.sql
+        cycle = replace(at, now=datetime.now(UTC), seconds={})
+        try:
+            facts = carry_out_cycle(cycle, as_of=as_of)
+        except Permanent as error:
+            status = "refused" if is_refusal(error) else "failed"
+            yield {"recipe": at.recipe.name, "as_of": as_of.isoformat(), "status": status, "reason": str(error)}
+        else:
+            yield facts | {"seconds": cycle.seconds | {"sql": round(at.sql - spent, 3)}}
+
+
+def _instants(at: Opened, first: datetime, until: datetime) -> list[datetime]:
+    """When something new was recorded in between; what an as-of cannot give is said."""
+    name, known = at.recipe.name, at.store.instants(at.recipe.name)
+    if not known:
+        raise NoObservations(f"there are no observations of {name}: run `nextperiod ingest {name}`")
+    began, ended = known[0].isoformat(), known[-1].isoformat()
+    chosen = [instant for instant in known if first <= instant < until]
+    at_once = (
+        f"all that is known of {name} was recorded at once, at {began}: as of an earlier instant nothing was known"
+    )
+    if not chosen and len(known) == 1:
+        raise NoObservations(f"{at_once}; there is no past cycle from {first.isoformat()} to {until.isoformat()}")
+    if not chosen:
+        raise NoObservations(
+            f"nothing new was recorded of {name} from {first.isoformat()} to {until.isoformat()}: expected instants "
+            f"from {began} to {ended}"
+        )
+    if len(known) == 1:
+        logger.warning("%s: there is one cycle", at_once)
+    elif first < known[0]:
+        logger.warning("nothing was known of %s before %s: the cycles begin there", name, began)
+    return chosen
 
 
 def report(at: Opened, trained: jobs.Trained, published: jobs.Published) -> dict[str, Any]:

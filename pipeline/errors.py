@@ -90,6 +90,10 @@ class Overtaken(Transient):
     """Another worker changed the same recipe at the same time; doing it again sees what it did."""
 
 
+class NewerPublished(Permanent):
+    """A backfill from newer data is published at the same origin already."""
+
+
 class Busy(Transient):
     """Another worker holds what is wanted; it gives it back, or its time runs out."""
 
@@ -123,6 +127,11 @@ class BatchRefused(Permanent):
 
 class BatchHeld(BatchRefused):
     """Nothing was taken in yet: a person decides whether this is meant."""
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether what was given is not fit to be used, rather than that something failed."""
+    return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | NewerPublished)
 
 
 def without_secrets(text: str) -> str:

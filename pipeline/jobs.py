@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,12 +34,14 @@ from pipeline.errors import (
     NothingHeld,
     RegistryUnavailable,
     counted,
+    is_refusal,
     without_secrets,
 )
 from pipeline.explanation import known_since
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
+from pipeline.leases import holder_here
 from pipeline.lineage import Decided, Lineage, Model, Waiting
 from pipeline.panel import Panel, with_other_series
 from pipeline.publication import Publication
@@ -111,8 +111,8 @@ def attempt(recipe: Recipe, store: Store, command: str, now: datetime) -> Iterat
     try:
         yield outcome
     except NextperiodError as error:
-        refused = isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory)
-        store.end_attempt(attempt_id, "refused" if refused else "failed", str(error), datetime.now(UTC))
+        status = "refused" if is_refusal(error) else "failed"
+        store.end_attempt(attempt_id, status, str(error), datetime.now(UTC))
         raise
     except BaseException as error:
         store.end_attempt(attempt_id, "failed", without_secrets(f"{type(error).__name__}: {error}"), datetime.now(UTC))
@@ -249,7 +249,7 @@ def _remember(
 def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
     """Hold the recipe as long as a training may take; nobody else trains it meanwhile."""
     lasts = timedelta(minutes=recipe.training.time_limit_minutes) + LEASE_MARGIN
-    epoch = store.take_lease(recipe.name, f"{socket.gethostname()}:{os.getpid()}", lasts)
+    epoch = store.take_lease(recipe.name, holder_here(), lasts)
     try:
         yield epoch
     finally:

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import timedelta
 
 from pipeline.errors import Busy, Overtaken
 from pipeline.statements import Transaction
+
+
+def holder_here() -> str:
+    """This process, as leases name it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_gone(holder: str) -> bool:
+    """Whether a holder was a process of this machine that has ended; of another machine's nobody here can tell."""
+    host, _, process = holder.rpartition(":")
+    if host != socket.gethostname() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def lease_epoch(transaction: Transaction, recipe: str) -> int:
@@ -17,13 +38,17 @@ def lease_epoch(transaction: Transaction, recipe: str) -> int:
 def take_lease(transaction: Transaction, recipe: str, holder: str, lasts: timedelta) -> int:
     """Hold a recipe; the epoch of this holding.
 
+    What is held by a process of this machine that was killed is free.
+
     Raises:
         Busy: somebody else holds it.
     """
     clock = transaction.row("clock")
     assert clock is not None
     now = clock["now_at"]
-    taken = transaction.row("take_lease", recipe=recipe, holder=holder, expires_at=now + lasts, now_at=now)
+    lease = transaction.row("lease", recipe=recipe)
+    gone = lease["holder"] if lease and is_gone(lease["holder"]) else None
+    taken = transaction.row("take_lease", recipe=recipe, holder=holder, expires_at=now + lasts, now_at=now, gone=gone)
     if taken is not None:
         return int(taken["epoch"])
     lease = transaction.row("lease", recipe=recipe)

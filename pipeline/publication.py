@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.bulk import Column, load, numbers_of_run
 from pipeline.calibration import Calibration
 from pipeline.database import Database
-from pipeline.errors import ModelRefused, Overtaken
+from pipeline.errors import ModelRefused, NewerPublished, Overtaken
 from pipeline.forecast import Forecast
 from pipeline.leases import refuse_overtaken
 from pipeline.lineage import Lineage, Model, Run
@@ -53,6 +53,10 @@ class Publication:
             "model_hash": self.model.model_hash,
         }
 
+    def is_made_as(self, run: Row) -> bool:
+        """Whether a run is made of the same."""
+        return all(run[name] == value for name, value in self.key.items())
+
     @property
     def place(self) -> Mapping[str, Any]:
         """Where at most one run is published."""
@@ -82,6 +86,7 @@ def publish(publication: Publication, database: Database, now: datetime) -> tupl
 
     Raises:
         Overtaken: another worker took the recipe over, or published from newer data.
+        NewerPublished: a backfill of later data is published at the same origin.
         ModelRefused: the database gives back other numbers than were written.
     """
     forecast = publication.forecast
@@ -110,13 +115,25 @@ def _begin(transaction: Transaction, publication: Publication) -> Row | None:
     refuse_overtaken(transaction, name, publication.epoch, "this forecast was made")
     earlier = transaction.rows("runs_at_origin", **publication.place)
     published = next((run for run in earlier if run["status"] == "published"), None)
-    if published is None:
-        return None
-    if all(published[name] == value for name, value in publication.key.items()):
+    if published is None or publication.is_made_as(published):
         return published
-    if publication.kind == "live" and published["as_of"] > publication.lineage.as_of:
+    if published["as_of"] <= publication.lineage.as_of:
+        return None
+    if publication.kind == "live":
         raise Overtaken(f"run {published['run_id']} was published from newer data than this forecast: run again")
-    return None
+    return _superseded_before(publication, published, earlier)
+
+
+def _superseded_before(publication: Publication, published: Row, earlier: Sequence[Row]) -> Row:
+    """The backfill as of the same instant that a later one at this origin has superseded: it stays as it is."""
+    as_of = publication.lineage.as_of
+    for run in earlier:
+        if run["as_of"] == as_of and publication.is_made_as(run):
+            return run
+    raise NewerPublished(
+        f"run {published['run_id']} is made of what was known at {published['as_of'].isoformat()}: a forecast as of "
+        f"{as_of.isoformat()} does not take its place"
+    )
 
 
 def _stage(transaction: Transaction, publication: Publication) -> _Staged:

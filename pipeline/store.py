@@ -127,6 +127,11 @@ class Store:
             row = transaction.row("batch_as_of", recipe=recipe, as_of=as_of)
         return None if row is None else Known(**row)
 
+    def instants(self, recipe: str) -> list[datetime]:
+        """When something new was recorded of a recipe, in order: between two of them nothing changed."""
+        with self.database.read() as transaction:
+            return [row["recorded_at"] for row in transaction.rows("instants_of_recipe", recipe=recipe)]
+
     def observations(
         self, recipe: Recipe, batch_id: int, *, variable: str = TARGET, length: int | None = None
     ) -> Observations:

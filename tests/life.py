@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import numpy as np
 from flows.opening import Opened
 from flows.steps import carry_out_cycle
 from pipeline import jobs
+from pipeline.forecaster import manifest_of
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training_record import TrainingRecord
 
 DAY = timedelta(days=1)
 #: the first day's cycle; its newest period is the day before
@@ -113,20 +116,41 @@ def take_in_days(recipe: Recipe, store: Store, days: range) -> None:
         jobs.ingest(recipe, store, START + day * DAY, must_train=True)
 
 
-_TRAINED: dict[str, TrainingOutcome] = {}
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Training in earnest the first time that it is asked for; what it made is kept in a folder, for other processes too."""
 
+    folder: Path
 
-def trained_once(job: TrainingJob) -> TrainingOutcome:
-    """Training in earnest, the first time that this is asked for in this process; later the same, with its reason."""
-    key = repr((job.panel.data_hash, job.recipe.training_fingerprint, job.training, sorted(job.start or {})))
-    if key not in _TRAINED:
-        _TRAINED[key] = run_training(job)
-    made = _TRAINED[key]
-    return replace(made, record=made.record.model_copy(update={"reason": job.reason}))
+    def __call__(self, job: TrainingJob) -> TrainingOutcome:
+        """What the training makes, with the reason for which it is asked for now."""
+        asked = (
+            job.panel.data_hash,
+            job.recipe.training_fingerprint,
+            job.training,
+            job.start and manifest_of(job.start),
+        )
+        made = self.folder / hashlib.sha256(repr(asked).encode()).hexdigest()
+        if not made.exists():
+            self._keep(run_training(job), made)
+        files = {path.name: path.read_bytes() for path in sorted((made / "model").iterdir())}
+        record = TrainingRecord.model_validate_json((made / "record.json").read_bytes())
+        return TrainingOutcome(
+            files=files,
+            keras_archive=(made / "network.keras").read_bytes(),
+            record=record.model_copy(update={"reason": job.reason}),
+        )
+
+    def _keep(self, outcome: TrainingOutcome, made: Path) -> None:
+        (made / "model").mkdir(parents=True)
+        for name, content in outcome.files.items():
+            (made / "model" / name).write_bytes(content)
+        (made / "network.keras").write_bytes(outcome.keras_archive)
+        (made / "record.json").write_text(outcome.record.model_dump_json())
 
 
 @contextmanager
-def training_once() -> Iterator[None]:
+def training_once(folder: Path) -> Iterator[None]:
     """What is trained twice on the same data takes the time of one training."""
-    with patch.object(jobs, "run_training", trained_once):
+    with patch.object(jobs, "run_training", Remembered(folder)):
         yield

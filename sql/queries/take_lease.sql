@@ -3,5 +3,5 @@ insert into leases (recipe, epoch, holder, expires_at)
 values (:recipe, 1, :holder, :expires_at)
 on conflict (recipe) do update
 set epoch = leases.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at
-where leases.expires_at <= :now_at
+where leases.expires_at <= :now_at or leases.holder = :gone
 returning epoch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.lineage import Model
@@ -26,3 +28,9 @@ def model(observed_store: Store, outcome: TrainingOutcome) -> Model:
     champion = observed_store.champion("small")
     assert champion is not None
     return champion
+
+
+@pytest.fixture(scope="session")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what was trained for a simulated life is remembered."""
+    return tmp_path_factory.mktemp("trainings")

@@ -41,8 +41,8 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 @pytest.fixture(autouse=True)
-def _trained_once() -> Iterator[None]:
-    with training_once():
+def _trained_once(trainings: Path) -> Iterator[None]:
+    with training_once(trainings):
         yield
 
 

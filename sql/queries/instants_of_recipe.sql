@@ -1,0 +1,4 @@
+-- When something new was recorded of a recipe, in order.
+select recorded_at from batches
+where recipe = :recipe and status = 'accepted' and num_new + num_revised > 0
+order by recorded_at
