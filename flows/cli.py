@@ -102,23 +102,56 @@ def score(recipe: RecipeArgument, json: Json = False) -> None:
     score_one(recipe, as_json=json)
 
 
-@app.command(epilog="Example: nextperiod backtest milk --protocol tutorial")
+@app.command(epilog="Example: nextperiod backtest milk --origins 5 --classical")
 def backtest(
     recipe: RecipeArgument,
+    origins: Annotated[
+        Optional[int],
+        typer.Option("--origins", min=1, help="How many; default: 3, or as many as the history has room for."),
+    ] = None,
+    every: Annotated[
+        Optional[int], typer.Option("--every", min=1, help="Periods from one to the next; default: the horizon.")
+    ] = None,
+    window: Annotated[
+        str, typer.Option("--window", help="expanding: all up to the origin; sliding: its last periods.")
+    ] = "expanding",
+    history: Annotated[
+        Optional[int],
+        typer.Option("--history", min=1, help="Periods of a sliding window; default: those up to the first origin."),
+    ] = None,
+    refit: Annotated[
+        str, typer.Option("--refit", help="always: fit at each origin; once: at the first one only.")
+    ] = "always",
+    classical: Annotated[
+        bool, typer.Option("--classical", help="AutoETS, AutoARIMA and Theta too (extra `classical`).")
+    ] = False,
+    as_of_now: Annotated[
+        bool, typer.Option("--as-of-now", help="See what is known now, cut at each origin, not what was known then.")
+    ] = False,
     protocol: Annotated[
         Optional[str],
         typer.Option("--protocol", metavar="NAME", help="tutorial: the split and settings of the recipe's tutorial."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """How well past periods would have been forecast, beside the last value and the season before."""
-    from flows.backtest import backtest_tutorial
+    """How well past periods would have been forecast, from rolling origins, beside the baselines.
 
-    if protocol is None:
-        raise typer.BadParameter("say how: --protocol tutorial is the only way so far")
-    if protocol != "tutorial":
-        raise typer.BadParameter(f'--protocol "{protocol}" is not known: expected one of tutorial')
-    backtest_tutorial(recipe, as_json=json)
+    The last origin lies one horizon before the newest period. Each sees only what was known then.
+    """
+    from flows.backtest import backtest_rolling, backtest_tutorial
+
+    asked = {"num_origins": origins, "every": every, "history": history, "classical": classical, "as_of_now": as_of_now}
+    if protocol is not None:
+        _one_of("--protocol", protocol, "tutorial")
+        if any(asked.values()) or (window, refit) != ("expanding", "always"):
+            raise typer.BadParameter("--protocol tutorial has its own split: leave the other options out")
+        backtest_tutorial(recipe, as_json=json)
+        return
+    _one_of("--window", window, "expanding", "sliding")
+    _one_of("--refit", refit, "always", "once")
+    if history is not None and window != "sliding":
+        raise typer.BadParameter("--history is how long a sliding window is: give --window sliding with it")
+    backtest_rolling(recipe, {**asked, "window": window, "refit": refit}, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod backfill milk --from 2026-01-01 --to 2026-03-31")
@@ -232,6 +265,11 @@ def _is_ours(error: Exception) -> bool:
     from pipeline.errors import NextperiodError
 
     return isinstance(error, NextperiodError)
+
+
+def _one_of(option: str, given: str, *names: str) -> None:
+    if given not in names:
+        raise typer.BadParameter(f'{option} "{given}" is not known: expected one of {", ".join(names)}')
 
 
 def _instant(text: str, option: str) -> datetime:

@@ -13,6 +13,8 @@ Array = npt.NDArray[np.float64]
 
 #: series that are looked at together, so that memory does not grow with their number
 _TOGETHER = 8_192
+#: quantiles of the normal distribution at the levels of the forecast table
+_NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054])
 
 
 def naive(context: Array, horizon: int) -> Array:
@@ -37,6 +39,52 @@ def baseline(name: str, context: Array, *, horizon: int, season: int) -> Array:
 def scaled_over(season: int) -> int:
     """Periods up to an origin that say how large an error is: a night's cost may not grow with the history."""
     return max(5 * season, 60)
+
+
+def normal_quantiles(mean: Array, deviation: Array) -> Array:
+    """Of normal distributions with mean and deviation [S, H]: [S, H, Q]."""
+    quantiles: Array = mean[:, :, None] + deviation[:, :, None] * _NORMAL
+    return quantiles
+
+
+def drift(panel: Panel, horizon: int) -> tuple[Array, Array]:
+    """The straight line from the first to the last value of each series, from the panel's origin on.
+
+    Hyndman and Athanasopoulos (2021), Forecasting: principles and practice, 5.2 and 5.5; the deviation is that of
+    the changes from period to period about the line, over the whole history.
+
+    Returns:
+        mean [S, H] and standard deviation [S, H]; a series of one value stays there, with deviation 0.
+    """
+    first, last = panel.values[panel.offsets[:-1]], panel.values[panel.offsets[1:] - 1]
+    steps = panel.lengths - 1
+    slope = (last - first) / np.maximum(steps, 1)
+    changes = np.diff(panel.values, append=np.nan)
+    changes[panel.offsets[1:] - 1] = np.nan  # from one series to the next
+    errors = np.square(changes - np.repeat(slope, panel.lengths))
+    known = ~np.isnan(errors)
+    total, count = (
+        np.add.reduceat(each, panel.offsets[:-1]) for each in (np.where(known, errors, 0.0), known.astype(np.int64))
+    )
+    behind = len(panel.grid) - 1 - panel.last
+    ahead = behind[:, None] + np.arange(1, horizon + 1)
+    growth = ahead * (1 + ahead / np.maximum(steps, 1)[:, None])
+    return last[:, None] + ahead * slope[:, None], np.sqrt(total / np.maximum(count, 1))[:, None] * np.sqrt(growth)
+
+
+def root_scale(panel: Panel, season: int) -> Array:
+    """Of each series the root mean squared difference from one season before, where it is too short from one period.
+
+    Over the last `scaled_over` periods: [S]; 0 where it never changed.
+    """
+    every = np.arange(len(panel.series))
+    parts = []
+    for start in range(0, len(every), _TOGETHER):
+        values = _ends(panel, every[start : start + _TOGETHER], scaled_over(season))
+        by_season, by_period = (values[:, lag:] - values[:, :-lag] for lag in (season, 1))
+        is_short = np.isnan(by_season).all(axis=1)
+        parts.append(np.sqrt(np.where(is_short, _mean(np.square(by_period)), _mean(np.square(by_season)))))
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -443,6 +443,15 @@ def _panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int 
                 f"{since.isoformat()}, give an instant from then on"
             )
         raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
+    return made_ready(panel, recipe)
+
+
+def made_ready(panel: Panel, recipe: Recipe) -> Panel:
+    """A panel as networks read it: short gaps filled, the other series beside each where the recipe asks for them.
+
+    Raises:
+        ModelRefused: there are too many series to stand beside each other.
+    """
     panel = quality.fill_gaps(panel, longest=recipe.max_gap)
     if not recipe.covariates.other_series:
         return panel

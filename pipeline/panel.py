@@ -80,6 +80,27 @@ class Panel:
             static={name: tuple(texts[s] for s in kept) for name, texts in self.static.items()},
         )
 
+    def since(self, position: int) -> Panel:
+        """The same panel as if nothing before `grid[position]` were known; series that end earlier are left out."""
+        starts = np.maximum(position - self.first, 0)
+        starts = np.where(starts < self.lengths, starts, 0)
+        starts += [_leading_gap(self.of(s)[start:]) for s, start in enumerate(starts.tolist())]
+        kept = np.flatnonzero(self.last >= position)
+        first, lengths = (self.first + starts)[kept], (self.lengths - starts)[kept]
+        inside = _places((self.offsets[:-1] + starts)[kept], lengths)
+        known_ahead = _places((self.offsets[:-1] + starts)[kept] + self.ahead * kept, lengths + self.ahead)
+        return replace(
+            self,
+            series=tuple(self.series[s] for s in kept),
+            grid=self.grid[position:],
+            first=first - position,
+            offsets=_offsets(lengths),
+            values=self.values[inside],
+            past={name: values[inside] for name, values in self.past.items()},
+            future={name: values[known_ahead] for name, values in self.future.items()},
+            static={name: tuple(texts[s] for s in kept) for name, texts in self.static.items()},
+        )
+
     @property
     def data_hash(self) -> str:
         """Hash of names, periods and values: the same data gives the same hash on any machine."""
@@ -195,3 +216,7 @@ def _offsets(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.i
 
 def _without_trailing_gap(values: Values) -> Values:
     return values[: np.flatnonzero(~np.isnan(values))[-1] + 1]
+
+
+def _leading_gap(values: Values) -> int:
+    return int(np.flatnonzero(~np.isnan(values))[0])

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import repeated
+from pipeline.baselines import normal_quantiles, repeated
 from pipeline.calibration import Calibration
 from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster
@@ -21,9 +21,6 @@ Array = npt.NDArray[np.float64]
 BELIEVABLE = 10.0
 _NOT_FINITE = "the network's forecast is not finite"
 _NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
-
-#: quantiles of the normal distribution at the levels of the forecast table
-_NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054])
 
 
 def forecast_all(
@@ -44,7 +41,7 @@ def forecast_all(
     origin, horizon = panel.origin, recipe.horizon
     stands_in = repeated(panel, horizon, recipe.season)
     mean = stands_in.mean.copy()
-    quantiles = mean[:, :, None] + stands_in.deviation[:, :, None] * _NORMAL
+    quantiles = normal_quantiles(mean, stands_in.deviation)
     reason: list[str | None] = [forecaster.lacks] * len(panel.series)
 
     forecast, means, spreads = forecaster.predict(panel)

@@ -1,7 +1,7 @@
-"""Training, or replaying a tutorial, in a process of its own: it alone imports TensorFlow, and it has limits.
+"""Training, now or at past origins, or replaying a tutorial, in a process of its own: it alone imports TensorFlow.
 
-The parent writes a job folder and reads the model folder from it; progress comes back as JSON lines.
-The child ends itself when its parent is gone.
+It has limits of time and memory. The parent writes a job folder and reads the model folder from it; progress comes
+back as JSON lines. The child ends itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from pipeline.recipe import Recipe
 from pipeline.training_record import (
     BacktestPath,
     BacktestRecord,
+    FitRecord,
+    FitsRecord,
     ProtocolRecord,
     ReplayedLine,
     ReplayRecord,
@@ -97,29 +99,59 @@ def run_replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
         return ReplayRecord.model_validate_json((folder / "record.json").read_bytes())
 
 
+def run_fits(panels: Sequence[Panel], recipe: Recipe) -> list[tuple[dict[str, bytes], FitRecord]]:
+    """Fit anew on each panel, one after the other in one fresh process; each may take as long as a training.
+
+    Returns:
+        of each panel the model directory's files and what is known of the fit.
+
+    Raises:
+        ModelRefused: a fit did not stay finite, or had no window; the message names its last period.
+        TrainingFailed: the process crashed, was killed, or ran past its limits.
+    """
+    first, *others = panels
+    with _carried_out("fits", first, recipe, {}, others=others) as folder:
+        fits = FitsRecord.model_validate_json((folder / "record.json").read_bytes()).fits
+        return [
+            ({path.name: path.read_bytes() for path in sorted((folder / f"model.{n}").iterdir())}, fit)
+            for n, fit in enumerate(fits)
+        ]
+
+
 @contextlib.contextmanager
 def _carried_out(
-    kind: str, panel: Panel, recipe: Recipe, fields: dict[str, Any], *, champion: Mapping[str, bytes] | None = None
+    kind: str,
+    panel: Panel,
+    recipe: Recipe,
+    fields: dict[str, Any],
+    *,
+    champion: Mapping[str, bytes] | None = None,
+    others: Sequence[Panel] = (),
 ) -> Iterator[Path]:
     """The job folder, once the child has written into it what it was asked for."""
     with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
         folder = Path(name)
-        arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
-        covariates = {f"{kind}.{name}": told for kind in _COVARIATES for name, told in getattr(panel, kind).items()}
-        np.savez(folder / "panel.npz", allow_pickle=False, **arrays, **covariates)
         if champion is not None:
             (folder / "champion").mkdir()
             for name in (*json.loads(champion["manifest.json"])["files"], "manifest.json"):
                 (folder / "champion" / name).write_bytes(champion[name])
-        told = {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
-        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), **told, **fields}
+        told = [_write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
+        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "panels": told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        status = _run_child(folder, recipe.training.time_limit_minutes * 60)
+        status = _run_child(folder, len(told) * recipe.training.time_limit_minutes * 60)
         if status == _REFUSED:
             raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
         if status != 0:
             raise TrainingFailed(f"{kind} of {recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
         yield folder
+
+
+def _write_panel(path: Path, panel: Panel) -> dict[str, Any]:
+    """A panel's numbers into a file; what of it is text."""
+    arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
+    covariates = {f"{kind}.{name}": told for kind in _COVARIATES for name, told in getattr(panel, kind).items()}
+    np.savez(path, allow_pickle=False, **arrays, **covariates)
+    return {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
 
 
 def _run_child(folder: Path, limit_seconds: float) -> int:
@@ -175,9 +207,11 @@ def _child(folder: Path) -> int:
     fields = json.loads((folder / "job.json").read_text("utf-8"))
     recipe = Recipe.model_validate(fields["recipe"])
     _limit_memory(recipe.training.memory_limit_gib)
-    panel = _read_panel(folder, fields)
+    panels = [_read_panel(folder / f"panel.{n}.npz", told) for n, told in enumerate(fields["panels"])]
+    panel, kind = panels[0], fields["kind"]
+    record: TrainingRecord | ReplayRecord | FitsRecord
     try:
-        if recipe.tutorial is not None and not fields.get("tutorial"):
+        if recipe.tutorial is not None and kind != "fits" and not fields.get("tutorial"):
             refuse_unfit(panel.of(0), recipe.tutorial, panel.series[0])
 
         import tensorflow as tf
@@ -186,7 +220,10 @@ def _child(folder: Path) -> int:
 
         parts_side_by_side()
         tf.config.experimental.enable_op_determinism()
-        record = _train(folder, fields, panel, recipe) if fields["kind"] == "training" else _replay(panel, recipe)
+        if kind == "fits":
+            record = _fit_each(folder, panels, recipe)
+        else:
+            record = _train(folder, fields, panel, recipe) if kind == "training" else _replay(panel, recipe)
     except (ModelRefused, NotEnoughHistory) as refusal:
         (folder / "refused.txt").write_text(str(refusal), "utf-8")
         return _REFUSED
@@ -212,9 +249,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     if not lines:
         replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
         lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
-    (folder / "model").mkdir()
-    for name, content in trained.files.items():
-        (folder / "model" / name).write_bytes(content)
+    _write_files(folder / "model", trained.files)
     (folder / "network.keras").write_bytes(trained.keras_archive)
     return TrainingRecord(
         training=fields["training"],
@@ -236,6 +271,32 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     )
 
 
+def _fit_each(folder: Path, panels: Sequence[Panel], recipe: Recipe) -> FitsRecord:
+    """Fit on each panel, and write a model folder each."""
+    import keras
+
+    from pipeline import fitting
+
+    fits = []
+    for n, panel in enumerate(panels):
+        stage = f"origin {n + 1} of {len(panels)}"
+        try:
+            trained = fitting.train(panel, recipe, on_epoch=_printer(stage))
+        except ModelRefused as refusal:
+            raise ModelRefused(f"origin {str(panel.origin)[:16].removesuffix('T00:00')}: {refusal}") from refusal
+        _write_files(folder / f"model.{n}", trained.files)
+        fits.append(FitRecord(epochs=trained.epochs, num_windows=trained.num_windows, loss=trained.loss))
+        del trained
+        keras.backend.clear_session()  # what one origin leaves behind, the next need not carry
+    return FitsRecord(fits=tuple(fits))
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
 def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
     """The tutorial's protocol with each of its networks."""
     from pipeline import tutorial
@@ -253,8 +314,8 @@ def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
     return ReplayRecord(lines=tuple(lines))
 
 
-def _read_panel(folder: Path, fields: dict[str, Any]) -> Panel:
-    with np.load(folder / "panel.npz", allow_pickle=False) as arrays:
+def _read_panel(path: Path, fields: dict[str, Any]) -> Panel:
+    with np.load(path, allow_pickle=False) as arrays:
         told = {name: arrays[name] for name in arrays.files}
     covariates: dict[str, Any] = {
         kind: {name.removeprefix(f"{kind}."): told.pop(name) for name in list(told) if name.startswith(f"{kind}.")}

@@ -84,6 +84,20 @@ class GateRecord(_Value):
     num_series: int = 0
 
 
+class FitRecord(_Value):
+    """One fit of several: for how long it was fitted and on what."""
+
+    epochs: int
+    num_windows: int
+    loss: tuple[float, ...]
+
+
+class FitsRecord(_Value):
+    """Fits on several panels, in their order."""
+
+    fits: tuple[FitRecord, ...]
+
+
 class TrainingRecord(_Value):
     """How a model came to be."""
 

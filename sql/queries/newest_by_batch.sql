@@ -1,0 +1,14 @@
+-- The batches that changed what was known of a recipe, in order, with the newest observed period that each told first.
+select
+    batches.recorded_at,
+    told.period
+from batches
+left join (
+    select observations.batch_id, max(observations.period) as period
+    from series
+    join observations on observations.series_id = series.series_id
+    where series.recipe = :recipe and series.variable = ''
+    group by observations.batch_id
+) as told on told.batch_id = batches.batch_id
+where batches.recipe = :recipe and batches.status = 'accepted' and batches.num_new + batches.num_revised > 0
+order by batches.recorded_at
