@@ -86,12 +86,31 @@ def train(
     train_one(recipe, asked="retrain" if retrain else "fine-tune" if fine_tune else None, as_json=json)
 
 
-@app.command(epilog="Example: nextperiod forecast milk")
-def forecast(recipe: RecipeArgument, json: Json = False) -> None:
-    """Forecast the next periods with the champion and publish them."""
+@app.command(epilog="Example: nextperiod forecast milk --paths 500")
+def forecast(
+    recipe: RecipeArgument,
+    paths: Annotated[
+        Optional[int], typer.Option("--paths", metavar="N", min=1, help="Draw N sample paths of each series, too.")
+    ] = None,
+    seed: Annotated[
+        Optional[int], typer.Option("--seed", metavar="K", min=0, help="Of the paths; default: the run's own.")
+    ] = None,
+    parquet: Annotated[
+        Optional[Path], typer.Option("--parquet", help="File for the paths; default: RECIPE-paths.parquet.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Forecast the next periods with the champion and publish them; draw sample paths of what is published."""
     from flows.commands import forecast_one
 
-    forecast_one(recipe, as_json=json)
+    if paths is None:
+        if seed is not None or parquet is not None:
+            raise typer.BadParameter("--seed and --parquet are for sample paths: give --paths N too")
+        forecast_one(recipe, as_json=json)
+        return
+    from flows.paths import forecast_with_paths
+
+    forecast_with_paths(recipe, num_paths=paths, seed=seed, parquet=parquet, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod score milk")

@@ -149,7 +149,7 @@ def _fits(panels: Sequence[Panel], recipe: Recipe) -> list[_Fitted]:
 def _at(seen: Seen, fitted: _Fitted, recipe: Recipe, plan: Plan) -> FromOrigin:
     """What all methods say at an origin."""
     panel, others = seen.panel, {}
-    made = forecast_all(fitted.forecaster, panel, recipe)
+    made = forecast_all(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
     if plan.classical:
         logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {str(panel.origin)[:16]}"})
         told = classical_quantiles(panel, recipe.horizon, recipe.season)

@@ -92,7 +92,7 @@ class Forecaster:
         def forecast(first: int) -> tuple[Positions, Array]:
             chosen = windows.take(slice(first, first + MOST_AT_ONCE))
             read = read_windows(panel, features, chosen, self.scaling, self.needs.context)
-            return chosen.series[read.usable], self._quantiles(read) if read.usable.any() else none
+            return chosen.series[read.usable], self.quantiles(read) if read.usable.any() else none
 
         _ = self._session
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
@@ -104,7 +104,8 @@ class Forecaster:
             quantiles,
         )
 
-    def _quantiles(self, read: Read) -> Array:
+    def quantiles(self, read: Read) -> Array:
+        """What the network says of windows that were read, in units of the series: [n, H, Q]."""
         outputs = self.outputs(read.inputs)
         values = self.scaling.values(outputs, read.centre[:, :, None], read.scale[:, :, None])
         if self.spread is None:
@@ -140,7 +141,18 @@ class Read:
 
 def read_windows(panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int) -> Read:
     """The inputs of a network at some windows of a panel."""
-    context, known = contexts_of(panel, windows, length)
+    return read_contexts(panel, features, windows, contexts_of(panel, windows, length), scaling)
+
+
+def read_contexts(
+    panel: Panel,
+    features: FeatureArrays,
+    windows: Windows,
+    contexts: tuple[Array, npt.NDArray[np.bool_]],
+    scaling: Scaling,
+) -> Read:
+    """The inputs of a network at windows of a panel whose values [N, L], and which are known, are told."""
+    context, known = contexts
     usable = scaling.usable(context)
     windows, context, known = windows.take(usable), context[usable], known[usable]
     centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in windows.series])

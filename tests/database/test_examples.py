@@ -1,4 +1,4 @@
-"""Each view has an example query that gives what it says, the same in both databases."""
+"""Each view, and the table of sample paths, has an example query that gives what it says, the same in both databases."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from pipeline.database import VIEWS, Database
-from tests.database.rows_by_hand import found, write_store
+from tests.database.rows_by_hand import found, insert, key_of, write_store
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"
 README = Path(__file__).parents[2] / "README.md"
+#: a table that an example reads, and what it joins it with
+PATHS = "sample_paths"
+JOINED = {PATHS, "runs", "series"}
 #: by view; instants and periods are compared by their day
 ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "latest_forecasts": [("small", "a", "2025-04-01", 140.0, 135.0, 145.0, "lstm")],
@@ -35,6 +38,8 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         ("small", "small.csv", "number", 2, 7, "2025-05-01"),
         ("small", "small.csv", "duplicate", 1, 3, "2025-05-01"),
     ],
+    # March, February and January brought 150 + 120 + 112; of four paths one brings more
+    PATHS: [("small", "a", 4, 382.0, 330.0, 0.25)],
 }
 
 
@@ -43,9 +48,10 @@ def example(view: str) -> str:
     return (EXAMPLES / f"{view}.sql").read_text("utf-8")
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", ANSWERS)
 def test_the_example_gives_what_it_says(database: Database, view: str) -> None:
     write_store(database)
+    write_paths(database)
 
     rows = found(database, example(view))
 
@@ -54,23 +60,40 @@ def test_the_example_gives_what_it_says(database: Database, view: str) -> None:
     ]
 
 
+def write_paths(database: Database) -> None:
+    """Four paths of the latest run, which bring 300, 310, 320 and 390 in three months, and one of an earlier run."""
+    totals = {"march": (300, 310, 320, 390), "january": (900,)}
+    insert(
+        database,
+        PATHS,
+        *(
+            {**key_of(database, run_id), "series_id": 1, "path": path, "step": step, "value": total / 3}
+            for run_id, told in totals.items()
+            for path, total in enumerate(told, start=1)
+            for step in (1, 2, 3)
+        ),
+    )
+
+
 def _day(value: Any) -> Any:
     return str(value)[:10] if re.match(r"\d{4}-\d\d-\d\d", str(value)) else value
 
 
-def test_every_view_has_an_example_and_every_example_is_of_a_view() -> None:
-    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(f"{view}.sql" for view in VIEWS)
+def test_every_view_has_an_example_and_every_example_is_of_a_view_or_of_the_sample_paths() -> None:
+    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(f"{view}.sql" for view in (*VIEWS, PATHS))
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", ANSWERS)
 def test_an_example_says_first_what_it_answers_and_reads_its_view_alone_or_with_others(view: str) -> None:
     says, query = example(view).split("\n", 1)
-    read = set(re.findall(r"\b(?:from|join) (\w+)", query)) - set(re.findall(r"with (\w+) as", query))
+    read = set(re.findall(r"\b(?:from|join) (\w+)", query)) - set(
+        re.findall(r"^(?:with )?(\w+) as \($", query, re.MULTILINE)
+    )
 
     assert re.match(r"-- \S.*\.$", says)
     assert query.startswith(("with ", "select\n", "select "))
     assert view in read
-    assert read <= set(VIEWS)
+    assert read <= set(VIEWS) | (JOINED if view == PATHS else set())
     assert "%" not in query
     assert ":" not in query
 
