@@ -228,6 +228,11 @@ def test_help_imports_nothing_heavy() -> None:
         (("backtest", "small"), "say how: --protocol tutorial is the only way so far"),
         (("backtest", "small", "--protocol", "rolling"), '--protocol "rolling" is not known: expected one of tutorial'),
         (("backtest", "--protocol", "tutorial"), "Missing argument"),
+        (("forecast", "small", "--paths", "0"), "Invalid value for '--paths'"),
+        (("forecast", "small", "--paths", "1.5"), "Invalid value for '--paths'"),
+        (("forecast", "small", "--paths", "5", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("forecast", "small", "--seed", "1"), "--seed and --parquet are for sample paths: give --paths N too"),
+        (("forecast", "small", "--parquet", "out"), "--seed and --parquet are for sample paths: give --paths N too"),
         (("db", "downgrade"), "No such command 'downgrade'"),
     ],
 )
@@ -367,6 +372,76 @@ def test_a_forecast_without_a_model_says_what_to_run(
     message = one_line(capsys, monkeypatch, person, "forecast", "small")
 
     assert message == "no model was trained for small yet: run `nextperiod train small`"
+
+
+# sample paths
+
+
+def test_a_forecast_with_paths_writes_the_table_and_a_file(published: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(published.folder)
+
+    first = json.loads(published.gets("forecast", "small", "--paths", "40", "--json"))
+    again = published.gets("forecast", "small", "--paths", "40")
+
+    seed = first["paths"].pop("seed")
+    assert first["paths"] == {
+        "status": "written",
+        "num_paths": 40,
+        "num_new": 40,
+        "num_rows": 120,
+        "parquet": "small-paths.parquet",
+    }
+    assert (first["status"], first["num_rows"]) == ("unchanged", 3)
+    assert again == (
+        "small: unchanged run small-2023-04-01-1, 3 rows after 2023-04-01\n"
+        f"small: unchanged 40 sample paths, 0 of them new, with seed {seed}: 120 rows in small-paths.parquet\n"
+    )
+    assert len(pd.read_parquet("small-paths.parquet")) == 120
+
+
+def test_an_attempt_that_wrote_paths_alone_is_no_idle_one(published: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(published.folder)
+    for expected in ("done", "unchanged"):
+        published.gets("forecast", "small", "--paths", "2")
+
+        (status,) = json.loads(published.gets("status", "--json"))
+        assert status["last_attempt_status"] == expected
+
+
+def test_paths_go_to_the_file_that_is_named_with_the_seed_that_is_given(published: Person) -> None:
+    told = ("--paths", "3", "--seed", "17", "--parquet", str(published.folder / "few.parquet"))
+
+    facts = json.loads(published.gets("forecast", "small", *told, "--json"))
+
+    assert (facts["paths"]["seed"], facts["paths"]["num_new"]) == (17, 3)
+    assert sorted(pd.read_parquet(published.folder / "few.parquet")["path"]) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (
+            ("--paths", "7000000"),
+            "7,000,000 paths of 1 series over 3 steps are 21,000,000 rows: expected at most 20,000,000",
+        ),
+        (("--paths", "2", "--seed", "9"), "run small-2023-04-01-1 has 1 path of another seed than 9"),
+        (
+            ("--paths", "2", "--seed", "8", "--parquet", "no/file"),
+            "--parquet no/file is to lie in no, which is no folder",
+        ),
+    ],
+)
+def test_paths_that_cannot_be_drawn_are_one_line(
+    told: tuple[str, ...],
+    says: str,
+    published: Person,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(published.folder)
+    published.gets("forecast", "small", "--paths", "1", "--seed", "8")
+
+    assert one_line(capsys, monkeypatch, published, "forecast", "small", *told).startswith(says)
 
 
 # status
