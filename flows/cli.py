@@ -126,20 +126,29 @@ def backtest(
     recipe: RecipeArgument,
     origins: Annotated[
         Optional[int],
-        typer.Option("--origins", min=1, help="How many; default: 3, or as many as the history has room for."),
+        typer.Option(
+            "--origins", min=1, metavar="N", help="How many; default: 3, or as many as the history has room for."
+        ),
     ] = None,
     every: Annotated[
-        Optional[int], typer.Option("--every", min=1, help="Periods from one to the next; default: the horizon.")
+        Optional[int],
+        typer.Option("--every", min=1, metavar="PERIODS", help="Periods from one to the next; default: the horizon."),
     ] = None,
     window: Annotated[
-        str, typer.Option("--window", help="expanding: all up to the origin; sliding: its last periods.")
+        str,
+        typer.Option("--window", metavar="KIND", help="expanding: all up to the origin; sliding: its last periods."),
     ] = "expanding",
     history: Annotated[
         Optional[int],
-        typer.Option("--history", min=1, help="Periods of a sliding window; default: those up to the first origin."),
+        typer.Option(
+            "--history",
+            min=1,
+            metavar="PERIODS",
+            help="Periods of a sliding window; default: those up to the first origin.",
+        ),
     ] = None,
     refit: Annotated[
-        str, typer.Option("--refit", help="always: fit at each origin; once: at the first one only.")
+        str, typer.Option("--refit", metavar="WHEN", help="always: fit at each origin; once: at the first one only.")
     ] = "always",
     classical: Annotated[
         bool, typer.Option("--classical", help="AutoETS, AutoARIMA and Theta too (extra `classical`).")

@@ -52,7 +52,9 @@ class BacktestRegistry(Registry):
                 for method, told in backtest.by_step().items()
             }
             metrics = _metrics(backtest.scores(), began) + _metrics_by_step(by_step, began)
-            self._client.log_batch(run_id, metrics, _parameters(_of_plan(recipe, backtest)))
+            self._client.log_batch(run_id, params=_parameters(_of_plan(recipe, backtest)))
+            for first in range(0, len(metrics), _AT_ONCE):
+                self._client.log_batch(run_id, metrics[first : first + _AT_ONCE])
             self._client.log_text(run_id, json.dumps(facts, indent=1), "backtest.json")
             self._client.set_terminated(run_id)
             return run_id
@@ -66,6 +68,8 @@ class BacktestRegistry(Registry):
         return self._client.create_run(experiment, start_time=began, run_name=name, tags=dict(tags))
 
 
+#: more metrics are not taken at once
+_AT_ONCE = 1000
 #: shown for each step
 _BY_STEP = ("mase", "wql", "coverage_80", "coverage_95")
 

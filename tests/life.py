@@ -16,12 +16,11 @@ import numpy as np
 from flows.opening import Opened
 from flows.steps import carry_out_cycle
 from pipeline import jobs
-from pipeline.forecaster import manifest_of
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
-from pipeline.training_record import TrainingRecord
+from pipeline.training_record import PROMOTED, GateRecord, TrainingRecord
 
 DAY = timedelta(days=1)
 #: the first day's cycle; its newest period is the day before
@@ -116,6 +115,10 @@ def take_in_days(recipe: Recipe, store: Store, days: range) -> None:
         jobs.ingest(recipe, store, START + day * DAY, must_train=True)
 
 
+#: every challenger publishes, so that a life has several models; the gate has tests of its own
+LET_THROUGH = GateRecord(outcome=PROMOTED, reason="let through")
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """Training in earnest the first time that it is asked for; what it made is kept in a folder, for other processes too."""
@@ -128,7 +131,7 @@ class Remembered:
             job.panel.data_hash,
             job.recipe.training_fingerprint,
             job.training,
-            job.start and manifest_of(job.start),
+            job.champion and job.champion["manifest.json"],
         )
         made = self.folder / hashlib.sha256(repr(asked).encode()).hexdigest()
         if not made.exists():
@@ -138,7 +141,7 @@ class Remembered:
         return TrainingOutcome(
             files=files,
             keras_archive=(made / "network.keras").read_bytes(),
-            record=record.model_copy(update={"reason": job.reason}),
+            record=record.model_copy(update={"reason": job.reason, "gate": LET_THROUGH}),
         )
 
     def _keep(self, outcome: TrainingOutcome, made: Path) -> None:

@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
+from statsforecast.models import RandomWalkWithDrift
 
-from pipeline.baselines import baseline, naive, repeated, scaled_over, seasonal_naive
+from pipeline.baselines import (
+    baseline,
+    drift,
+    naive,
+    normal_quantiles,
+    repeated,
+    root_scale,
+    scaled_over,
+    seasonal_naive,
+)
+from pipeline.forecast import LEVELS
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 
@@ -111,3 +123,79 @@ def test_what_repeats_of_many_series_is_what_repeats_of_each(monkeypatch: pytest
     assert apart.method == together.method == ("seasonal-naive", "last-value", "last-value")
     np.testing.assert_array_equal(apart.mean, together.mean)
     np.testing.assert_array_equal(apart.deviation, together.deviation)
+
+
+def awkward_rows(seed: int) -> list[list[float]]:
+    """Series of one to ninety values with gaps between them."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(0, 9, rng.integers(1, 90)) for _ in range(40)]
+    for row in rows:
+        row[1:-1][rng.random(len(row[1:-1])) < rng.choice([0, 0, 0.1])] = np.nan
+    return [row.tolist() for row in rows]
+
+
+def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value() -> None:
+    mean, deviation = drift(panel_of([[10.0, 14, 12, 16], [5.0]]), 2)
+
+    assert mean.tolist() == [[18, 20], [5, 5]]
+    # the changes 4, -2, 4 are 2, -4, 2 about the slope 2: 8 on the mean of squares
+    np.testing.assert_allclose(deviation, [np.sqrt([8 * 1 * (1 + 1 / 3), 8 * 2 * (1 + 2 / 3)]), [0, 0]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drift_is_what_one_finds_period_after_period(seed: int) -> None:
+    rows, horizon = awkward_rows(seed), 5
+
+    mean, deviation = drift(panel_of(rows), horizon)
+
+    for n, row in enumerate(rows):
+        steps, behind = len(row) - 1, max(map(len, rows)) - len(row)
+        slope = (row[-1] - row[0]) / steps if steps else 0.0
+        errors = [row[t] - row[t - 1] - slope for t in range(1, len(row)) if not np.isnan(row[t] - row[t - 1])]
+        size = np.sqrt(np.mean(np.square(errors))) if errors else 0.0
+        for h in range(horizon):
+            ahead = behind + h + 1
+            assert mean[n, h] == pytest.approx(row[-1] + ahead * slope)
+            assert deviation[n, h] == pytest.approx(size * np.sqrt(ahead * (1 + ahead / max(steps, 1))))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drift_and_its_quantiles_are_what_statsforecast_finds(seed: int) -> None:
+    values = np.cumsum(np.random.default_rng(seed).normal(1, 9, 30))
+
+    mean, deviation = drift(panel_of([values.tolist()]), 5)
+
+    theirs = RandomWalkWithDrift().forecast(y=values, h=5, level=[80, 95])
+    np.testing.assert_allclose(mean[0], theirs["mean"])
+    quantiles = normal_quantiles(mean, deviation)[0]
+    for q, key in enumerate(("lo-95", "lo-80", "mean", "hi-80", "hi-95")):
+        np.testing.assert_allclose(quantiles[:, q], theirs[key])
+
+
+def test_quantiles_are_those_of_the_normal_distribution() -> None:
+    quantiles = normal_quantiles(np.array([[3.0]]), np.array([[2.0]]))
+
+    np.testing.assert_allclose(quantiles[0, 0], norm(3, 2).ppf(LEVELS), atol=1e-12)
+
+
+@pytest.mark.parametrize("season", [1, 4, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_root_scale_is_that_of_the_changes_of_the_last_periods(season: int, seed: int) -> None:
+    rows = awkward_rows(seed)
+    length = max(map(len, rows))
+
+    found = root_scale(panel_of(rows), season)
+
+    for n, row in enumerate(rows):
+        recent = {t: v for t, v in enumerate(row) if not np.isnan(v) and t >= length - scaled_over(season)}
+        by = {lag: [recent[t] - recent[t - lag] for t in recent if t - lag in recent] for lag in (season, 1)}
+        chosen = by[season] or by[1]
+        assert found[n] == pytest.approx(np.sqrt(np.mean(np.square(chosen))) if chosen else 0)
+
+
+def test_the_root_scale_of_many_series_is_that_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 9], [5.0], [1.0, 2, 3]])
+    together = root_scale(panel, 4)
+    monkeypatch.setattr("pipeline.baselines._TOGETHER", 1)
+
+    assert root_scale(panel, 4).tolist() == together.tolist()

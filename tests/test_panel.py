@@ -1,5 +1,6 @@
 """A panel: series of different lengths on one grid, and what it was at an earlier period."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -149,6 +150,58 @@ def test_until_equals_a_panel_made_of_the_observations_until_then(
     for s in range(len(early.series)):
         np.testing.assert_array_equal(early.of(s), expected.of(s))
         assert early.grid[early.first[s]] == expected.grid[expected.first[s]]
+
+
+def test_a_panel_since_a_period_begins_there() -> None:
+    panel = daily_panel(a=[1, 2, 3, 4], b=[NAN, NAN, NAN, 7], c=[8, 9, NAN, NAN]).since(2)
+
+    assert panel.series == ("a", "b")
+    assert [panel.of(s).tolist() for s in range(2)] == [[3, 4], [7]]
+    assert (panel.first.tolist(), panel.grid[0], len(panel.grid)) == ([0, 1], np.datetime64("2020-01-03", "us"), 2)
+
+
+def test_a_gap_at_the_new_beginning_is_dropped() -> None:
+    panel = daily_panel(a=[1, NAN, NAN, 4, 5], b=[1, 2, 3, 4, 5]).since(1)
+
+    assert (panel.of(0).tolist(), panel.first.tolist()) == ([4, 5], [2, 0])
+
+
+def test_since_the_first_period_is_the_same_panel() -> None:
+    panel = daily_panel(a=[1, NAN, 3], b=[NAN, 5, NAN])
+
+    assert_same(panel.since(0), panel)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(a=rows, b=rows, position=st.integers(0, 5))
+def test_since_equals_a_panel_made_of_the_observations_from_then_on(
+    a: list[float], b: list[float], position: int
+) -> None:
+    a[0], a[5] = 1.0, 6.0
+
+    late = daily_panel(a=a, b=b).since(position)
+
+    expected = daily_panel(a=[NAN] * position + a[position:], b=[NAN] * position + b[position:])
+    assert late.series == expected.series
+    for s in range(len(late.series)):
+        np.testing.assert_array_equal(late.of(s), expected.of(s))
+        assert late.grid[late.first[s]] == expected.grid[expected.first[s]]
+
+
+def test_covariates_begin_with_their_series() -> None:
+    """Each is ten times the value, and of the period after the last one 100 more."""
+    panel = daily_panel(a=[1, 2, 3, 4], b=[5, NAN, 6, 7], c=[8, 9, NAN, NAN])
+    values = np.where(np.isnan(panel.values), -1.0, panel.values)
+    ahead = [10 * values[panel.offsets[s] : panel.offsets[s + 1]] for s in range(3)]
+    known_ahead = np.concatenate([[*each, each[-1] + 100] for each in ahead])
+    told = replace(panel, past={"p": 10 * values}, future={"f": known_ahead}, ahead=1, static={"s": ("x", "y", "z")})
+
+    late = told.since(1)
+
+    assert late.series == ("a", "b", "c")
+    assert late.past["p"].tolist() == [20, 30, 40, 60, 70, 90]
+    assert late.future["f"].tolist() == [20, 30, 40, 140, 60, 70, 170, 90, 190]
+    assert told.since(2).static == {"s": ("x", "y")}
 
 
 def test_the_same_observations_give_the_same_hash() -> None:
