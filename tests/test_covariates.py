@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ series = "shop"
 """
 ALL = 'past = ["price"]\nfuture = ["offer"]\nstatic = ["region"]'
 LENGTH = 30
+HOUR = timedelta(hours=1)
 
 
 def recipe_in(folder: Path, covariates: str = ALL, shops: tuple[str, ...] = ("a", "b")) -> Recipe:
@@ -59,6 +61,25 @@ def test_what_a_source_tells_beside_the_values_is_on_the_panel(
     assert panel.future["offer"].tolist() == [*ahead, *(ahead + 0.5)]
     assert panel.static == {"region": ("region a", "region b")}
     assert panel.ahead == 3
+
+
+def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of_its_own(
+    store: Store, tmp_path: Path
+) -> None:
+    recipe = recipe_in(tmp_path)
+    store.register(recipe)
+    jobs.ingest(recipe, store, NOW)
+    told = (tmp_path / "small.csv").read_text()
+    (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
+    jobs.ingest(recipe, store, NOW + HOUR)
+
+    now, before = (jobs._panel(recipe, store, as_of) for as_of in (None, NOW))
+
+    assert now.static == {"region": ("the north", "region b")}
+    assert before.static == {"region": ("region a", "region b")}
+    assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
+    assert jobs._panel(recipe, store, now.as_of).data_hash == now.data_hash
+    assert store.instants("small") == [NOW, NOW + HOUR]
 
 
 def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_path: Path) -> None:

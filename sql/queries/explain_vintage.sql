@@ -13,7 +13,10 @@ from batches
 left join batches as held on held.batch_id = batches.releases
 where batches.recipe = :recipe
   and batches.status = 'accepted'
-  and batches.num_new + batches.num_revised > 0
+  and (
+      batches.num_new + batches.num_revised > 0
+      or exists (select 1 from attributes where attributes.batch_id = batches.batch_id)
+  )
   and batches.recorded_at <= :as_of
 order by batches.recorded_at desc
 limit 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,6 +15,7 @@ from pipeline import jobs
 from pipeline.database import Database
 from pipeline.errors import Busy, NotEnoughHistory, Overtaken
 from pipeline.intake import Header
+from pipeline.leases import holder_here
 from pipeline.lineage import Model
 from pipeline.publication import Publication
 from pipeline.store import Store
@@ -84,6 +88,23 @@ def test_what_was_given_back_can_be_taken_in_the_next_epoch(known: Store) -> Non
 
     assert known.epoch("small") == 1
     assert known.take_lease("small", "host:2", HOUR) == 2
+
+
+def test_what_a_killed_process_of_this_machine_held_is_free(known: Store) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    known.take_lease("small", f"{socket.gethostname()}:{process.pid}", HOUR)
+
+    assert known.take_lease("small", "host:2", HOUR) == 2
+
+
+@pytest.mark.parametrize("holder", ["{here}", "elsewhere:999999999", "{machine}:someone", "nobody"])
+def test_who_may_be_alive_is_not_taken_over(holder: str, known: Store) -> None:
+    holder = holder.format(here=holder_here(), machine=socket.gethostname())
+    known.take_lease("small", holder, HOUR)
+
+    with pytest.raises(Busy, match=f"^{holder} trains small"):
+        known.take_lease("small", "host:2", HOUR)
 
 
 @pytest.mark.parametrize("lasts", [OVER, -HOUR])

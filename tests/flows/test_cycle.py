@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
+from flows.backfill import backfill
 from flows.cycle import cycle
 from flows.forecast import forecast
 from flows.ingest import ingest
@@ -158,6 +159,15 @@ def test_a_cycle_as_of_an_instant_is_a_backfill_that_consumers_do_not_see(cycles
         assert transaction.row("run", run_id=facts["run_id"])["kind"] == "backfill"
     assert cycles.store.latest_forecasts("small") == seen
     assert {row["run_id"] for row in seen} == {cycles.first["run_id"]}
+
+
+def test_past_cycles_have_a_flow_too(cycles: Cycles) -> None:
+    (instant,) = cycles.store.instants("small")
+
+    (past,) = backfill("small", instant, instant + timedelta(seconds=1))
+
+    assert (past["run_id"], past["as_of"]) == ("small-2023-04-01-backfill-1", instant.isoformat())
+    assert past["training"] == "keep"
 
 
 def test_each_job_has_a_flow_of_its_own(cycles: Cycles) -> None:
