@@ -98,7 +98,7 @@ def _sampler(recipe: Recipe, store: Store, seen: Scenarios, seed: int) -> Sample
     model = store.model(recipe.name, seen.run["model_version"])
     assert model is not None
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
-    length = max(forecaster.needs.context, scaled_over(recipe.season))
+    length = forecaster.needs.context + scaled_over(recipe.season)  # past errors are looked at, too
     panel = _panel(recipe, store, seen.run["as_of"], length=length)
     return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
 

@@ -1,8 +1,9 @@
 """Scenarios: paths over the horizon whose steps follow each other as the network has it, and that spread as was published.
 
 How steps depend on each other is found by feeding back: a first step is drawn from the network's distribution and
-appended to the context, the network forecasts from there, a second step is drawn, up to the horizon. Of these paths only
-the ranks are kept: at each step the published distribution is sampled, one value from each of as many equal shares of
+appended to the context, the network forecasts from there, a second step is drawn, up to the horizon. How far from the
+middle each is drawn is not independent of the step before, but carried on from it as the network's errors were in the past
+(pipeline/persistence.py). Of these paths only the ranks are kept: at each step the published distribution is sampled, one value from each of as many equal shares of
 probability as there are paths, and the values are handed to the paths in the order of their ranks. So paths rise and fall
 together as the network has it, and at each step alone they agree with what was published, calibrated and bounded as it is:
 ensemble copula coupling (Schefzik, Thorarinsdottir and Gneiting 2013) of a stratified sample (Hu et al. 2016); with ranks
@@ -20,17 +21,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from pipeline.baselines import Repeated, repeated
+from pipeline.baselines import Repeated, repeated, scaled_over
+from pipeline.distribution import at_scores
 from pipeline.errors import InvalidArgument, counted
 from pipeline.features import FeatureArrays
-from pipeline.forecast import LEVELS, Forecast
+from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster, read_contexts
 from pipeline.panel import Panel, Values
+from pipeline.persistence import past_differences, past_scores, persistence
 from pipeline.publishing import BELIEVABLE
 from pipeline.recipe import Recipe
 from pipeline.windows import Windows, contexts_of
@@ -41,8 +45,6 @@ Array = npt.NDArray[np.float64]
 BLOCK = 100
 #: rows that one command may ask for: about a gigabyte in a database
 MOST_ROWS = 20_000_000
-#: standard normal values below which the share of each level lies
-SCORES: Array = ndtri(LEVELS)
 #: blocks that are under way or wait to be taken
 _UNDER_WAY = 64
 _LARGEST = float(np.finfo(np.float64).max)
@@ -86,6 +88,8 @@ class Sampler:
     places: tuple[int, ...]
     #: what stands in, by the panel's series
     stands_in: Repeated
+    #: by the forecast's series, what is left of an error one period later
+    persistence: Array
     recipe: Recipe
     seed: int
 
@@ -97,7 +101,7 @@ class Sampler:
         forecast = self.forecast
         rng = np.random.default_rng([self.seed, _number_of(forecast.series[s]), block])
         shape = (BLOCK, forecast.horizon)
-        scores, jitter = rng.standard_normal(shape), rng.random(shape)
+        scores, jitter = carried_on(rng.standard_normal(shape), float(self.persistence[s])), rng.random(shape)
         is_fed_back = forecast.method[s] == "lstm"
         paths = self.fed_back(self.places[s], scores) if is_fed_back else self.walked(self.places[s], scores)
         return coupled(
@@ -120,17 +124,16 @@ class Sampler:
         origin, length = len(self.panel.grid) - self.forecast.horizon - 1, self.forecaster.needs.context
         start, begins_known = contexts_of(self.panel, Windows(np.array([s]), np.array([origin])), length)
         low, high = self._believable(start[0], begins_known[0])
-        context, known = np.repeat(start, len(scores), axis=0), np.repeat(begins_known, len(scores), axis=0)
-        paths = np.empty_like(scores)
+        context, known, paths = start, begins_known, np.empty_like(scores)  # one window until something is drawn
         for step, drawn in enumerate(scores.T):
-            windows = Windows(np.full(len(scores), s), np.full(len(scores), origin + step))
+            windows = Windows(np.full(len(context), s), np.full(len(context), origin + step))
             read = read_contexts(self.panel, self.features, windows, (context, known), self.forecaster.scaling)
             with np.errstate(over="ignore", invalid="ignore"):
-                said = self.forecaster.quantiles(read)[:, 0]  # [N, Q]
+                said = self.forecaster.quantiles(read)[:, 0]  # [1, Q], then [N, Q]
                 value = at_scores(said, drawn, logarithms=self.forecaster.scaling.logarithms)
             paths[:, step] = np.clip(np.where(np.isnan(value), context[:, -1], value), low, high)
-            context = np.concatenate([context[:, 1:], paths[:, step, None]], axis=1)
-            known = np.concatenate([known[:, 1:], np.ones((len(scores), 1), bool)], axis=1)
+            context = _moved_on(context, paths[:, step])
+            known = _moved_on(known, np.ones(len(paths), bool))
         return paths
 
     def walked(self, s: int, scores: Array) -> Array:
@@ -138,7 +141,7 @@ class Sampler:
 
         Its standard deviation at each step is that of the baseline's intervals.
         """
-        lag = self.recipe.season if self.stands_in.method[s] == "seasonal-naive" else 1
+        lag = _lag(self.stands_in, s, self.recipe)
         variance = np.square(self.stands_in.deviation[s])
         grown = variance - np.concatenate([np.zeros(lag), variance])[: len(variance)]
         paths: Array = scores * np.sqrt(np.maximum(grown, 0.0))
@@ -172,14 +175,22 @@ def sampler_of(forecaster: Forecaster, panel: Panel, forecast: Forecast, recipe:
         seed: of the random numbers.
     """
     prolonged = _prolonged(panel, forecast.periods)
-    place = {name: s for s, name in enumerate(panel.series)}
+    features, place = forecaster.features.of(prolonged), {name: s for s, name in enumerate(panel.series)}
+    places, stands_in = [place[name] for name in forecast.series], repeated(panel, forecast.horizon, recipe.season)
+    origin, count, left = len(panel.grid) - 1, scaled_over(recipe.season), np.zeros(len(places))
+    is_fed_back = np.array([method == "lstm" for method in forecast.method], bool)
+    ours, others = ([places[n] for n in np.flatnonzero(chosen)] for chosen in (is_fed_back, ~is_fed_back))
+    left[is_fed_back] = persistence(past_scores(forecaster, prolonged, features, origin, ours, count))
+    lags = [_lag(stands_in, s, recipe) for s in others]
+    left[~is_fed_back] = persistence(past_differences(panel, origin, others, lags, count))
     return Sampler(
         forecaster=forecaster,
         forecast=forecast,
         panel=prolonged,
-        features=forecaster.features.of(prolonged),
-        places=tuple(place[name] for name in forecast.series),
-        stands_in=repeated(panel, forecast.horizon, recipe.season),
+        features=features,
+        places=tuple(places),
+        stands_in=stands_in,
+        persistence=left,
         recipe=recipe,
         seed=seed,
     )
@@ -197,6 +208,14 @@ def draw(sampler: Sampler, first: int, last: int) -> Iterator[Array]:
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         while some := list(islice(wanted, _UNDER_WAY)):
             yield from threads.map(cut, some)
+
+
+def carried_on(scores: Array, left: float) -> Array:
+    """Independent standard normal scores [N, H] made to depend on those of the step before: a stationary AR(1)."""
+    carried = scores.copy()
+    for step in range(1, scores.shape[1]):
+        carried[:, step] = left * carried[:, step - 1] + np.sqrt(1 - left**2) * scores[:, step]
+    return carried
 
 
 def coupled(
@@ -229,28 +248,15 @@ def coupled(
     return np.clip(values, -_LARGEST if minimum is None else minimum, _LARGEST if maximum is None else maximum)
 
 
-def at_scores(quantiles: Array, scores: Array, *, logarithms: bool = False) -> Array:
-    """The values of distributions, of which the quantiles are told, at standard normal scores: [...].
+def _lag(stands_in: Repeated, s: int, recipe: Recipe) -> int:
+    """How far back the values are that a baseline repeats."""
+    return recipe.season if stands_in.method[s] == "seasonal-naive" else 1
 
-    Between two levels, and beyond the outer ones as next to them, a distribution is the normal one through both: its
-    tails are normal ones, and a normal distribution is given back as it is.
 
-    Args:
-        quantiles: by level, [..., Q], ascending.
-        scores: standard normal, [...]; 0 gives the median.
-        logarithms: whether that holds for the logarithms, where all quantiles of a distribution are above 0.
-    """
-    if logarithms:
-        positive = quantiles[..., 0] > 0
-        told = np.where(positive[..., None], np.log(np.where(positive[..., None], quantiles, 1.0)), quantiles)
-        values = at_scores(told, scores)
-        return np.where(positive, np.exp(np.where(positive, values, 0.0)), values)
-    piece = np.clip(np.searchsorted(SCORES, scores) - 1, 0, len(SCORES) - 2)
-    whole = np.broadcast_to(quantiles, (*scores.shape, len(SCORES)))
-    below, above = (np.take_along_axis(whole, (piece + n)[..., None], axis=-1)[..., 0] for n in (0, 1))
-    along = (scores - SCORES[piece]) / (SCORES[piece + 1] - SCORES[piece])
-    values = below + along * (above - below)
-    return np.where(above > below, values, below)
+def _moved_on(windows: npt.NDArray[Any], newest: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Windows [N, L], or one for all, without their first period and with a newest one [N]."""
+    kept = np.broadcast_to(windows[:, 1:], (len(newest), windows.shape[1] - 1))
+    return np.concatenate([kept, newest[:, None]], axis=1)
 
 
 def _prolonged(panel: Panel, periods: npt.NDArray[np.datetime64]) -> Panel:

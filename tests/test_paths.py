@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.distribution import SCORES, at_scores, scores_of
 from pipeline.errors import InvalidArgument
 from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
-from pipeline.paths import BLOCK, MOST_ROWS, SCORES, Sampler, at_scores, coupled, draw, refuse_too_many, sampler_of
+from pipeline.paths import BLOCK, MOST_ROWS, Sampler, carried_on, coupled, draw, refuse_too_many, sampler_of
+from pipeline.persistence import past_differences, past_scores, persistence
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Publish, Recipe
 from pipeline.scaling import Scaling
@@ -161,6 +163,26 @@ def test_of_positive_quantiles_the_logarithms_are_told_where_that_is_asked_for()
     np.testing.assert_allclose(said[:, 1], 2 * np.exp(1.0) - np.exp(2.0) - 10)
 
 
+@pytest.mark.parametrize("logarithms", [False, True])
+def test_scores_are_read_off_as_values_are_written(logarithms: bool) -> None:
+    quantiles = np.exp(np.sort(np.random.default_rng(0).normal(size=(7, 5))))
+    quantiles[0] -= 2
+    scores = np.random.default_rng(1).normal(size=(3, 7))
+
+    values = at_scores(quantiles, scores, logarithms=logarithms)
+
+    whole = np.broadcast_to(quantiles, (3, 7, 5))
+    np.testing.assert_allclose(scores_of(whole, values, logarithms=logarithms), scores)
+
+
+def test_no_score_is_read_off_where_there_is_no_width_or_no_value_and_none_is_further_out_than_four() -> None:
+    quantiles = np.array([[1.0, 1, 1, 1, 1], [1, 2, 4, 8, 9], [1, 2, 4, 8, 9], [1, 2, 4, 8, 9]])
+
+    found = scores_of(quantiles, np.array([1.0, float("nan"), 1e9, -5]), logarithms=True)
+
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 4, -4])
+
+
 def test_a_distribution_ends_where_its_outer_quantiles_meet() -> None:
     assert at_scores(np.array([0.0, 0, 1, 7, 7]), np.array([-9.0, 9])).tolist() == [0, 7]
 
@@ -200,7 +222,7 @@ def test_no_jitter_gives_no_infinity() -> None:
     assert np.isfinite(found).all()
 
 
-# fed back
+# fed back, with errors as independent of each other as the network's were
 
 
 @pytest.mark.parametrize(
@@ -286,6 +308,86 @@ def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel()
             np.testing.assert_allclose(found[n], longer.values[-3:])
 
 
+# what is left of an error
+
+
+def process(times: float, length: int, seed: int = 0) -> list[float]:
+    """Values that are `times` the one before, plus a normal error; their standard deviation is 1."""
+    values = [0.0]
+    for error in np.random.default_rng(seed).normal(size=length):
+        values.append(times * values[-1] + float(np.sqrt(1 - times**2) * error))
+    return values[1:]
+
+
+def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
+    """It says the same whatever comes: fed back alone, its steps would be independent; what it forecasts is not."""
+    panel = panel_of(*[process(0.9, 200, seed) for seed in range(8)])
+    network = autoregressive(0.0, panel)
+    paths, forecast = drawn_from(network, panel, recipe_of(), count=3000)
+    left = sampler_of(network, panel, forecast, recipe_of(), 0).persistence
+
+    assert left.mean() == pytest.approx(0.9, abs=0.15)  # 60 values show a little less
+    assert_spread_as_published(paths, forecast)
+    lags = np.abs(np.subtract.outer(np.arange(HORIZON), np.arange(HORIZON)))
+    for s in range(8):
+        np.testing.assert_allclose(np.corrcoef(paths[s].T), left[s] ** lags, atol=0.06)
+        assert paths[s].sum(axis=1).var() == pytest.approx((left[s] ** lags).sum(), rel=0.1)
+
+
+def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
+    panel = panel_of([value / np.sqrt(1 - 0.9**2) for value in process(0.9, 600)])
+    sampler = sampler_of(
+        autoregressive(0.9, panel), panel, forecast_all(autoregressive(0.9, panel), panel, recipe_of()), recipe_of(), 0
+    )
+
+    assert abs(sampler.persistence[0]) < 0.25
+
+
+def test_past_scores_are_how_far_out_each_value_was_when_it_came() -> None:
+    """One period ahead of windows up to it alone: what came later changes nothing."""
+    panel = panel_of([1.0, -1, 2, 0, 1, 3, float("nan"), 2, 5], [float("nan")] * 4 + [2.0, 2, 2, 2, 2])
+    network = autoregressive(0.5, panel)
+
+    found = past_scores(network, panel, network.features.of(panel), 8, [0, 1], 6)
+
+    nan = float("nan")
+    np.testing.assert_allclose(found[0], [nan, 1 - 0, 3 - 0.5, nan, nan, 5 - 1], atol=1e-12)
+    np.testing.assert_allclose(found[1], [nan, nan, nan, nan, nan, 2 - 1], atol=1e-12)
+    later = replace(panel, values=np.where(np.arange(len(panel.values)) == 8, 99.0, panel.values))
+    np.testing.assert_array_equal(
+        past_scores(network, later, network.features.of(later), 8, [0], 6)[0, :5], found[0, :5]
+    )
+
+
+def test_what_is_left_of_an_error_is_as_a_loop_counts_it() -> None:
+    errors = np.random.default_rng(5).normal(size=(3, 12))
+    errors[0, 3], errors[2] = np.nan, np.nan
+
+    found = persistence(errors)
+
+    for s in range(3):
+        pairs = [pair for pair in zip(errors[s], errors[s, 1:], strict=False) if not np.isnan(pair).any()]
+        product, size = sum(a * b for a, b in pairs), sum((a * a + b * b) / 2 for a, b in pairs)
+        assert found[s] == pytest.approx(product / (size + 3))
+    assert found[2] == 0
+
+
+def test_scores_that_are_carried_on_stay_standard_normal() -> None:
+    scores = carried_on(np.random.default_rng(6).normal(size=(20_000, 4)), -0.6)
+
+    np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.02)
+    np.testing.assert_allclose(np.corrcoef(scores.T)[0], [1, -0.6, 0.36, -0.216], atol=0.02)
+
+
+def test_differences_of_a_baseline_are_in_units_of_their_size() -> None:
+    panel = panel_of([1.0, 2, 4, 8, 16], [3.0, 3, 3, 3, 3], [float("nan")] * 4 + [9.0])
+
+    found = past_differences(panel, 4, [0, 1, 2], [2, 1, 1], 4)
+
+    nan, size = float("nan"), np.sqrt((9 + 36 + 144) / 3)
+    np.testing.assert_allclose(found, [[nan, 3 / size, 6 / size, 12 / size], [nan] * 4, [nan] * 4])
+
+
 def test_what_explodes_when_it_is_fed_back_stays_near_the_context() -> None:
     panel = panel_of([1.0, -1, 2, 0, 1])
     network = autoregressive(1e200, panel)
@@ -310,12 +412,17 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
 
     assert forecast.method == ("lstm", f"fallback:{method}")
     assert_spread_as_published(paths, forecast)
+    scores = np.random.default_rng(4).normal(size=(4000, 9))
+    walks = sampler_of(network, panel, forecast, recipe_of(9), 0).walked(1, scores)
+    np.testing.assert_allclose(
+        walks.std(axis=0) * EXPECTED[3], forecast.quantiles[1, :, 3] - forecast.mean[1], rtol=0.06
+    )
     step = np.arange(9)
     # the seasonal series ends a month early: every fourth step is of a month that is a season further back
     errors = 1 + step // lag + (lag > 1) * (step % 4 == 3)
     both = np.sqrt(np.minimum.outer(errors, errors) / np.maximum.outer(errors, errors))
     expected = np.where((step[:, None] - step) % lag == 0, both, 0.0)
-    np.testing.assert_allclose(np.corrcoef(paths[1].T), expected, atol=0.06)
+    np.testing.assert_allclose(np.corrcoef(walks.T), expected, atol=0.06)
 
 
 # seeds and numbers of paths
