@@ -185,7 +185,7 @@ def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
     """`nextperiod train`."""
     with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "train", at.now):
         logger.debug("training", extra={"step": "training"})
-        facts = jobs.train(at.recipe, at.store, at.now, asked=asked)
+        facts = jobs.train(at.recipe, at.store, at.now, asked=asked, registry=at.registry)
         logger.debug("MLflow follows", extra={"step": "MLflow follows"})
         jobs.follow(at.recipe, at.store, at.registry, at.now)
     if as_json:

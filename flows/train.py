@@ -16,6 +16,6 @@ from pipeline import jobs
 def train(recipe: str, training: str | None = None) -> dict[str, Any]:
     """Train if that is due, or as asked for; MLflow follows."""
     with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "train", at.now):
-        trained = at.carry_out("train", jobs.train, at.now, asked=training)
+        trained = at.carry_out("train", jobs.train, at.now, asked=training, registry=at.registry)
         at.carry_out("mlflow", jobs.follow, at.registry, at.now)
         return asdict(trained)

@@ -29,13 +29,21 @@ class Backtest:
     forecast: Array  # [N, H]
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
+    #: [N, H, Q]; None where the network gives one number a step, and the intervals come from its errors
+    quantiles: Array | None = None
     #: of the network's quantiles; none: it has none
     calibration: Calibration | None = None
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Backtest:
         """From the chosen ones of its windows."""
-        arrays = {name: getattr(self, name)[chosen] for name in ("context", "observed", "forecast", "mase_scale")}
-        return replace(self, windows=self.windows.take(chosen), **arrays)
+        names = (
+            "context",
+            "observed",
+            "forecast",
+            "mase_scale",
+            *(["quantiles"] if self.quantiles is not None else []),
+        )
+        return replace(self, windows=self.windows.take(chosen), **{name: getattr(self, name)[chosen] for name in names})
 
     @property
     def once(self) -> npt.NDArray[np.bool_]:

@@ -230,18 +230,16 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
         ends = ends[:: recipe.horizon]
     tested = windows_ending(panel, ends, needs=ensemble.needs)
     every = 1 + len(tested) * recipe.horizon // _MOST_CALIBRATED
-    network, features, told, used, quantiles = ensemble.network, ensemble.features.of(panel), [], [], []
+    network, features, told, used = ensemble.network, ensemble.features.of(panel), [], []
     for first in range(0, len(tested), _AT_ONCE):
         chosen = tested.take(slice(first, first + _AT_ONCE))
         read = read_windows(panel, features, chosen, ensemble.scaling, ensemble.needs.context)
         used.append(read.usable)
         if read.usable.any():
-            values = ensemble.quantiles(network, read)
-            told.append(values[:, :, values.shape[2] // 2])
-            if recipe.loss == "pinball":
-                quantiles.append(values[chosen.series[read.usable] % every == 0])
+            told.append(ensemble.quantiles(network, read))
     if not told:
         return None
+    values = np.concatenate(told)  # [N, H, Q], or [N, H, 1]
     tested = tested.take(np.concatenate(used))
     scales = dict(zip(earlier.series, mase_scales(earlier, recipe.season), strict=True))
     length = max(ensemble.needs.context, recipe.season)
@@ -250,10 +248,13 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
         windows=tested,
         context=contexts_of(panel, tested, length)[0],
         observed=observed,
-        forecast=np.concatenate(told),
+        forecast=values[:, :, values.shape[2] // 2],
+        quantiles=values if values.shape[2] == len(LEVELS) else None,
         mase_scale=np.array([scales.get(name, np.nan) for name in panel.series])[tested.series][:, None],
         season=recipe.season,
-        calibration=calibration_of(tested.take(some), np.concatenate(quantiles), observed[some]) if quantiles else None,
+        calibration=calibration_of(tested.take(some), values[some], observed[some])
+        if recipe.loss == "pinball"
+        else None,
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -43,6 +43,7 @@ from pipeline.ingest import refuse_short
 from pipeline.intake import Header
 from pipeline.leases import holder_here
 from pipeline.lineage import Decided, Lineage, Model, Waiting
+from pipeline.live import OnProgress
 from pipeline.panel import Panel, with_other_series
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
@@ -193,9 +194,17 @@ def _tell(taken: Ingested) -> None:
 
 
 def train(
-    recipe: Recipe, store: Store, now: datetime, *, asked: str | None = None, as_of: datetime | None = None
+    recipe: Recipe,
+    store: Store,
+    now: datetime,
+    *,
+    asked: str | None = None,
+    as_of: datetime | None = None,
+    registry: Registry | None = None,
 ) -> Trained:
     """Train if that is due or asked for; otherwise keep the champion.
+
+    A registry shows the training while it runs.
 
     Raises:
         NoObservations: nothing was ingested yet.
@@ -208,11 +217,31 @@ def train(
             champion, decision = _decide(recipe, store, asked, as_of)
             if champion is None or decision.training != "keep":
                 panel = _panel(recipe, store, as_of)
-                return _train(recipe, store, now, panel, champion, decision, publishes=as_of is None, epoch=epoch)
+                lineage = _lineage(recipe, panel)
+                with _shown_live(registry, recipe, lineage, decision, now) as on_progress:
+                    return _train(
+                        recipe,
+                        store,
+                        now,
+                        panel,
+                        champion,
+                        decision,
+                        publishes=as_of is None,
+                        epoch=epoch,
+                        on_progress=on_progress,
+                    )
     assert champion is not None
     _remember(recipe, store, now, champion, decision, as_of)
     logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
+
+
+def _shown_live(
+    registry: Registry | None, recipe: Recipe, lineage: Lineage, decision: policy.Decision, now: datetime
+) -> AbstractContextManager[OnProgress | None]:
+    if registry is None:
+        return nullcontext()
+    return registry.live(recipe, lineage, training=decision.training, reason=decision.reason, started_at=now)
 
 
 def _decide(
@@ -266,6 +295,7 @@ def _train(
     *,
     publishes: bool,
     epoch: int,
+    on_progress: OnProgress | None,
 ) -> Trained:
     longest = int(panel.lengths.argmax())
     refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
@@ -280,7 +310,8 @@ def _train(
             reason=decision.reason,
             champion=store.model_files(champion) if champion else None,
             tutorial=_tutorial_so_far(recipe, champion),
-        )
+        ),
+        on_progress,
     )
     _remember(recipe, store, now, champion, decision, None if publishes else panel.as_of)
     model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()

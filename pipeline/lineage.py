@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ class Lineage:
     data_hash: str
     recipe_fingerprint: str
     code_version: str
+
+
+def training_key(lineage: Lineage, started_at: datetime) -> str:
+    """What names one training before there is a model of it; the same when it is tried again."""
+    told = (
+        lineage.recipe_fingerprint,
+        lineage.data_hash,
+        lineage.as_of.astimezone(UTC).isoformat(),
+        started_at.astimezone(UTC).isoformat(),
+    )
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

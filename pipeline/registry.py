@@ -12,17 +12,20 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RegistryUnavailable, without_secrets
-from pipeline.lineage import Model
+from pipeline.lineage import Lineage, Model, training_key
+from pipeline.live import Live, Progress
 from pipeline.recipe import Recipe
+from pipeline.training_summary import lineage_tags, metrics_of, parameters_of, tags_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +41,12 @@ _PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+#: finds the run of a training that there is no model of yet
+TRAINING_KEY = "nextperiod.training_key"
+#: why a training came to nothing
+FAILURE = "nextperiod.failure"
+#: MLflow's own limits
+_MOST_METRICS, _LONGEST_TAG = 1000, 5000
 #: what a model needs to be loaded from MLflow
 _REQUIREMENTS = ("keras", "mlflow", "tensorflow")
 
@@ -87,7 +96,7 @@ class Registry:
         with self._reachable():
             experiment = self._experiment(recipe.name)
             run_id = self._run(experiment, recipe, model)
-            self._client.log_batch(run_id, metrics=_metrics(model), params=_parameters(recipe, model))
+            self._show(run_id, recipe, model)
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 _write(folder, {n: c for n, c in files.items() if n == "report.html" or n.startswith("figures/")})
@@ -95,6 +104,23 @@ class Registry:
             self._register(experiment, run_id, recipe, model, files)
             self._client.set_terminated(run_id)
             return run_id
+
+    @contextmanager
+    def live(
+        self, recipe: Recipe, lineage: Lineage, *, training: str, reason: str, started_at: datetime
+    ) -> Iterator[Live]:
+        """Show a training while it runs; what is given is to be told of its progress.
+
+        What MLflow does or does not do neither holds the body up nor makes it fail: `log_training` shows the same
+        later, in the same run. A body that fails ends the run as failed, with the reason.
+        """
+        shown = Live(_LiveRun(self, recipe, lineage, training, reason, started_at))
+        try:
+            yield shown
+        except BaseException as error:
+            shown.end(without_secrets(str(error)) or type(error).__name__)
+            raise
+        shown.end()
 
     def set_champion(self, model: Model) -> None:
         """Let the alias follow the database.
@@ -135,17 +161,39 @@ class Registry:
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _run(self, experiment: str, recipe: Recipe, model: Model) -> str:
-        identity = f"tags.`nextperiod.model_version` = '{model.model_version}' and tags.`nextperiod.model_hash` = '{model.model_hash}'"
-        found = self._client.search_runs([experiment], identity, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        run = self._client.create_run(
-            experiment,
-            start_time=int(model.trained_at.timestamp() * 1000),
-            run_name=f"{recipe.name} {model.model_version}",
-            tags=_tags(model),
+        """The one that showed the training live, or that was made before for this model, or a new one."""
+        version, key = str(model.model_version), training_key(model.lineage, model.trained_at)
+        identities = (
+            {"nextperiod.model_version": version, "nextperiod.model_hash": model.model_hash},
+            {TRAINING_KEY: key},
         )
+        for tags in identities:
+            found = self._found_run(experiment, tags)
+            if found is not None:
+                return found
+        return self._new_run(experiment, f"{recipe.name} {version}", model.trained_at, {TRAINING_KEY: key})
+
+    def _found_run(self, experiment: str, tags: Mapping[str, str]) -> str | None:
+        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found = self._client.search_runs([experiment], wanted, max_results=1)
+        return str(found[0].info.run_id) if found else None
+
+    def _new_run(self, experiment: str, name: str, started_at: datetime, tags: dict[str, str]) -> str:
+        start_time = int(started_at.timestamp() * 1000)
+        run = self._client.create_run(experiment, start_time=start_time, run_name=name, tags=tags)
         return str(run.info.run_id)
+
+    def _show(self, run_id: str, recipe: Recipe, model: Model) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        at = int(model.trained_at.timestamp() * 1000)  # once more is the same
+        tags = {**tags_of(model), "mlflow.runName": f"{recipe.name} {model.model_version}"}
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, at, step) for name, value, step in metrics_of(recipe, model.record)],
+            params=[Param(name, value) for name, value in parameters_of(recipe, model.record).items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
 
     def _register(self, experiment: str, run_id: str, recipe: Recipe, model: Model, files: Mapping[str, bytes]) -> None:
         if self._registered(recipe.name, model.model_hash) is not None:
@@ -173,7 +221,7 @@ class Registry:
             recipe.name,
             source=logged.artifact_location,
             run_id=run_id,
-            tags=_tags(model),
+            tags=tags_of(model),
             model_id=logged.model_id,
         )
 
@@ -209,6 +257,57 @@ class Registry:
         return RegistryUnavailable(f"MLflow at {self.shown} cannot be used: {cause}")
 
 
+@dataclass
+class _LiveRun:
+    """A run of MLflow that is filled while the training goes on."""
+
+    registry: Registry
+    recipe: Recipe
+    lineage: Lineage
+    training: str
+    reason: str
+    started_at: datetime
+    run_id: str = ""
+
+    def begin(self) -> None:
+        key = {TRAINING_KEY: training_key(self.lineage, self.started_at)}
+        with self.registry._reachable():
+            experiment = self.registry._experiment(self.recipe.name)
+            found = self.registry._found_run(experiment, key)
+            if found is not None:
+                self.run_id = found
+                self.registry._client.update_run(found, status="RUNNING")
+                if FAILURE in self.registry._client.get_run(found).data.tags:
+                    self.registry._client.delete_tag(found, FAILURE)
+                return
+            tags = {**key, **lineage_tags(self.lineage, self.training, self.reason)}
+            name = f"{self.recipe.name} in training"
+            self.run_id = self.registry._new_run(experiment, name, self.started_at, tags)
+
+    def show(self, epochs: Sequence[tuple[int, Progress]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(f"live/{epoch['stage']}_loss", epoch["loss"], now, number)
+            for number, epoch in epochs
+            if math.isfinite(epoch["loss"])
+        ]
+        with self.registry._reachable():
+            for first in range(0, len(metrics), _MOST_METRICS):
+                self.registry._client.log_batch(self.run_id, metrics=metrics[first : first + _MOST_METRICS])
+
+    def end(self, reason: str | None) -> None:
+        with self.registry._reachable():
+            if reason is not None:
+                self.registry._client.set_tag(self.run_id, FAILURE, reason[:_LONGEST_TAG])
+            self.registry._client.set_terminated(self.run_id, "FINISHED" if reason is None else "FAILED")
+
+    def withdraw(self) -> None:
+        with self.registry._reachable():
+            self.registry._client.delete_run(self.run_id)
+
+
 _MODEL_FILES = ("network.onnx", "weights.npz", "forecaster.json", "golden.npz", "manifest.json")
 
 
@@ -217,69 +316,6 @@ def _artifact_folder(tracking_uri: str) -> str | None:
     if not tracking_uri.startswith("sqlite:///"):
         return None
     return (Path(tracking_uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts").as_uri()
-
-
-def _tags(model: Model) -> dict[str, str]:
-    return {
-        "nextperiod.recipe_fingerprint": model.lineage.recipe_fingerprint,
-        "nextperiod.data_hash": model.lineage.data_hash,
-        "nextperiod.code_version": model.lineage.code_version,
-        "nextperiod.model_hash": model.model_hash,
-        "nextperiod.model_version": str(model.model_version),
-        "nextperiod.training": model.training,
-        "nextperiod.reason": model.reason,
-        "nextperiod.cutoff": str(model.cutoff)[:10],
-    }
-
-
-def _parameters(recipe: Recipe, model: Model) -> list[Any]:
-    from mlflow.entities import Param
-
-    shown: dict[str, object] = {
-        "architecture": recipe.model.architecture,
-        "context": recipe.context,
-        "horizon": recipe.horizon,
-        "season_length": recipe.season,
-        "units": recipe.model.units,
-        "scaling": recipe.model.scaling,
-        "loss": recipe.loss,
-        "learning_rate": recipe.training.learning_rate,
-        "batch_size": recipe.training.batch_size,
-        "members": recipe.num_members,
-        "seed": recipe.training.seed,
-        "epochs": model.record.epochs,
-        "num_windows": model.record.num_windows,
-        "num_series": model.record.num_series,
-    }
-    if model.record.designs:
-        for chosen_by_the_network in ("context", "scaling", "learning_rate", "batch_size"):
-            del shown[chosen_by_the_network]
-        shown |= {f"member_{n}": design for n, design in enumerate(model.record.designs, start=1)}
-    return [Param(name, str(value)) for name, value in shown.items()]
-
-
-def _metrics(model: Model) -> list[Any]:
-    from mlflow.entities import Metric
-
-    record, now = model.record, int(time.time() * 1000)
-    values: list[tuple[str, float | None, int]] = []
-    values += [("loss", loss, epoch) for epoch, loss in enumerate(record.loss, start=1)]
-    values += [("validation_loss", loss, epoch) for epoch, loss in enumerate(record.validation_loss, start=1)]
-    if record.backtest is not None:
-        for method, scores in record.backtest.scores.items():
-            group = "backtest" if method == "lstm" else f"baseline/{method}"
-            values += [(f"{group}/{metric}", value, 0) for metric, value in scores.items()]
-        for method, errors in record.backtest.mae_by_step.items():
-            group = "backtest" if method == "lstm" else f"baseline/{method}"
-            values += [(f"{group}/mae_by_step", value, step) for step, value in enumerate(errors, start=1)]
-        values.append(("skill/mase", record.backtest.skill, 0))
-    for line in record.tutorial:
-        values.append(
-            (f"tutorial/rmse_{'as_written' if line.protocol == 'as written' else 'without_leak'}", line.rmse, 0)
-        )
-    return [
-        Metric(name, value, now, step) for name, value, step in values if value is not None and math.isfinite(value)
-    ]
 
 
 def _signature(golden: bytes) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelRefused, NotEnoughHistory, TrainingFailed
+from pipeline.live import OnProgress
 from pipeline.panel import Panel
 from pipeline.protocol import networks, refuse_unfit
 from pipeline.recipe import Recipe
@@ -70,8 +71,12 @@ class TrainingOutcome:
     record: TrainingRecord
 
 
-def run_training(job: TrainingJob) -> TrainingOutcome:
+def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> TrainingOutcome:
     """Train in a fresh process and wait for it.
+
+    Args:
+        job: what to train.
+        on_progress: told of each epoch as it ends; must not block.
 
     Raises:
         ModelRefused: the training did not stay finite, or the series does not fit its tutorial's protocol.
@@ -82,7 +87,9 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
         "reason": job.reason,
         "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
     }
-    with _carried_out("training", job.panel, job.recipe, fields, champion=job.champion) as folder:
+    with _carried_out(
+        "training", job.panel, job.recipe, fields, champion=job.champion, on_progress=on_progress
+    ) as folder:
         files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
         record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
         return TrainingOutcome(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
@@ -127,6 +134,7 @@ def _carried_out(
     *,
     champion: Mapping[str, bytes] | None = None,
     others: Sequence[Panel] = (),
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Path]:
     """The job folder, once the child has written into it what it was asked for."""
     with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
@@ -138,7 +146,7 @@ def _carried_out(
         told = [_write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
         job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "panels": told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        status = _run_child(folder, len(told) * recipe.training.time_limit_minutes * 60)
+        status = _run_child(folder, len(told) * recipe.training.time_limit_minutes * 60, on_progress)
         if status == _REFUSED:
             raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
         if status != 0:
@@ -154,7 +162,7 @@ def _write_panel(path: Path, panel: Panel) -> dict[str, Any]:
     return {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
 
 
-def _run_child(folder: Path, limit_seconds: float) -> int:
+def _run_child(folder: Path, limit_seconds: float, on_progress: OnProgress | None) -> int:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     with (folder / "stderr.txt").open("wb") as errors:
         child = subprocess.Popen(
@@ -172,7 +180,7 @@ def _run_child(folder: Path, limit_seconds: float) -> int:
             try:
                 assert child.stdout is not None
                 for line in child.stdout:
-                    _report(line)
+                    _report(line, on_progress)
                 return child.wait()
             finally:
                 timer.cancel()
@@ -185,10 +193,12 @@ def _kill(child: subprocess.Popen[str]) -> None:
             os.killpg(child.pid, signal.SIGKILL)
 
 
-def _report(line: str) -> None:
+def _report(line: str, on_progress: OnProgress | None) -> None:
     with contextlib.suppress(json.JSONDecodeError):
         progress = json.loads(line)
         logger.debug("%(stage)s: epoch %(done)s of at most %(total)s", progress, extra={"progress": progress})
+        if on_progress is not None:
+            on_progress(progress)
 
 
 def _how_it_ended(status: int) -> str:
@@ -327,6 +337,7 @@ def _read_panel(path: Path, fields: dict[str, Any]) -> Panel:
 
 def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestRecord | None:
     from pipeline.backtest import skill
+    from pipeline.backtest_record import details_of
 
     backtest = trained.backtest
     if backtest is None:
@@ -349,6 +360,7 @@ def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestReco
         mae_by_step=backtest.mae_by_step(),
         path=path,
         skill=skill(scores, recipe.gate.baseline),
+        **details_of(backtest, panel),
     )
 
 

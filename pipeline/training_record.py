@@ -21,8 +21,44 @@ class BacktestPath(_Value):
     forecast: dict[str, tuple[float | None, ...]]
 
 
+class OriginPath(_Value):
+    """What was said at one origin of the first series; None where nothing was, or is, known."""
+
+    origin: str
+    periods: tuple[str, ...]
+    forecast: tuple[float | None, ...]
+    #: bounds of the 80 % and of the 95 % interval; empty where the backtest has no quantiles
+    lower_80: tuple[float | None, ...] = ()
+    upper_80: tuple[float | None, ...] = ()
+    lower_95: tuple[float | None, ...] = ()
+    upper_95: tuple[float | None, ...] = ()
+
+
+class LevelHits(_Value):
+    """How often observations lay at or below a quantile."""
+
+    level: float
+    share: float
+    #: of the observations that were compared, each period of a series once
+    num: int
+
+
+class ResidualsRecord(_Value):
+    """Observed minus forecast over all series and origins, in mean absolute seasonal differences (MASE's unit)."""
+
+    levels: tuple[float, ...]
+    #: by step, one for each level
+    by_step: tuple[tuple[float | None, ...], ...]
+    #: histogram: counts between consecutive edges
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
 class BacktestRecord(_Value):
-    """The backtest's figures. NaN is written as null and read as None."""
+    """The backtest's figures. NaN is written as null and read as None.
+
+    What has a default was not kept by earlier releases.
+    """
 
     #: the last period that the backtest's network was fitted on
     cutoff: str
@@ -35,6 +71,24 @@ class BacktestRecord(_Value):
     path: BacktestPath
     #: 1 - MASE / MASE of the recipe's baseline
     skill: float | None
+    #: origins of which no two share a period: what `scores` are over
+    num_apart: int | None = None
+    #: of the first series, a part of them where there are many
+    origins: tuple[OriginPath, ...] = ()
+    #: last periods known, and by method the MASE over all series from there
+    ends: tuple[str, ...] = ()
+    mase_by_origin: dict[str, tuple[float | None, ...]] = {}
+    #: empty where the intervals come from these errors themselves
+    hits: tuple[LevelHits, ...] = ()
+    #: by percent ("80", "95"): the share of observations inside the interval, bounds included
+    coverage: dict[str, float | None] = {}
+    residuals: ResidualsRecord | None = None
+
+    def share_won(self, baseline: str) -> float | None:
+        """The share of origins at which the network's MASE was smaller than the baseline's."""
+        pairs = zip(self.mase_by_origin.get("lstm", ()), self.mase_by_origin.get(baseline, ()), strict=False)
+        won = [ours < theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+        return sum(won) / len(won) if won else None
 
 
 class ProtocolRecord(_Value):

@@ -17,8 +17,8 @@ from pipeline.ingest import refuse_short
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe, parse_recipe
-from pipeline.registry import _parameters
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training_summary import parameters_of
 from tests.examples import months
 
 pytestmark = pytest.mark.tensorflow
@@ -99,10 +99,7 @@ def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome)
 
 
 def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainingOutcome) -> None:
-    class OfRecord:
-        record = trained.record
-
-    shown = {one.key: one.value for one in _parameters(recipe(), OfRecord())}  # type: ignore[arg-type]
+    shown = parameters_of(recipe(), trained.record)
 
     assert shown["architecture"] == "global"
     assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")

@@ -59,6 +59,16 @@ def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> N
     assert record.gate.champion is None
 
 
+def test_each_epoch_is_told_while_the_process_runs(outcome: TrainingOutcome) -> None:
+    told: list[Any] = []
+
+    run_training(job(), told.append)
+
+    assert {progress["stage"] for progress in told} == {"training"}
+    assert [progress["loss"] for progress in told[-outcome.record.epochs :]] == list(outcome.record.loss)
+    assert all(1 <= progress["done"] <= progress["total"] == 2 for progress in told)
+
+
 def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> None:
     plain = job()
     model = plain.recipe.model.model_copy(update={"architecture": "attention"})

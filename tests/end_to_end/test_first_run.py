@@ -89,7 +89,7 @@ def test_mlflow_shows_the_training_and_its_champion(person: Person, first: Any) 
         "mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
         "m = mlflow.keras.load_model('models:/milk@champion')\n"
         "print(json.dumps(dict(tags=r.data.tags, params=r.data.params, metrics=r.data.metrics,"
-        " loss=len(c.get_metric_history(v.run_id, 'loss')), input=list(m.input['context'].shape), output=list(m.output.shape),"
+        " loss=len(c.get_metric_history(v.run_id, 'loss/training')), input=list(m.input['context'].shape), output=list(m.output.shape),"
         " files=sorted(f.path for f in c.list_artifacts(v.run_id)))))"
     )
     shown = subprocess.run(
@@ -102,7 +102,7 @@ def test_mlflow_shows_the_training_and_its_champion(person: Person, first: Any) 
     assert facts["tags"]["nextperiod.reason"] == "no model yet"
     assert facts["params"]["architecture"] == "global"
     assert facts["loss"] == int(facts["params"]["epochs"])
-    assert {"backtest/rmse", "baseline/naive/rmse", "baseline/seasonal-naive/rmse"} <= set(facts["metrics"])
+    assert {"backtest/rmse", "baseline/naive/rmse", "baseline/rmse", "skill/mase"} <= set(facts["metrics"])
     assert facts["files"] == ["figures", "report.html"]
 
 
