@@ -92,7 +92,9 @@ class Forecaster:
         def forecast(first: int) -> tuple[Positions, Array]:
             chosen = windows.take(slice(first, first + MOST_AT_ONCE))
             read = read_windows(panel, features, chosen, self.scaling, self.needs.context)
-            return chosen.series[read.usable], self.quantiles(read) if read.usable.any() else none
+            return chosen.series[read.usable], self.quantiles(
+                self.outputs(read.inputs), read
+            ) if read.usable.any() else none
 
         _ = self._session
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
@@ -104,9 +106,17 @@ class Forecaster:
             quantiles,
         )
 
-    def quantiles(self, read: Read) -> Array:
-        """What the network says of windows that were read, in units of the series: [n, H, Q]."""
-        outputs = self.outputs(read.inputs)
+    def read(self, panel: Panel) -> Read:
+        """What the network reads at the panel's origin, of every series that has there what it needs."""
+        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
+        windows = windows.take(has_enough(panel, windows, self.needs))
+        return read_windows(panel, self.features.of(panel), windows, self.scaling, self.needs.context)
+
+    def quantiles(self, outputs: Array, read: Read) -> Array:
+        """What the network's numbers mean, [N, H, Q] or [N, H, 1]: quantiles [N, H, Q] in units of the series.
+
+        Whoever computed the outputs from `read.inputs`: ONNX Runtime here, Keras or MLflow elsewhere.
+        """
         values = self.scaling.values(outputs, read.centre[:, :, None], read.scale[:, :, None])
         if self.spread is None:
             return values

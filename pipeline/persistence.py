@@ -43,7 +43,7 @@ def past_scores(
             return chosen, np.empty(0)
         observed = targets_of(panel, windows.take(chosen), 1)[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):
-            said = forecaster.quantiles(read)[:, 0]
+            said = forecaster.quantiles(forecaster.outputs(read.inputs), read)[:, 0]
             return chosen, scores_of(said, observed, logarithms=forecaster.scaling.logarithms)
 
     scores = np.full(len(windows), np.nan)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import RegistryUnavailable, without_secrets
 from pipeline.lineage import Lineage, Model, training_key
 from pipeline.live import Live, Progress
+from pipeline.model_card import model_card
 from pipeline.recipe import Recipe
 from pipeline.training_summary import lineage_tags, metrics_of, parameters_of, tags_of
 
@@ -82,10 +83,12 @@ class Registry:
             return f"run {run_id}"
         return f"{self.shown.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
-    def log_training(self, recipe: Recipe, model: Model, files: Mapping[str, bytes]) -> str:
-        """Show one training: a run with parameters, losses, figures, report and the model, registered.
+    def log_training(
+        self, recipe: Recipe, model: Model, files: Mapping[str, bytes], *, verdict: str | None = None
+    ) -> str:
+        """Show one training: a run with parameters, losses, figures, report and the model, registered with its card.
 
-        Doing it again finds what is there and adds what is missing.
+        Doing it again finds what is there and adds what is missing. The verdict is the gate's, in a sentence.
 
         Returns:
             the id of the MLflow run.
@@ -96,12 +99,13 @@ class Registry:
         with self._reachable():
             experiment = self._experiment(recipe.name)
             run_id = self._run(experiment, recipe, model)
-            self._show(run_id, recipe, model)
+            card = model_card(recipe, model, verdict)
+            self._show(run_id, recipe, model, card)
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 _write(folder, {n: c for n, c in files.items() if n == "report.html" or n.startswith("figures/")})
                 self._client.log_artifacts(run_id, str(folder))
-            self._register(experiment, run_id, recipe, model, files)
+            self._register(experiment, run_id, recipe, model, files, card)
             self._client.set_terminated(run_id)
             return run_id
 
@@ -183,11 +187,12 @@ class Registry:
         run = self._client.create_run(experiment, start_time=start_time, run_name=name, tags=tags)
         return str(run.info.run_id)
 
-    def _show(self, run_id: str, recipe: Recipe, model: Model) -> None:
+    def _show(self, run_id: str, recipe: Recipe, model: Model, card: str) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         at = int(model.trained_at.timestamp() * 1000)  # once more is the same
-        tags = {**tags_of(model), "mlflow.runName": f"{recipe.name} {model.model_version}"}
+        names = {"mlflow.runName": f"{recipe.name} {model.model_version}", "mlflow.note.content": card}
+        tags = {**tags_of(model), **names}
         self._client.log_batch(
             run_id,
             metrics=[Metric(name, value, at, step) for name, value, step in metrics_of(recipe, model.record)],
@@ -195,7 +200,9 @@ class Registry:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
 
-    def _register(self, experiment: str, run_id: str, recipe: Recipe, model: Model, files: Mapping[str, bytes]) -> None:
+    def _register(
+        self, experiment: str, run_id: str, recipe: Recipe, model: Model, files: Mapping[str, bytes], card: str
+    ) -> None:
         if self._registered(recipe.name, model.model_hash) is not None:
             return
         with tempfile.TemporaryDirectory() as name:
@@ -222,6 +229,7 @@ class Registry:
             source=logged.artifact_location,
             run_id=run_id,
             tags=tags_of(model),
+            description=card,
             model_id=logged.model_id,
         )
 

@@ -271,6 +271,8 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
         num_series=len(panel.series),
         attention=trained.attention,
         designs=trained.designs,
+        began=str(panel.grid[panel.first.min()]),
+        num_observations=int(np.isfinite(panel.values).sum()),
         cutoff=str(panel.origin),
         backtest=_backtest_record(trained, panel, recipe),
         tutorial=lines,

@@ -169,6 +169,9 @@ class TrainingRecord(_Value):
     attention: tuple[float, ...] = ()
     #: what each member reads and how it was fitted, where the network chooses that itself
     designs: tuple[str, ...] = ()
+    #: the first period of any series, and how many values are known; earlier releases did not keep them
+    began: str | None = None
+    num_observations: int | None = None
     cutoff: str
     backtest: BacktestRecord | None
     tutorial: tuple[ProtocolRecord, ...]

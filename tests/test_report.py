@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import plotly.graph_objects as go
 import pytest
 
 from pipeline.forecast import LEVELS, Forecast
@@ -17,13 +21,26 @@ from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.recipe import Recipe
 from pipeline.report import build_report
-from pipeline.training_record import BacktestPath, BacktestRecord, ProtocolRecord, TrainingRecord
+from pipeline.training_record import (
+    BacktestPath,
+    BacktestRecord,
+    LevelHits,
+    OriginPath,
+    ProtocolRecord,
+    ResidualsRecord,
+    TrainingRecord,
+)
 
 Array = npt.NDArray[np.float64]
 
+#: the page's own
+SCRIPTS = {"<script>", '<script type="application/json" id="charts">', '<script type="text/plain" id="plotly">'}
 MONTHS = Frequency("MS")
 HASH = "9f2c" * 16
-FIGURES = {"forecast", "backtest", "series", "decomposition", "loss"}
+FIGURES = {"forecast", "backtest", "residuals", "series", "decomposition", "loss"}
+#: of a record that earlier releases did not make
+LATER_FIGURES = {"origins", "errors", "calibration", "residuals-by-step", "residuals-histogram"}
+SHARES = (0.0, 0.0, 0.5, 5 / 6, 1.0)
 TUTORIAL = {"row": "Milk, stacked LSTM", "published": 17.02, "train": 0.7, "context": 12}
 NETWORK = {"architecture": "stacked", "units": 50, "epochs": 5, "batch_size": 32}
 
@@ -141,6 +158,38 @@ def page(**values: Any) -> str:
     return (report(**values) if values else usual_report())["report.html"].decode()
 
 
+def charts_in(html: str) -> dict[str, Any]:
+    """What the page gives to plotly.js, by name."""
+    (told,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', html)
+    return json.loads(told)  # type: ignore[no-any-return]
+
+
+def with_details(panel: Panel, **changes: Any) -> TrainingRecord:
+    """A record whose backtest has kept all that there is to keep, of two origins a horizon apart and one between."""
+    periods = [str(period) for period in panel.grid[-6:]]
+    bounds = {"lower_95": (1.0,) * 3, "lower_80": (2.0,) * 3, "upper_80": (4.0,) * 3, "upper_95": (5.0,) * 3}
+    origins = tuple(
+        OriginPath(origin=str(panel.grid[-7 + n]), periods=tuple(periods[n : n + 3]), forecast=(3.0,) * 3, **bounds)
+        for n in range(3)
+    )
+    fields: dict[str, Any] = {
+        "num_origins": 3,
+        "num_apart": 2,
+        "origins": origins,
+        "ends": tuple(one.origin for one in origins),
+        "mase_by_origin": {"lstm": (0.5, 0.7, 1.5), "naive": (1.0, None, 1.2), "seasonal-naive": (0.9, 0.6, 1.0)},
+        "hits": tuple(LevelHits(level=level, share=share, num=6) for level, share in zip(LEVELS, SHARES, strict=True)),
+        "coverage": {"80": 5 / 6, "95": 1.0},
+        "residuals": ResidualsRecord(
+            levels=(0.05, 0.25, 0.5, 0.75, 0.95),
+            by_step=((-2.0, -1.0, 0.0, 1.0, 2.0),) * 2 + ((None,) * 5,),
+            edges=(-2.0, 0.0, 2.0),
+            counts=(4, 2),
+        ),
+    }
+    return record_of(panel, backtest=backtest_of(panel, **fields | changes))
+
+
 def rows_of(html: str) -> list[list[str]]:
     """The cells of every table row, markup removed."""
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)]
@@ -158,7 +207,7 @@ def test_every_figure_is_a_png_and_is_embedded_with_its_caption() -> None:
     assert all(files[f"figures/{name}.png"].startswith(b"\x89PNG\r\n\x1a\n") for name in FIGURES)
     assert all(b"Software" not in files[f"figures/{name}.png"] for name in FIGURES)
     html = files["report.html"].decode()
-    assert len(re.findall(r'<img alt="Line chart: [^"]+" src="data:image/png;base64,[^"]{1000,}">', html)) == 5
+    assert len(re.findall(r'<img alt="Chart: [^"]+" src="data:image/png;base64,[^"]{1000,}">', html)) == len(FIGURES)
 
 
 def test_the_facts_of_the_training_are_told() -> None:
@@ -246,7 +295,7 @@ def test_text_from_outside_is_escaped() -> None:
 
     html = page(recipe=recipe, panel=panel)
 
-    assert "<script" not in html
+    assert set(re.findall(r"<script[^>]*>", html)) == SCRIPTS
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<b>" not in html
     assert "<i>" not in html
@@ -335,7 +384,8 @@ def test_hourly_periods_are_named_with_their_time() -> None:
 
 
 def test_importing_the_module_loads_no_drawing_library() -> None:
-    code = "import sys, pipeline.report; print(sorted({'matplotlib', 'statsmodels'} & set(sys.modules)))"
+    heavy = {"matplotlib", "plotly", "scipy", "statsmodels"}
+    code = f"import sys, pipeline.report; print(sorted({heavy} & set(sys.modules)))"
 
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -350,3 +400,97 @@ def test_attention_is_shown_where_there_is_some() -> None:
     assert made["figures/attention.png"].startswith(b"\x89PNG")
     assert "Attention over the context" in made["report.html"].decode()
     assert "figures/attention.png" not in usual_report()
+
+
+def test_what_a_backtest_has_kept_is_drawn() -> None:
+    panel = panel_of(monthly())
+
+    made = report(panel=panel, record=with_details(panel))
+
+    assert figure_names(made) == FIGURES | LATER_FIGURES
+    assert set(charts_in(made["report.html"].decode())) == FIGURES | LATER_FIGURES
+
+
+def test_every_chart_is_one_that_plotly_understands() -> None:
+    panel = panel_of(monthly())
+    record = with_details(panel).model_copy(update={"attention": (0.1, 0.2, 0.7)})
+
+    charts = charts_in(page(panel=panel, record=record))
+
+    for chart in charts.values():
+        colored = json.loads(re.sub(r'"@(ink|soft|rule|paper)"', '"#123456"', json.dumps(chart)))
+        assert len(go.Figure(colored).data) >= 1
+
+
+def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
+    panel = panel_of(monthly())
+
+    traces = {trace["name"]: trace for trace in charts_in(usual_report()["report.html"].decode())["forecast"]["data"]}
+
+    assert traces["observed"]["y"] == pytest.approx(panel.of(0).tolist(), rel=1e-7)
+    assert traces["forecast"]["x"][1:] == ["1966-01-01", "1966-02-01", "1966-03-01"]
+    assert traces["95 %, lower"]["y"][1:] == [779.75, 780.75, 781.75]
+    assert traces["95 %"]["y"][1:] == [820.75, 821.75, 822.75]
+    assert traces["80 %"]["fill"] == "tonexty"
+
+
+def test_the_backtest_is_walked_through_origin_by_origin() -> None:
+    panel = panel_of(monthly())
+
+    chart = charts_in(page(panel=panel, record=with_details(panel)))["origins"]
+
+    (slider,) = chart["layout"]["sliders"]
+    assert [step["label"] for step in slider["steps"]] == ["1965-06-01", "1965-07-01", "1965-08-01"]
+    moved, traces = slider["steps"][2]["args"]
+    assert {chart["data"][n]["name"] for n in traces} >= {"forecast", "80 %", "95 %, lower"}
+    assert "observed" not in {chart["data"][n]["name"] for n in traces}
+    assert moved["x"][0] == ["1965-09-01", "1965-10-01", "1965-11-01"]
+
+
+def test_calibration_stands_in_the_band_of_chance() -> None:
+    panel = panel_of(monthly())
+
+    html = page(panel=panel, record=with_details(panel))
+
+    traces = {trace["name"]: trace for trace in charts_in(html)["calibration"]["data"]}
+    assert traces["observed share"]["x"] == list(LEVELS)
+    assert traces["observed share"]["y"] == pytest.approx(SHARES)
+    assert "Calibration over 6 observations" in html
+
+
+def test_a_long_history_is_thinned_to_its_newest_part_in_the_page_only() -> None:
+    hours = Frequency("h").after(np.datetime64("2020-01-01T00:00", "us"), 6000)
+    values = np.arange(6000.0)
+    panel = panel_from_observations(["milk"], np.zeros(6000, np.int64), hours, values, frequency=Frequency("h"))
+
+    charts = charts_in(page(panel=panel, record=record_of(panel, backtest=None)))
+
+    assert charts["series"]["data"][0]["y"] == values[-5000:].tolist()
+
+
+def test_the_library_is_packed_once_and_is_plotly_s_own() -> None:
+    from plotly.offline import get_plotlyjs
+
+    html = page()
+
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">([A-Za-z0-9+/=]*)</script>', html)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+    assert len(packed) < 2.2e6
+
+
+def test_the_gate_s_verdict_is_told_where_there_is_one() -> None:
+    panel = panel_of(monthly())
+    parts: dict[str, Any] = {"model_version": 4, "model_hash": HASH}
+
+    told = build_report(
+        recipe_of(), panel, record_of(panel), forecast_of(panel), **parts, verdict="promoted: 4 % < better"
+    )
+
+    assert b"<dt>Gate</dt><dd>promoted: 4 % &lt; better</dd>" in told["report.html"]
+    assert b"<dt>Gate</dt>" not in usual_report()["report.html"]
+
+
+def test_the_question_of_trust_is_answered_at_the_top() -> None:
+    html = page()
+
+    assert html.index("Can I trust it?") < html.index("Next periods")
