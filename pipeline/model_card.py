@@ -102,7 +102,8 @@ The network alone gives numbers in its own scale; `forecaster/` beside it holds 
 network = mlflow.pyfunc.load_model("models:/{recipe.name}/<version>")  # or mlflow.keras.load_model
 forecaster = load_forecaster(files, "{model.model_hash}")  # pipeline.forecaster, of the files in forecaster/
 read = forecaster.read(panel)
-quantiles = forecaster.quantiles(network.predict(read.inputs), read)  # [series, step, level]; float32 inputs
+inputs = {{name: told.astype("float32") for name, told in read.inputs.items()}}
+quantiles = forecaster.quantiles(network.predict(inputs), read)  # [series, step, level]
 ```"""
 
 

@@ -26,7 +26,7 @@ from pipeline.lineage import Lineage, Model, training_key
 from pipeline.live import Live, Progress
 from pipeline.model_card import model_card
 from pipeline.recipe import Recipe
-from pipeline.training_summary import lineage_tags, metrics_of, parameters_of, tags_of
+from pipeline.training_summary import lineage_tags, metrics_of, parameters_of, saved_view, tags_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -157,11 +157,14 @@ class Registry:
             return f"{len(self._client.search_experiments())} experiments"
 
     def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
+        found, view = self._client.get_experiment_by_name(name), saved_view(int(time.time() * 1000))
         if found is not None:
+            for tag, value in view.items():
+                if tag not in found.tags:
+                    self._client.set_experiment_tag(found.experiment_id, tag, value)
             return str(found.experiment_id)
         place = _artifact_folder(self.tracking_uri)
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        tags = {"mlflow.experimentKind": "custom_model_development", **view}
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _run(self, experiment: str, recipe: Recipe, model: Model) -> str:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,11 +143,3 @@ def _high(end: int) -> int:
     moved = fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 32)
     os.close(end)
     return moved
-
-
-def until(happened: Callable[[], bool], seconds: float) -> None:
-    """Ask until it is so."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)

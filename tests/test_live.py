@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -127,7 +128,32 @@ def test_the_model_is_shown_in_the_run_that_was_live(
     assert run.info.run_name == "small 1"
     assert run.data.tags["nextperiod.model_hash"] == model.model_hash
     assert told(registry) == [(1, 0.5)]
-    assert told(registry, "loss/training") == list(enumerate(model.record.loss, start=1))
+    assert told(registry, "loss/training") == [
+        (epoch, pytest.approx(loss, rel=1e-5)) for epoch, loss in enumerate(model.record.loss, start=1)
+    ]
+
+
+def test_mlflow_s_page_offers_the_columns_that_count(registry: Registry) -> None:
+    with live(registry):
+        pass
+
+    tags = registry._client.get_experiment_by_name("small").tags
+
+    columns = json.loads(json.loads(tags["mlflow.sharedViewState.backtest"])["state"])["selectedColumns"]
+    assert columns[:3] == ["metrics.`backtest/mase`", "metrics.`baseline/mase`", "metrics.`skill/mase`"]
+
+
+def test_the_registered_version_and_its_run_carry_the_model_s_card(
+    registry: Registry, model: Model, outcome: TrainingOutcome
+) -> None:
+    files = {**outcome.files, "network.keras": outcome.keras_archive}
+
+    registry.log_training(small_recipe(), model, files, verdict="promoted: the first")
+
+    (version,) = registry._client.search_model_versions("name = 'small'")
+    assert version.description.startswith("# small")
+    assert "gate: promoted: the first" in version.description
+    assert runs(registry)[0].data.tags["mlflow.note.content"] == version.description
 
 
 def test_with_mlflow_away_a_training_is_only_warned(

@@ -1,0 +1,175 @@
+"""The report and MLflow's pages as a person sees them, in a real Chromium without a window."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline import jobs
+from pipeline.database import open_database
+from pipeline.registry import Registry
+from pipeline.store import Store
+from pipeline.training_process import TrainingOutcome
+from tests import browser
+from tests.browser import Page
+from tests.database.small_store import add_model, take_in
+from tests.examples import NOW, small_batch, small_recipe
+
+CHARTS = "document.querySelectorAll('.js-plotly-plot').length"
+IMAGES = "document.querySelectorAll('[data-chart] img').length"
+PLACE = "document.querySelector('[data-chart=forecast] .nsewdrag').getBoundingClientRect()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A training in MLflow, its report as a file, and what it told of its backtest."""
+
+    tracking_uri: str
+    experiment: str
+    report: Path
+    mase: float
+
+
+@pytest.fixture(scope="module")
+def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    folder = tmp_path_factory.mktemp("seen")
+    database = open_database(f"sqlite:///{folder}/store.db")
+    database.require_schema()
+    store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db")
+    store.register(small_recipe())
+    take_in(store, small_batch())
+    add_model(store, outcome)
+    jobs.forecast(small_recipe(), store, NOW)
+    assert jobs.follow(small_recipe(), store, registry, NOW)
+    (report,) = folder.glob("mlartifacts/**/report.html")
+    backtest = outcome.record.backtest
+    assert backtest is not None
+    mase = backtest.scores["lstm"]["mase"]
+    assert mase is not None
+    yield Seen(tracking_uri=registry.tracking_uri, experiment=registry._experiment("small"), report=report, mase=mase)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def report(seen: Seen) -> Iterator[Page]:
+    """The report, once its charts are drawn."""
+    with browser.page(width=1100) as page:
+        page.open(seen.report.as_uri())
+        page.until(f"{CHARTS} > 0 && {IMAGES} === 0")
+        yield page
+
+
+@pytest.fixture(scope="module")
+def mlflow_page(seen: Seen) -> Iterator[str]:
+    """The address of a server of MLflow's own, on loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = ["--backend-store-uri", seen.tracking_uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *where],
+        cwd=seen.report.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not answers(port):
+            assert server.poll() is None, "MLflow's server ended"
+            assert time.monotonic() < deadline, "MLflow's server does not answer"
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def outside(page: Page, *allowed: str) -> list[str]:
+    """What a page asked for beyond what it may."""
+    return [address for address in page.requests if not address.startswith(("data:", "blob:", *allowed))]
+
+
+def test_every_chart_of_the_report_is_drawn(report: Page) -> None:
+    assert report.evaluate(CHARTS) == report.evaluate("document.querySelectorAll('[data-chart]').length") >= 9
+    for name in ("forecast", "backtest", "origins", "errors", "residuals", "decomposition", "loss"):
+        lines = f"[data-chart='{name}'] .scatterlayer path.js-line"
+        assert report.evaluate(f'document.querySelectorAll("{lines}").length'), name
+    assert report.evaluate("document.querySelectorAll(\"[data-chart='residuals-histogram'] .bars path\").length")
+
+
+def test_a_person_who_points_at_the_forecast_reads_its_interval(report: Page) -> None:
+    x, y, width, height = report.evaluate(f"(r => [r.x, r.y, r.width, r.height])({PLACE})")
+
+    report.move(x + 0.97 * width, y + height / 2)
+
+    told = report.until("document.querySelector('[data-chart=forecast] .hoverlayer').textContent")
+    for part in ("80 %, lower", "80 %, upper", "forecast"):
+        assert part in told
+
+
+def test_the_report_asks_the_network_for_nothing_and_nothing_fails_in_it(report: Page, seen: Seen) -> None:
+    assert outside(report, "file://") == []
+    assert [address for address in report.requests if address.startswith("file:")] == [seen.report.as_uri()]
+    assert report.errors == []
+
+
+def test_the_report_follows_the_scheme_that_a_person_prefers(report: Page) -> None:
+    ink = "getComputedStyle(document.querySelector('[data-chart=series] path.js-line')).stroke"
+    light = report.evaluate(ink)
+
+    report.prefer("dark")
+
+    assert report.until(f"{ink} !== '{light}' && {ink}") == "rgb(220, 223, 227)"
+    assert report.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(27, 27, 27)"
+
+
+def test_without_scripts_the_report_shows_pictures(seen: Seen) -> None:
+    with browser.page() as page:
+        page.send("Emulation.setScriptExecutionDisabled", value=True)
+        page.open(seen.report.as_uri())
+
+        page.until(f"{IMAGES} >= 9 && [...document.images].every(image => image.naturalWidth > 0)")
+
+        assert page.evaluate(CHARTS) == 0
+
+
+def test_mlflow_s_table_shows_the_backtest_beside_its_baseline(mlflow_page: str, seen: Seen) -> None:
+    with browser.page(width=2200) as page:
+        page.open(f"{mlflow_page}/#/experiments/{seen.experiment}/runs?viewStateShareKey=backtest")
+
+        shown = page.until("document.body.innerText.includes('skill/mase') && document.body.innerText", 240)
+
+        for text in ("small 1", "backtest/mase", "baseline/mase", "coverage/80", f"{seen.mase:.4g}"[:5]):
+            assert text in shown
+        assert outside(page, mlflow_page) == []
+
+
+def test_mlflow_shows_the_card_of_the_registered_model(mlflow_page: str) -> None:
+    with browser.page() as page:
+        page.open(f"{mlflow_page}/#/models/small/versions/1")
+
+        page.until("document.body.innerText.includes('Can I trust it?')", 240)
+
+
+def test_a_machine_without_a_browser_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(FileNotFoundError, match="no browser: .* install chromium or chromium-browser or google-chrome"):
+        browser.chromium()
