@@ -16,6 +16,7 @@ import numpy as np
 from flows.opening import Opened
 from flows.steps import carry_out_cycle
 from pipeline import jobs
+from pipeline.live import OnProgress
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.registry import Registry
 from pipeline.store import Store
@@ -93,6 +94,8 @@ def at_work(recipe: Recipe, store: Store, now: datetime) -> Opened:
     """The recipe opened at an instant; its steps are carried out once, and nobody waits for MLflow."""
 
     def as_step(job: Callable[..., Any]) -> Callable[..., Any]:
+        if job is jobs.train:
+            return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
         return (lambda *_, **__: True) if job is jobs.follow else job
 
     return Opened(recipe=recipe, store=store, registry=Registry("sqlite://"), now=now, as_step=as_step)
@@ -125,7 +128,7 @@ class Remembered:
 
     folder: Path
 
-    def __call__(self, job: TrainingJob) -> TrainingOutcome:
+    def __call__(self, job: TrainingJob, _on_progress: OnProgress | None = None) -> TrainingOutcome:
         """What the training makes, with the reason for which it is asked for now."""
         asked = (
             job.panel.data_hash,

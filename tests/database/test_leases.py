@@ -236,7 +236,7 @@ def too_short(known: Store) -> None:
 
 
 def interrupted(known: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(_job: object) -> None:
+    def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(jobs, "run_training", stopped)
