@@ -99,7 +99,7 @@ def _tell_rolling(recipe: Recipe, made: RollingBacktest) -> None:
         [[method, *(_as_shown(metric, told[metric]) for metric in _SHOWN)] for method, told in scores.items()],
     )
     print(f"\nmase by origin, beside the best baseline ({best}):")
-    columns = ["origin", "known as of", "", "periods", "fitted to", "fallback", NETWORK, best]
+    columns = ["origin", "known as of", "seen", "periods", "fitted to", "fallback", NETWORK, best]
     print_table(columns, [_origin_row(made, by_origin, best, n) for n in range(len(made.origins))])
     if cut := sum(origin.known == "cut" for origin in made.origins):
         print(

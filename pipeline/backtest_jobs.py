@@ -135,7 +135,9 @@ def _refuse_short(panel: Panel, recipe: Recipe) -> None:
     try:
         refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
     except NotEnoughHistory as short:
-        raise NotEnoughHistory(f"origin {str(panel.origin)[:16]}: {short}") from None
+        raise NotEnoughHistory(
+            f"at origin {str(panel.origin)[:16].removesuffix('T00:00')}, {short}; or see what is known now: --as-of-now"
+        ) from None
 
 
 def _fits(panels: Sequence[Panel], recipe: Recipe) -> list[_Fitted]:

@@ -75,6 +75,7 @@ def _layout(chart: Chart, rows: tuple[Row, ...]) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "height": _FRAME_PIXELS + _ROW_PIXELS * len(rows) + slider,
         "hovermode": "x unified",
+        "hoverdistance": 40,
         "hoverlabel": {"bgcolor": "@paper", "font": {"color": "@ink"}},
         "font": {"color": "@ink", "family": "inherit", "size": 13},
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -40,11 +40,12 @@ class BacktestRegistry(Registry):
             if run.info.status == "FINISHED":
                 return str(run.info.run_id)
             run_id, began = str(run.info.run_id), int(run.info.start_time)
+            by_origin = backtest.by_origin()
             for n, origin in enumerate(backtest.origins):
                 shown = _period(origin)
                 below = {**tags, ORIGIN: shown, "nextperiod.known": origin.known, "mlflow.parentRunId": run_id}
                 child = self._found_or_new(experiment, below, shown, now)
-                scores = {method: _nth(told, n) for method, told in backtest.by_origin().items()}
+                scores = {method: _nth(told, n) for method, told in by_origin.items()}
                 self._client.log_batch(child.info.run_id, _metrics(scores, began), _parameters(_of_origin(origin)))
                 self._client.set_terminated(child.info.run_id)
             by_step = {

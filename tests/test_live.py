@@ -25,7 +25,10 @@ from tests.examples import NOW, small_recipe
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db")
+    """A store whose tables are made already: making them may take longer than a training waits for its end."""
+    made = Registry(f"sqlite:///{tmp_path}/mlflow.db")
+    made.check()
+    return made
 
 
 @pytest.fixture

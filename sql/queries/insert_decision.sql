@@ -1,11 +1,15 @@
--- What was decided, if it is not what was decided last of the same.
+-- What was decided, if it is not what was decided last of the same; to keep what is there only on new knowledge.
 insert into decisions (recipe, what, kind, outcome, reason, model_version, as_of, decided_at, facts)
 select :recipe, :what, :kind, :outcome, :reason, cast(:model_version as integer), :as_of, :decided_at, :facts
 where not exists (
     select 1 from decisions as before
-    where before.decision_id = (
-        select max(decision_id) from decisions where recipe = :recipe and what = :what and kind = :kind
-    )
-      and before.outcome = :outcome and before.reason = :reason
-      and coalesce(before.model_version, 0) = coalesce(cast(:model_version as integer), 0)
+    where before.recipe = :recipe and before.what = :what and before.kind = :kind
+      and (
+          :outcome = 'keep' and before.as_of >= :as_of
+          or before.outcome = :outcome and before.reason = :reason
+            and coalesce(before.model_version, 0) = coalesce(cast(:model_version as integer), 0)
+            and before.decision_id = (
+                select max(decision_id) from decisions where recipe = :recipe and what = :what and kind = :kind
+            )
+      )
 )

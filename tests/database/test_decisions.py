@@ -109,3 +109,14 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
         ("training", "live", "fine-tune", "6 new periods, due after 6", 1),
         ("promotion", "live", said, "why", 1),
     ]
+
+
+def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:
+    store.register(small_recipe())
+    retrain = Decided(what="training", kind="live", outcome="retrain", reason="due", model_version=None, as_of=NOW)
+    keep = replace(retrain, outcome="keep", reason="nothing new")
+
+    for decided in (retrain, keep, replace(keep, as_of=NOW + DAY)):
+        store.decide("small", decided, NOW)
+
+    assert rows(store.database, "select outcome from decisions order by decision_id") == [("retrain",), ("keep",)]

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline.backtest_jobs import at_origins
+from pipeline.backtest_jobs import at_origins, backtest
+from pipeline.errors import NotEnoughHistory
 from pipeline.jobs import LATEST
 from pipeline.rolling import Plan
 from pipeline.store import Store
 from pipeline.vintages import Newest, Sight, newest_periods, sight_of
-from tests.database.small_store import batch, observed, take_in
+from tests.database.small_store import batch, monthly, observed, take_in
 from tests.examples import NOW, Batch, months, small_recipe
 
 DAY = timedelta(days=1)
@@ -146,3 +147,17 @@ def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> No
 
     assert february.panel.of(0).tolist() == [1]
     assert march.panel.of(0).tolist() == [1, 2, 3]
+
+
+def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -> None:
+    """The first thirty months were told last: as January 2023 was the newest, seven months were known."""
+    store.register(small_recipe())
+    values = list(monthly([float(n) for n in range(40)]).items())
+    for day, told in enumerate([values[30:37], values[37:], values[:30]]):
+        take_in(store, batch({"small": dict(told)}, f"batch {day}"), at(day))
+
+    with pytest.raises(
+        NotEnoughHistory,
+        match=r'^at origin 2023-01-01, series "small" has 7 observations, .* need 11: .* known now: --as-of-now$',
+    ):
+        backtest(small_recipe(), store, NOW, Plan(num_origins=1))

@@ -118,7 +118,7 @@ def test_a_person_who_points_at_the_forecast_reads_its_interval(report: Page) ->
     report.evaluate("document.querySelector('[data-chart=forecast]').scrollIntoView()")
     x, y, width, height = report.evaluate(f"(r => [r.x, r.y, r.width, r.height])({PLACE})")
 
-    report.move(x + 0.97 * width, y + height / 2)
+    report.move(x + 0.99 * width, y + height / 2)
 
     told = report.until("document.querySelector('[data-chart=forecast] .hoverlayer').textContent")
     for part in ("80 %, lower", "80 %, upper", "forecast"):
