@@ -456,11 +456,19 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
     panel = _panel(recipe, store, model.lineage.as_of)
-    made = forecast_all(load_forecaster(contents, model.model_hash), panel, recipe, worse=model.record.worse)
+    forecaster, gate = load_forecaster(contents, model.model_hash), model.record.gate
+    made = forecast_all(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
+    verdict = f"{gate.outcome}: {gate.reason}" if gate else None
     report = build_report(
-        recipe, panel, model.record, made, model_version=model.model_version, model_hash=model.model_hash
+        recipe,
+        panel,
+        model.record,
+        made,
+        model_version=model.model_version,
+        model_hash=model.model_hash,
+        verdict=verdict,
     )
-    return registry.log_training(recipe, model, {**contents, **report})
+    return registry.log_training(recipe, model, {**contents, **report}, verdict=verdict)
 
 
 def _panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:

@@ -71,7 +71,7 @@ def _coverage(backtest: BacktestRecord) -> str:
     ]
     if not held:
         return "How often the intervals hold was not measured here: their width comes from these errors."
-    return f"Coverage: {', '.join(held)}, of {counted(backtest.hits[0].num, 'observation')}."
+    return f"Coverage before the intervals are calibrated: {', '.join(held)}, of {counted(backtest.hits[0].num, 'observation')}."
 
 
 def _test_part(backtest: BacktestRecord) -> str:
@@ -104,6 +104,8 @@ forecaster = load_forecaster(files, "{model.model_hash}")  # pipeline.forecaster
 read = forecaster.read(panel)
 inputs = {{name: told.astype("float32") for name, told in read.inputs.items()}}
 quantiles = forecaster.quantiles(network.predict(inputs), read)  # [series, step, level]
+if forecaster.calibration:
+    quantiles = forecaster.calibration.apply(quantiles)
 ```"""
 
 

@@ -118,7 +118,7 @@ def _concerns(backtest: BacktestRecord, recipe: Recipe) -> Iterator[str]:
 
 def _held(backtest: BacktestRecord, percent: str, coverage: float) -> str:
     num = backtest.hits[0].num if backtest.hits else 0
-    return f"The {percent} % interval held {round(coverage * num)} of {counted(num, 'observation')}"
+    return f"The {percent} % interval, before it is calibrated, held {round(coverage * num)} of {counted(num, 'observation')}"
 
 
 def _is_off(backtest: BacktestRecord, percent: str) -> bool:

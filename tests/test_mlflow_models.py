@@ -75,7 +75,10 @@ def inputs(shown: Shown) -> dict[str, Any]:
 
 
 def published_from(outputs: Any, shown: Shown) -> Array:
-    quantiles = shown.forecaster.quantiles(np.asarray(outputs, dtype=np.float64), shown.read)[0]  # [H, Q]
+    quantiles = shown.forecaster.quantiles(np.asarray(outputs, dtype=np.float64), shown.read)  # [1, H, Q]
+    if shown.forecaster.calibration:
+        quantiles = shown.forecaster.calibration.apply(quantiles)
+    quantiles = quantiles[0]
     return np.column_stack([quantiles[:, len(COLUMNS) // 2], quantiles])
 
 

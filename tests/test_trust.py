@@ -43,8 +43,8 @@ def test_a_model_that_was_better_almost_always_is_trusted_as_far_as_that_goes() 
     assert told.answer == "Yes, as far as 20 separate origins can tell."
     assert told.reasons == (
         "It was better at 100% of 60 origins.",
-        "The 80 % interval held 48 of 60 observations.",
-        "The 95 % interval held 57 of 60 observations.",
+        "The 80 % interval, before it is calibrated, held 48 of 60 observations.",
+        "The 95 % interval, before it is calibrated, held 57 of 60 observations.",
     )
 
 
@@ -136,7 +136,7 @@ def test_the_card_tells_what_where_from_how_good_and_how_to_use_it() -> None:
         "gate: promoted: better at 12 origins",
         "| this model | 11.33 | 8.451 | 0.7123 | 1.456 |",
         "| seasonal-naive (the baseline) | 14.2 | 12.01 | \N{EN DASH} | 1.998 |",
-        "Coverage: 83% in the 80 % interval, 100% in the 95 % interval, of 6 observations.",
+        "Coverage before the intervals are calibrated: 83% in the 80 % interval, 100% in the 95 % interval, of 6 observations.",
         "3 origins, 2 of them without a period in common",
         "at least 0",
         "from latest_forecasts where recipe = 'milk'",
