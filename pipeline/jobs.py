@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import policy, quality
+from pipeline import drift, policy, quality
 from pipeline.baselines import scaled_over
 from pipeline.calibration import Calibration, fit_calibration
 from pipeline.errors import (
@@ -516,12 +516,23 @@ def _seen_by_policy(
     if champion is None or last is None:
         return None
     from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
+    new_periods = _periods_after(recipe, last.cutoff, newest)
     return policy.Trained(
         training_fingerprint=last.training_fingerprint,
-        new_periods=_periods_after(recipe, last.cutoff, newest),
+        new_periods=new_periods,
         age=_periods_after(recipe, from_seed.cutoff, newest),
+        drift=_drift(recipe, store, champion, as_of) if policy.is_judged(recipe, new_periods) else None,
         seconds=from_seed.record.seconds,
     )
+
+
+def _drift(recipe: Recipe, store: Store, champion: Model, as_of: datetime | None) -> str | None:
+    """What the champion's published forecasts show, as far as their periods are observed."""
+    kind, instant = "live" if as_of is None else "backfill", as_of or LATEST
+    store.score(recipe.name, kind, instant)
+    outcomes = store.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
+    finding = drift.found(outcomes)
+    return finding.reason if finding else None
 
 
 def _periods_after(recipe: Recipe, cutoff: np.datetime64, newest: np.datetime64) -> int:

@@ -7,12 +7,15 @@ from datetime import datetime
 import numpy as np
 
 from pipeline.calibration import WINDOW, Calibration, Outcomes, conformity
+from pipeline.drift import OutcomesByPeriod
 from pipeline.forecast import LEVELS
 from pipeline.recipe import Recipe
 from pipeline.statements import Transaction
 
 #: about so many outcomes are read: of every series, or of some of them, always the same
 MOST_READ = 20_000
+#: origins of a model that are looked at for drift
+MOST_ORIGINS = 300
 
 
 def read_outcomes(
@@ -49,4 +52,24 @@ def read_outcomes(
             published,
             np.array(factors).reshape(-1, *unchanged.shape)[which, steps - 1],
         ),
+    )
+
+
+def read_outcomes_by_period(
+    transaction: Transaction, recipe: str, kind: str, model_version: int, as_of: datetime
+) -> OutcomesByPeriod:
+    """How the published forecasts of one model turned out, by origin, as it was known at an instant."""
+    columns = transaction.columns(
+        "outcomes_by_period",
+        recipe=recipe,
+        kind=kind,
+        model_version=model_version,
+        as_of=as_of,
+        num_origins=MOST_ORIGINS,
+        num_series=MOST_READ // MOST_ORIGINS,
+    )
+    origin, *numbers = columns or [()] * 5
+    bias, error, naive_error, inside_80 = (np.array(each, np.float64) for each in numbers)
+    return OutcomesByPeriod(
+        origin=np.array(origin, "datetime64[us]"), bias=bias, error=error, naive_error=naive_error, inside_80=inside_80
     )

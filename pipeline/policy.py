@@ -65,10 +65,22 @@ def decide(recipe: Recipe, known: Trained | None, *, asked: str | None = None) -
     return _within_budget(recipe, known, _due(recipe, known))
 
 
-def _due(recipe: Recipe, known: Trained) -> Decision:
+def is_judged(recipe: Recipe, new_periods: int) -> bool:
+    """Whether enough is new for what drift would bring about."""
+    return recipe.training.policy == "auto" and new_periods >= min(_periods_until(recipe))
+
+
+def _periods_until(recipe: Recipe) -> tuple[int, int]:
+    """New periods after which it is fine-tuned, and fitted from the seed."""
     training = recipe.training
-    fine_tune_after = training.fine_tune_after or recipe.test_periods
-    retrain_after = training.retrain_after or TEST_PARTS_TO_RETRAIN * recipe.test_periods
+    return (
+        training.fine_tune_after or recipe.test_periods,
+        training.retrain_after or TEST_PARTS_TO_RETRAIN * recipe.test_periods,
+    )
+
+
+def _due(recipe: Recipe, known: Trained) -> Decision:
+    fine_tune_after, retrain_after = _periods_until(recipe)
     new, age = counted(known.new_periods, "new period"), counted(known.age, "period")
     if known.age >= retrain_after and known.new_periods >= min(fine_tune_after, retrain_after):
         return Decision(training="retrain", reason=f"{age} since the last fit from the seed, due after {retrain_after}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.calibration import Outcomes
 from pipeline.database import Database
+from pipeline.drift import OutcomesByPeriod
 from pipeline.errors import BatchHeld, ModelRefused, Overtaken, Rejection
 from pipeline.forecast import Forecast
 from pipeline.forecaster import check_files
@@ -31,7 +32,7 @@ from pipeline.intake import (
 from pipeline.leases import give_lease_back, lease_epoch, refuse_overtaken, take_lease
 from pipeline.lineage import Decided, Known, Lineage, Model, Run, Waiting
 from pipeline.observations import TARGET, Earlier, Observations
-from pipeline.outcomes import read_outcomes
+from pipeline.outcomes import read_outcomes, read_outcomes_by_period
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
@@ -362,6 +363,11 @@ class Store:
         """What became of the newest forecasts made before an origin, as it was known at an instant."""
         with self.database.read() as transaction:
             return read_outcomes(transaction, recipe, kind, origin, as_of)
+
+    def outcomes_by_period(self, recipe: str, kind: str, *, model_version: int, as_of: datetime) -> OutcomesByPeriod:
+        """How the published forecasts of one model turned out, by origin, as it was known at an instant."""
+        with self.database.read() as transaction:
+            return read_outcomes_by_period(transaction, recipe, kind, model_version, as_of)
 
     def status(self) -> Sequence[Row]:
         """One row for every recipe that was ever run."""

@@ -22,15 +22,18 @@ cross join (
     order by (series_id * 2654435761) % 4294967296
     limit :num_series
 ) as sampled
-join run_series
-  on run_series.run_number = newest.run_number and run_series.series_id = sampled.series_id and run_series.method = 'lstm'
-join scores on scores.run_number = newest.run_number and scores.series_id = sampled.series_id
-join forecasts
-  on forecasts.run_number = scores.run_number and forecasts.series_id = scores.series_id and forecasts.step = scores.step
-where scores.as_of = (
-    select max(known.as_of)
-    from scores as known
-    where known.run_number = scores.run_number and known.series_id = scores.series_id and known.step = scores.step
-      and known.as_of <= :as_of
-)
+cross join run_series
+cross join scores
+cross join forecasts
+where run_series.run_number = newest.run_number and run_series.series_id = sampled.series_id
+  and run_series.method = 'lstm'
+  and scores.run_number = newest.run_number and scores.series_id = sampled.series_id
+  and forecasts.run_number = scores.run_number and forecasts.series_id = scores.series_id
+  and forecasts.step = scores.step
+  and scores.as_of = (
+      select max(known.as_of)
+      from scores as known
+      where known.run_number = scores.run_number and known.series_id = scores.series_id and known.step = scores.step
+        and known.as_of <= :as_of
+  )
 order by scores.run_number, scores.series_id, scores.step
