@@ -21,6 +21,7 @@ from flows.steps import carry_out_backfill, carry_out_cycle
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
 from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
+from pipeline.knowledge import LATEST
 from pipeline.recipe import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
 from pipeline.settings import settings_from
@@ -257,7 +258,7 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
 
 
 def _history(at: Opened) -> Any:
-    return at.store.panel(at.recipe, jobs.LATEST)
+    return at.store.panel(at.recipe, LATEST)
 
 
 def show_status(*, as_json: bool) -> None:

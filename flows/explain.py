@@ -8,10 +8,11 @@ from typing import Any
 
 from flows.runs import run_named
 from flows.screen import period_text, print_json
-from pipeline import explanation, jobs
+from pipeline import explanation
 from pipeline.database import open_database
 from pipeline.errors import counted, one_line
 from pipeline.explanation import Explanation
+from pipeline.knowledge import code_version
 from pipeline.settings import settings_from
 
 #: columns of the block that people read
@@ -67,7 +68,7 @@ def _facts(explained: Explanation) -> dict[str, Any]:
         "recipe_fingerprint": lineage.recipe_fingerprint,
         "recipe_has_changed": lineage.recipe_fingerprint != explained.present_fingerprint,
         "code_version": lineage.code_version,
-        "code_has_changed": lineage.code_version != jobs.code_version(),
+        "code_has_changed": lineage.code_version != code_version(),
         "model": {
             **{key: getattr(model, key) for key in ("model_version", "model_hash", "training", "reason", "cutoff")},
             "is_champion": explained.is_champion,
@@ -136,7 +137,7 @@ def _of_data(explained: Explanation) -> list[tuple[str, str]]:
 
 
 def _of_code(explained: Explanation) -> list[tuple[str, str]]:
-    lineage, present = explained.lineage, jobs.code_version()
+    lineage, present = explained.lineage, code_version()
     same = lineage.recipe_fingerprint == explained.present_fingerprint
     recipe = (
         "as the recipe is now"

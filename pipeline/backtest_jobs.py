@@ -16,7 +16,8 @@ from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.frequency import Periods
 from pipeline.ingest import refuse_short
-from pipeline.jobs import LATEST, attempt, code_version, ingest, made_ready
+from pipeline.jobs import attempt, ingest
+from pipeline.knowledge import LATEST, code_version, made_ready
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe

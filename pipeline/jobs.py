@@ -13,55 +13,46 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
-from pipeline import drift, policy, quality
-from pipeline.baselines import scaled_over
+from pipeline import policy, quality
 from pipeline.calibration import Calibration, fit_calibration
 from pipeline.errors import (
     BatchHeld,
     BatchRefused,
-    ModelRefused,
     NextperiodError,
     NoForecaster,
-    NoObservations,
     NotEnoughHistory,
     NothingHeld,
     RegistryUnavailable,
-    counted,
     is_refusal,
     without_secrets,
 )
-from pipeline.explanation import known_since
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
+from pipeline.knowledge import LATEST, lineage_of, panel_of, reads
 from pipeline.leases import holder_here
-from pipeline.lineage import Decided, Lineage, Model, Waiting
+from pipeline.lineage import Lineage, Model, Waiting
 from pipeline.live import OnProgress
-from pipeline.panel import Panel, with_other_series
+from pipeline.panel import Panel
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
 from pipeline.reading import read
-from pipeline.recipe import MOST_OTHER_SERIES, Recipe
+from pipeline.recipe import Recipe
 from pipeline.registry import Registry
 from pipeline.report import build_report
 from pipeline.scoring import KINDS
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from pipeline.taking_in import release, take_in
+from pipeline.training_decision import decide_training, remember
 from pipeline.training_process import TrainingJob, run_training
 from pipeline.training_record import PROMOTED, ProtocolRecord
 
 logger = logging.getLogger(__name__)
 
-#: as of this instant everything is known
-LATEST = datetime.max.replace(tzinfo=UTC)
 #: a worker that is this late with its training is taken for dead
 LEASE_MARGIN = timedelta(minutes=10)
 
@@ -211,13 +202,13 @@ def train(
         NotEnoughHistory: every series is too short.
         ModelRefused: the training did not stay finite; the champion stays.
     """
-    champion, decision = _decide(recipe, store, asked, as_of)
+    champion, decision = decide_training(recipe, store, asked, as_of)
     if champion is None or decision.training != "keep":
         with _leased(recipe, store) as epoch:
-            champion, decision = _decide(recipe, store, asked, as_of)
+            champion, decision = decide_training(recipe, store, asked, as_of)
             if champion is None or decision.training != "keep":
-                panel = _panel(recipe, store, as_of)
-                lineage = _lineage(recipe, panel)
+                panel = panel_of(recipe, store, as_of)
+                lineage = lineage_of(recipe, panel)
                 with _shown_live(registry, recipe, lineage, decision, now) as on_progress:
                     return _train(
                         recipe,
@@ -231,7 +222,7 @@ def train(
                         on_progress=on_progress,
                     )
     assert champion is not None
-    _remember(recipe, store, now, champion, decision, as_of)
+    remember(recipe, store, now, champion, decision, as_of)
     logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
 
@@ -242,36 +233,6 @@ def _shown_live(
     if registry is None:
         return nullcontext()
     return registry.live(recipe, lineage, training=decision.training, reason=decision.reason, started_at=now)
-
-
-def _decide(
-    recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None
-) -> tuple[Model | None, policy.Decision]:
-    newest = _panel(recipe, store, as_of, length=1).origin
-    champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    return champion, policy.decide(recipe, _seen_by_policy(recipe, store, champion, newest, as_of), asked=asked)
-
-
-def _remember(
-    recipe: Recipe,
-    store: Store,
-    now: datetime,
-    champion: Model | None,
-    decision: policy.Decision,
-    as_of: datetime | None,
-) -> None:
-    """The decision as a row; the same as before is the row that it was."""
-    known = store.known_as_of(recipe.name, as_of or LATEST)
-    assert known is not None
-    decided = Decided(
-        what="training",
-        kind="live" if as_of is None else "backfill",
-        outcome=decision.training,
-        reason=decision.reason,
-        model_version=champion.model_version if champion else None,
-        as_of=known.recorded_at,
-    )
-    store.decide(recipe.name, decided, now)
 
 
 @contextmanager
@@ -313,7 +274,7 @@ def _train(
         ),
         on_progress,
     )
-    _remember(recipe, store, now, champion, decision, None if publishes else panel.as_of)
+    remember(recipe, store, now, champion, decision, None if publishes else panel.as_of)
     model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
     load_forecaster(outcome.files, model_hash)
     model_version = store.add_model(
@@ -321,7 +282,7 @@ def _train(
         outcome.record,
         model_hash,
         {**outcome.files, "network.keras": outcome.keras_archive},
-        _lineage(recipe, panel),
+        lineage_of(recipe, panel),
         now,
         seen_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,
@@ -352,10 +313,10 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     epoch = store.epoch(recipe.name)
     model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
     if model is None:
-        _panel(recipe, store, as_of, length=1)  # without observations that is what is told
+        panel_of(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster, panel = reads(model, recipe, store, as_of)
-    kind, lineage = "live" if as_of is None else "backfill", _lineage(recipe, panel)
+    kind, lineage = "live" if as_of is None else "backfill", lineage_of(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
     worse = model.record.worse | store.worse_of_late(model, kind, lineage.as_of, recipe.gate.baseline)
     made = forecast_all(forecaster, panel, recipe, calibration, worse=worse)
@@ -392,25 +353,6 @@ def _calibration(
     store.score(recipe.name, kind, as_of)
     outcomes = store.outcomes(recipe, kind, origin=origin, as_of=as_of)
     return fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration)
-
-
-def reads(model: Model, recipe: Recipe, store: Store, as_of: datetime | None) -> tuple[Forecaster, Panel]:
-    """A model, and the panel that it forecasts from: what is known, or was known at an instant.
-
-    Publishing and replaying both come here: the same arguments give the same numbers.
-
-    Raises:
-        NoObservations: nothing was known.
-        ModelRefused: the model's files are not what was recorded, or its horizon is not the recipe's.
-    """
-    forecaster = load_forecaster(store.model_files(model), model.model_hash)
-    if forecaster.horizon != recipe.horizon:
-        raise ModelRefused(
-            f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
-            f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
-        )
-    length = max(forecaster.needs.context, scaled_over(recipe.season))
-    return forecaster, _panel(recipe, store, as_of, length=length)
 
 
 def score(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int:
@@ -455,7 +397,7 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
         return None
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
-    panel = _panel(recipe, store, model.lineage.as_of)
+    panel = panel_of(recipe, store, model.lineage.as_of)
     forecaster, gate = load_forecaster(contents, model.model_hash), model.record.gate
     made = forecast_all(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
     verdict = f"{gate.outcome}: {gate.reason}" if gate else None
@@ -471,90 +413,8 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
     return registry.log_training(recipe, model, {**contents, **report}, verdict=verdict)
 
 
-def _panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
-    """What is known, or was known at an instant, with short gaps filled; of each series its last `length` values."""
-    panel = store.panel(recipe, as_of or LATEST, length=length)
-    if panel is None:
-        since = known_since(store.database, recipe.name) if as_of else None
-        if as_of is not None and since is not None:
-            raise NoObservations(
-                f"nothing was known of {recipe.name} as of {as_of.isoformat()}: its first observations were recorded at "
-                f"{since.isoformat()}, give an instant from then on"
-            )
-        raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
-    return made_ready(panel, recipe)
-
-
-def made_ready(panel: Panel, recipe: Recipe) -> Panel:
-    """A panel as networks read it: short gaps filled, the other series beside each where the recipe asks for them.
-
-    Raises:
-        ModelRefused: there are too many series to stand beside each other.
-    """
-    panel = quality.fill_gaps(panel, longest=recipe.max_gap)
-    if not recipe.covariates.other_series:
-        return panel
-    if len(panel.series) > MOST_OTHER_SERIES:
-        raise ModelRefused(
-            f"covariates.other_series is for at most {MOST_OTHER_SERIES} series, {recipe.name} has {len(panel.series)}: "
-            "leave it out"
-        )
-    return with_other_series(panel)
-
-
 def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRecord, ...]:
     """The tutorial's figures, which are made once: they are about its protocol, not about today."""
     if champion is None or champion.record.tutorial_fingerprint != recipe.tutorial_fingerprint:
         return ()
     return champion.record.tutorial
-
-
-def _seen_by_policy(
-    recipe: Recipe, store: Store, champion: Model | None, newest: np.datetime64, as_of: datetime | None
-) -> policy.Trained | None:
-    last = store.newest_model(recipe.name, as_of or LATEST)
-    if champion is None or last is None:
-        return None
-    from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
-    new_periods = _periods_after(recipe, last.cutoff, newest)
-    return policy.Trained(
-        training_fingerprint=last.training_fingerprint,
-        new_periods=new_periods,
-        age=_periods_after(recipe, from_seed.cutoff, newest),
-        drift=_drift(recipe, store, champion, as_of) if policy.is_judged(recipe, new_periods) else None,
-        seconds=from_seed.record.seconds,
-    )
-
-
-def _drift(recipe: Recipe, store: Store, champion: Model, as_of: datetime | None) -> str | None:
-    """What the champion's published forecasts show, as far as their periods are observed."""
-    kind, instant = "live" if as_of is None else "backfill", as_of or LATEST
-    store.score(recipe.name, kind, instant)
-    outcomes = store.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
-    finding = drift.found(outcomes)
-    return finding.reason if finding else None
-
-
-def _periods_after(recipe: Recipe, cutoff: np.datetime64, newest: np.datetime64) -> int:
-    return int((recipe.grid.between(cutoff, newest) > cutoff).sum())
-
-
-def _lineage(recipe: Recipe, panel: Panel) -> Lineage:
-    assert panel.as_of is not None
-    return Lineage(
-        as_of=panel.as_of,
-        data_hash=panel.data_hash,
-        recipe_fingerprint=recipe.fingerprint,
-        code_version=code_version(),
-    )
-
-
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """The release and a hash of the code that computes and of its SQL."""
-    digest = hashlib.sha256()
-    for package in ("pipeline", "sql"):
-        root = Path(str(files(package)))
-        for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql")):
-            digest.update(path.read_bytes())
-    return f"{version('nextperiod')}+{digest.hexdigest()[:12]}"

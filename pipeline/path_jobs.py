@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.baselines import scaled_over
 from pipeline.errors import InvalidArgument, counted
 from pipeline.forecaster import load_forecaster
-from pipeline.jobs import _panel
+from pipeline.knowledge import panel_of
 from pipeline.path_file import require_folder, write_paths
 from pipeline.paths import Sampler, draw, refuse_too_many, sampler_of, seed_of
 from pipeline.recipe import Recipe
@@ -99,7 +99,7 @@ def _sampler(recipe: Recipe, store: Store, seen: Scenarios, seed: int) -> Sample
     assert model is not None
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
     length = forecaster.needs.context + scaled_over(recipe.season)  # past errors are looked at, too
-    panel = _panel(recipe, store, seen.run["as_of"], length=length)
+    panel = panel_of(recipe, store, seen.run["as_of"], length=length)
     return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.calibration import Calibration
 from pipeline.errors import NextperiodError, Transient, counted
 from pipeline.forecast import Forecast
-from pipeline.jobs import code_version, reads
+from pipeline.knowledge import code_version, reads
 from pipeline.lineage import Model
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all

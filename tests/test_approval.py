@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pipeline import jobs
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.ingest import Comparison
+from pipeline.knowledge import LATEST
 from pipeline.observations import Delivery, Earlier
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.store import Store
@@ -291,7 +292,7 @@ def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> 
         jobs.ingest(recipe, store, NOW + timedelta(days=n))
 
     assert store.attributes("small", NOW) == {"a": {"region": "north"}}
-    assert store.attributes("small", jobs.LATEST) == {"a": {"region": "south"}}
+    assert store.attributes("small", LATEST) == {"a": {"region": "south"}}
 
 
 def test_a_moving_window_is_compared_with_what_it_reaches_back_to(

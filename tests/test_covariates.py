@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import jobs
 from pipeline.errors import ModelRefused
+from pipeline.knowledge import panel_of
 from pipeline.recipe import MOST_OTHER_SERIES, Recipe, parse_recipe
 from pipeline.store import Store
 from tests.examples import NOW, months
@@ -51,7 +52,7 @@ def test_what_a_source_tells_beside_the_values_is_on_the_panel(
     store.register(recipe)
     jobs.ingest(recipe, store, NOW)
 
-    panel = jobs._panel(recipe, store, None, length=length)
+    panel = panel_of(recipe, store, None, length=length)
 
     kept = length or LENGTH
     told = np.arange(LENGTH - kept, LENGTH)
@@ -73,12 +74,12 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
     (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
     jobs.ingest(recipe, store, NOW + HOUR)
 
-    now, before = (jobs._panel(recipe, store, as_of) for as_of in (None, NOW))
+    now, before = (panel_of(recipe, store, as_of) for as_of in (None, NOW))
 
     assert now.static == {"region": ("the north", "region b")}
     assert before.static == {"region": ("region a", "region b")}
     assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
-    assert jobs._panel(recipe, store, now.as_of).data_hash == now.data_hash
+    assert panel_of(recipe, store, now.as_of).data_hash == now.data_hash
     assert store.instants("small") == [NOW, NOW + HOUR]
 
 
@@ -86,7 +87,7 @@ def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_pat
     store.register(recipe_in(tmp_path))
     jobs.ingest(recipe_in(tmp_path), store, NOW)
 
-    panel = jobs._panel(recipe_in(tmp_path, ""), store, None)
+    panel = panel_of(recipe_in(tmp_path, ""), store, None)
 
     assert (dict(panel.past), dict(panel.future), dict(panel.static), panel.ahead) == ({}, {}, {}, 0)
 
@@ -96,7 +97,7 @@ def test_series_that_read_each_other_are_covariates_of_one_another(store: Store,
     store.register(recipe)
     jobs.ingest(recipe, store, NOW)
 
-    panel = jobs._panel(recipe, store, None, length=2)
+    panel = panel_of(recipe, store, None, length=2)
 
     assert panel.past["series a"].tolist() == [29, 30, 29, 30]
     assert panel.past["series b"].tolist() == [129, 130, 129, 130]
@@ -112,4 +113,4 @@ def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) ->
     with pytest.raises(
         ModelRefused, match=r"covariates.other_series is for at most 64 series, small has 65: leave it out"
     ):
-        jobs._panel(recipe, store, None)
+        panel_of(recipe, store, None)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.steps import carry_out_cycle
-from pipeline import forecaster, jobs
+from pipeline import forecaster, jobs, knowledge
 from pipeline.database import Database
 from pipeline.errors import BatchHeld
 from pipeline.forecaster import Forecaster
@@ -254,26 +254,26 @@ def test_observations_that_are_gone_are_told(lived: Store) -> None:
 
 def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(jobs, "code_version", lambda: "0.0.1+earlier")
+        earlier.setattr(knowledge, "code_version", lambda: "0.0.1+earlier")
         (run,) = live(recipe, store, range(1))
 
     found = replayed(store, run["run_id"])
 
     assert found.is_identical
-    assert found.notes == (f"published by code 0.0.1+earlier, made again by {jobs.code_version()}",)
+    assert found.notes == (f"published by code 0.0.1+earlier, made again by {knowledge.code_version()}",)
 
 
 def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived: Store) -> None:
     model = lived.champion("daily")
     assert model is not None
-    forecaster, panel = jobs.reads(model, recipe, lived, None)
+    forecaster, panel = knowledge.reads(model, recipe, lived, None)
     made = forecast_all(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
     assert panel.as_of is not None
     publication = Publication(
         recipe=recipe,
         forecast=made,
         model=model,
-        lineage=jobs._lineage(recipe, panel),
+        lineage=knowledge.lineage_of(recipe, panel),
         kind="backfill",
         expected_next_by=NEVER,
         epoch=lived.epoch("daily"),

@@ -33,7 +33,7 @@ from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.intake import Header, Intake, begin_intake
-from pipeline.jobs import LATEST
+from pipeline.knowledge import LATEST
 from pipeline.observations import TARGET
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.store import Store

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.backtest_jobs import at_origins, backtest
 from pipeline.errors import NotEnoughHistory
-from pipeline.jobs import LATEST
+from pipeline.knowledge import LATEST
 from pipeline.rolling import Plan
 from pipeline.store import Store
 from pipeline.vintages import Newest, Sight, newest_periods, sight_of

@@ -27,6 +27,7 @@ from flows.screen import print_table
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
 from pipeline.errors import InvalidArgument
+from pipeline.knowledge import code_version
 from pipeline.lineage import Lineage
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -114,7 +115,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
         as_of=NOW,
         data_hash=small_panel().data_hash,
         recipe_fingerprint=recipe.fingerprint,
-        code_version=jobs.code_version(),
+        code_version=code_version(),
     )
     store.add_model(
         recipe,

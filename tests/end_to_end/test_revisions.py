@@ -19,7 +19,8 @@ import pytest
 from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, NoObservations
-from pipeline.jobs import LATEST, Published
+from pipeline.jobs import Published
+from pipeline.knowledge import LATEST
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.store import Store
 from tests.end_to_end.shell import Said, Shell, shell_in

@@ -18,6 +18,7 @@ from pipeline.errors import BatchHeld, InvalidArgument, NoObservations
 from pipeline.explanation import known_since
 from pipeline.forecast import Forecast
 from pipeline.intake import Header
+from pipeline.knowledge import code_version
 from pipeline.lineage import Model
 from pipeline.observations import TARGET
 from pipeline.store import Store
@@ -135,7 +136,7 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
         "  batch       small.csv, content first: 80 new, 0 revised, 0 the same, 0 refused",
         "  since       nothing: these are the data as they are known now",
         f"recipe        {small_recipe().fingerprint[:12]}, as the recipe is now",
-        f"code          0.1.0+test, the code has changed since: {jobs.code_version()} now",
+        f"code          0.1.0+test, the code has changed since: {code_version()} now",
         "model         1, hash hash of firs, the champion; retrain: no model yet",
         "  trained     at 2026-01-01T12:00:00+00:00 as of 2026-01-01T12:00:00+00:00, up to 2023-04-01",
         "  shown       no backtest; MLflow has not followed yet",
