@@ -410,7 +410,7 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
         (
             "epochs = 2",
             "epoch = 2",
-            'unknown key "training.epoch": expected one of batch_size, clip_norm, clip_value, epochs,',
+            'unknown key "training.epoch": expected one of batch_size, budget_minutes, clip_norm, clip_value, epochs,',
         ),
         ("[training]", "[gate]\nbase = 1\n[training]", 'unknown key "gate.base": expected one of baseline'),
         ("[training]", "[backtest]\nn = 1\n[training]", 'unknown key "backtest.n": expected one of periods'),
