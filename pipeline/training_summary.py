@@ -69,12 +69,14 @@ def parameters_of(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
 
 
 def tags_of(model: Model) -> dict[str, str]:
-    """Where a model comes from, and why it was trained."""
+    """Where a model comes from, why it was trained, and what the gate said."""
+    gate = model.record.gate
     return {
         **lineage_tags(model.lineage, model.training, model.reason),
         "nextperiod.model_hash": model.model_hash,
         "nextperiod.model_version": str(model.model_version),
         "nextperiod.cutoff": str(model.cutoff)[:10],
+        **({"nextperiod.gate": f"{gate.outcome}: {gate.reason}"} if gate else {}),
     }
 
 

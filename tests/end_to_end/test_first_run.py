@@ -100,6 +100,7 @@ def test_mlflow_shows_the_training_and_its_champion(person: Person, first: Any) 
 
     assert (facts["input"], facts["output"]) == ([None, 60, 2], [None, 12, 5])
     assert facts["tags"]["nextperiod.reason"] == "no model yet"
+    assert facts["tags"]["nextperiod.gate"] == "promoted: the first model"
     assert facts["params"]["architecture"] == "global"
     assert facts["loss"] == int(facts["params"]["epochs"])
     assert {"backtest/rmse", "baseline/naive/rmse", "baseline/rmse", "skill/mase"} <= set(facts["metrics"])
