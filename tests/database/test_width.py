@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.calibration import WINDOW
 from pipeline.database import Database
 from pipeline.forecast import Forecast
 from pipeline.intake import Header
 from pipeline.lineage import Model
 from pipeline.observations import TARGET
+from pipeline.outcomes import MOST_READ
 from pipeline.store import Store
-from tests.database.small_store import publish
+from tests.database.small_store import change, publish
 from tests.examples import small_recipe
 
 NUM_SERIES = 30_000
 #: seconds; in order it takes a fraction of one, pair by pair it takes minutes
 MOST = 30
+#: each step turned out to be 1 too high
+SCORED = """
+insert into scores (run_number, series_id, step, as_of, observed, error, naive_error, scale, inside_80, inside_95)
+select run_number, series_id, step, :as_of, mean - 1, 1, 1, 1, 1, 1 from forecasts"""
 NAMES = tuple(f"series {n:05d}" for n in range(NUM_SERIES))
 
 
@@ -57,6 +64,19 @@ def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: 
         assert found.series == NAMES
         with hurried.write() as transaction:
             transaction.connection.exec_driver_sql("analyze")
+
+    change(hurried, SCORED, as_of=datetime.now(UTC).isoformat(" "))
+    began = time.perf_counter()
+    outcomes = observed_store.outcomes(
+        small_recipe(), "live", origin=np.datetime64("2024-01-01", "us"), as_of=datetime.max.replace(tzinfo=UTC)
+    )
+    by_period = observed_store.outcomes_by_period(
+        "small", "live", model_version=model.model_version, as_of=datetime.max.replace(tzinfo=UTC)
+    )
+
+    assert time.perf_counter() - began < MOST / 10
+    assert len(outcomes) == 2 * 3 * (MOST_READ // (3 * (WINDOW + 3)))
+    assert len(by_period) == 2
 
 
 def wide_forecast(origin: np.datetime64) -> Forecast:
