@@ -103,9 +103,13 @@ def mase_scales(panel: Panel, season: int) -> Array:
 
 
 def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calibration | None:
-    """What the quantiles [N, H, Q] of N windows need, by what was then observed, [N, H]; None without anything observed."""
+    """What the quantiles [N, H, Q] of N windows need, by what was then observed, [N, H]; None without anything observed.
+
+    It only widens: the origins of one test part share their periods, and one lucky stretch is no reason for narrow
+    intervals. What is published later may narrow them.
+    """
     horizon = observed.shape[1]
-    return fit_calibration(
+    found = fit_calibration(
         Outcomes(
             origin=np.repeat(windows.end, horizon),
             step=np.tile(np.arange(1, horizon + 1), len(observed)),
@@ -113,6 +117,7 @@ def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calib
         ),
         horizon=horizon,
     )
+    return found and replace(found, factors=np.maximum(found.factors, 1.0))
 
 
 def spread_of(residuals: Array, scale: Array) -> Spread:
