@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float64]
 
 HORIZON, LENGTH = 12, 120
 RECIPES = {
-    "global, three members": "[model]\narchitecture = 'global'\n",
+    "global, one member": "[model]\narchitecture = 'global'\n[training]\nmembers = 1\n",
     "stacked, scaled by series": "[model]\narchitecture = 'stacked'\nscaling = 'standard'\nunits = 32\ncontext = 24\n"
     "[training]\nloss = 'pinball'\nepochs = 60\nbatch_size = 128\n",
 }
