@@ -99,6 +99,16 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.step)
 
+    def take(self, rows: npt.NDArray[np.intp]) -> Outcomes:
+        """Some of them."""
+        return Outcomes(origin=self.origin[rows], step=self.step[rows], ratio=self.ratio[rows])
+
+    def most_independent(self, most_an_origin: float = np.inf) -> float:
+        """Number of series times number of origins: what one origin says of a series at several steps is much the same."""
+        origins, which = np.unique(self.origin, return_inverse=True)
+        of_a_step = len(self) / len(np.unique(which * (1 + self.step.max()) + self.step))
+        return len(origins) * min(of_a_step, most_an_origin)
+
 
 def conformity(observed: Array, quantiles: Array, factors: Array | float = 1.0) -> Array:
     """Where observed values fell, in units of the raw distance of each quantile from the median.
@@ -126,7 +136,8 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
 
     Steps with too few outcomes take those of their neighbours, too; an outcome of step h weighs 1/h, as forecasts
     from h origins in a row share its error. Where all steps together do not weigh enough, the factors lie
-    between those of the prior and what the outcomes say, by their weight.
+    between those of the prior and what the outcomes say, by their weight; to narrow an interval, so many have to
+    be of different origins or series, too.
 
     Args:
         outcomes: of any origins and series.
@@ -148,8 +159,10 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
         steps = _neighbours(by_step, h)
         rows = np.concatenate(of_step[steps])
         if len(rows):
-            trust = min(1.0, by_step[steps].sum() / ENOUGH)
-            told = _factors(outcomes.ratio[rows], outcomes.step[rows], weight[rows], believed[h])
+            chosen = outcomes.take(rows)
+            told = _factors(chosen, weight[rows], believed[h])
+            enough = by_step[steps].sum(), chosen.most_independent(_MOST_AN_ORIGIN)
+            trust = np.minimum(1.0, np.where(told > believed[h], enough[0], min(enough)) / ENOUGH)
             factors[h] = believed[h] ** (1 - trust) * told**trust
     factors[:, _MEDIAN] = 1.0
     return Calibration(factors=np.round(factors, 4), num_outcomes=len(outcomes))
@@ -162,7 +175,7 @@ def _newest(outcomes: Outcomes) -> Outcomes:
     for step in np.unique(outcomes.step):
         rows = np.flatnonzero((outcomes.step == step) & observed)
         chosen[rows[np.isin(outcomes.origin[rows], np.unique(outcomes.origin[rows])[-WINDOW:])]] = True
-    return Outcomes(origin=outcomes.origin[chosen], step=outcomes.step[chosen], ratio=outcomes.ratio[chosen])
+    return outcomes.take(np.flatnonzero(chosen))
 
 
 def _weights(outcomes: Outcomes, of_step: list[npt.NDArray[np.intp]]) -> Array:
@@ -182,22 +195,27 @@ def _neighbours(by_step: Array, h: int) -> slice:
     return slice(None)
 
 
-def _factors(ratio: Array, step: npt.NDArray[np.int64], weight: Array, otherwise: Array) -> Array:
-    """Of each level the conformal quantile [Q] of ratios [n, Q]; what it is otherwise where there is no ratio."""
-    factors = otherwise.copy()
+def _factors(outcomes: Outcomes, weight: Array, believed: Array) -> Array:
+    """Of each level the conformal quantile of the ratios: [Q]; what is believed where there is none.
+
+    Where the level's rank is beyond the outcomes there are, they may widen what is believed, not narrow it.
+    """
+    factors = believed.copy()
     for q, level in enumerate(LEVELS):
-        known = np.isfinite(ratio[:, q])
-        if q != _MEDIAN and known.any():
-            num_independent = (1 / step[known]).sum()
-            found = _conformal_quantile(ratio[known, q], weight[known], max(level, 1 - level), num_independent)
-            factors[q] = np.clip(found, 1 / LARGEST, LARGEST)
+        known = np.flatnonzero(np.isfinite(outcomes.ratio[:, q]))
+        if q == _MEDIAN or not len(known):
+            continue
+        chosen, share = outcomes.take(known), max(level, 1 - level)
+        count = min(float((1 / chosen.step).sum()), chosen.most_independent())
+        share *= (count + 1) / count
+        found = np.clip(_quantile(chosen.ratio[:, q], weight[known], share), 1 / LARGEST, LARGEST)
+        factors[q] = found if share <= 1 else max(found, believed[q])
     return factors
 
 
-def _conformal_quantile(ratio: Array, weight: Array, share: float, num_independent: float) -> float:
-    """The least ratio with at least `share` x (n + 1) / n of the weight up to it; the largest where n is too small."""
+def _quantile(ratio: Array, weight: Array, share: float) -> float:
+    """The least ratio with that share of the weight up to it; the largest where there is none."""
     order = np.argsort(ratio, kind="stable")
     reached = np.cumsum(weight[order])
-    wanted = share * (num_independent + 1) / num_independent * reached[-1]
-    at = int(np.searchsorted(reached, wanted * (1 - 1e-12)))
+    at = int(np.searchsorted(reached, share * reached[-1] * (1 - 1e-12)))
     return float(ratio[order[min(at, len(ratio) - 1)]])

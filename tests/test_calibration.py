@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def holds(percent: Array) -> bool:
 
 
 @pytest.mark.parametrize("groups, every", [(PANEL, 5), (ALONE, 60)], ids=["panel", "alone"])
-@pytest.mark.parametrize("width", [0.6, 1.6])
+@pytest.mark.parametrize("width", [0.6, 2.5])
 def test_intervals_hold_for_200_series_of_many_kinds(
     groups: list[tuple[Array, Array]], every: int, width: float
 ) -> None:
@@ -129,6 +130,18 @@ def test_few_outcomes_move_the_factors_as_far_as_they_weigh() -> None:
 
     assert fitted(few)[0, 4] == pytest.approx(4**0.25, abs=1e-4)
     assert fitted(few, prior=factors(3, 2, 1, 2, 3))[0, 4] == pytest.approx(3**0.75 * 4**0.25, abs=1e-4)
+
+
+def test_few_origins_widen_at_once_and_narrow_only_when_they_are_enough_for_the_level() -> None:
+    steps = np.tile(np.arange(1, 13), 12)
+    inside = np.full((144, 5), 0.3)
+    year = Outcomes(origin=np.repeat(np.arange(12), 12), step=steps, ratio=inside)
+
+    narrowed, widened = fitted(year, horizon=12), fitted(replace(year, ratio=inside * 10), horizon=12)
+
+    assert narrowed[:, [0, 4]].tolist() == [[1, 1]] * 12
+    assert narrowed[:, [1, 3]] == pytest.approx(np.full((12, 2), 0.3 ** (12 / ENOUGH)), abs=1e-4)
+    assert widened[:, [0, 1, 3, 4]].min() > 2
 
 
 def test_without_outcomes_the_prior_is_what_is_believed() -> None:
