@@ -30,6 +30,8 @@ WINDOW = 50
 ENOUGH = 40
 #: the series of one origin count for so many at the most, for what happens to one of them happens to others
 _MOST_AN_ORIGIN = 10
+#: of a longer horizon so many steps are fitted, closer together where they are near, and the others lie between them
+_MOST_STEPS = 24
 #: no distance is changed by more than this factor, nor by less than its inverse
 LARGEST = 10.0
 _MEDIAN = len(LEVELS) // 2
@@ -154,8 +156,8 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
     weight = _weights(outcomes, of_step)
     by_step = np.array([weight[rows].sum() for rows in of_step])
     believed = np.ones((horizon, len(LEVELS))) if prior is None else prior.factors
-    factors = believed.copy()
-    for h in range(horizon):
+    factors, fitted = believed.copy(), _fitted(horizon)
+    for h in fitted:
         steps = _neighbours(by_step, h)
         rows = np.concatenate(of_step[steps])
         if len(rows):
@@ -164,6 +166,8 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
             enough = by_step[steps].sum(), chosen.most_independent(_MOST_AN_ORIGIN)
             trust = np.minimum(1.0, np.where(told > believed[h], enough[0], min(enough)) / ENOUGH)
             factors[h] = believed[h] ** (1 - trust) * told**trust
+    for q in range(len(LEVELS)):
+        factors[:, q] = np.exp(np.interp(np.arange(horizon), fitted, np.log(factors[fitted, q])))
     factors[:, _MEDIAN] = 1.0
     return Calibration(factors=np.round(factors, 4), num_outcomes=len(outcomes))
 
@@ -176,6 +180,13 @@ def _newest(outcomes: Outcomes) -> Outcomes:
         rows = np.flatnonzero((outcomes.step == step) & observed)
         chosen[rows[np.isin(outcomes.origin[rows], np.unique(outcomes.origin[rows])[-WINDOW:])]] = True
     return outcomes.take(np.flatnonzero(chosen))
+
+
+def _fitted(horizon: int) -> npt.NDArray[np.int64]:
+    """Which of the steps are fitted, from 0."""
+    if horizon <= _MOST_STEPS:
+        return np.arange(horizon)
+    return np.unique(np.round(np.geomspace(1, horizon, _MOST_STEPS)).astype(np.int64)) - 1
 
 
 def _weights(outcomes: Outcomes, of_step: list[npt.NDArray[np.intp]]) -> Array:

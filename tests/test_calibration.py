@@ -170,6 +170,18 @@ def test_a_step_with_too_few_outcomes_takes_those_of_its_neighbours() -> None:
     assert 1.0 < found[2, 3] <= 5.0
 
 
+def test_of_a_long_horizon_some_steps_are_fitted_and_the_others_lie_between() -> None:
+    steps = np.tile(np.arange(1, 169), WINDOW)
+    ratio = (steps / 40)[:, None] * np.array([1, 1, np.nan, 1, 1])
+    origin = np.repeat(np.arange(WINDOW), 168)
+    panel = Outcomes(origin=np.tile(origin, 200), step=np.tile(steps, 200), ratio=np.tile(ratio, (200, 1)))
+
+    upper = fitted(panel, horizon=168)[:, 4]
+
+    assert (np.diff(upper) >= 0).all()
+    assert upper == pytest.approx(np.maximum(np.arange(1, 169) / 40, 0.1), rel=0.3)
+
+
 def test_an_interval_without_width_says_nothing() -> None:
     quantiles = np.array([[5.0, 5, 5, 6, 7]])
 
