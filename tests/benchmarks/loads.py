@@ -77,7 +77,7 @@ def panelled(num_rows: int, length: int = LENGTH) -> Panelled:
 
 def bench_recipe() -> Recipe:
     """Months of many series."""
-    text = 'name = "bench"\nfrequency = "MS"\nhorizon = 18\n[source]\nkind = "csv"\npath = "none.csv"\nperiod = "period"\nvalue = "value"\nseries = "series"\n[model]\ncontext = 36\n'
+    text = 'name = "bench"\nfrequency = "MS"\nhorizon = 18\n[source]\nkind = "csv"\npath = "none.csv"\nperiod = "period"\nvalue = "value"\nseries = "series"\n[model]\narchitecture = "vanilla"\ncontext = 36\n'
     return parse_recipe(text, where="bench.toml", folder=Path())
 
 
