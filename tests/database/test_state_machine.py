@@ -272,10 +272,11 @@ class Reference:
         revised = [key for key, number in told.values.items() if known.values.get(key, number) != number]
         values = known.values | {key: told.values[key] for key in (*new, *revised)}
         said_at = known.said_at | dict.fromkeys((*new, *revised), at)
-        self.num_regions += len(told.regions.items() - known.regions.items())
+        described = told.regions.items() - known.regions.items()
+        self.num_regions += len(described)
         same = len(told.values) - len(new) - len(revised)
         self.headers.append(("accepted", at, told.num_read, len(new), len(revised), same, num_rejected))
-        changed_at = at if new or revised else known.changed_at
+        changed_at = at if new or revised or described else known.changed_at
         self.states.append(State(at, values, said_at, known.regions | told.regions, changed_at))
         self.variables |= told.variables
         self.accepted.append(lines)

@@ -157,7 +157,7 @@ def test_mlflow_s_table_shows_the_backtest_beside_its_baseline(mlflow_page: str,
 
         shown = page.until("document.body.innerText.includes('skill/mase') && document.body.innerText", 240)
 
-        for text in ("small 1", "backtest/mase", "baseline/mase", "skill/origins_won", f"{seen.mase:.4g}"[:5]):
+        for text in ("small 1", "backtest/mase", "baseline/mase", "skill/origins_won", f"{seen.mase:.8f}"[:4]):
             assert text in shown
         assert outside(page, mlflow_page) == []
 

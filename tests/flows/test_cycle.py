@@ -177,6 +177,6 @@ def test_each_job_has_a_flow_of_its_own(cycles: Cycles) -> None:
     ingested, trained, scored, published = ingest("small"), train("small"), score("small"), forecast("small")
 
     assert ingested["num_new"] == 1
-    assert (trained["training"], trained["reason"]) == ("keep", "1 new period, due after 3")
+    assert (trained["training"], trained["reason"]) == ("keep", "1 new period, due after 6")
     assert scored == {"recipe": "small", "num_scored": runs_at_last_origin}
     assert (published["status"], published["origin"]) == ("published", "2023-05-01T00:00:00")
