@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.backtest import Backtest
 from pipeline.baselines import baseline
 from pipeline.design import Design
-from pipeline.errors import counted
+from pipeline.errors import ModelRefused, counted
 from pipeline.export import member_weights
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.panel import Panel
@@ -30,10 +30,10 @@ class Champion:
 
     recipe: Recipe
     forecaster: Forecaster
-    #: of each member
+    #: of each member; no epochs: those of the recipe
     weights: Sequence[Sequence[Array]]
     designs: Sequence[Design]
-    epochs: Sequence[int]
+    epochs: Sequence[int] | None
     #: share of the correction that counts
     trust: float
 
@@ -54,16 +54,24 @@ def read_champion(files: Mapping[str, bytes]) -> Champion:
     """The champion in a model directory.
 
     Raises:
-        ModelRefused: a file is missing or changed, or the network gives other numbers here.
+        ModelRefused: a file is missing or changed, an earlier release wrote other fields, or the network gives other
+            numbers here.
     """
+    if "manifest.json" not in files:
+        raise ModelRefused("its manifest is missing")
+    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
     fields = json.loads(files["forecaster.json"])
+    try:
+        recipe = Recipe.model_validate(fields["recipe"])
+    except ValueError:
+        raise ModelRefused("its recipe is of an earlier release") from None
     return Champion(
-        recipe=Recipe.model_validate(fields["recipe"]),
-        forecaster=load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest()),
+        recipe=recipe,
+        forecaster=forecaster,
         weights=member_weights(files["weights.npz"]),
         designs=[Design(**design) for design in fields["members"]],
-        epochs=fields["epochs"],
-        trust=float(fields["trust"]),
+        epochs=fields.get("epochs"),  # earlier releases did not keep them, nor the trust
+        trust=float(fields.get("trust", 1.0)),
     )
 
 

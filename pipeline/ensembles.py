@@ -90,6 +90,8 @@ def planned(panel: Panel, recipe: Recipe, search: Search | None) -> list[Member]
 def as_before(panel: Panel, recipe: Recipe, champion: Champion) -> list[Member]:
     """Members such as those of the champion, for as many epochs."""
     members = members_of(panel, recipe, designs=champion.designs)
+    if champion.epochs is None:
+        return members
     return [member.for_epochs(epochs) for member, epochs in zip(members, champion.epochs, strict=False)]
 
 
@@ -163,7 +165,7 @@ def fit(
         features=features,
         reads=reads,
         trust=trust,
-        epochs=tuned.epochs if tuned else [member.fitting.epochs for member in members],
+        epochs=(tuned.epochs if tuned else None) or [member.fitting.epochs for member in members],
         num_windows=num_windows,
     )
 

@@ -68,6 +68,7 @@ def train(
     recipe: Recipe,
     *,
     champion: Champion | None = None,
+    unusable: str | None = None,
     fine_tune: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
@@ -80,6 +81,7 @@ def train(
         panel: without gaps longer than the recipe allows.
         recipe: what to fit.
         champion: the model that publishes, to beat.
+        unusable: why there is none, though a model publishes.
         fine_tune: go on from the champion's weights.
         on_epoch: told of each epoch of each fit.
 
@@ -92,7 +94,7 @@ def train(
     search = None if rehearses else search_of(panel, recipe, test_start, on_epoch)
     backtest = _rehearsed(panel, recipe, test_start, search, on_epoch, tuned=rehearses)
     gc.collect()  # networks are rings of references, each of which holds the panel
-    gate = _judged(panel, recipe, test_start, backtest, champion, on_epoch)
+    gate = _judged(panel, recipe, test_start, backtest, champion, unusable, on_epoch)
     trust = _trust(search, tuned)
     members = _members(panel, recipe, search, tuned)
     if not can_fit(panel, members, recipe):
@@ -158,10 +160,11 @@ def _judged(
     cutoff: int,
     backtest: Backtest | None,
     champion: Champion | None,
+    unusable: str | None,
     on_epoch: OnEpoch | None,
 ) -> GateRecord:
     """Challenger, champion and baseline at the origins of the test part that neither model was fitted on."""
-    replaced = None if champion else "the first model"
+    replaced = None if champion else unusable or "the first model"
     if champion and not champion.forecasts_what(recipe):
         replaced = "the champion forecasts other periods, or reads other covariates"
     rival = None

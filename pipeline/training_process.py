@@ -141,8 +141,8 @@ def _carried_out(
         folder = Path(name)
         if champion is not None:
             (folder / "champion").mkdir()
-            for name in (*json.loads(champion["manifest.json"])["files"], "manifest.json"):
-                (folder / "champion" / name).write_bytes(champion[name])
+            for name, content in champion.items():
+                (folder / "champion" / name).write_bytes(content)
         told = [_write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
         job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "panels": told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
@@ -247,11 +247,20 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     from pipeline.contest import read_champion
 
     began, told = time.monotonic(), folder / "champion"
+    champion, reason, unusable = None, fields["reason"], None
+    if told.exists():
+        try:
+            champion = read_champion({path.name: path.read_bytes() for path in told.iterdir()})
+        except ModelRefused as refusal:
+            unusable = f"the champion cannot be used: {refusal}"
+            reason = f"{reason}; {unusable}"
+    training = fields["training"] if champion else "retrain"
     trained = fitting.train(
         panel,
         recipe,
-        champion=read_champion({path.name: path.read_bytes() for path in told.iterdir()}) if told.exists() else None,
-        fine_tune=fields["training"] == "fine-tune",
+        champion=champion,
+        unusable=unusable,
+        fine_tune=training == "fine-tune",
         on_epoch=_printer("training"),
     )
     seconds = round(time.monotonic() - began, 1)
@@ -262,8 +271,8 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     _write_files(folder / "model", trained.files)
     (folder / "network.keras").write_bytes(trained.keras_archive)
     return TrainingRecord(
-        training=fields["training"],
-        reason=fields["reason"],
+        training=training,
+        reason=reason,
         loss=trained.loss,
         validation_loss=trained.validation_loss,
         epochs=trained.epochs,

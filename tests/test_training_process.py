@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelRefused, TrainingFailed
-from pipeline.forecaster import load_forecaster
+from pipeline.forecaster import load_forecaster, manifest_of
 from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
@@ -234,6 +237,55 @@ def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> 
     assert found.record.gate is not None
     assert found.record.gate.outcome == "promoted"
     assert found.record.gate.reason == "the champion forecasts other periods, or reads other covariates"
+
+
+def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outcome: TrainingOutcome) -> None:
+    files = with_fields(outcome.files, lambda fields: fields.pop("epochs") and fields.pop("trust"))
+
+    found = run_training(replace(job(), training="fine-tune", champion=files))
+
+    assert found.record.training == "fine-tune"
+    assert found.record.epochs == 1  # a quarter of the recipe's
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda fields: fields.pop("needs"), "was made by an earlier release, which wrote other fields"),
+        (lambda fields: fields["recipe"].update(horizont=3), "its recipe is of an earlier release"),
+    ],
+)
+def test_a_champion_that_cannot_be_used_is_replaced_by_a_training_from_the_seed(
+    outcome: TrainingOutcome, change: Callable[[dict[str, Any]], object], why: str
+) -> None:
+    files = with_fields(outcome.files, change)
+
+    found = run_training(replace(job(), training="fine-tune", reason="asked for", champion=files))
+
+    assert found.record.training == "retrain"
+    assert re.match(f"asked for; the champion cannot be used: .*{why}", found.record.reason)
+    assert found.record.gate is not None
+    assert found.record.gate.outcome == "promoted"
+    assert why in found.record.gate.reason
+    before, after = weights(outcome), weights(found)
+    assert all((before[name] == after[name]).all() for name in before)
+
+
+def test_a_champion_whose_files_are_damaged_is_replaced(outcome: TrainingOutcome) -> None:
+    found = run_training(replace(job(), champion={**outcome.files, "weights.npz": b"damaged"}))
+
+    assert found.record.gate is not None
+    assert found.record.gate.outcome == "promoted"
+    assert "weights.npz is missing or was changed" in found.record.gate.reason
+
+
+def with_fields(files: Mapping[str, bytes], change: Callable[[dict[str, Any]], object]) -> dict[str, bytes]:
+    """A model directory whose fields were others when it was written."""
+    fields = json.loads(files["forecaster.json"])
+    change(fields)
+    changed = {name: content for name, content in files.items() if name != "manifest.json"}
+    changed["forecaster.json"] = json.dumps(fields).encode()
+    return {**changed, "manifest.json": manifest_of(changed)}
 
 
 def weights(of: TrainingOutcome) -> dict[str, Any]:
