@@ -42,5 +42,5 @@ from (
     group by scores.series_id
 ) as told
 join series on series.series_id = told.series_id
-where told.num_scored >= :fewest and told.num_lost >= :most_lost * told.num_scored / :fewest and told.mae > told.naive_mae
+where told.num_scored >= :fewest and told.num_lost * :fewest >= :most_lost * told.num_scored and told.mae > told.naive_mae
 order by series.series

@@ -102,6 +102,7 @@ def write_before_observations(database: Database) -> None:
                 "recorded_at": recorded_at,
                 "status": "refused" if batch_id == 4 else "accepted",
                 **counts,
+                "num_new": int(batch_id != 4),
             }
             for batch_id, recorded_at in RECORDED_AT.items()
         ),

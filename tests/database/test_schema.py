@@ -345,6 +345,11 @@ def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Datab
         ("accepted", "{}", None),
         ("refused", "{}", None),
     ]
+    told = "substr(cast(first_period as text), 1, 10), substr(cast(last_period as text), 1, 10)"
+    assert found(first, f"select distinct status, {told} from batches order by 1") == [
+        ("accepted", "2024-12-01", "2025-03-01"),
+        ("refused", None, None),
+    ]
     assert found(first, "select line, rule, file from rejections order by line") == [
         (3, "duplicate", None),
         (7, "number", None),

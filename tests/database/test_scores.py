@@ -255,8 +255,8 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
 def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_figures(
     store: Store, outcome: TrainingOutcome
 ) -> None:
-    """Two series for 14 months: of one the forecast is further off than the baseline, of the other nearer."""
-    names, calendar = ("bad", "good"), months(40)
+    """Three series for 14 months: of one the forecast is further off than the baseline, of one nearer, of one mostly further."""
+    names, calendar = ("bad", "good", "mixed"), months(40)
     store.register(small_recipe())
     take_in(store, batch({name: dict.fromkeys(calendar[:8], 10.0) for name in names}), NOW)
     add_model(store, outcome)
@@ -266,8 +266,8 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
         as_of = NOW + (month - 8) * DAY
         found.append(store.worse_of_late(model, "live", as_of, "naive"))
         made = forecast([10.0, 10, 10], origin=calendar[month - 1], series=names, baseline=[10.0, 10, 10])
-        mean = np.array([[15.0] * 3, [10.1] * 3])
-        made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((2, 3), 11.0))
+        mean = np.array([[15.0] * 3, [10.1] * 3, [10.1 if month < 11 else 15.0] * 3])
+        made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((3, 3), 11.0))
         publish(store, made, model, as_of=as_of, data_hash=str(month))
         take_in(store, batch({name: {calendar[month]: 10.0} for name in names}), as_of + DAY)
         jobs.score(small_recipe(), store)

@@ -10,14 +10,20 @@ down_revision = "0004"
 
 FINITE = "between -1.7976931348623157e308 and 1.7976931348623157e308"
 
-#: the periods of which each batch told something new, as far as it is known
+#: what batches told of is not known any more: of any period of their recipe, then
 PERIODS = """
-update batches set
-    first_period = (select min(told.period) from observations as told join series on series.series_id = told.series_id
-                    where series.recipe = batches.recipe),
-    last_period = (select max(told.period) from observations as told join series on series.series_id = told.series_id
-                   where series.recipe = batches.recipe)
-where num_new + num_revised > 0"""
+update batches set first_period = told.first_period, last_period = told.last_period
+from (
+    select
+        series.recipe,
+        min((select min(observations.period) from observations
+             where observations.series_id = series.series_id)) as first_period,
+        max((select max(observations.period) from observations
+             where observations.series_id = series.series_id)) as last_period
+    from series
+    group by series.recipe
+) as told
+where told.recipe = batches.recipe and batches.num_new + batches.num_revised > 0"""
 
 
 def upgrade() -> None:
