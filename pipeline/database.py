@@ -25,7 +25,7 @@ from pipeline.errors import (
 from pipeline.statements import Spent, Transaction
 
 #: the newest migration; a test holds it against the folder
-REVISION = "0006"
+REVISION = "0007"
 VERSION_TABLE = "schema_version"
 #: in the order in which they build on each other
 VIEWS = (
@@ -36,6 +36,7 @@ VIEWS = (
     "anomalies",
     "recipe_status",
     "rejected_observations",
+    "latest_paths",
 )
 
 #: the drivers that are installed, by what a URL may call them

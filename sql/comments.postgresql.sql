@@ -297,3 +297,13 @@ comment on column rejected_observations.series is 'series that the row names; nu
 comment on column rejected_observations.text is 'what stood there; null: nothing';
 comment on column rejected_observations.rule is 'rule that it broke';
 comment on column rejected_observations.rejected_at is 'instant of the refusal';
+
+comment on view latest_paths is 'The sample paths of the newest published forecast: values that may follow each other.';
+comment on column latest_paths.recipe is 'name of the recipe';
+comment on column latest_paths.series is 'name of the series';
+comment on column latest_paths.path is 'number of the scenario, counted from 1';
+comment on column latest_paths.step is 'periods after the origin, counted from 1';
+comment on column latest_paths.period is 'period that is forecast: its start, UTC';
+comment on column latest_paths.value is 'value in the unit of the recipe';
+comment on column latest_paths.origin is 'last period that the forecast uses, UTC';
+comment on column latest_paths.run_id is 'publication that they are drawn from';

@@ -45,11 +45,12 @@ begin
 
   grant select on
       latest_forecasts, forecast_history, current_observations, forecast_accuracy, anomalies, recipe_status,
-      rejected_observations
+      rejected_observations, latest_paths
   to nextperiod_consumer;
 
   -- no condition of a reader's is tried on staged rows, where its error would show them
   alter view latest_forecasts set (security_barrier);
+  alter view latest_paths set (security_barrier);
   alter view forecast_history set (security_barrier);
   alter view anomalies set (security_barrier);
 end $$;

@@ -544,4 +544,26 @@ select
 from rejections
 join batches on batches.batch_id = rejections.batch_id;
 
-insert into schema_version (version_num) values ('0006');
+CREATE VIEW latest_paths as
+select
+    runs.recipe,
+    series.series,
+    sample_paths.path,
+    sample_paths.step,
+    run_steps.period,
+    sample_paths.value,
+    runs.origin,
+    runs.run_id
+from runs
+join run_steps on run_steps.run_number = runs.run_number
+join sample_paths on sample_paths.run_number = run_steps.run_number and sample_paths.step = run_steps.step
+join series on series.series_id = sample_paths.series_id
+where runs.kind = 'live'
+  and runs.status = 'published'
+  and runs.origin = (
+      select max(newest.origin)
+      from runs as newest
+      where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
+  );
+
+insert into schema_version (version_num) values ('0007');

@@ -14,9 +14,6 @@ from tests.database.rows_by_hand import found, insert, key_of, write_store
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"
 README = Path(__file__).parents[2] / "README.md"
-#: a table that an example reads, and what it joins it with
-PATHS = "sample_paths"
-JOINED = {PATHS, "runs", "series"}
 #: by view; instants and periods are compared by their day
 ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "latest_forecasts": [("small", "a", "2025-04-01", 140.0, 135.0, 145.0, "lstm")],
@@ -39,7 +36,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         ("small", "small.csv", "duplicate", 1, 3, "2025-05-01"),
     ],
     # March, February and January brought 150 + 120 + 112; of four paths one brings more
-    PATHS: [("small", "a", 4, 382.0, 330.0, 0.25)],
+    "latest_paths": [("small", "a", 4, 382.0, 330.0, 0.25)],
 }
 
 
@@ -65,7 +62,7 @@ def write_paths(database: Database) -> None:
     totals = {"march": (300, 310, 320, 390), "january": (900,)}
     insert(
         database,
-        PATHS,
+        "sample_paths",
         *(
             {**key_of(database, run_id), "series_id": 1, "path": path, "step": step, "value": total / 3}
             for run_id, told in totals.items()
@@ -79,8 +76,8 @@ def _day(value: Any) -> Any:
     return str(value)[:10] if re.match(r"\d{4}-\d\d-\d\d", str(value)) else value
 
 
-def test_every_view_has_an_example_and_every_example_is_of_a_view_or_of_the_sample_paths() -> None:
-    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(f"{view}.sql" for view in (*VIEWS, PATHS))
+def test_every_view_has_an_example_and_every_example_is_of_a_view() -> None:
+    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(f"{view}.sql" for view in VIEWS)
 
 
 @pytest.mark.parametrize("view", ANSWERS)
@@ -93,7 +90,7 @@ def test_an_example_says_first_what_it_answers_and_reads_its_view_alone_or_with_
     assert re.match(r"-- \S.*\.$", says)
     assert query.startswith(("with ", "select\n", "select "))
     assert view in read
-    assert read <= set(VIEWS) | (JOINED if view == PATHS else set())
+    assert read <= set(VIEWS)
     assert "%" not in query
     assert ":" not in query
 

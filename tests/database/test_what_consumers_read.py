@@ -27,6 +27,7 @@ CONTRACT = {
         "model_age_days, last_attempt_at, last_attempt_status, last_error"
     ),
     "rejected_observations": "recipe, source, line, column_name, series, text, rule, rejected_at",
+    "latest_paths": "recipe, series, path, step, period, value, origin, run_id",
 }
 
 

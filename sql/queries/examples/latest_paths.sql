@@ -1,12 +1,9 @@
 -- How likely it is that the next three periods together bring more than the last three observed ones: the share of paths.
 with ahead as (
-    select runs.recipe, series.series, sample_paths.path, sum(sample_paths.value) as total
-    from sample_paths
-    join runs on runs.run_number = sample_paths.run_number
-    join series on series.series_id = sample_paths.series_id
-    where sample_paths.step <= 3
-      and runs.run_id in (select run_id from latest_forecasts)
-    group by runs.recipe, series.series, sample_paths.path
+    select recipe, series, path, sum(value) as total
+    from latest_paths
+    where step <= 3
+    group by recipe, series, path
 ),
 counted as (
     select recipe, series, value, row_number() over (partition by recipe, series order by period desc) as periods_ago
