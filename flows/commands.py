@@ -21,6 +21,7 @@ from flows.steps import carry_out_backfill, carry_out_cycle
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
 from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
+from pipeline.following import follow
 from pipeline.knowledge import LATEST
 from pipeline.recipe import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
@@ -188,7 +189,7 @@ def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
         logger.debug("training", extra={"step": "training"})
         facts = jobs.train(at.recipe, at.store, at.now, asked=asked, registry=at.registry)
         logger.debug("MLflow follows", extra={"step": "MLflow follows"})
-        jobs.follow(at.recipe, at.store, at.registry, at.now)
+        follow(at.recipe, at.store, at.registry, at.now)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     else:

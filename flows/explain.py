@@ -6,14 +6,12 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from flows.runs import run_named
+from flows.runs import opened_run
 from flows.screen import period_text, print_json
 from pipeline import explanation
-from pipeline.database import open_database
 from pipeline.errors import counted, one_line
 from pipeline.explanation import Explanation
 from pipeline.knowledge import code_version
-from pipeline.settings import settings_from
 
 #: columns of the block that people read
 _WIDTH = 110
@@ -31,14 +29,9 @@ def explain_run(name: str, *, as_json: bool) -> None:
         name: of a run, or of a recipe: then its latest run.
         as_json: for tools.
     """
-    settings = settings_from()
-    database = open_database(settings.database_url)
-    try:
-        database.require_schema()
-        explained = explanation.explain(database, run_named(name, database, settings))
+    with opened_run(name) as (database, run_id):
+        explained = explanation.explain(database, run_id)
         assert explained is not None
-    finally:
-        database.close()
     if as_json:
         print_json(_facts(explained))
         return

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flows.runs import run_named
+from flows.runs import opened_run
 from flows.screen import print_json
-from pipeline.database import open_database
 from pipeline.errors import InvalidArgument, counted
 from pipeline.replay import Replayed, replay
-from pipeline.settings import settings_from
 from pipeline.store import Store
 
 
@@ -21,14 +19,8 @@ def replay_run(name: str, *, as_json: bool) -> bool:
         name: of a run, or of a recipe: then its latest run.
         as_json: for tools.
     """
-    settings = settings_from()
-    database = open_database(settings.database_url)
-    try:
-        database.require_schema()
-        run_id = run_named(name, database, settings)
+    with opened_run(name) as (database, run_id):
         replayed = replay(run_id, Store(database))
-    finally:
-        database.close()
     if replayed is None:
         raise InvalidArgument(f"run {run_id} was not published: there is nothing to compare with")
     if as_json:

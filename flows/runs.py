@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pipeline import explanation
-from pipeline.database import Database
+from pipeline.database import Database, open_database
 from pipeline.errors import InvalidArgument
 from pipeline.recipe import load_recipe, recipe_names
-from pipeline.settings import Settings
+from pipeline.settings import Settings, settings_from
 
 
-def run_named(name: str, database: Database, settings: Settings) -> str:
-    """The run of that name, or the latest live run of the recipe of that name.
+@contextmanager
+def opened_run(name: str) -> Iterator[tuple[Database, str]]:
+    """The database as the settings say, and the run of that name, or the latest live run of the recipe of that name.
 
     Raises:
         InvalidArgument: there is none; the message lists what was expected.
     """
+    settings = settings_from()
+    database = open_database(settings.database_url)
+    try:
+        database.require_schema()
+        yield database, _run_named(name, database, settings)
+    finally:
+        database.close()
+
+
+def _run_named(name: str, database: Database, settings: Settings) -> str:
     if explanation.is_run(database, name):
         return name
     recipe = load_recipe(name, settings.recipes).name if name.endswith(".toml") else name

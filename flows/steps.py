@@ -11,6 +11,7 @@ from typing import Any
 from flows.opening import Opened
 from pipeline import jobs
 from pipeline.errors import NoObservations, Permanent, is_refusal
+from pipeline.following import follow
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
         trained = at.carry_out("train", jobs.train, at.now, asked=training, as_of=as_of, registry=at.registry)
         published = at.carry_out("forecast", jobs.forecast, at.now, as_of=as_of)
         at.carry_out("score", jobs.score, as_of=as_of)
-        at.carry_out("mlflow", jobs.follow, at.registry, at.now)
+        at.carry_out("mlflow", follow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)
 

@@ -43,7 +43,7 @@ _GOLDEN_WINDOWS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class TrainedModel:
     """A model directory with what is known about how it came to be."""
 
     files: dict[str, bytes]
@@ -71,7 +71,7 @@ def train(
     unusable: str | None = None,
     fine_tune: bool = False,
     on_epoch: OnEpoch | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Fit a forecaster on the whole panel, its challenge: its cutoff is the panel's origin.
 
     What is judged is the same training up to the test part. Weights that have seen the test part are never judged on
@@ -102,7 +102,7 @@ def train(
     final = fit(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
     spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
     files, archive = _model_directory(panel, recipe, final, spread, backtest.calibration if backtest else None)
-    return Trained(
+    return TrainedModel(
         files=files,
         keras_archive=archive,
         loss=final.fitted[0].loss,

@@ -7,7 +7,6 @@ safe: what is there already stays. With an `as_of` a job knows only what was kno
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from pipeline import policy, quality
+from pipeline import quality
 from pipeline.calibration import Calibration, fit_calibration
 from pipeline.errors import (
     BatchHeld,
@@ -25,16 +24,15 @@ from pipeline.errors import (
     NoForecaster,
     NotEnoughHistory,
     NothingHeld,
-    RegistryUnavailable,
     is_refusal,
     without_secrets,
 )
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
-from pipeline.knowledge import LATEST, lineage_of, panel_of, reads
+from pipeline.knowledge import LATEST, forecaster_and_panel, lineage_of, panel_of
 from pipeline.leases import holder_here
-from pipeline.lineage import Lineage, Model, Waiting
+from pipeline.lineage import Lineage, Model
 from pipeline.live import OnProgress
 from pipeline.panel import Panel
 from pipeline.publication import Publication
@@ -42,14 +40,13 @@ from pipeline.publishing import forecast_all
 from pipeline.reading import read
 from pipeline.recipe import Recipe
 from pipeline.registry import Registry
-from pipeline.report import build_report
 from pipeline.scoring import KINDS
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from pipeline.taking_in import release, take_in
-from pipeline.training_decision import decide_training, remember
+from pipeline.training_decision import TrainingDecision, decide_training
 from pipeline.training_process import TrainingJob, run_training
-from pipeline.training_record import PROMOTED, ProtocolRecord
+from pipeline.training_record import PROMOTED, ProtocolRecord, TrainingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -202,37 +199,16 @@ def train(
         NotEnoughHistory: every series is too short.
         ModelRefused: the training did not stay finite; the champion stays.
     """
-    champion, decision = decide_training(recipe, store, asked, as_of)
-    if champion is None or decision.training != "keep":
+    decided = decide_training(recipe, store, asked, as_of)
+    if decided.kept is None:
         with _leased(recipe, store) as epoch:
-            champion, decision = decide_training(recipe, store, asked, as_of)
-            if champion is None or decision.training != "keep":
-                panel = panel_of(recipe, store, as_of)
-                lineage = lineage_of(recipe, panel)
-                with _shown_live(registry, recipe, lineage, decision, now) as on_progress:
-                    return _train(
-                        recipe,
-                        store,
-                        now,
-                        panel,
-                        champion,
-                        decision,
-                        publishes=as_of is None,
-                        epoch=epoch,
-                        on_progress=on_progress,
-                    )
-    assert champion is not None
-    remember(recipe, store, now, champion, decision, as_of)
-    logger.info("kept model %s: %s", champion.model_version, decision.reason)
-    return Trained(training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill)
-
-
-def _shown_live(
-    registry: Registry | None, recipe: Recipe, lineage: Lineage, decision: policy.Decision, now: datetime
-) -> AbstractContextManager[OnProgress | None]:
-    if registry is None:
-        return nullcontext()
-    return registry.live(recipe, lineage, training=decision.training, reason=decision.reason, started_at=now)
+            decided = decide_training(recipe, store, asked, as_of)
+            if decided.kept is None:
+                return _train(decided, store, now, epoch=epoch, registry=registry)
+    champion = decided.kept
+    decided.remember(store, now)
+    logger.info("kept model %s: %s", champion.model_version, decided.reason)
+    return Trained(training="keep", reason=decided.reason, model_version=champion.model_version, skill=champion.skill)
 
 
 @contextmanager
@@ -246,35 +222,22 @@ def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
         store.give_lease_back(recipe.name, epoch)
 
 
-def _train(
-    recipe: Recipe,
-    store: Store,
-    now: datetime,
-    panel: Panel,
-    champion: Model | None,
-    decision: policy.Decision,
-    *,
-    publishes: bool,
-    epoch: int,
-    on_progress: OnProgress | None,
-) -> Trained:
-    longest = int(panel.lengths.argmax())
-    refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
-    constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
-    if constant:
-        logger.warning("constant: %s", ", ".join(constant[:5]))
-    outcome = run_training(
-        TrainingJob(
-            panel=panel,
-            recipe=recipe,
-            training=decision.training,
-            reason=decision.reason,
-            champion=store.model_files(champion) if champion else None,
-            tutorial=_tutorial_so_far(recipe, champion),
-        ),
-        on_progress,
+def _train(decided: TrainingDecision, store: Store, now: datetime, *, epoch: int, registry: Registry | None) -> Trained:
+    recipe, champion, publishes = decided.recipe, decided.champion, decided.as_of is None
+    panel = panel_of(recipe, store, decided.as_of)
+    lineage = lineage_of(recipe, panel)
+    _refuse_untrainable(panel, recipe)
+    job = TrainingJob(
+        panel=panel,
+        recipe=recipe,
+        training=decided.training,
+        reason=decided.reason,
+        champion=store.model_files(champion) if champion else None,
+        tutorial=_tutorial_so_far(recipe, champion),
     )
-    remember(recipe, store, now, champion, decision, None if publishes else panel.as_of)
+    with _shown_live(registry, decided, lineage, now) as on_progress:
+        outcome = run_training(job, on_progress)
+    decided.remember(store, now)
     model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
     load_forecaster(outcome.files, model_hash)
     model_version = store.add_model(
@@ -282,24 +245,42 @@ def _train(
         outcome.record,
         model_hash,
         {**outcome.files, "network.keras": outcome.keras_archive},
-        lineage_of(recipe, panel),
+        lineage,
         now,
         seen_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,
         epoch=epoch,
     )
-    gate = outcome.record.gate
-    logger.info("trained model %s (%s: %s)", model_version, decision.training, decision.reason)
-    if gate is not None and gate.outcome != PROMOTED and champion is not None:
-        logger.info(
-            "model %s stays: model %s is %s: %s", champion.model_version, model_version, gate.outcome, gate.reason
-        )
-        reason = f"{decision.reason}; {gate.outcome}: {gate.reason}"
-        return Trained(
-            training=decision.training, reason=reason, model_version=champion.model_version, skill=champion.skill
-        )
-    skill = outcome.record.backtest.skill if outcome.record.backtest else None
-    return Trained(training=decision.training, reason=decision.reason, model_version=model_version, skill=skill)
+    return _told(model_version, outcome.record, champion)
+
+
+def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:
+    longest = int(panel.lengths.argmax())
+    refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
+    constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
+    if constant:
+        logger.warning("constant: %s", ", ".join(constant[:5]))
+
+
+def _shown_live(
+    registry: Registry | None, decided: TrainingDecision, lineage: Lineage, now: datetime
+) -> AbstractContextManager[OnProgress | None]:
+    if registry is None:
+        return nullcontext()
+    return registry.live(decided.recipe, lineage, training=decided.training, reason=decided.reason, started_at=now)
+
+
+def _told(model_version: int, record: TrainingRecord, champion: Model | None) -> Trained:
+    """The model that publishes after a training, which is the champion's where the gate let nothing through."""
+    logger.info("trained model %s (%s: %s)", model_version, record.training, record.reason)
+    gate = record.gate
+    if gate is None or gate.outcome == PROMOTED or champion is None:
+        skill = record.backtest.skill if record.backtest else None
+        return Trained(training=record.training, reason=record.reason, model_version=model_version, skill=skill)
+    stays = champion.model_version
+    logger.info("model %s stays: model %s is %s: %s", stays, model_version, gate.outcome, gate.reason)
+    reason = f"{record.reason}; {gate.outcome}: {gate.reason}"
+    return Trained(training=record.training, reason=reason, model_version=stays, skill=champion.skill)
 
 
 def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | None = None) -> Published:
@@ -315,7 +296,7 @@ def forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | N
     if model is None:
         panel_of(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    forecaster, panel = reads(model, recipe, store, as_of)
+    forecaster, panel = forecaster_and_panel(model, recipe, store, as_of)
     kind, lineage = "live" if as_of is None else "backfill", lineage_of(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
     worse = model.record.worse | store.worse_of_late(model, kind, lineage.as_of, recipe.gate.baseline)
@@ -365,52 +346,6 @@ def score(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int
     if num_scored:
         logger.info("scored %s published steps", num_scored)
     return num_scored
-
-
-def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
-    """Let MLflow follow the database; False if it is away, then the rest waits for the next time.
-
-    What was published is shown with the next training: MLflow alone takes longer to start than a forecast.
-    """
-    waiting = store.waiting(recipe.name)
-    if all(item.kind == "publication" for item in waiting):
-        return True
-    for item in waiting:
-        try:
-            mlflow_run_id = _follow(item, store, registry)
-        except RegistryUnavailable as error:
-            store.not_followed(item, str(error))
-            logger.warning("%s; what it should show waits", error)
-            return False
-        store.followed(item, now, mlflow_run_id=mlflow_run_id)
-    return True
-
-
-def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
-    model = store.model(item.recipe, item.model_version)
-    assert model is not None
-    if item.kind == "champion":
-        registry.set_champion(model)
-        return None
-    if item.kind == "publication":
-        registry.show_publication(model, item.run_id)
-        return None
-    contents = store.model_files(model)
-    recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
-    panel = panel_of(recipe, store, model.lineage.as_of)
-    forecaster, gate = load_forecaster(contents, model.model_hash), model.record.gate
-    made = forecast_all(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
-    verdict = f"{gate.outcome}: {gate.reason}" if gate else None
-    report = build_report(
-        recipe,
-        panel,
-        model.record,
-        made,
-        model_version=model.model_version,
-        model_hash=model.model_hash,
-        verdict=verdict,
-    )
-    return registry.log_training(recipe, model, {**contents, **report}, verdict=verdict)
 
 
 def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRecord, ...]:

@@ -54,7 +54,9 @@ def made_ready(panel: Panel, recipe: Recipe) -> Panel:
     return with_other_series(panel)
 
 
-def reads(model: Model, recipe: Recipe, store: Store, as_of: datetime | None) -> tuple[Forecaster, Panel]:
+def forecaster_and_panel(
+    model: Model, recipe: Recipe, store: Store, as_of: datetime | None
+) -> tuple[Forecaster, Panel]:
     """A model, and the panel that it forecasts from: what is known, or was known at an instant.
 
     Publishing and replaying both come here: the same arguments give the same numbers.

@@ -129,10 +129,9 @@ class Sampler:
             windows = Windows(np.full(len(context), s), np.full(len(context), origin + step))
             read = read_contexts(self.panel, self.features, windows, (context, known), self.forecaster.scaling)
             with np.errstate(over="ignore", invalid="ignore"):
-                said = self.forecaster.quantiles(self.forecaster.outputs(read.inputs), read)[
-                    :, 0
-                ]  # [1, Q], then [N, Q]
-                value = at_scores(said, drawn, logarithms=self.forecaster.scaling.logarithms)
+                said = self.forecaster.quantiles(self.forecaster.outputs(read.inputs), read)
+                next_step = said[:, 0]  # [1, Q], then [N, Q]
+                value = at_scores(next_step, drawn, logarithms=self.forecaster.scaling.logarithms)
             paths[:, step] = np.clip(np.where(np.isnan(value), context[:, -1], value), low, high)
             context = _moved_on(context, paths[:, step])
             known = _moved_on(known, np.ones(len(paths), bool))

@@ -14,7 +14,7 @@ FINE_TUNING_TAKES = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class ModelsSoFar:
     """What the decision needs to know of the models so far."""
 
     #: of the newest, promoted or not
@@ -38,7 +38,7 @@ class Decision:
     reason: str
 
 
-def decide(recipe: Recipe, known: Trained | None, *, asked: str | None = None) -> Decision:
+def decide(recipe: Recipe, known: ModelsSoFar | None, *, asked: str | None = None) -> Decision:
     """The kind of training that is due.
 
     Args:
@@ -79,7 +79,7 @@ def _periods_until(recipe: Recipe) -> tuple[int, int]:
     )
 
 
-def _due(recipe: Recipe, known: Trained) -> Decision:
+def _due(recipe: Recipe, known: ModelsSoFar) -> Decision:
     fine_tune_after, retrain_after = _periods_until(recipe)
     new, age = counted(known.new_periods, "new period"), counted(known.age, "period")
     if known.age >= retrain_after and known.new_periods >= min(fine_tune_after, retrain_after):
@@ -91,7 +91,7 @@ def _due(recipe: Recipe, known: Trained) -> Decision:
     return Decision(training="keep", reason=f"{new}, due after {min(fine_tune_after, retrain_after)}")
 
 
-def _within_budget(recipe: Recipe, known: Trained, due: Decision) -> Decision:
+def _within_budget(recipe: Recipe, known: ModelsSoFar, due: Decision) -> Decision:
     """What is due, or what of it the recipe's time allows, going by how long the last training took."""
     budget = recipe.training.budget_minutes
     if budget is None or known.seconds is None or due.training == "keep":

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.calibration import Calibration
 from pipeline.errors import NextperiodError, Transient, counted
 from pipeline.forecast import Forecast
-from pipeline.knowledge import code_version, reads
+from pipeline.knowledge import code_version, forecaster_and_panel
 from pipeline.lineage import Model
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
@@ -128,7 +128,7 @@ def _rebuilt(run: Row, published: Forecast, store: Store) -> tuple[Forecast, Pan
     worse = {name: reason for name, reason in reasons if reason is not None and reason.startswith(DEMOTED)}
     calibration = None if run["calibration"] is None else Calibration.from_text(run["calibration"])
     try:
-        forecaster, panel = reads(model, recipe, store, run["as_of"])
+        forecaster, panel = forecaster_and_panel(model, recipe, store, run["as_of"])
     except Transient:
         raise
     except NextperiodError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -13,46 +14,58 @@ from pipeline.recipe import Recipe
 from pipeline.store import Store
 
 
-def decide_training(
-    recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None
-) -> tuple[Model | None, policy.Decision]:
-    """The champion, and what is to be done about it."""
-    newest = panel_of(recipe, store, as_of, length=1).origin
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingDecision:
+    """What is to be done about a recipe's training."""
+
+    recipe: Recipe
+    #: the model that publishes
+    champion: Model | None
+    #: "retrain", "fine-tune" or "keep"
+    training: str
+    reason: str
+    #: the instant as of which it is decided; None: now
+    as_of: datetime | None
+
+    @property
+    def kept(self) -> Model | None:
+        """The champion, where it is to stay as it is."""
+        return self.champion if self.training == "keep" else None
+
+    def remember(self, store: Store, now: datetime) -> None:
+        """Keep it as a row; the same as before is the row that it was."""
+        known = store.known_as_of(self.recipe.name, self.as_of or LATEST)
+        assert known is not None
+        decided = Decided(
+            what="training",
+            kind="live" if self.as_of is None else "backfill",
+            outcome=self.training,
+            reason=self.reason,
+            model_version=self.champion.model_version if self.champion else None,
+            as_of=known.recorded_at,
+        )
+        store.decide(self.recipe.name, decided, now)
+
+
+def decide_training(recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None) -> TrainingDecision:
+    """What the policy says of a recipe, by what is known, or was known at an instant."""
     champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    return champion, policy.decide(recipe, _seen_by_policy(recipe, store, champion, newest, as_of), asked=asked)
-
-
-def remember(
-    recipe: Recipe,
-    store: Store,
-    now: datetime,
-    champion: Model | None,
-    decision: policy.Decision,
-    as_of: datetime | None,
-) -> None:
-    """The decision as a row; the same as before is the row that it was."""
-    known = store.known_as_of(recipe.name, as_of or LATEST)
-    assert known is not None
-    decided = Decided(
-        what="training",
-        kind="live" if as_of is None else "backfill",
-        outcome=decision.training,
-        reason=decision.reason,
-        model_version=champion.model_version if champion else None,
-        as_of=known.recorded_at,
+    decision = policy.decide(recipe, _models_so_far(recipe, store, champion, as_of), asked=asked)
+    return TrainingDecision(
+        recipe=recipe, champion=champion, training=decision.training, reason=decision.reason, as_of=as_of
     )
-    store.decide(recipe.name, decided, now)
 
 
-def _seen_by_policy(
-    recipe: Recipe, store: Store, champion: Model | None, newest: np.datetime64, as_of: datetime | None
-) -> policy.Trained | None:
+def _models_so_far(
+    recipe: Recipe, store: Store, champion: Model | None, as_of: datetime | None
+) -> policy.ModelsSoFar | None:
+    newest = panel_of(recipe, store, as_of, length=1).origin
     last = store.newest_model(recipe.name, as_of or LATEST)
     if champion is None or last is None:
         return None
     from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
     new_periods = _periods_after(recipe, last.cutoff, newest)
-    return policy.Trained(
+    return policy.ModelsSoFar(
         training_fingerprint=last.training_fingerprint,
         new_periods=new_periods,
         age=_periods_after(recipe, from_seed.cutoff, newest),

@@ -16,6 +16,7 @@ import numpy as np
 from flows.opening import Opened
 from flows.steps import carry_out_cycle
 from pipeline import jobs
+from pipeline.following import follow
 from pipeline.live import OnProgress
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.registry import Registry
@@ -96,7 +97,7 @@ def at_work(recipe: Recipe, store: Store, now: datetime) -> Opened:
     def as_step(job: Callable[..., Any]) -> Callable[..., Any]:
         if job is jobs.train:
             return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
-        return (lambda *_, **__: True) if job is jobs.follow else job
+        return (lambda *_, **__: True) if job is follow else job
 
     return Opened(recipe=recipe, store=store, registry=Registry("sqlite://"), now=now, as_step=as_step)
 

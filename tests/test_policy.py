@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.policy import Decision, Trained, decide
+from pipeline.policy import Decision, ModelsSoFar, decide
 from pipeline.recipe import Recipe
 from tests.examples import small_recipe
 
@@ -18,8 +18,8 @@ def recipe_with(policy: str = "auto", **training: float | None) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"policy": policy, **training})})
 
 
-def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: Any) -> Trained:
-    return Trained(
+def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: Any) -> ModelsSoFar:
+    return ModelsSoFar(
         training_fingerprint=fingerprint or small_recipe().training_fingerprint,
         new_periods=new_periods,
         **{"age": new_periods, **known},

@@ -266,7 +266,7 @@ def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monke
 def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived: Store) -> None:
     model = lived.champion("daily")
     assert model is not None
-    forecaster, panel = knowledge.reads(model, recipe, lived, None)
+    forecaster, panel = knowledge.forecaster_and_panel(model, recipe, lived, None)
     made = forecast_all(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
     assert panel.as_of is not None
     publication = Publication(

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ for line in iter(sys.stdin.readline, ""):
             status = ended.code or 0
     print("said " + json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
 """
+
+
+#: from what is typed to what a command ended with and wrote
+Typed = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)

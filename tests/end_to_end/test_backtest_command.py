@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import ANY
 
 import numpy as np
 import pytest
 
-from flows.cli import main
+from tests.end_to_end.shell import Typed
 from tests.examples import SMALL_RECIPE, small_csv, small_values
 
 TUTORIAL = """
@@ -30,20 +28,6 @@ batch_size = 16
 variants = { T9s = "stacked" }
 """
 
-#: what a command ended with and wrote
-Said = tuple[int, str, str]
-Types = Callable[..., Said]
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """A command sets up the loggers of its process: here they are put back."""
-    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (level, propagate) in zip(loggers, before, strict=True):
-        logger.level, logger.propagate = level, propagate
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -53,22 +37,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "broken.toml").write_text("horizon = 0")
     (tmp_path / "small.csv").write_text(small_csv())
     return tmp_path
-
-
-@pytest.fixture
-def types(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Types:
-    """A command through the real door, in that folder."""
-    monkeypatch.setenv("NEXTPERIOD_DATABASE_URL", f"sqlite:///{folder}/store.db")
-    monkeypatch.setenv("NEXTPERIOD_RECIPES", str(folder))
-
-    def typed(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["nextperiod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out, written.err
-
-    return typed
 
 
 def recipe(old: str = "", new: str = "") -> str:
@@ -87,7 +55,7 @@ def asked(folder: Path, query: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.tensorflow
-def test_every_network_stands_beside_the_baselines_on_the_same_test_part(folder: Path, types: Types) -> None:
+def test_every_network_stands_beside_the_baselines_on_the_same_test_part(folder: Path, types: Typed) -> None:
     status, out, err = types("backtest", "taught", "--protocol", "tutorial", "--json")
 
     assert status == 0, err
@@ -110,7 +78,7 @@ def test_every_network_stands_beside_the_baselines_on_the_same_test_part(folder:
 
 
 @pytest.mark.tensorflow
-def test_what_is_known_is_replayed_and_shown_as_a_table(folder: Path, types: Types) -> None:
+def test_what_is_known_is_replayed_and_shown_as_a_table(folder: Path, types: Typed) -> None:
     (folder / "taught.toml").write_text(recipe("context = 4", 'context = 4\nscaled_on = "train"'))
     assert types("ingest", "taught")[0] == 0
     (folder / "small.csv").unlink()
@@ -130,7 +98,7 @@ def test_what_is_known_is_replayed_and_shown_as_a_table(folder: Path, types: Typ
     ]
 
 
-def test_a_recipe_without_a_tutorial_is_refused_with_those_that_have_one(folder: Path, types: Types) -> None:
+def test_a_recipe_without_a_tutorial_is_refused_with_those_that_have_one(folder: Path, types: Typed) -> None:
     assert types("backtest", "small", "--protocol", "tutorial") == (
         1,
         "",
@@ -161,7 +129,7 @@ def test_a_recipe_without_a_tutorial_is_refused_with_those_that_have_one(folder:
     ids=["no file", "no number", "too short", "no such architecture"],
 )
 def test_what_cannot_be_replayed_is_one_line(
-    spoil: Callable[[Path], object], says: str, folder: Path, types: Types
+    spoil: Callable[[Path], object], says: str, folder: Path, types: Typed
 ) -> None:
     spoil(folder)
 
@@ -174,7 +142,7 @@ def test_what_cannot_be_replayed_is_one_line(
     assert "Traceback" not in err
 
 
-def test_a_database_away_is_one_line_without_its_password(types: Types, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_away_is_one_line_without_its_password(types: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXTPERIOD_DATABASE_URL", "postgresql+psycopg://u:secretpassword@127.0.0.1:1/x")
 
     status, out, err = types("backtest", "taught", "--protocol", "tutorial")

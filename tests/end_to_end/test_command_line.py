@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,16 +81,6 @@ def person_in(folder: Path) -> Person:
     (folder / "small.toml").write_text(SMALL_RECIPE.format(source=""))
     (folder / "small.csv").write_text(small_csv())
     return Person(folder, f"sqlite:///{folder}/store.db")
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """A command sets up the loggers of its process: here they are put back."""
-    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (level, propagate) in zip(loggers, before, strict=True):
-        logger.level, logger.propagate = level, propagate
 
 
 @pytest.fixture

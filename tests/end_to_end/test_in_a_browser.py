@@ -17,6 +17,7 @@ import pytest
 
 from pipeline import jobs
 from pipeline.database import open_database
+from pipeline.following import follow
 from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -50,7 +51,7 @@ def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> 
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))
     jobs.forecast(small_recipe(), store, NOW)
-    assert jobs.follow(small_recipe(), store, registry, NOW)
+    assert follow(small_recipe(), store, registry, NOW)
     (report,) = folder.glob("mlartifacts/**/report.html")
     backtest = outcome.record.backtest
     assert backtest is not None

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -14,29 +11,16 @@ from unittest.mock import ANY
 import pytest
 from mlflow import MlflowClient
 
-from flows.cli import main
 from pipeline import classical
 from pipeline.metrics import METRICS
+from tests.end_to_end.shell import Typed
 from tests.examples import SMALL_RECIPE, months, small_csv, small_values
-
-Said = tuple[int, str, str]
-Types = Callable[..., Said]
 
 TWO = ["month,shop,sold"] + [
     f"{month},{shop},{value + offset}"
     for shop, offset in (("north", 0.0), ("south", 50.0))
     for month, value in zip(months(40), small_values(), strict=True)
 ]
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """A command sets up the loggers of its process: here they are put back."""
-    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (level, propagate) in zip(loggers, before, strict=True):
-        logger.level, logger.propagate = level, propagate
 
 
 @pytest.fixture
@@ -50,23 +34,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def types(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Types:
-    """A command through the real door, in that folder."""
-    monkeypatch.setenv("NEXTPERIOD_DATABASE_URL", f"sqlite:///{folder}/store.db")
-    monkeypatch.setenv("NEXTPERIOD_RECIPES", str(folder))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-
-    def typed(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["nextperiod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out, written.err
-
-    return typed
-
-
 def runs_of(folder: Path, recipe: str) -> list[Any]:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name(recipe)
@@ -76,7 +43,7 @@ def runs_of(folder: Path, recipe: str) -> list[Any]:
 
 @pytest.mark.tensorflow
 def test_a_backtest_says_everything_and_goes_on_without_mlflow(
-    folder: Path, types: Types, monkeypatch: pytest.MonkeyPatch
+    folder: Path, types: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status, out, err = types("backtest", "small", "--origins", "2", "--json")
 
@@ -128,7 +95,7 @@ def _is_shown(out: str, told: dict[str, Any]) -> None:
 
 
 @pytest.mark.tensorflow
-def test_many_series_are_shown_by_the_worst_and_classical_methods_beside(folder: Path, types: Types) -> None:
+def test_many_series_are_shown_by_the_worst_and_classical_methods_beside(folder: Path, types: Typed) -> None:
     asked = ("--origins", "2", "--every", "1", "--refit", "once", "--window", "sliding", "--history", "30")
 
     status, out, err = types("backtest", "two", *asked, "--classical", "--as-of-now")
@@ -152,7 +119,7 @@ def test_many_series_are_shown_by_the_worst_and_classical_methods_beside(folder:
         (("--window", "sliding", "--history", "10"), "--history 10 is too short to fit on: small needs 11 periods"),
     ],
 )
-def test_what_the_history_has_no_room_for_is_one_line(options: tuple[str, ...], says: str, types: Types) -> None:
+def test_what_the_history_has_no_room_for_is_one_line(options: tuple[str, ...], says: str, types: Typed) -> None:
     status, out, err = types("backtest", "small", *options)
 
     (line,) = [line for line in err.splitlines() if line.startswith("nextperiod: ")]
@@ -160,7 +127,7 @@ def test_what_the_history_has_no_room_for_is_one_line(options: tuple[str, ...], 
     assert says in line
 
 
-def test_a_source_that_cannot_be_read_is_one_line(folder: Path, types: Types) -> None:
+def test_a_source_that_cannot_be_read_is_one_line(folder: Path, types: Typed) -> None:
     (folder / "small.csv").unlink()
 
     status, out, err = types("backtest", "small")
@@ -170,7 +137,7 @@ def test_a_source_that_cannot_be_read_is_one_line(folder: Path, types: Types) ->
 
 
 def test_without_the_library_classical_methods_are_refused_before_anything_is_read(
-    folder: Path, types: Types, monkeypatch: pytest.MonkeyPatch
+    folder: Path, types: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classical, "find_spec", lambda name: None)
 
@@ -195,7 +162,7 @@ def test_without_the_library_classical_methods_are_refused_before_anything_is_re
         (("--protocol", "tutorial", "--refit", "once"), "--protocol tutorial has its own split"),
     ],
 )
-def test_wrong_usage_ends_with_2(options: tuple[str, ...], says: str, folder: Path, types: Types) -> None:
+def test_wrong_usage_ends_with_2(options: tuple[str, ...], says: str, folder: Path, types: Typed) -> None:
     status, out, err = types("backtest", "small", *options)
 
     assert (status, out) == (2, "")
