@@ -1,0 +1,100 @@
+"""The gate on 200 pairs of trainings in earnest: a twin passes no more often than the level, an overfitted network never."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.panel import Panel
+from pipeline.promotion import LEVEL
+from pipeline.recipe import Recipe, parse_recipe
+from pipeline.training_record import PROMOTED, GateRecord
+from tests.examples import SMALL_RECIPE, small_panel
+
+if TYPE_CHECKING:
+    from pipeline.ensembles import Search
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+LENGTH, MANY_UNITS = 60, 32
+#: challengers, and how many of them to a champion
+TRIES, EACH = 200, 4
+
+
+@dataclass(frozen=True)
+class Contested:
+    """What the gate said of a challenger, and the last training loss of both."""
+
+    gate: GateRecord
+    champion_loss: float
+    challenger_loss: float
+
+
+def recipe_of(**training: Any) -> Recipe:
+    """The small recipe, trained in earnest: a dozen epochs or so, with a test part of twelve months."""
+    tables = '\n[backtest]\nperiods = 12\n[gate]\nbaseline = "naive"\n'
+    plain = parse_recipe(SMALL_RECIPE.format(source="") + tables, where="small.toml", folder=Path())
+    changed = {"epochs": 30, "patience": 5, "learning_rate": 0.01, **training}
+    return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
+
+
+def panel_of(seed: int) -> Panel:
+    """A season of four about a level that holds, with noise: any network of this size beats the last value."""
+    noise = 3 * np.random.default_rng(seed).normal(size=LENGTH)
+    return small_panel([float(value) for value in 100 + 10 * np.sin(np.arange(LENGTH) * np.pi / 2) + noise])
+
+
+def contests(champion: Callable[[int], Recipe], challenger: Callable[[int], Recipe]) -> Iterator[Contested]:
+    """Of each panel a champion that has not seen the test part, and some challengers, each fitted from a seed of its own."""
+    from pipeline import fitting
+    from pipeline.contest import read_champion
+
+    for number in range(TRIES // EACH):
+        panel, recipe = panel_of(number), champion(number)
+        before = fitting.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
+        for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):
+            found = fitting.train(panel, challenger(seed), champion=read_champion(before.files))
+            yield Contested(found.gate, champion_loss=before.loss[-1], challenger_loss=found.loss[-1])
+        keras.backend.clear_session()
+        gc.collect()
+
+
+@pytest.mark.timeout(3600)
+def test_a_twin_of_another_seed_is_promoted_in_no_more_than_the_level_of_200_trainings() -> None:
+    found = [each.gate for each in contests(lambda seed: recipe_of(seed=seed), lambda seed: recipe_of(seed=seed))]
+
+    promoted = sum(gate.outcome == PROMOTED for gate in found)
+    tested = sum(gate.p_value is not None for gate in found)
+    print(f"{promoted} of {len(found)} twins were promoted; {tested} were better than the baseline")
+    assert len(found) == TRIES
+    assert tested > TRIES / 2  # the others did not get as far as the paired test
+    assert promoted <= LEVEL * TRIES
+
+
+@pytest.mark.timeout(3600)
+def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trains on without held-out windows to stop by: less loss on what it has seen, and more on what follows."""
+    from pipeline import fitting
+
+    search = fitting.search_of
+
+    def not_stopped(panel: Panel, recipe: Recipe, *rest: Any) -> Search | None:
+        return None if recipe.model.units == MANY_UNITS else search(panel, recipe, *rest)
+
+    def overfitted(seed: int) -> Recipe:
+        recipe = recipe_of(seed=seed, epochs=400)
+        return recipe.model_copy(update={"model": recipe.model.model_copy(update={"units": MANY_UNITS})})
+
+    monkeypatch.setattr(fitting, "search_of", not_stopped)
+    found = list(contests(lambda seed: recipe_of(seed=seed), overfitted))
+
+    assert len(found) == TRIES
+    assert all(each.challenger_loss < each.champion_loss for each in found)
+    assert [each.gate.reason for each in found if each.gate.outcome == PROMOTED] == []
