@@ -18,8 +18,8 @@ from pipeline.recipe import GLOBAL, Recipe
 from pipeline.training import Fitting
 from pipeline.windows import Needs
 
-#: a fine-tuned network learns this much slower, for this share of the epochs
-FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.1, 0.25
+#: a fine-tuned network learns this much slower, for this share of the epochs: `tests/benchmarks/fine_tuning.py` compares
+FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15
 #: steps after which the loss of a global network is told
 _STEPS_AN_EPOCH = 25
 

@@ -61,9 +61,9 @@ def contests(champion: Callable[[int], Recipe], challenger: Callable[[int], Reci
         before = fitting.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
         for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):
             found = fitting.train(panel, challenger(seed), champion=read_champion(before.files))
+            keras.backend.clear_session()
+            gc.collect()
             yield Contested(found.gate, champion_loss=before.loss[-1], challenger_loss=found.loss[-1])
-        keras.backend.clear_session()
-        gc.collect()
 
 
 @pytest.mark.timeout(3600)

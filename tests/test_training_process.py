@@ -245,7 +245,7 @@ def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outc
     found = run_training(replace(job(), training="fine-tune", champion=files))
 
     assert found.record.training == "fine-tune"
-    assert found.record.epochs == 1  # a quarter of the recipe's
+    assert found.record.epochs == 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ PLOT = "night.svg"
 BENCHMARKS = {
     "speed": "Fitting, beside Keras, PyTorch and neuralforecast",
     "tutorials": "The tutorials' networks, from the first call to fitted",
+    "fine_tuning": "Fine-tuning, beside a training from the seed",
     "windows": "Windows",
     "forecasting": "Forecasting series that are loaded",
     "cycle": "What a cycle costs beyond what it must compute",
