@@ -11,7 +11,8 @@ from flows.opening import Opened, opened
 from flows.screen import print_json, print_table, progress
 from pipeline.backtest_jobs import backtest, replay_tutorial
 from pipeline.errors import InvalidArgument, RegistryUnavailable, counted, known
-from pipeline.recipe import Recipe, load_recipe, names_with_tutorial
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe, names_with_tutorial
 from pipeline.registry_backtests import BacktestRegistry
 from pipeline.rolling import NETWORK, Plan, RollingBacktest
 from pipeline.settings import settings_from

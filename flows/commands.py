@@ -23,7 +23,7 @@ from pipeline.database import REVISION, open_database
 from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
 from pipeline.following import follow
 from pipeline.knowledge import LATEST
-from pipeline.recipe import load_recipe, recipe_names
+from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
 from pipeline.settings import settings_from
 from pipeline.store import Store

@@ -12,7 +12,7 @@ from flows.opening import require_prefect
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
 from pipeline.errors import NextperiodError, without_secrets
-from pipeline.recipe import load_recipe, recipe_names
+from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.registry import Registry
 from pipeline.settings import Settings, settings_from
 from pipeline.store import Store

@@ -14,7 +14,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ch
 
 from pipeline.database import open_database
 from pipeline.errors import PrefectUnavailable, Transient
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe
 from pipeline.registry import Registry
 from pipeline.settings import settings_from
 from pipeline.store import Store

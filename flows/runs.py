@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pipeline import explanation
 from pipeline.database import Database, open_database
 from pipeline.errors import InvalidArgument
-from pipeline.recipe import load_recipe, recipe_names
+from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.settings import Settings, settings_from
 
 

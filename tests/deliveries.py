@@ -16,7 +16,8 @@ from pipeline.errors import BatchRefused, Rejection
 from pipeline.ingest import Comparison
 from pipeline.observations import TARGET, Chunk, Delivery
 from pipeline.reading import read
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.values import Values, no_values
 from tests.examples import NOW, SMALL_RECIPE
 

@@ -12,7 +12,8 @@ from pipeline.errors import Rejection
 from pipeline.frequency import Frequency
 from pipeline.observations import Observations
 from pipeline.panel import Panel, panel_from_observations
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 
 #: an instant after every observation of the examples
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

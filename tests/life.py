@@ -18,7 +18,8 @@ from flows.steps import carry_out_cycle
 from pipeline import jobs
 from pipeline.following import follow
 from pipeline.live import OnProgress
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training

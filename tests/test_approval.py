@@ -16,7 +16,8 @@ from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.ingest import Comparison
 from pipeline.knowledge import LATEST
 from pipeline.observations import Delivery, Earlier
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from tests.deliveries import delivery_of
 from tests.examples import NOW, SMALL_RECIPE, months, small_csv, small_recipe, small_values

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelRefused
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, run_training
 from tests.test_global_forecasts import AWKWARD, LENGTH, forecast, panel_of, usual
 

@@ -14,7 +14,8 @@ from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchRefused, DatabaseUnavailable, InvalidRecipe, NextperiodError, SchemaTooNew
 from pipeline.observations import Earlier
-from pipeline.recipe import Recipe, load_recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe, parse_recipe
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from tests.deliveries import take_in

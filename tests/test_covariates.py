@@ -11,7 +11,8 @@ import pytest
 from pipeline import jobs
 from pipeline.errors import ModelRefused
 from pipeline.knowledge import panel_of
-from pipeline.recipe import MOST_OTHER_SERIES, Recipe, parse_recipe
+from pipeline.recipe import MOST_OTHER_SERIES, Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from tests.examples import NOW, months
 

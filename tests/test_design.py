@@ -11,7 +11,7 @@ import pytest
 from pipeline.design import designs_for, repeats
 from pipeline.errors import InvalidRecipe
 from pipeline.panel import Panel
-from pipeline.recipe import parse_recipe
+from pipeline.recipe_file import parse_recipe
 
 GLOBAL_RECIPE = """
 name = "g"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import contract
-from pipeline.recipe import parse_recipe, recipe_names
+from pipeline.recipe_file import parse_recipe, recipe_names
 from pipeline.settings import SETTINGS
 from pipeline.sources.kinds import SOURCES
 from tests.readme import README, TABLES, written

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, BatchRefused, NextperiodError
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from tests.examples import NOW, SMALL_RECIPE, months, small_values
 

@@ -16,7 +16,8 @@ from pipeline.features import Features, features_from_dict, fit_features
 from pipeline.forecaster import read_windows
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, with_covariate
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.scaling import Scaling
 from pipeline.windows import Windows
 

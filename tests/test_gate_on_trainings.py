@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.panel import Panel
 from pipeline.promotion import LEVEL
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_record import PROMOTED, GateRecord
 from tests.examples import SMALL_RECIPE, small_panel
 

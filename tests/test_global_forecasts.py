@@ -16,7 +16,8 @@ from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.ingest import refuse_short
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
 from pipeline.training_summary import parameters_of
 from tests.examples import months

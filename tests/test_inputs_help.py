@@ -12,7 +12,8 @@ import pytest
 from pipeline.ensembles import fit, planned
 from pipeline.forecaster import read_windows
 from pipeline.panel import Panel, with_other_series
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.windows import Windows
 
 pytestmark = pytest.mark.tensorflow

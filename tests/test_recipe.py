@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from pipeline.contract import IntegersSource
 from pipeline.errors import InvalidRecipe
-from pipeline.recipe import Recipe, load_recipe, names_with_tutorial, parse_recipe, recipe_names
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe, names_with_tutorial, parse_recipe, recipe_names
 
 SMALLEST = """
 name = "toy"

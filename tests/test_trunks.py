@@ -19,7 +19,8 @@ from pipeline.models.heads import forecasting, mean_of
 from pipeline.models.losses import LEVEL_WEIGHTS, sums
 from pipeline.models.sizes import Reads
 from pipeline.panel import Panel
-from pipeline.recipe import GLOBAL, Recipe, parse_recipe
+from pipeline.recipe import GLOBAL, Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.windows import Windows
 from tests.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
 

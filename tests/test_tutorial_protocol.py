@@ -12,7 +12,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.metrics import rmse
 from pipeline.protocol import Tutorial, contexts, networks, refuse_unfit, scaler, season_before, split_of, without_leak
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 
 Array = npt.NDArray[np.float64]
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.panel import Panel
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, run_training
 
 Array = npt.NDArray[np.float64]

@@ -26,7 +26,8 @@ from pipeline.forecast import LEVELS
 from pipeline.forecaster import load_forecaster
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.trainer import parts_side_by_side
 
 Array = npt.NDArray[np.float64]

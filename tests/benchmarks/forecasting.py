@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.publishing import forecast_all
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, run_training
 from tests.benchmarks.training import panel_of
 

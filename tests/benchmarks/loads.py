@@ -15,7 +15,8 @@ from pipeline.ingest import Comparison
 from pipeline.intake import Header
 from pipeline.observations import TARGET
 from pipeline.reading import Reading
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.spool import ROW, Rows, Spool
 from pipeline.store import Store
 

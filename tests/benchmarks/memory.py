@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline import jobs
 from pipeline.database import open_database
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from tests.benchmarks.loads import LENGTH, months
 

@@ -20,7 +20,8 @@ import pandas as pd
 
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.quality import fill_gaps
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, run_training
 from tests.benchmarks.accuracy import panel_of
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.panel import Panel
-from pipeline.recipe import parse_recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.training_process import TrainingJob, run_training
 
 RECIPE = """

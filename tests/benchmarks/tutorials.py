@@ -19,7 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from pipeline.protocol import Tutorial
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "deployments/recipes"
 #: by row, its recipe and how many windows are fitted on

@@ -146,7 +146,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from flows.steps import carry_out_backfill
 from pipeline.database import open_database
-from pipeline.recipe import load_recipe
+from pipeline.recipe_file import load_recipe
 from pipeline.store import Store
 from tests.database.test_backfill import LATER
 from tests.life import START, at_work, training_once

@@ -35,7 +35,8 @@ from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.intake import Header, Intake, begin_intake
 from pipeline.knowledge import LATEST
 from pipeline.observations import TARGET
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from pipeline.values import last_word, no_values
 from tests.database.small_store import rows

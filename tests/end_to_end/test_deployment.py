@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from pipeline.database import open_database
-from pipeline.recipe import load_recipe
+from pipeline.recipe_file import load_recipe
 from pipeline.store import Store
 
 pytestmark = pytest.mark.tensorflow

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline import jobs
-from pipeline.recipe import Recipe, load_recipe, parse_recipe, recipe_names
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe, parse_recipe, recipe_names
 from pipeline.store import Store
 
 RECIPES = Path(__file__).parents[2] / "deployments/recipes"

@@ -21,7 +21,8 @@ from pipeline.database import open_database
 from pipeline.errors import BatchHeld, NoObservations
 from pipeline.jobs import Published
 from pipeline.knowledge import LATEST
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import load_recipe
 from pipeline.store import Store
 from tests.end_to_end.shell import Said, Shell, shell_in
 from tests.end_to_end.vintages import SERIES, VINTAGES, generated_vintage, values_of, vintage

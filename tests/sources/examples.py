@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.observations import Chunk, Delivery, Earlier
-from pipeline.recipe import Recipe, parse_recipe
+from pipeline.recipe import Recipe
+from pipeline.recipe_file import parse_recipe
 from pipeline.sources.kinds import fetch
 
 NOTHING_EARLIER = Earlier()
