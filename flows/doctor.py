@@ -12,6 +12,7 @@ from flows.opening import require_prefect
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
 from pipeline.errors import NextperiodError, without_secrets
+from pipeline.promises import broken_promises
 from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.registry import Registry
 from pipeline.settings import Settings, settings_from
@@ -72,7 +73,7 @@ def _database(settings: Settings) -> str:
 def _invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
     database.require_schema()
-    broken = Store(database).broken_promises()
+    broken = broken_promises(Store(database))
     database.close()
     if broken:
         raise NextperiodError("; ".join(broken))

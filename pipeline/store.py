@@ -14,9 +14,8 @@ import numpy as np
 from pipeline.calibration import Outcomes
 from pipeline.database import Database
 from pipeline.drift import OutcomesByPeriod
-from pipeline.errors import BatchHeld, ModelRefused, Overtaken, Rejection
+from pipeline.errors import BatchHeld, Overtaken, Rejection
 from pipeline.forecast import Forecast
-from pipeline.forecaster import check_files
 from pipeline.history import observations_as_of, with_covariates
 from pipeline.intake import (
     Header,
@@ -373,37 +372,6 @@ class Store:
         """One row for every recipe that was ever run."""
         with self.database.read() as transaction:
             return transaction.rows("recipe_status")
-
-    def broken_promises(self) -> list[str]:
-        """What in the store is not as it is promised to be, one sentence each; empty when all is well."""
-        with self.database.read() as transaction:
-            broken = [
-                f"run {row['run_id']} holds {row['found']} rows, {row['num_rows']} were declared"
-                for row in transaction.rows("runs_not_whole")
-            ]
-            broken += [
-                f"{row['found']} {row['kind']} runs of {row['recipe']} are published at origin {row['origin']}"
-                for row in transaction.rows("runs_published_twice")
-            ]
-            latest = transaction.rows("latest_runs")
-            champions = transaction.rows("champions")
-        broken += [f"run {row['run_id']} is not as it was computed" for row in latest if not self._is_as_computed(row)]
-        for row in champions:
-            model = self.model(row["recipe"], row["model_version"])
-            if model is None:
-                broken.append(f"the champion {row['model_version']} of {row['recipe']} does not exist")
-                continue
-            try:
-                check_files(self.model_files(model), model.model_hash)
-            except ModelRefused as error:
-                broken.append(str(error))
-        return broken
-
-    def _is_as_computed(self, run: Row) -> bool:
-        try:
-            return self.forecast_of_run(run["run_id"]).content_hash == str(run["content_hash"])
-        except ValueError:
-            return False
 
     def begin_attempt(self, recipe: str, command: str, now: datetime) -> int:
         """Record that somebody tries something."""

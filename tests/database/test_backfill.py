@@ -21,6 +21,7 @@ from flows.steps import carry_out_backfill
 from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import NoObservations
+from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
 from pipeline.store import Store
 from tests.database.small_store import rows, value
@@ -200,7 +201,7 @@ def test_killed_in_the_middle_and_begun_again_it_ends_in_the_same(
     killed_and_resumed(database_url, recipe.folder, trainings, 700)
 
     assert left_in(known) == few_days
-    assert known.broken_promises() == []
+    assert broken_promises(known) == []
 
 
 def test_it_is_never_the_latest_before_a_live_run(recipe: Recipe, known: Store) -> None:
@@ -410,7 +411,7 @@ def test_sixty_days_trained_in_earnest_each_time_leave_the_same(
     killed_and_resumed(database_url, tmp_path, trained[1], 2500)
 
     assert left_in(store) == left
-    assert store.broken_promises() == []
+    assert broken_promises(store) == []
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pipeline import jobs
 from pipeline.errors import ModelRefused, Overtaken
 from pipeline.forecaster import load_forecaster
 from pipeline.lineage import Model
+from pipeline.promises import broken_promises
 from pipeline.publishing import forecast_all
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -48,7 +49,7 @@ def test_its_files_come_back_to_the_byte_and_forecast_the_same(
     kept = forecast_all(load_forecaster(files, model.model_hash), panel, small_recipe())
     trained = forecast_all(load_forecaster(outcome.files, model.model_hash), small_panel(), small_recipe())
     assert kept.content_hash == trained.content_hash
-    assert observed_store.broken_promises() == []
+    assert broken_promises(observed_store) == []
 
 
 def test_the_same_model_again_is_the_same_version(
@@ -185,12 +186,12 @@ def test_one_changed_byte_in_any_file_is_refused_and_reported(
             files = observed_store.model_files(model)
             with pytest.raises(ModelRefused, match=r"manifest|is missing or was changed"):
                 load_forecaster(files, model.model_hash)
-            (broken,) = observed_store.broken_promises()
+            (broken,) = broken_promises(observed_store)
             assert model.model_hash[:12] in broken
             assert ("manifest" if name == "manifest.json" else name) in broken
         change(observed_store.database, update, name=name, content=content)
 
-    assert observed_store.broken_promises() == []
+    assert broken_promises(observed_store) == []
 
 
 def test_a_file_that_is_missing_is_refused_and_reported(
@@ -202,7 +203,7 @@ def test_a_file_that_is_missing_is_refused_and_reported(
             load_forecaster(files, model.model_hash)
 
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
-    (broken,) = observed_store.broken_promises()
+    (broken,) = broken_promises(observed_store)
     assert "network.onnx is missing" in broken
 
 

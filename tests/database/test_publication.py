@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pipeline.database import Database
 from pipeline.lineage import Model
+from pipeline.promises import broken_promises
 from pipeline.publication import Publication
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -336,13 +337,13 @@ def test_published_numbers_come_back_to_the_bit(model: Model, observed_store: St
     assert (found.mean + 0.0).tobytes() == (made.mean + 0.0).tobytes()
     assert found.periods.tolist() == made.periods.tolist()
     assert found.origin == made.origin
-    assert observed_store.broken_promises() == []
+    assert broken_promises(observed_store) == []
 
 
 def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: Model, observed_store: Store) -> None:
     database = observed_store.database
     run, _ = publish(observed_store, forecast(), model)
-    assert observed_store.broken_promises() == []
+    assert broken_promises(observed_store) == []
     guards = (
         ("published_forecasts_stay_on_update", "published_forecasts_stay_on_delete")
         if database.url.get_backend_name() == "sqlite"
@@ -352,9 +353,9 @@ def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: Model, observ
         change(database, f"drop trigger {guard}")
 
     change(database, "update forecasts set mean = 110.00000000000001 where step = 2")
-    assert observed_store.broken_promises() == [f"run {run.run_id} is not as it was computed"]
+    assert broken_promises(observed_store) == [f"run {run.run_id} is not as it was computed"]
     change(database, "delete from forecasts where step = 2")
-    assert f"run {run.run_id} holds 2 rows, 3 were declared" in observed_store.broken_promises()
+    assert f"run {run.run_id} holds 2 rows, 3 were declared" in broken_promises(observed_store)
 
 
 def test_workers_that_publish_the_same_at_once_leave_one_run(
@@ -367,7 +368,7 @@ def test_workers_that_publish_the_same_at_once_leave_one_run(
     assert len({run for run, _ in answers}) == 1
     assert runs(observed_store.database) == [("small-2023-04-01-1", "published", None)]
     assert value(observed_store.database, "select count(*) from forecasts") == 3
-    assert observed_store.broken_promises() == []
+    assert broken_promises(observed_store) == []
 
 
 def test_workers_that_publish_differently_at_once_supersede_each_other(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import jobs
+from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe, parse_recipe, recipe_names
 from pipeline.store import Store
@@ -89,7 +90,7 @@ def test_a_recipe_publishes_its_next_periods(
     assert all(
         row["lower_95"] <= row["lower_80"] <= row["median"] <= row["upper_80"] <= row["upper_95"] for row in rows
     )
-    assert store.broken_promises() == []
+    assert broken_promises(store) == []
     champion = store.champion(name)
     assert champion is not None
     assert [line.protocol.split(" (")[0] for line in champion.record.tutorial] == ["as written", "without the leak"]

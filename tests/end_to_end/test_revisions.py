@@ -21,6 +21,7 @@ from pipeline.database import open_database
 from pipeline.errors import BatchHeld, NoObservations
 from pipeline.jobs import Published
 from pipeline.knowledge import LATEST
+from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe
 from pipeline.store import Store
@@ -368,7 +369,7 @@ def test_a_store_that_saw_both_vintages_before_any_training_gives_the_same_numbe
     assert newest_then is not None
     assert newest_late.model_hash == newest_then.model_hash
     assert {row["run_id"] for row in late.store.latest_forecasts("fred")} == {late.live.run_id}
-    assert late.store.broken_promises() == []
+    assert broken_promises(late.store) == []
 
 
 def test_generated_vintages_are_revised_as_the_real_ones_are(store: Store, tmp_path: Path) -> None:
