@@ -56,13 +56,13 @@ class Opened:
         return round(self.store.database.spent.seconds, 3)
 
     def carry_out(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
-        """A job of the recipe; how long it took is noted under the step's name."""
+        """A job of the recipe; how long it took is noted under the step's name, in all."""
         logger.debug("%s of %s began", step, self.recipe.name, extra={"step": step})
         started = time.perf_counter()
         try:
             return self.as_step(job)(self.recipe, self.store, *arguments, **options)
         finally:
-            self.seconds[step] = round(time.perf_counter() - started, 3)
+            self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - started, 3)
 
 
 @contextmanager

@@ -30,9 +30,10 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
     with jobs.attempt(at.recipe, at.store, "run", at.now) as outcome:
         if as_of is None:
             at.carry_out("ingest", jobs.ingest, at.now, must_train=True)
+        at.carry_out("score", jobs.score, as_of=as_of)
         trained = at.carry_out("train", jobs.train, at.now, asked=training, as_of=as_of, registry=at.registry)
         published = at.carry_out("forecast", jobs.forecast, at.now, as_of=as_of)
-        at.carry_out("score", jobs.score, as_of=as_of)
+        at.carry_out("score", jobs.score, as_of=as_of)  # where what is forecast is observed already
         at.carry_out("mlflow", follow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)

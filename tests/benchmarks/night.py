@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from pipeline.database import open_database
 from tests.benchmarks.accuracy import M4
 
 NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli"]
@@ -134,7 +135,18 @@ def night(folder: Path, url: str, num_series: int, length: int, members: int) ->
     seconds, peak, said = run(folder, url, "run", "night")
     assert said["num_rows"] == num_series * 18
     assert said["training"] == "keep"
+    assert num_scored(url) == num_series
     return Night(seconds, peak, said["seconds"])
+
+
+def num_scored(url: str) -> int:
+    """Published steps that are scored."""
+    database = open_database(url)
+    try:
+        with database.read() as transaction:
+            return int(transaction.connection.exec_driver_sql("select count(*) from scores").scalar_one())
+    finally:
+        database.close()
 
 
 def measured(dialect: str, num_series: int, length: int, members: int) -> Night:
