@@ -32,7 +32,7 @@ from pipeline.trainer import parts_side_by_side
 
 Array = npt.NDArray[np.float64]
 
-HORIZON, LENGTH = 12, 120
+HORIZON, LENGTH = 12, 180
 RECIPES = {
     "global": "[model]\narchitecture = 'global'\n",
     "stacked, scaled by series": "[model]\narchitecture = 'stacked'\nscaling = 'standard'\nunits = 32\ncontext = 24\n"
