@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from pipeline import quality
 from pipeline.classical import classical_quantiles, require_classical
 from pipeline.errors import NoObservations, NotEnoughHistory
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.frequency import Periods
 from pipeline.ingest import refuse_short
 from pipeline.jobs import attempt, ingest
@@ -144,7 +143,7 @@ def _refuse_short(panel: Panel, recipe: Recipe) -> None:
 def _fits(panels: Sequence[Panel], recipe: Recipe) -> list[_Fitted]:
     fits = []
     for files, record in run_fits(panels, recipe):
-        model_hash = hashlib.sha256(files["manifest.json"]).hexdigest()
+        model_hash = model_hash_of(files)
         fits.append(_Fitted(forecaster=load_forecaster(files, model_hash), record=record))
     return fits
 

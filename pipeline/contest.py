@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,16 +49,14 @@ class Champion:
         return bool(self.forecaster.cutoff > period)
 
 
-def read_champion(files: Mapping[str, bytes]) -> Champion:
-    """The champion in a model directory.
+def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
+    """The champion in a model directory, whose hash was recorded.
 
     Raises:
         ModelRefused: a file is missing or changed, an earlier release wrote other fields, or the network gives other
             numbers here.
     """
-    if "manifest.json" not in files:
-        raise ModelRefused("its manifest is missing")
-    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(files, model_hash)
     fields = json.loads(files["forecaster.json"])
     try:
         recipe = Recipe.model_validate(fields["recipe"])

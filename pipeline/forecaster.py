@@ -197,9 +197,14 @@ def _mean_change(context: Array, known: npt.NDArray[np.bool_], lag: int) -> Arra
 
 
 def manifest_of(files: Mapping[str, bytes]) -> bytes:
-    """The manifest of a model directory's files; its sha256 is the model's hash."""
+    """The manifest of a model directory's files."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     return json.dumps({"format": 1, "files": digests}, indent=1).encode()
+
+
+def model_hash_of(files: Mapping[str, bytes]) -> str:
+    """The hash of a model directory: of its manifest, which knows those of the other files."""
+    return hashlib.sha256(files.get("manifest.json", b"")).hexdigest()
 
 
 def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
@@ -239,10 +244,9 @@ def check_files(files: Mapping[str, bytes], model_hash: str) -> None:
     Raises:
         ModelRefused: one is missing or was changed.
     """
-    manifest = files.get("manifest.json", b"")
-    if hashlib.sha256(manifest).hexdigest() != model_hash:
+    if model_hash_of(files) != model_hash:
         raise ModelRefused(f"model {model_hash[:12]}: its manifest is not the one that was recorded; train again")
-    for name, digest in json.loads(manifest)["files"].items():
+    for name, digest in json.loads(files["manifest.json"])["files"].items():
         if hashlib.sha256(files.get(name, b"")).hexdigest() != digest:
             raise ModelRefused(f"model {model_hash[:12]}: {name} is missing or was changed; train again")
 

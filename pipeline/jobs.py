@@ -6,7 +6,6 @@ safe: what is there already stays. With an `as_of` a job knows only what was kno
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,7 +26,7 @@ from pipeline.errors import (
     is_refusal,
     without_secrets,
 )
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.ingest import refuse_short
 from pipeline.intake import Header
 from pipeline.knowledge import LATEST, forecaster_and_panel, lineage_of, panel_of
@@ -233,12 +232,13 @@ def _train(decided: TrainingDecision, store: Store, now: datetime, *, epoch: int
         training=decided.training,
         reason=decided.reason,
         champion=store.model_files(champion) if champion else None,
+        champion_hash=champion.model_hash if champion else "",
         tutorial=_tutorial_so_far(recipe, champion),
     )
     with _shown_live(registry, decided, lineage, now) as on_progress:
         outcome = run_training(job, on_progress)
     decided.remember(store, now)
-    model_hash = hashlib.sha256(outcome.files["manifest.json"]).hexdigest()
+    model_hash = model_hash_of(outcome.files)
     load_forecaster(outcome.files, model_hash)
     model_version = store.add_model(
         recipe,

@@ -76,17 +76,20 @@ def gain_by_chance(gains: Array) -> Any:
 
     Gains of neighbouring periods hang together: their long-run variance is that of the equal-weighted cosine
     estimator, whose ratio has Student's distribution also where periods are few: Lazarus, Lewis, Stock and Watson
-    (2018), Journal of Business & Economic Statistics 36(4); Diebold and Mariano (1995) for the comparison.
+    (2018), Journal of Business & Economic Statistics 36(4); Diebold and Mariano (1995) for the comparison. Of few
+    periods that variance is one of two or three waves, which are small by luck now and then: so the gain must also be
+    sure by Student's test of gains that do not hang together.
     """
     length = gains.shape[-1]
     freedom = max(1, int(0.4 * length ** (2 / 3)))
     wave = np.cos(np.pi * np.arange(1, freedom + 1)[:, None] * (np.arange(length) + 0.5) / length)
-    variance = (2 / length) * np.square(gains @ wave.T).mean(axis=-1)
-    mean = gains.mean(axis=-1)
-    size = np.abs(gains).max(axis=-1)
-    steady = variance <= (1e-12 * size) ** 2  # all alike but for rounding
-    ratio = np.sqrt(length) * mean / np.sqrt(np.where(steady, 1.0, variance))
-    return np.where(steady, np.where(mean > 0, 0.0, 1.0), stats.t.sf(ratio, freedom))
+    mean, spread = gains.mean(axis=-1), gains.std(axis=-1, ddof=1)
+    steady = spread <= 1e-12 * np.abs(gains).max(axis=-1)  # all alike but for rounding
+    spread = np.where(steady, 1.0, spread)
+    in_waves = np.maximum(np.sqrt((2 / length) * np.square(gains @ wave.T).mean(axis=-1)), 1e-12 * spread)
+    apart = stats.t.sf(np.sqrt(length) * mean / spread, length - 1)
+    together = stats.t.sf(np.sqrt(length) * mean / in_waves, freedom)
+    return np.where(steady, np.where(mean > 0, 0.0, 1.0), np.maximum(apart, together))
 
 
 def worse_than(loss: Array, baseline: Array) -> npt.NDArray[np.bool_]:

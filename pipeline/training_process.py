@@ -58,6 +58,8 @@ class TrainingJob:
     reason: str
     #: the files of the model that publishes: to beat, or to fine-tune
     champion: Mapping[str, bytes] | None = None
+    #: what was recorded of them
+    champion_hash: str = ""
     #: the tutorial's lines, if an earlier training has made them
     tutorial: tuple[ProtocolRecord, ...] = ()
 
@@ -85,6 +87,7 @@ def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> Tra
     fields = {
         "training": job.training,
         "reason": job.reason,
+        "champion_hash": job.champion_hash,
         "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
     }
     with _carried_out(
@@ -250,7 +253,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     champion, reason, unusable = None, fields["reason"], None
     if told.exists():
         try:
-            champion = read_champion({path.name: path.read_bytes() for path in told.iterdir()})
+            champion = read_champion({path.name: path.read_bytes() for path in told.iterdir()}, fields["champion_hash"])
         except ModelRefused as refusal:
             unusable = f"the champion cannot be used: {refusal}"
             reason = f"{reason}; {unusable}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from pipeline.backtest_jobs import backtest
 from pipeline.database import open_database
 from pipeline.errors import ModelRefused
-from pipeline.forecaster import load_forecaster
+from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe
 from pipeline.rolling import Plan, RollingBacktest
@@ -69,7 +68,7 @@ def test_what_is_said_there_is_what_a_training_then_would_have_published(made: R
     panel = small_panel().until(SECOND)
     files = run_training(TrainingJob(panel=panel, recipe=small_recipe(), training="retrain", reason="then")).files
 
-    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(files, model_hash_of(files))
     published = forecast_all(forecaster, panel, small_recipe())
 
     np.testing.assert_array_equal(made.predicted["lstm"].mean[1], published.mean)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from pipeline.forecast import Forecast
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publishing import forecast_all
@@ -58,7 +56,7 @@ def sound() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def trained(outcome: TrainingOutcome) -> Forecaster:
-    return load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
 @pytest.fixture(scope="module")

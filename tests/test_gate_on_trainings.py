@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.contest import forecasts_of, read_champion
-from pipeline.forecaster import load_forecaster
+from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.promotion import LEVEL
@@ -76,7 +75,9 @@ def contests(
         panel = whole.until(LENGTH - 1)
         before = fitting.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
         for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):
-            found = fitting.train(panel, challenger(seed), champion=read_champion(before.files))
+            found = fitting.train(
+                panel, challenger(seed), champion=read_champion(before.files, model_hash_of(before.files))
+            )
             keras.backend.clear_session()
             gc.collect()
             yield Contested(
@@ -89,7 +90,7 @@ def contests(
 
 def later_error(files: Mapping[str, bytes], whole: Panel) -> float:
     """Mean absolute error of a model's forecasts from every origin after what it was judged on."""
-    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(files, model_hash_of(files))
     ends = np.arange(LENGTH - 1, LENGTH + FUTURE - forecaster.horizon)
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(whole.series)), ends, indexing="ij"))
     windows = Windows(series, end)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecast import Forecast
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.ingest import refuse_short
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
@@ -85,7 +84,7 @@ def trained() -> TrainingOutcome:
 
 
 def loaded(outcome: TrainingOutcome) -> Forecaster:
-    return load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
 def forecast(outcome: TrainingOutcome, series: dict[str, Array]) -> Forecast:
@@ -167,7 +166,9 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
 
 
 def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
-    further = run_training(job(training="fine-tune", champion=trained.files))
+    further = run_training(
+        job(training="fine-tune", champion=trained.files, champion_hash=model_hash_of(trained.files))
+    )
 
     assert len(further.record.loss) < len(trained.record.loss) / 2
     assert further.record.loss[0] < trained.record.loss[0]

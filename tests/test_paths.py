@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tracemalloc
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from pipeline.distribution import SCORES, at_scores, scores_of
 from pipeline.errors import InvalidArgument
 from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.paths import BLOCK, MOST_ROWS, Sampler, carried_on, coupled, draw, refuse_too_many, sampler_of
@@ -110,7 +109,7 @@ def drawn_from(
 
 
 def loaded(outcome: TrainingOutcome) -> Forecaster:
-    return load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
 def assert_spread_as_published(paths: Array, forecast: Forecast) -> None:

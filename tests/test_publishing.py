@@ -15,7 +15,7 @@ from pipeline.calibration import Calibration
 from pipeline.errors import ModelRefused
 from pipeline.features import fit_features
 from pipeline.forecast import LEVELS, Forecast
-from pipeline.forecaster import Forecaster, load_forecaster, manifest_of
+from pipeline.forecaster import Forecaster, load_forecaster, manifest_of, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publishing import BELIEVABLE, forecast_all
@@ -72,7 +72,7 @@ def numbers(forecast: Forecast, series: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def trained(outcome: TrainingOutcome) -> Forecaster:
-    return load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
 def test_the_forecast_begins_with_the_period_after_the_origin() -> None:

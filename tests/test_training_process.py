@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -21,7 +20,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelRefused, TrainingFailed
-from pipeline.forecaster import load_forecaster, manifest_of
+from pipeline.forecaster import load_forecaster, manifest_of, model_hash_of
 from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
@@ -160,7 +159,7 @@ def test_a_recipe_survives_the_way_into_the_process() -> None:
 @pytest.fixture(scope="module")
 def tuned(outcome: TrainingOutcome) -> TrainingOutcome:
     """The same model trained a little further."""
-    return run_training(replace(job(), training="fine-tune", reason="asked for", champion=outcome.files))
+    return run_training(replace(job(), training="fine-tune", reason="asked for", **beside(outcome.files)))
 
 
 def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(
@@ -187,13 +186,13 @@ def test_what_has_seen_the_test_part_cannot_be_beaten_on_it(tuned: TrainingOutco
 def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: TrainingOutcome) -> None:
     longer = small_panel(small_values(46))
 
-    found = run_training(replace(job(), panel=longer, champion=outcome.files)).record
+    found = run_training(replace(job(), panel=longer, **beside(outcome.files))).record
 
     assert found.gate is not None
     assert (found.gate.num_periods, found.gate.num_series) == (6, 1)
     assert found.backtest is not None
     assert found.backtest.cutoff == outcome.record.cutoff
-    forecaster = load_forecaster(outcome.files, hashlib.sha256(outcome.files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(outcome.files, model_hash_of(outcome.files))
     observed, errors = np.array(small_values(46)), np.full((6, 6), np.nan)
     for origin in range(6):
         _, mean, _ = forecaster.predict(small_panel(small_values(40 + origin)))
@@ -206,7 +205,7 @@ def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: Train
 def test_fine_tuning_is_judged_by_the_same_fine_tuning_before_the_test_part(outcome: TrainingOutcome) -> None:
     longer = small_panel(small_values(46))
 
-    further = run_training(replace(job(), panel=longer, training="fine-tune", champion=outcome.files)).record
+    further = run_training(replace(job(), panel=longer, training="fine-tune", **beside(outcome.files))).record
 
     assert further.validation_loss == ()
     assert further.backtest is not None
@@ -221,7 +220,7 @@ def test_where_the_recipe_has_changed_the_champion_s_is_fitted_again_without_the
     plain = job()
     wider = plain.recipe.model_copy(update={"model": plain.recipe.model.model_copy(update={"units": 8})})
 
-    found = run_training(replace(plain, recipe=wider, champion=outcome.files)).record
+    found = run_training(replace(plain, recipe=wider, **beside(outcome.files))).record
 
     assert found.gate is not None
     assert found.gate.num_periods == 6
@@ -232,7 +231,7 @@ def test_where_the_recipe_has_changed_the_champion_s_is_fitted_again_without_the
 def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> None:
     plain = job()
 
-    found = run_training(replace(plain, recipe=plain.recipe.model_copy(update={"horizon": 4}), champion=outcome.files))
+    found = run_training(replace(plain, recipe=plain.recipe.model_copy(update={"horizon": 4}), **beside(outcome.files)))
 
     assert found.record.gate is not None
     assert found.record.gate.outcome == "promoted"
@@ -242,7 +241,7 @@ def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> 
 def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outcome: TrainingOutcome) -> None:
     files = with_fields(outcome.files, lambda fields: fields.pop("epochs") and fields.pop("trust"))
 
-    found = run_training(replace(job(), training="fine-tune", champion=files))
+    found = run_training(replace(job(), training="fine-tune", **beside(files)))
 
     assert found.record.training == "fine-tune"
     assert found.record.epochs == 1
@@ -260,7 +259,7 @@ def test_a_champion_that_cannot_be_used_is_replaced_by_a_training_from_the_seed(
 ) -> None:
     files = with_fields(outcome.files, change)
 
-    found = run_training(replace(job(), training="fine-tune", reason="asked for", champion=files))
+    found = run_training(replace(job(), training="fine-tune", reason="asked for", **beside(files)))
 
     assert found.record.training == "retrain"
     assert re.match(f"asked for; the champion cannot be used: .*{why}", found.record.reason)
@@ -272,11 +271,24 @@ def test_a_champion_that_cannot_be_used_is_replaced_by_a_training_from_the_seed(
 
 
 def test_a_champion_whose_files_are_damaged_is_replaced(outcome: TrainingOutcome) -> None:
-    found = run_training(replace(job(), champion={**outcome.files, "weights.npz": b"damaged"}))
+    found = run_training(replace(job(), **beside({**outcome.files, "weights.npz": b"damaged"})))
 
     assert found.record.gate is not None
     assert found.record.gate.outcome == "promoted"
     assert "weights.npz is missing or was changed" in found.record.gate.reason
+
+
+def test_a_champion_that_is_whole_but_not_the_recorded_one_is_replaced(outcome: TrainingOutcome) -> None:
+    found = run_training(replace(job(), champion=outcome.files, champion_hash="0" * 64))
+
+    assert found.record.gate is not None
+    assert found.record.gate.outcome == "promoted"
+    assert "its manifest is not the one that was recorded" in found.record.gate.reason
+
+
+def beside(champion: Mapping[str, bytes]) -> dict[str, Any]:
+    """A champion of a job, with the hash that was recorded of it."""
+    return {"champion": champion, "champion_hash": model_hash_of(champion)}
 
 
 def with_fields(files: Mapping[str, bytes], change: Callable[[dict[str, Any]], object]) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ Makridakis, Spiliotis and Assimakopoulos (2020), International Journal of Foreca
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,7 @@ def smape_and_mase(forecast: Array, observed: Array, series: list[Array], season
 
 def run(part: Part) -> dict[str, Any]:
     """Train as a cycle does, forecast with ONNX Runtime, and score."""
-    from pipeline.forecaster import load_forecaster
+    from pipeline.forecaster import load_forecaster, model_hash_of
 
     series, observed = histories(part)
     recipe = part.recipe()
@@ -137,7 +136,7 @@ def run(part: Part) -> dict[str, Any]:
     outcome = run_training(TrainingJob(panel=panel, recipe=recipe, training="retrain", reason="benchmark"))
     seconds = time.perf_counter() - began
     files = outcome.files
-    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(files, model_hash_of(files))
     which, forecast, quantiles = forecaster.predict(panel)
     reference = np.array([naive2(one, part.season, part.horizon) for one in series])
     whole = reference.copy()

@@ -8,7 +8,6 @@ rounds of other panels in turn. For a recipe that scales by series the scaler is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import statistics
 import time
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from pipeline import ensembles, fitting
 from pipeline.contest import Champion, read_champion
 from pipeline.forecast import LEVELS
-from pipeline.forecaster import load_forecaster
+from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.recipe import Recipe
@@ -38,6 +37,8 @@ RECIPES = {
     "stacked, scaled by series": "[model]\narchitecture = 'stacked'\nscaling = 'standard'\nunits = 32\ncontext = 24\n"
     "[training]\nloss = 'pinball'\nepochs = 30\nbatch_size = 128\n",
 }
+#: recipe and number of series of each row
+ROWS = (("stacked, scaled by series", 100), ("global", 100), ("global", 1000))
 
 
 def recipe_of(tables: str) -> Recipe:
@@ -69,7 +70,7 @@ def panel_of(values: Array) -> Panel:
 
 def quantile_loss(files: dict[str, bytes], panel: Panel, observed: Array) -> float:
     """Scaled by what was observed, over the levels of the table, as in the M5 and GluonTS's `mean_weighted_sum_quantile_loss`."""
-    forecaster = load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    forecaster = load_forecaster(files, model_hash_of(files))
     _, _, quantiles = forecaster.predict(panel)
     error = observed[:, :, None] - quantiles
     levels = np.array(LEVELS)
@@ -94,7 +95,7 @@ def shares(recipe: Recipe, values: Array) -> tuple[float, float, float, float]:
     first, longer = panel_of(values[:, :LENGTH]), panel_of(values[:, : LENGTH + HORIZON])
     observed = values[:, LENGTH + HORIZON :]
     old = fitting.train(first, recipe).files
-    champion = read_champion(old)
+    champion = read_champion(old, model_hash_of(old))
     seconds, loss = timed(longer, recipe, champion, observed, fine_tune=False)
     tuned = timed(longer, recipe, champion, observed, fine_tune=True)
     again = timed(longer, recipe, with_fitted_scaler(champion, longer, recipe), observed, fine_tune=True)
@@ -104,19 +105,20 @@ def shares(recipe: Recipe, values: Array) -> tuple[float, float, float, float]:
 def main() -> None:
     """Print a table by recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--series", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--row", type=int, choices=range(len(ROWS)), action="append", help="only these")
     asked = parser.parse_args()
     parts_side_by_side()
     columns = ("seconds of fine-tuning", "WQL, scaler kept", "WQL, scaler fitted again", "WQL, not trained")
-    print(f"| of a retraining, {asked.series} series | " + " | ".join(columns) + " |")
+    print("| of a retraining | " + " | ".join(columns) + " |")
     print("|---|" + "---|" * len(columns))
-    for name, tables in RECIPES.items():
-        rounds = [shares(recipe_of(tables), stationary(asked.series, seed)) for seed in range(asked.rounds)]
+    for name, num_series in [ROWS[row] for row in asked.row or range(len(ROWS))]:
+        recipe = recipe_of(RECIPES[name])
+        rounds = [shares(recipe, stationary(num_series, seed)) for seed in range(asked.rounds)]
         cells = [
             f"{statistics.median(own):.3f} ({min(own):.3f} to {max(own):.3f})" for own in zip(*rounds, strict=True)
         ]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {name}, {num_series:,} series | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

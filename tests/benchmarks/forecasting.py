@@ -7,13 +7,12 @@ three members, and two stacked layers of 64. TensorFlow is not imported by what 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 import sys
 import time
 from pathlib import Path
 
-from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
@@ -50,7 +49,7 @@ def fitted(recipe: Recipe) -> Forecaster:
         panel=panel_of(200, 120, season=12, unit="M"), recipe=recipe, training="retrain", reason="measured"
     )
     files = run_training(job).files
-    return load_forecaster(files, hashlib.sha256(files["manifest.json"]).hexdigest())
+    return load_forecaster(files, model_hash_of(files))
 
 
 def main() -> None:

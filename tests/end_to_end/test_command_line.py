@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,6 +24,7 @@ from flows.screen import print_table
 from pipeline import jobs
 from pipeline.database import REVISION, open_database
 from pipeline.errors import InvalidArgument
+from pipeline.forecaster import model_hash_of
 from pipeline.knowledge import code_version
 from pipeline.lineage import Lineage
 from pipeline.store import Store
@@ -108,7 +108,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
     store.add_model(
         recipe,
         outcome.record,
-        hashlib.sha256(outcome.files["manifest.json"]).hexdigest(),
+        model_hash_of(outcome.files),
         {**outcome.files, "network.keras": outcome.keras_archive},
         lineage,
         NOW,
