@@ -204,7 +204,7 @@ def test_calibrated_quantiles_never_cross_and_the_median_stays(quantiles: Array,
     calibrated = Calibration(factors=chosen).apply(quantiles)
 
     assert np.isfinite(calibrated).all()
-    assert (np.diff(calibrated, axis=2) >= 0).all()
+    assert (calibrated[:, :, 1:] >= calibrated[:, :, :-1]).all()
     assert calibrated[:, :, 2].tobytes() == quantiles[:, :, 2].tobytes()
 
 
