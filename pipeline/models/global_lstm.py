@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from pipeline.design import Design
@@ -50,14 +51,14 @@ def steps_of(context: Any, design: Design, horizon: int) -> tuple[Any, Any, Any,
 def _frames(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
     p = design.size
     count = x.shape[1] - p + 1
-    frames = ops.stack([x[:, j : j + count] for j in range(p)], axis=-1)  # [B, T, p]
+    frames = ops.take(x, np.arange(count)[:, None] + np.arange(p), axis=1)  # [B, T, p]
     level = frames[:, :, -1:]
     scale = 2 * ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True) + _LEAST
     steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
-    last = [frames[:, :, p - design.base + h % design.base] for h in range(horizon)]
+    base = ops.take(frames, p - design.base + np.arange(horizon) % design.base, axis=2)
     num_known = ops.cumsum(known, axis=1)[:, p - 1 :]  # [B, T]
     weight = ops.cast(num_known >= 2, x.dtype) * known[:, p - 1 :]
-    return steps, steps[:, :, :0], ops.stack(last, axis=-1), scale, weight
+    return steps, steps[:, :, :0], base, scale, weight
 
 
 def _folds(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
