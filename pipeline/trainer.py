@@ -44,6 +44,7 @@ def epochs_of(
     num_parts = _num_parts(batch_size)
     values = [variable.value for variable in variables]
 
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def gradients(numbers: Any) -> list[Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
