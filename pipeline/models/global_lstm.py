@@ -118,7 +118,7 @@ def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
     """
     both = ops.concatenate([context, ahead], axis=1)
     first = context.shape[1] - positions + 1
-    return ops.stack([both[:, first + h : context.shape[1] + 1 + h] for h in range(ahead.shape[1])], axis=2)
+    return ops.take(both, first + np.arange(positions)[:, None] + np.arange(ahead.shape[1]), axis=1)
 
 
 def trunk(design: Design, *, reads: Reads, units: int, levels: int, at_origin: bool = False) -> keras.Model:
