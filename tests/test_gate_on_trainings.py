@@ -1,4 +1,4 @@
-"""The gate on 200 pairs of trainings in earnest: neither a twin nor an overfitted network passes more often than the level."""
+"""The gate on 200 pairs of trainings in earnest: a twin passes no more often than the level, an overfitted network never."""
 
 from __future__ import annotations
 
@@ -112,12 +112,8 @@ def test_a_twin_of_another_seed_is_promoted_in_no_more_than_the_level_of_200_tra
 
 
 @pytest.mark.timeout(3600)
-def test_a_network_that_has_learnt_its_windows_by_heart_is_promoted_less_often_than_the_level(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its later error is a tenth to a fifth more, which twelve months of six series do not always tell from chance.
-
-    It trains on without held-out windows to stop by: less loss on what it has seen, and more on what follows."""
+def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trains on without held-out windows to stop by: less loss on what it has seen, and more on what follows."""
     from pipeline import fitting
 
     search = fitting.search_of
@@ -139,4 +135,4 @@ def test_a_network_that_has_learnt_its_windows_by_heart_is_promoted_less_often_t
     )
     print(f"of those with less error later {sum(each.gate.outcome == PROMOTED for each in found) - len(promoted)}")
     assert len(overfit) > 0.8 * TRIES
-    assert len(promoted) <= LEVEL * len(overfit)
+    assert promoted == []
