@@ -101,7 +101,8 @@ def train(
         raise ModelRefused(_why_not(panel, members, recipe))
     final = fit(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
     spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
-    files, archive = _model_directory(panel, recipe, final, spread, backtest.calibration if backtest else None)
+    calibration = backtest.calibration if backtest else None
+    files, archive = _model_directory(panel, recipe, final, spread, calibration, instead_of=unusable)
     return TrainedModel(
         files=files,
         keras_archive=archive,
@@ -274,7 +275,13 @@ def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: Backtest
 
 
 def _model_directory(
-    panel: Panel, recipe: Recipe, ensemble: Ensemble, spread: Spread | None, calibration: Calibration | None
+    panel: Panel,
+    recipe: Recipe,
+    ensemble: Ensemble,
+    spread: Spread | None,
+    calibration: Calibration | None,
+    *,
+    instead_of: str | None,
 ) -> tuple[dict[str, bytes], bytes]:
     length = ensemble.needs.context
     golden = read_windows(panel, ensemble.features.of(panel), _newest(panel), ensemble.scaling, length)
@@ -294,6 +301,7 @@ def _model_directory(
         "spread": spread and {"by_step": spread.by_step.tolist(), "at_level": spread.at_level.tolist()},
         "epochs": list(ensemble.epochs),
         "trust": ensemble.trust,
+        "instead_of": instead_of,  # fitted again on the same data it is another model than the one that is damaged
         "calibration": calibration and calibration.as_dict(),
         "members": [asdict(member.design) for member in ensemble.members if member.design],
         "versions": {name: version(name) for name in ("keras", "numpy", "onnx", "tensorflow", "tf2onnx")},

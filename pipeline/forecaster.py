@@ -213,12 +213,7 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     Raises:
         ModelRefused: a file is missing or changed, or the network does not give the golden outputs.
     """
-    check_files(files, model_hash)
-    fields = json.loads(files["forecaster.json"])
-    if "needs" not in fields:
-        raise ModelRefused(
-            f"model {model_hash[:12]} was made by an earlier release, which wrote other fields; train again"
-        )
+    fields = fields_of(files, model_hash)
     forecaster = Forecaster(
         network=files["network.onnx"],
         scaling=scaling_from_dict(fields["scaling"]),
@@ -232,6 +227,21 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
     )
     _check_golden(forecaster, files["golden.npz"])
     return forecaster
+
+
+def fields_of(files: Mapping[str, bytes], model_hash: str) -> dict[str, Any]:
+    """What a model directory says of its network; its files are compared with what was recorded before.
+
+    Raises:
+        ModelRefused: one is missing or was changed, or an earlier release wrote them.
+    """
+    check_files(files, model_hash)
+    fields: dict[str, Any] = json.loads(files["forecaster.json"])
+    if "needs" not in fields:
+        raise ModelRefused(
+            f"model {model_hash[:12]} was made by an earlier release, which wrote other fields; train again"
+        )
+    return fields
 
 
 def _spread_of(fields: Mapping[str, Any] | None) -> Spread | None:

@@ -237,7 +237,7 @@ def _train(decided: TrainingDecision, store: Store, now: datetime, *, epoch: int
     )
     with _shown_live(registry, decided, lineage, now) as on_progress:
         outcome = run_training(job, on_progress)
-    decided.remember(store, now)
+    replace(decided, training=outcome.record.training, reason=outcome.record.reason).remember(store, now)
     model_hash = model_hash_of(outcome.files)
     load_forecaster(outcome.files, model_hash)
     model_version = store.add_model(

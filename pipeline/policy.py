@@ -25,6 +25,8 @@ class ModelsSoFar:
     age: int = 0
     #: what the published forecasts of the champion show, in words
     drift: str | None = None
+    #: why the champion cannot be used; None: it can
+    unusable: str | None = None
     #: what a training from the seed took, in seconds
     seconds: float | None = None
 
@@ -58,6 +60,8 @@ def decide(recipe: Recipe, known: ModelsSoFar | None, *, asked: str | None = Non
         return Decision(training=asked, reason="asked for")
     if recipe.training.policy == "keep":
         return Decision(training="keep", reason="the recipe's policy is keep")
+    if known.unusable is not None:
+        return Decision(training="retrain", reason=f"the champion cannot be used: {known.unusable}")
     if known.new_periods == 0:
         return Decision(training="keep", reason="nothing new since the training")
     if recipe.training.policy != "auto":

@@ -8,6 +8,8 @@ from datetime import datetime
 import numpy as np
 
 from pipeline import drift, policy
+from pipeline.errors import ModelRefused
+from pipeline.forecaster import fields_of
 from pipeline.knowledge import LATEST, panel_of
 from pipeline.lineage import Decided, Model
 from pipeline.recipe import Recipe
@@ -70,8 +72,18 @@ def _models_so_far(
         new_periods=new_periods,
         age=_periods_after(recipe, from_seed.cutoff, newest),
         drift=_drift(recipe, store, champion, as_of) if policy.is_judged(recipe, new_periods) else None,
+        unusable=_unusable(store, champion),
         seconds=from_seed.record.seconds,
     )
+
+
+def _unusable(store: Store, champion: Model) -> str | None:
+    """What is wrong with the champion's files, so far as it shows without running the network."""
+    try:
+        fields_of(store.model_files(champion), champion.model_hash)
+    except ModelRefused as refusal:
+        return str(refusal)
+    return None
 
 
 def _drift(recipe: Recipe, store: Store, champion: Model, as_of: datetime | None) -> str | None:

@@ -256,7 +256,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
             champion = read_champion({path.name: path.read_bytes() for path in told.iterdir()}, fields["champion_hash"])
         except ModelRefused as refusal:
             unusable = f"the champion cannot be used: {refusal}"
-            reason = f"{reason}; {unusable}"
+            reason = reason if unusable in reason else f"{reason}; {unusable}"
     training = fields["training"] if champion else "retrain"
     trained = fitting.train(
         panel,

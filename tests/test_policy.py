@@ -71,6 +71,17 @@ def test_where_retraining_is_due_sooner_nothing_is_fine_tuned() -> None:
     assert [one.training for one in decisions] == ["keep", "retrain"]
 
 
+def test_a_champion_that_cannot_be_used_is_replaced_at_once_unless_a_model_is_to_be_kept() -> None:
+    broken = trained(0, unusable="network.onnx is missing")
+
+    assert decide(recipe_with(), broken) == Decision(
+        training="retrain", reason="the champion cannot be used: network.onnx is missing"
+    )
+    assert decide(recipe_with(budget_minutes=0.1), trained(0, unusable="x", seconds=600.0)).training == "retrain"
+    assert decide(recipe_with("keep"), broken).training == "keep"
+    assert decide(recipe_with(), broken, asked="keep").training == "keep"
+
+
 def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon() -> None:
     drifted = {"age": 8, "drift": "bias since 2024-01-01"}
 

@@ -14,7 +14,7 @@ from pipeline.lineage import Decided, Model
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from pipeline.training_record import GateRecord
-from tests.database.small_store import add_model, batch, monthly, rows, take_in
+from tests.database.small_store import add_model, batch, change, monthly, rows, take_in
 from tests.examples import NOW, small_recipe, small_values
 
 DAY = timedelta(days=1)
@@ -85,6 +85,18 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: Model, observe
     ]
 
 
+def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
+    model: Model, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = {"training": "retrain", "reason": "asked for; the champion cannot be used"}
+    made = replace(outcome, record=outcome.record.model_copy(update=done))
+    monkeypatch.setattr(jobs, "run_training", lambda *_, **__: made)
+
+    jobs.train(small_recipe(), observed_store, NOW + DAY, asked="fine-tune")
+
+    assert ("training", "live", *done.values(), 1) in rows(observed_store.database, DECISIONS)
+
+
 @pytest.mark.parametrize("said", ["promoted", "not promoted"])
 def test_a_training_that_is_due_is_judged_and_both_are_rows(
     model: Model, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, said: str
@@ -109,6 +121,27 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
         ("training", "live", "fine-tune", "6 new periods, due after 6", 1),
         ("promotion", "live", said, "why", 1),
     ]
+
+
+def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_nothing_is_new(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    change(observed_store.database, "delete from model_files where name = 'network.onnx'")
+
+    found = jobs.train(small_recipe(), observed_store, NOW + DAY)
+
+    why = f"the champion cannot be used: model {model.model_hash[:12]}: network.onnx is missing or was changed; train again"
+    assert (found.training, found.reason, found.model_version) == ("retrain", why, 2)
+    assert rows(observed_store.database, DECISIONS)[1:] == [
+        ("training", "live", "retrain", why, 1),
+        ("promotion", "live", "promoted", why, 2),
+    ]
+    again = observed_store.champion("small")
+    assert again is not None
+    weights = observed_store.model_files(again)["weights.npz"]
+    assert weights == outcome.files["weights.npz"]
+    assert jobs.train(small_recipe(), observed_store, NOW + 2 * DAY).training == "keep"
+    assert jobs.forecast(small_recipe(), observed_store, NOW + 2 * DAY).model_version == 2
 
 
 def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:

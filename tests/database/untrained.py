@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pipeline.forecaster import manifest_of, model_hash_of
 from pipeline.lineage import Model
 from pipeline.store import Store
 from pipeline.training_record import TrainingRecord
@@ -39,11 +40,13 @@ def add_untrained(
     now: datetime = NOW,
 ) -> Model:
     """Keep a model of the small recipe; another name is another model."""
+    files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
+    files["manifest.json"] = manifest_of(files)
     version = store.add_model(
         small_recipe(),
         made or record(),
-        f"hash of {name}",
-        {"network.onnx": name.encode()},
+        model_hash_of(files),
+        files,
         lineage("data", as_of),
         now,
         seen_champion=seen_champion,

@@ -137,7 +137,7 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
         "  since       nothing: these are the data as they are known now",
         f"recipe        {small_recipe().fingerprint[:12]}, as the recipe is now",
         f"code          0.1.0+test, the code has changed since: {code_version()} now",
-        "model         1, hash hash of firs, the champion; retrain: no model yet",
+        f"model         1, hash {model.model_hash[:12]}, the champion; retrain: no model yet",
         "  trained     at 2026-01-01T12:00:00+00:00 as of 2026-01-01T12:00:00+00:00, up to 2023-04-01",
         "  shown       no backtest; MLflow has not followed yet",
         "decision      retrain: no model yet",
