@@ -95,7 +95,7 @@ def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon
 
 @pytest.mark.parametrize(
     ("budget", "age", "training"),
-    [(10, 24, "retrain"), (9, 24, "fine-tune"), (2, 24, "keep"), (2.5, 6, "fine-tune"), (2, 6, "keep"), (1, 2, "keep")],
+    [(10, 24, "retrain"), (9, 24, "fine-tune"), (2, 24, "keep"), (3.5, 6, "fine-tune"), (2, 6, "keep"), (1, 2, "keep")],
 )
 def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, age: int, training: str) -> None:
     """The last fit from the seed took ten minutes."""
@@ -103,7 +103,7 @@ def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, ag
 
     assert decision.training == training
     assert ("of training.budget_minutes" in decision.reason) == (
-        training != "retrain" and (budget, age) not in ((2.5, 6), (1, 2))
+        training != "retrain" and (budget, age) not in ((3.5, 6), (1, 2))
     )
 
 
