@@ -1,4 +1,4 @@
-"""The gate on 200 pairs of trainings in earnest: a twin passes no more often than the level, an overfitted network never."""
+"""The gate on trainings in earnest: of 200 twins no more pass than the level, of 100 overfitted networks none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LENGTH, MANY_UNITS = 60, 32
 #: periods after those that the gate sees, in which it turns out which network is better
 FUTURE = 120
 #: challengers, and how many of them to a champion
-TRIES, EACH = 200, 4
+TWINS, OVERFITTED, EACH = 200, 100, 4
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def panel_of(seed: int, num_series: int) -> Panel:
 
 
 def contests(
-    champion: Callable[[int], Recipe], challenger: Callable[[int], Recipe], *, num_series: int
+    champion: Callable[[int], Recipe], challenger: Callable[[int], Recipe], *, num_series: int, tries: int
 ) -> Iterator[Contested]:
     """Of each panel a champion that has not seen the test part, and some challengers, each fitted from a seed of its own."""
     from pipeline import fitting
 
-    for number in range(TRIES // EACH):
+    for number in range(tries // EACH):
         whole, recipe = panel_of(number, num_series), champion(number)
         panel = whole.until(LENGTH - 1)
         before = fitting.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
@@ -101,14 +101,14 @@ def later_error(files: Mapping[str, bytes], whole: Panel) -> float:
 
 @pytest.mark.timeout(3600)
 def test_a_twin_of_another_seed_is_promoted_in_no_more_than_the_level_of_200_trainings() -> None:
-    found = [each.gate for each in contests(recipe_of, recipe_of, num_series=1)]
+    found = [each.gate for each in contests(recipe_of, recipe_of, num_series=1, tries=TWINS)]
 
     promoted = sum(gate.outcome == PROMOTED for gate in found)
     tested = sum(gate.p_value is not None for gate in found)
     print(f"{promoted} of {len(found)} twins were promoted; {tested} were better than the baseline")
-    assert len(found) == TRIES
-    assert tested > TRIES / 2  # the others did not get as far as the paired test
-    assert promoted <= LEVEL * TRIES
+    assert len(found) == TWINS
+    assert tested > TWINS / 2  # the others did not get as far as the paired test
+    assert promoted <= LEVEL * TWINS
 
 
 @pytest.mark.timeout(3600)
@@ -126,7 +126,7 @@ def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkey
         return recipe.model_copy(update={"model": recipe.model.model_copy(update={"units": MANY_UNITS})})
 
     monkeypatch.setattr(fitting, "search_of", not_stopped)
-    found = list(contests(lambda seed: recipe_of(seed, batch_size=48), overfitted, num_series=6))
+    found = list(contests(lambda seed: recipe_of(seed, batch_size=48), overfitted, num_series=6, tries=OVERFITTED))
 
     overfit = [each for each in found if each.challenger_loss < each.champion_loss and each.later_ratio > 1]
     promoted = [each.gate.reason for each in overfit if each.gate.outcome == PROMOTED]
@@ -134,5 +134,5 @@ def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkey
         f"{len(overfit)} of {len(found)} were overfitted: less training loss, and more error later; {len(promoted)} were promoted"
     )
     print(f"of those with less error later {sum(each.gate.outcome == PROMOTED for each in found) - len(promoted)}")
-    assert len(overfit) > 0.8 * TRIES
+    assert len(overfit) > 0.8 * OVERFITTED
     assert promoted == []
