@@ -88,7 +88,7 @@ def slower(before: str, now: str) -> list[str]:
 
 
 def main() -> None:
-    """Write the page, or compare with it."""
+    """Write the page, or compare with it; each section is told as it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="of an environment with tests/benchmarks/requirements.txt, to compare with")
     parser.add_argument("--only", choices=list(BENCHMARKS), action="append")
@@ -103,6 +103,7 @@ def main() -> None:
             if module == "night" and not asked.check:
                 told = ("--plot", str(PAGE.parent / PLOT))
             sections.append(section(module, told))
+            print(sections[-1], flush=True)
         elif title in kept:
             sections.append(kept[title].rstrip() + "\n")
     page = "\n".join([f"# What was measured\n\n{machine()} Medians of rounds in turn, with their range.\n", *sections])
