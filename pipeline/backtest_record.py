@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import metrics
-from pipeline.backtest import Backtest
+from pipeline.backtest import Backtest, skill
 from pipeline.forecast import LEVELS
 from pipeline.panel import Panel
-from pipeline.training_record import LevelHits, OriginPath, ResidualsRecord
+from pipeline.recipe import Recipe
+from pipeline.training_record import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
 
 Array = npt.NDArray[np.float64]
 
@@ -21,6 +22,30 @@ MOST_ORIGINS, MOST_ENDS = 24, 200
 RESIDUAL_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _FEWEST_BINS, _MOST_BINS = 5, 40
 _LOWER_95, _LOWER_80, _, _UPPER_80, _UPPER_95 = range(len(LEVELS))
+
+
+def backtest_record(backtest: Backtest, panel: Panel, recipe: Recipe) -> BacktestRecord:
+    """A backtest as the record of a training keeps it."""
+    scores = backtest.scores()
+    chosen = backtest.once & (backtest.windows.series == backtest.windows.series[0])
+    ends = backtest.windows.end[chosen]
+    positions = (ends[:, None] + 1 + np.arange(recipe.horizon)).ravel()
+    inside = positions < len(panel.grid)
+    path = BacktestPath(
+        series=panel.series[backtest.windows.series[0]],
+        periods=tuple(str(period) for period in panel.grid[positions[inside]]),
+        observed=tuple(backtest.observed[chosen].ravel()[inside]),
+        forecast={name: tuple(values[chosen].ravel()[inside]) for name, values in backtest.forecasts().items()},
+    )
+    return BacktestRecord(
+        cutoff=str(panel.grid[backtest.windows.end.min()]),
+        num_origins=len(np.unique(backtest.windows.end)),
+        scores=scores,
+        mae_by_step=backtest.mae_by_step(),
+        path=path,
+        skill=skill(scores, recipe.gate.baseline),
+        **details_of(backtest, panel),
+    )
 
 
 def details_of(backtest: Backtest, panel: Panel) -> dict[str, Any]:

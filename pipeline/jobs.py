@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline import quality
 from pipeline.calibration import Calibration, fit_calibration
+from pipeline.challenge import Challenger
 from pipeline.errors import (
     BatchHeld,
     BatchRefused,
@@ -240,18 +241,17 @@ def _train(decided: TrainingDecision, store: Store, now: datetime, *, epoch: int
     replace(decided, training=outcome.record.training, reason=outcome.record.reason).remember(store, now)
     model_hash = model_hash_of(outcome.files)
     load_forecaster(outcome.files, model_hash)
-    model_version = store.add_model(
-        recipe,
-        outcome.record,
-        model_hash,
-        {**outcome.files, "network.keras": outcome.keras_archive},
-        lineage,
-        now,
+    challenger = Challenger(
+        recipe=recipe,
+        record=outcome.record,
+        model_hash=model_hash,
+        files={**outcome.files, "network.keras": outcome.keras_archive},
+        lineage=lineage,
         seen_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,
         epoch=epoch,
     )
-    return _told(model_version, outcome.record, champion)
+    return _told(store.add_model(challenger, now), outcome.record, champion)
 
 
 def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from pipeline.calibration import Outcomes
+from pipeline.challenge import Challenger, enter
 from pipeline.database import Database
 from pipeline.drift import OutcomesByPeriod
-from pipeline.errors import BatchHeld, Overtaken, Rejection
+from pipeline.errors import BatchHeld, Rejection
 from pipeline.forecast import Forecast
 from pipeline.history import observations_as_of, with_covariates
 from pipeline.intake import (
@@ -28,8 +29,8 @@ from pipeline.intake import (
     insert_batch,
     next_instant,
 )
-from pipeline.leases import give_lease_back, lease_epoch, refuse_overtaken, take_lease
-from pipeline.lineage import Decided, Known, Lineage, Model, Run, Waiting
+from pipeline.leases import give_lease_back, lease_epoch, take_lease
+from pipeline.lineage import Decided, Known, Model, Run, Waiting
 from pipeline.observations import TARGET, Earlier, Observations
 from pipeline.outcomes import read_outcomes, read_outcomes_by_period
 from pipeline.panel import Panel, panel_from_observations
@@ -37,8 +38,7 @@ from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
 from pipeline.rows import insert_decision, model_of, rejection_row
 from pipeline.scoring import score, worse_of_late
-from pipeline.statements import Row, Transaction
-from pipeline.training_record import NOT_PROMOTED, PROMOTED, TrainingRecord
+from pipeline.statements import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,99 +236,9 @@ class Store:
             rows = transaction.rows("model_files", recipe=model.recipe, model_version=model.model_version)
         return {row["name"]: bytes(row["content"]) for row in rows}
 
-    def add_model(
-        self,
-        recipe: Recipe,
-        record: TrainingRecord,
-        model_hash: str,
-        files: Mapping[str, bytes],
-        lineage: Lineage,
-        now: datetime,
-        *,
-        seen_champion: int | None,
-        publishes: bool,
-        epoch: int = 0,
-    ) -> int:
-        """Keep a model and, if the gate let it through and it `publishes`, make it the champion; its version.
-
-        The same model again is the version that it was. What the gate said is a decision.
-
-        Raises:
-            Overtaken: another champion was set since `seen_champion`, or the lease of `epoch` was taken over.
-        """
-        with self.database.write() as transaction:
-            locked = transaction.row("lock_recipe", recipe=recipe.name)
-            assert locked is not None
-            refuse_overtaken(transaction, recipe.name, epoch, "this model was trained")
-            known = transaction.row("model_by_hash", recipe=recipe.name, model_hash=model_hash)
-            version = (
-                known["model_version"]
-                if known
-                else self._add_model(transaction, recipe, record, model_hash, files, lineage, now)
-            )
-            if known is None:
-                transaction.execute(
-                    "insert_outbox", recipe=recipe.name, kind="training", reference=str(version), created_at=now
-                )
-            promoted = record.gate is None or record.gate.outcome == PROMOTED
-            decided = Decided(
-                what="promotion",
-                kind="live" if publishes else "backfill",
-                outcome=PROMOTED if promoted else NOT_PROMOTED,
-                reason=record.gate.reason if record.gate else record.reason,
-                model_version=int(version),
-                as_of=lineage.as_of,
-                facts=record.gate.model_dump() if record.gate else {},
-            )
-            if not (promoted and publishes) or locked["champion_version"] == version:
-                insert_decision(transaction, recipe.name, decided, now)
-                return int(version)
-            if locked["champion_version"] != seen_champion:
-                raise Overtaken(
-                    f"model {locked['champion_version']} became champion of {recipe.name} while model {version} was trained: run again"
-                )
-            insert_decision(transaction, recipe.name, decided, now)
-            transaction.execute("change_champion", recipe=recipe.name, model_version=version, epoch=locked["epoch"])
-            transaction.execute(
-                "insert_outbox",
-                recipe=recipe.name,
-                kind="champion",
-                reference=f"{version} at epoch {locked['epoch'] + 1}",
-                created_at=now,
-            )
-        return int(version)
-
-    def _add_model(
-        self,
-        transaction: Transaction,
-        recipe: Recipe,
-        record: TrainingRecord,
-        model_hash: str,
-        files: Mapping[str, bytes],
-        lineage: Lineage,
-        now: datetime,
-    ) -> int:
-        newest = transaction.row("newest_model_version", recipe=recipe.name)
-        version = 1 + int(newest["model_version"] or 0) if newest else 1
-        transaction.execute(
-            "insert_model",
-            recipe=recipe.name,
-            model_version=version,
-            model_hash=model_hash,
-            training=record.training,
-            reason=record.reason,
-            cutoff=np.datetime64(record.cutoff, "us"),
-            training_fingerprint=recipe.training_fingerprint,
-            record=record.model_dump_json(),
-            skill=record.backtest.skill if record.backtest else None,
-            trained_at=now,
-            **asdict(lineage),
-        )
-        transaction.execute_many(
-            "insert_model_file",
-            [{"recipe": recipe.name, "model_version": version, "name": n, "content": c} for n, c in files.items()],
-        )
-        return version
+    def add_model(self, challenger: Challenger, now: datetime) -> int:
+        """Keep a trained model and, if the gate let it through, make it the champion; its version."""
+        return enter(challenger, self.database, now)
 
     # runs
 

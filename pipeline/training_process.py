@@ -20,18 +20,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import ModelRefused, NotEnoughHistory, TrainingFailed
 from pipeline.live import OnProgress
 from pipeline.panel import Panel
+from pipeline.panel_file import read_panel, write_panel
 from pipeline.protocol import networks, refuse_unfit
 from pipeline.recipe import Recipe
 from pipeline.training_record import (
-    BacktestPath,
-    BacktestRecord,
     FitRecord,
     FitsRecord,
     ProtocolRecord,
@@ -40,11 +39,12 @@ from pipeline.training_record import (
     TrainingRecord,
 )
 
+if TYPE_CHECKING:
+    from pipeline.contest import Champion
+
 logger = logging.getLogger(__name__)
 
 _REFUSED = 3
-#: of a panel, the covariates by name
-_COVARIATES = ("past", "future")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +146,7 @@ def _carried_out(
             (folder / "champion").mkdir()
             for name, content in champion.items():
                 (folder / "champion" / name).write_bytes(content)
-        told = [_write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
+        told = [write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
         job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "panels": told, **fields}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
         status = _run_child(folder, len(told) * recipe.training.time_limit_minutes * 60, on_progress)
@@ -155,14 +155,6 @@ def _carried_out(
         if status != 0:
             raise TrainingFailed(f"{kind} of {recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
         yield folder
-
-
-def _write_panel(path: Path, panel: Panel) -> dict[str, Any]:
-    """A panel's numbers into a file; what of it is text."""
-    arrays = {name: getattr(panel, name) for name in ("grid", "first", "offsets", "values")}
-    covariates = {f"{kind}.{name}": told for kind in _COVARIATES for name, told in getattr(panel, kind).items()}
-    np.savez(path, allow_pickle=False, **arrays, **covariates)
-    return {"series": panel.series, "ahead": panel.ahead, "static": dict(panel.static)}
 
 
 def _run_child(folder: Path, limit_seconds: float, on_progress: OnProgress | None) -> int:
@@ -220,7 +212,7 @@ def _child(folder: Path) -> int:
     fields = json.loads((folder / "job.json").read_text("utf-8"))
     recipe = Recipe.model_validate(fields["recipe"])
     _limit_memory(recipe.training.memory_limit_gib)
-    panels = [_read_panel(folder / f"panel.{n}.npz", told) for n, told in enumerate(fields["panels"])]
+    panels = [read_panel(folder / f"panel.{n}.npz", told) for n, told in enumerate(fields["panels"])]
     panel, kind = panels[0], fields["kind"]
     record: TrainingRecord | ReplayRecord | FitsRecord
     try:
@@ -247,16 +239,12 @@ def _child(folder: Path) -> int:
 def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -> TrainingRecord:
     """Fit, and write the model folder."""
     from pipeline import fitting, tutorial
-    from pipeline.contest import read_champion
+    from pipeline.backtest_record import backtest_record
 
-    began, told = time.monotonic(), folder / "champion"
-    champion, reason, unusable = None, fields["reason"], None
-    if told.exists():
-        try:
-            champion = read_champion({path.name: path.read_bytes() for path in told.iterdir()}, fields["champion_hash"])
-        except ModelRefused as refusal:
-            unusable = f"the champion cannot be used: {refusal}"
-            reason = reason if unusable in reason else f"{reason}; {unusable}"
+    began, reason = time.monotonic(), fields["reason"]
+    champion, unusable = _champion(folder / "champion", fields["champion_hash"])
+    if unusable and unusable not in reason:
+        reason = f"{reason}; {unusable}"
     training = fields["training"] if champion else "retrain"
     trained = fitting.train(
         panel,
@@ -286,13 +274,25 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
         began=str(panel.grid[panel.first.min()]),
         num_observations=int(np.isfinite(panel.values).sum()),
         cutoff=str(panel.origin),
-        backtest=_backtest_record(trained, panel, recipe),
+        backtest=backtest_record(trained.backtest, panel, recipe) if trained.backtest else None,
         tutorial=lines,
         tutorial_fingerprint=recipe.tutorial_fingerprint,
         gate=trained.gate,
         worse=trained.worse,
         seconds=seconds,
     )
+
+
+def _champion(folder: Path, model_hash: str) -> tuple[Champion | None, str | None]:
+    """The champion, or why what publishes cannot be used."""
+    from pipeline.contest import read_champion
+
+    if not folder.exists():
+        return None, None
+    try:
+        return read_champion({path.name: path.read_bytes() for path in folder.iterdir()}, model_hash), None
+    except ModelRefused as refusal:
+        return None, f"the champion cannot be used: {refusal}"
 
 
 def _fit_each(folder: Path, panels: Sequence[Panel], recipe: Recipe) -> FitsRecord:
@@ -336,46 +336,6 @@ def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
         )
         lines += [ReplayedLine(**named, **dataclasses.asdict(line)) for line in replayed]
     return ReplayRecord(lines=tuple(lines))
-
-
-def _read_panel(path: Path, fields: dict[str, Any]) -> Panel:
-    with np.load(path, allow_pickle=False) as arrays:
-        told = {name: arrays[name] for name in arrays.files}
-    covariates: dict[str, Any] = {
-        kind: {name.removeprefix(f"{kind}."): told.pop(name) for name in list(told) if name.startswith(f"{kind}.")}
-        for kind in _COVARIATES
-    }
-    static = {name: tuple(texts) for name, texts in fields["static"].items()}
-    return Panel(series=tuple(fields["series"]), ahead=fields["ahead"], static=static, **told, **covariates)
-
-
-def _backtest_record(trained: Any, panel: Panel, recipe: Recipe) -> BacktestRecord | None:
-    from pipeline.backtest import skill
-    from pipeline.backtest_record import details_of
-
-    backtest = trained.backtest
-    if backtest is None:
-        return None
-    scores = backtest.scores()
-    chosen = backtest.once & (backtest.windows.series == backtest.windows.series[0])
-    ends = backtest.windows.end[chosen]
-    positions = (ends[:, None] + 1 + np.arange(recipe.horizon)).ravel()
-    inside = positions < len(panel.grid)
-    path = BacktestPath(
-        series=panel.series[backtest.windows.series[0]],
-        periods=tuple(str(period) for period in panel.grid[positions[inside]]),
-        observed=tuple(backtest.observed[chosen].ravel()[inside]),
-        forecast={name: tuple(values[chosen].ravel()[inside]) for name, values in backtest.forecasts().items()},
-    )
-    return BacktestRecord(
-        cutoff=str(panel.grid[backtest.windows.end.min()]),
-        num_origins=len(np.unique(backtest.windows.end)),
-        scores=scores,
-        mae_by_step=backtest.mae_by_step(),
-        path=path,
-        skill=skill(scores, recipe.gate.baseline),
-        **details_of(backtest, panel),
-    )
 
 
 def _printer(stage: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import sqlalchemy as sa
 
+from pipeline.challenge import Challenger
 from pipeline.database import Database, open_database
 from pipeline.errors import Rejection
 from pipeline.forecast import Forecast
@@ -159,16 +160,16 @@ def add_model(
 ) -> int:
     """Keep the trained model, or another one if there is a note in it."""
     files, model_hash = model_files(outcome, note)
-    return store.add_model(
-        small_recipe(),
-        outcome.record,
-        model_hash,
-        files,
-        lineage(),
-        now,
+    challenger = Challenger(
+        recipe=small_recipe(),
+        record=outcome.record,
+        model_hash=model_hash,
+        files=files,
+        lineage=lineage(),
         seen_champion=seen_champion,
         publishes=publishes,
     )
+    return store.add_model(challenger, now)
 
 
 def rows(database: Database, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

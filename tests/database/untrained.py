@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pipeline.challenge import Challenger
 from pipeline.forecaster import manifest_of, model_hash_of
 from pipeline.lineage import Model
 from pipeline.store import Store
@@ -42,17 +43,16 @@ def add_untrained(
     """Keep a model of the small recipe; another name is another model."""
     files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
     files["manifest.json"] = manifest_of(files)
-    version = store.add_model(
-        small_recipe(),
-        made or record(),
-        model_hash_of(files),
-        files,
-        lineage("data", as_of),
-        now,
+    challenger = Challenger(
+        recipe=small_recipe(),
+        record=made or record(),
+        model_hash=model_hash_of(files),
+        files=files,
+        lineage=lineage("data", as_of),
         seen_champion=seen_champion,
         publishes=publishes,
         epoch=epoch,
     )
-    model = store.model("small", version)
+    model = store.model("small", store.add_model(challenger, now))
     assert model is not None
     return model

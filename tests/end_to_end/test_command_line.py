@@ -22,6 +22,7 @@ from flows import doctor
 from flows.cli import app, main
 from flows.screen import print_table
 from pipeline import jobs
+from pipeline.challenge import Challenger
 from pipeline.database import REVISION, open_database
 from pipeline.errors import InvalidArgument
 from pipeline.forecaster import model_hash_of
@@ -105,16 +106,16 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
         recipe_fingerprint=recipe.fingerprint,
         code_version=code_version(),
     )
-    store.add_model(
-        recipe,
-        outcome.record,
-        model_hash_of(outcome.files),
-        {**outcome.files, "network.keras": outcome.keras_archive},
-        lineage,
-        NOW,
+    challenger = Challenger(
+        recipe=recipe,
+        record=outcome.record,
+        model_hash=model_hash_of(outcome.files),
+        files={**outcome.files, "network.keras": outcome.keras_archive},
+        lineage=lineage,
         seen_champion=None,
         publishes=True,
     )
+    store.add_model(challenger, NOW)
     with jobs.attempt(recipe, store, "forecast", NOW):
         jobs.forecast(recipe, store, NOW)
     for item in store.waiting():
