@@ -2,7 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 UV = VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
-SYNC = $(UV) pip sync --quiet --require-hashes
+# where imports may not leave bytecode behind, as in many containers, each process would compile anew: a second of a cycle
+COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+SYNC = $(UV) pip sync --quiet --require-hashes $(COMPILE)
 LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
