@@ -94,7 +94,7 @@ class Bench:
     def say(self, what: str, figure: str) -> None:
         """Print a line at once."""
         self.lines.append((what, figure))
-        print(f"{self.dialect:<11}{what:<92}{figure}", flush=True)
+        print(f"{self.dialect:<11}{what:<94}{figure}", flush=True)
 
 
 def bench_loads(bench: Bench, num_rows: int) -> None:
