@@ -1,4 +1,4 @@
-"""A trained model enters: kept with its files and with what the gate said, and made the champion by compare-and-set."""
+"""A trained model as challenger: kept with its files and with what the gate said, and made the champion by compare-and-set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Challenger:
         )
 
 
-def enter(challenger: Challenger, database: Database, now: datetime) -> int:
+def add_model(challenger: Challenger, database: Database, now: datetime) -> int:
     """Keep a model and, if the gate let it through and it publishes, make it the champion; its version.
 
     The same model again is the version that it was.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Outcomes
-from pipeline.challenge import Challenger, enter
+from pipeline.challenge import Challenger, add_model
 from pipeline.database import Database
 from pipeline.drift import OutcomesByPeriod
 from pipeline.errors import BatchHeld, Rejection
@@ -238,7 +238,7 @@ class Store:
 
     def add_model(self, challenger: Challenger, now: datetime) -> int:
         """Keep a trained model and, if the gate let it through, make it the champion; its version."""
-        return enter(challenger, self.database, now)
+        return add_model(challenger, self.database, now)
 
     # runs
 
