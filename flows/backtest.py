@@ -46,7 +46,7 @@ def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> N
     """
     with opened(name) as at, progress():
         logger.debug("the backtest begins", extra={"step": "TensorFlow starts"})
-        made = backtest(at.recipe, at.store, at.now, Plan(**asked))
+        made = backtest(at.recipe, at.store, at.clock, Plan(**asked))
         facts = _facts(at.recipe, made)
         facts["mlflow_run_id"] = _logged(at, made, facts)
     if as_json:
@@ -58,7 +58,7 @@ def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> N
 def _logged(at: Opened, made: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
     logger.debug("MLflow follows", extra={"step": "MLflow follows"})
     try:
-        return BacktestRegistry(at.registry.tracking_uri).log_backtest(at.recipe, made, facts, at.now)
+        return BacktestRegistry(at.registry.tracking_uri, at.clock).log_backtest(at.recipe, made, facts, at.now)
     except RegistryUnavailable as error:
         logger.warning("%s; this backtest is not shown there", error)
         return None
@@ -159,7 +159,7 @@ def backtest_tutorial(name: str, *, as_json: bool) -> None:
         )
     with opened(name) as at, progress():
         logger.debug("the tutorial begins", extra={"step": "TensorFlow starts"})
-        record = replay_tutorial(at.recipe, at.store, at.now)
+        record = replay_tutorial(at.recipe, at.store, at.clock)
     if as_json:
         print_json({"recipe": recipe.name, "protocol": "tutorial", "metric": "rmse", "lines": _lines(record)})
     else:

@@ -170,7 +170,7 @@ def _line_of(fact: dict[str, Any]) -> str:
 def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
     """`nextperiod ingest`."""
     job = jobs.approve if approve else jobs.ingest
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "ingest", at.now):
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "ingest", at.clock):
         facts = job(at.recipe, at.store, at.now)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
@@ -185,7 +185,7 @@ def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
 
 def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
     """`nextperiod train`."""
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "train", at.now):
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "train", at.clock):
         logger.debug("training", extra={"step": "training"})
         facts = jobs.train(at.recipe, at.store, at.now, asked=asked, registry=at.registry)
         logger.debug("MLflow follows", extra={"step": "MLflow follows"})
@@ -201,7 +201,7 @@ def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
 def forecast_one(name: str, *, as_json: bool) -> None:
     """`nextperiod forecast`."""
     with opened(name) as at, progress():
-        with jobs.attempt(at.recipe, at.store, "forecast", at.now) as outcome:
+        with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
             facts = jobs.forecast(at.recipe, at.store, at.now)
             outcome.append(facts.status)
         if as_json:
@@ -214,7 +214,7 @@ def forecast_one(name: str, *, as_json: bool) -> None:
 
 def score_one(name: str, *, as_json: bool) -> None:
     """`nextperiod score`."""
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "score", at.now):
+    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "score", at.clock):
         num_scored = jobs.score(at.recipe, at.store)
     if as_json:
         print_json({"recipe": at.recipe.name, "num_scored": num_scored})

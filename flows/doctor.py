@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from flows.opening import require_prefect
+from flows.opening import require_prefect, utc_now
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
 from pipeline.errors import NextperiodError, without_secrets
@@ -88,7 +88,7 @@ def _outbox(settings: Settings) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    registry = Registry(settings.tracking_uri)
+    registry = Registry(settings.tracking_uri, utc_now)
     return f"{registry.shown}: {registry.check()}"
 
 

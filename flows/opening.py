@@ -28,6 +28,11 @@ RETRY_AFTER_SECONDS = [2, 10, 60]
 Job = Callable[..., Any]
 
 
+def utc_now() -> datetime:
+    """The clock that all of a command goes by."""
+    return datetime.now(UTC)
+
+
 def tried_again(job: Job) -> Job:
     """A job in this process: tried again only where that can help."""
     return retry(
@@ -40,11 +45,13 @@ def tried_again(job: Job) -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A recipe with the store and the registry that the environment names, and the clock's reading."""
+    """A recipe with the store and the registry that the environment names, and the clock."""
 
     recipe: Recipe
     store: Store
     registry: Registry
+    clock: Callable[[], datetime]
+    #: the clock's reading when this was opened
     now: datetime
     #: how a job becomes a step: tried again in this process, or by Prefect
     as_step: Callable[[Job], Job] = tried_again
@@ -85,8 +92,9 @@ def opened(recipe: str, *, as_step: Callable[[Job], Job] = tried_again) -> Itera
         yield Opened(
             recipe=found,
             store=Store(database),
-            registry=Registry(settings.tracking_uri),
-            now=datetime.now(UTC),
+            registry=Registry(settings.tracking_uri, utc_now),
+            clock=utc_now,
+            now=utc_now(),
             as_step=as_step,
         )
     finally:

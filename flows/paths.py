@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def forecast_with_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
     """`nextperiod forecast --paths`: the forecast first, as without it."""
     with opened(name) as at, progress():
-        with jobs.attempt(at.recipe, at.store, "forecast", at.now) as outcome:
+        with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
             published = jobs.forecast(at.recipe, at.store, at.now)
             logger.debug("drawing paths", extra={"step": "drawing paths"})
             file = parquet or Path(f"{at.recipe.name}-paths.parquet")

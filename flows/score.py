@@ -14,5 +14,5 @@ from pipeline import jobs
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)
 def score(recipe: str) -> dict[str, Any]:
     """Score published forecasts against what was observed since."""
-    with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "score", at.now):
+    with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "score", at.clock):
         return {"recipe": at.recipe.name, "num_scored": at.carry_out("score", jobs.score)}

@@ -31,9 +31,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=_plain))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on stdout; numbers to the right. Not cut to a width where stdout is no terminal."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for n, column in enumerate(columns):
         is_number = all(isinstance(row[n], int | float) or row[n] is None for row in rows)
         table.add_column(column, justify="right" if is_number and rows else "left", no_wrap=not sys.stdout.isatty())
@@ -102,6 +102,7 @@ def progress() -> Iterator[None]:
     """Bars and one line an outcome on stderr, fed by the log records of the jobs."""
     handler = _ProgressHandler()
     loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
@@ -110,8 +111,10 @@ def progress() -> Iterator[None]:
         with handler:
             yield
     finally:
-        for logger in loggers:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 class _ProgressHandler(logging.Handler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flows.opening import Opened
@@ -27,7 +27,7 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
     Returns:
         what `nextperiod run --json` prints.
     """
-    with jobs.attempt(at.recipe, at.store, "run", at.now) as outcome:
+    with jobs.attempt(at.recipe, at.store, "run", at.clock) as outcome:
         if as_of is None:
             at.carry_out("ingest", jobs.ingest, at.now, must_train=True)
         at.carry_out("score", jobs.score, as_of=as_of)
@@ -59,7 +59,7 @@ def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator
     """
     for as_of in _instants(at, first, until):
         spent = at.sql
-        cycle = replace(at, now=datetime.now(UTC), seconds={})
+        cycle = replace(at, now=at.clock(), seconds={})
         try:
             facts = carry_out_cycle(cycle, as_of=as_of)
         except Permanent as error:

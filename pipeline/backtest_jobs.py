@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,7 +55,7 @@ class _Fitted:
     record: FitRecord
 
 
-def replay_tutorial(recipe: Recipe, store: Store, now: datetime) -> ReplayRecord:
+def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> ReplayRecord:
     """The protocol of the recipe's tutorial on what is known of its series; what its source has, if nothing is.
 
     Raises:
@@ -63,11 +63,11 @@ def replay_tutorial(recipe: Recipe, store: Store, now: datetime) -> ReplayRecord
         NoObservations: nothing was known, and the source has nothing.
         ModelRefused: the series does not fit the protocol, or a fit did not stay finite.
     """
-    panel = _known(recipe, store, now)
+    panel = _known(recipe, store, clock)
     return run_replay(quality.fill_gaps(panel, longest=recipe.max_gap), recipe)
 
 
-def backtest(recipe: Recipe, store: Store, now: datetime, plan: Plan) -> RollingBacktest:
+def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> RollingBacktest:
     """Past origins replayed with what was known then, and the baselines from the same origins.
 
     What is fitted and forecast there is what a training and a publication at that origin would have been. If nothing
@@ -82,7 +82,7 @@ def backtest(recipe: Recipe, store: Store, now: datetime, plan: Plan) -> Rolling
     """
     if plan.classical:
         require_classical()
-    present = _known(recipe, store, now)
+    present = _known(recipe, store, clock)
     positions = origin_positions(present, recipe, plan)
     seen = at_origins(recipe, store, present, present.grid[positions], plan)
     panels = [one.panel for one in seen]
@@ -118,12 +118,12 @@ def at_origins(recipe: Recipe, store: Store, present: Panel, origins: Periods, p
     return seen
 
 
-def _known(recipe: Recipe, store: Store, now: datetime) -> Panel:
+def _known(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel:
     """What is known now, gaps and all; what the source has, if nothing is."""
     panel = store.panel(recipe, LATEST)
     if panel is None:
-        with attempt(recipe, store, "ingest", now):
-            ingest(recipe, store, now)
+        with attempt(recipe, store, "ingest", clock):
+            ingest(recipe, store, clock())
         panel = store.panel(recipe, LATEST)
     if panel is None:
         raise NoObservations(f"there are no observations of {recipe.name}, and its source has none")

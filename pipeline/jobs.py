@@ -7,7 +7,7 @@ safe: what is there already stays. With an `as_of` a job knows only what was kno
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -92,21 +92,21 @@ class Published:
 
 
 @contextmanager
-def attempt(recipe: Recipe, store: Store, command: str, now: datetime) -> Iterator[list[str]]:
+def attempt(recipe: Recipe, store: Store, command: str, clock: Callable[[], datetime]) -> Iterator[list[str]]:
     """Record that something is tried and how it ends; the body appends its status."""
     store.register(recipe)
-    attempt_id = store.begin_attempt(recipe.name, command, now)
+    attempt_id = store.begin_attempt(recipe.name, command, clock())
     outcome: list[str] = []
     try:
         yield outcome
     except NextperiodError as error:
         status = "refused" if is_refusal(error) else "failed"
-        store.end_attempt(attempt_id, status, str(error), datetime.now(UTC))
+        store.end_attempt(attempt_id, status, str(error), clock())
         raise
     except BaseException as error:
-        store.end_attempt(attempt_id, "failed", without_secrets(f"{type(error).__name__}: {error}"), datetime.now(UTC))
+        store.end_attempt(attempt_id, "failed", without_secrets(f"{type(error).__name__}: {error}"), clock())
         raise
-    store.end_attempt(attempt_id, outcome[-1] if outcome else "done", None, datetime.now(UTC))
+    store.end_attempt(attempt_id, outcome[-1] if outcome else "done", None, clock())
 
 
 def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = False) -> Ingested:
@@ -124,7 +124,7 @@ def ingest(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = Fa
         NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = Header(recipe=recipe.name, source=recipe.source.kind, content_hash="")
-    earlier = store.earlier(recipe.name)
+    earlier = store.earlier(recipe.name, now)
     try:
         with fetch(recipe, earlier) as delivery:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ TARGET = ""
 class Earlier:
     """What a source is told about what was taken in before."""
 
+    #: the clock's reading
+    now: datetime
     content_hash: str | None = None
     #: what the source left behind the last time
     state: Mapping[str, str] = field(default_factory=dict)

@@ -11,8 +11,7 @@ import logging
 import math
 import os
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +56,8 @@ class Registry:
     """An MLflow tracking server or store with its registry."""
 
     tracking_uri: str
+    #: stamps what MLflow wants a time of
+    clock: Callable[[], datetime]
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -157,7 +158,7 @@ class Registry:
             return f"{len(self._client.search_experiments())} experiments"
 
     def _experiment(self, name: str) -> str:
-        found, view = self._client.get_experiment_by_name(name), saved_view(int(time.time() * 1000))
+        found, view = self._client.get_experiment_by_name(name), saved_view(_milliseconds(self.clock()))
         if found is not None:
             for tag, value in view.items():
                 if tag not in found.tags:
@@ -186,14 +187,13 @@ class Registry:
         return str(found[0].info.run_id) if found else None
 
     def _new_run(self, experiment: str, name: str, started_at: datetime, tags: dict[str, str]) -> str:
-        start_time = int(started_at.timestamp() * 1000)
-        run = self._client.create_run(experiment, start_time=start_time, run_name=name, tags=tags)
+        run = self._client.create_run(experiment, start_time=_milliseconds(started_at), run_name=name, tags=tags)
         return str(run.info.run_id)
 
     def _show(self, run_id: str, recipe: Recipe, model: Model, card: str) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        at = int(model.trained_at.timestamp() * 1000)  # once more is the same
+        at = _milliseconds(model.trained_at)  # once more is the same
         names = {"mlflow.runName": f"{recipe.name} {model.model_version}", "mlflow.note.content": card}
         tags = {**tags_of(model), **names}
         self._client.log_batch(
@@ -298,7 +298,7 @@ class _LiveRun:
     def show(self, epochs: Sequence[tuple[int, Progress]]) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now = _milliseconds(self.registry.clock())
         metrics = [
             Metric(f"live/{epoch['stage']}_loss", epoch["loss"], now, number)
             for number, epoch in epochs
@@ -317,6 +317,10 @@ class _LiveRun:
     def withdraw(self) -> None:
         with self.registry._reachable():
             self.registry._client.delete_run(self.run_id)
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
 
 
 _MODEL_FILES = ("network.onnx", "weights.npz", "forecaster.json", "golden.npz", "manifest.json")

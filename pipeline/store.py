@@ -56,14 +56,15 @@ class Store:
             for query in ("insert_recipe", "insert_recipe_version"):
                 transaction.execute(query, recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
 
-    def earlier(self, recipe: str) -> Earlier:
-        """What a source is told about what was taken in before."""
+    def earlier(self, recipe: str, now: datetime) -> Earlier:
+        """What a source is told about what was taken in before, and of the time."""
         with self.database.read() as transaction:
             last = transaction.row("last_delivery", recipe=recipe)
             newest = transaction.row("newest_period", recipe=recipe)
         if last is None:
-            return Earlier()
+            return Earlier(now=now)
         return Earlier(
+            now=now,
             content_hash=last["content_hash"],
             state=json.loads(last["state"]),
             newest=newest["period"] if newest else None,

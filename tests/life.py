@@ -100,7 +100,11 @@ def at_work(recipe: Recipe, store: Store, now: datetime) -> Opened:
             return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
         return (lambda *_, **__: True) if job is follow else job
 
-    return Opened(recipe=recipe, store=store, registry=Registry("sqlite://"), now=now, as_step=as_step)
+    def clock() -> datetime:
+        return now
+
+    registry = Registry("sqlite://", clock)
+    return Opened(recipe=recipe, store=store, registry=registry, clock=clock, now=now, as_step=as_step)
 
 
 def live(recipe: Recipe, store: Store, days: range) -> list[dict[str, Any]]:

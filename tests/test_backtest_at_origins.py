@@ -43,7 +43,7 @@ def store_of(folder: Path, values: list[float]) -> Iterator[Store]:
 
 def made_of(folder: Path, values: list[float], plan: Plan = PLAN, recipe: Recipe | None = None) -> RollingBacktest:
     with store_of(folder, values) as store:
-        return backtest(recipe or small_recipe(), store, NOW, plan)
+        return backtest(recipe or small_recipe(), store, lambda: NOW, plan)
 
 
 @pytest.fixture(scope="module")

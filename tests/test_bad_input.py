@@ -215,7 +215,7 @@ def recipe_for(fault: Fault, folder: Path) -> Recipe:
 
 def ingest(recipe: Recipe, store: Store) -> jobs.Ingested:
     """As the first step of `nextperiod run`."""
-    with jobs.attempt(recipe, store, "run", NOW):
+    with jobs.attempt(recipe, store, "run", lambda: NOW):
         return jobs.ingest(recipe, store, NOW, must_train=True)
 
 
@@ -355,7 +355,7 @@ def is_whole(content: bytes, whole: bytes) -> bool:
 
 
 def num_new(recipe: Recipe) -> int:
-    with fetch(recipe, Earlier()) as delivery:
+    with fetch(recipe, Earlier(now=NOW)) as delivery:
         return len(take_in(delivery, recipe).new)
 
 

@@ -329,7 +329,7 @@ def recipe_of(fault: Fault, folder: Path) -> Recipe:
 
 
 def ingest(recipe: Recipe, store: Store) -> jobs.Ingested:
-    with jobs.attempt(recipe, store, "ingest", NOW):
+    with jobs.attempt(recipe, store, "ingest", lambda: NOW):
         return jobs.ingest(recipe, store, NOW)
 
 

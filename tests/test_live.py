@@ -26,7 +26,7 @@ from tests.examples import NOW, small_recipe
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """A store whose tables are made already: making them may take longer than a training waits for its end."""
-    made = Registry(f"sqlite:///{tmp_path}/mlflow.db")
+    made = Registry(f"sqlite:///{tmp_path}/mlflow.db", lambda: NOW)
     made.check()
     return made
 
@@ -164,7 +164,7 @@ def test_with_mlflow_away_a_training_is_only_warned(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
-    with live(Registry("http://127.0.0.1:9")) as on_progress:
+    with live(Registry("http://127.0.0.1:9", lambda: NOW)) as on_progress:
         on_progress(epoch(1, 0.5))
 
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.live"]
@@ -213,7 +213,7 @@ def test_a_server_that_never_answers_holds_a_training_up_for_a_bounded_time(monk
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
 
-        with live(Registry(f"http://127.0.0.1:{silent.getsockname()[1]}")) as on_progress:
+        with live(Registry(f"http://127.0.0.1:{silent.getsockname()[1]}", lambda: NOW)) as on_progress:
             on_progress(epoch(1, 0.5))
 
         assert time.monotonic() - began < 60

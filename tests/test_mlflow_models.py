@@ -58,7 +58,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     rows = store.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, "network.keras": trained.keras_archive}
-    Registry(tracking_uri).log_training(small_recipe(), model, files)
+    Registry(tracking_uri, lambda: NOW).log_training(small_recipe(), model, files)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     forecaster = load_forecaster(trained.files, model.model_hash)
     yield Shown(

@@ -20,7 +20,7 @@ from tests.rolling import two_origins
 @pytest.fixture
 def registry(tmp_path: Path) -> BacktestRegistry:
     """An empty MLflow store."""
-    return BacktestRegistry(f"sqlite:///{tmp_path}/mlflow.db")
+    return BacktestRegistry(f"sqlite:///{tmp_path}/mlflow.db", lambda: NOW)
 
 
 def log(registry: BacktestRegistry, backtest: RollingBacktest, days: int = 0) -> str:
@@ -101,4 +101,4 @@ def test_a_registry_that_is_away_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(RegistryUnavailable, match=r"file/mlflow.db cannot be used"):
-        log(BacktestRegistry(f"sqlite:///{tmp_path}/file/mlflow.db"), two_origins())
+        log(BacktestRegistry(f"sqlite:///{tmp_path}/file/mlflow.db", lambda: NOW), two_origins())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpcore
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import ssl
 
 MOST_REDIRECTS = 5
-USER_AGENT = "nextperiod"
+#: how requests name themselves, unless the recipe's headers do
+USER_AGENT = f"nextperiod/{version('nextperiod')}"
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: IPv4 addresses inside IPv6 ones that the network translates
@@ -132,7 +134,8 @@ def answer(
         for _ in range(MOST_REDIRECTS + 1):
             guard.check(asked, url)
             own = headers if _origin(asked) == _origin(url) else {}
-            sent = {**own, **conditions, "Accept-Encoding": "gzip"}
+            sent = httpx.Headers({"User-Agent": USER_AGENT})
+            sent.update({**own, **conditions, "Accept-Encoding": "gzip"})
             with client.stream("GET", asked, headers=sent) as response:
                 if response.status_code not in _REDIRECTS:
                     yield response

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from functools import partial
 
 import pyarrow as pa
@@ -66,7 +66,8 @@ def fetch_prices(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
     assert isinstance(source, PricesSource)
     shown = f"prices of {source.provider}" + (f" from {source.exchange}" if source.provider == "ccxt" else "")
     known = _known(source, earlier)
-    with _provider(source) as ask:
+    today = earlier.now.astimezone(UTC).date()  # the day that is not over anywhere behind UTC
+    with _provider(source, today) as ask:
         days = {ticker: _days_of(ticker, ask, source, known.get(ticker)) for ticker in source.tickers}
     silent = [ticker for ticker, found in days.items() if not found]
     if len(silent) == len(source.tickers):
@@ -81,11 +82,6 @@ def fetch_prices(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
         state=_state(source, known, days),
         incremental=bool(known),
     )
-
-
-def today() -> date:
-    """The day that is not over anywhere behind UTC."""
-    return datetime.now(UTC).date()
 
 
 def _known(source: PricesSource, earlier: Earlier) -> dict[str, date]:
@@ -116,7 +112,7 @@ def _days_of(ticker: str, ask: Ask, source: PricesSource, known: date | None) ->
 
 
 @contextmanager
-def _provider(source: PricesSource) -> Iterator[Ask]:
+def _provider(source: PricesSource, today: date) -> Iterator[Ask]:
     deadline = time.monotonic() + source.timeout_seconds * (1 + len(source.tickers))
     try:
         if source.provider == "yfinance":
@@ -127,7 +123,7 @@ def _provider(source: PricesSource) -> Iterator[Ask]:
         raise SourceMissing(
             f"the source of the recipe needs {source.provider}, which is not installed: pip install nextperiod[prices]"
         ) from None
-    with asking(source) as ask:
+    with asking(source, today) as ask:
 
         def in_time(ticker: str, since: date) -> tuple[list[Day], bool]:
             if time.monotonic() > deadline:

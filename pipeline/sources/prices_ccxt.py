@@ -22,7 +22,7 @@ _CANDLES = 1000
 
 
 @contextmanager
-def asking(source: PricesSource) -> Iterator[prices.Ask]:
+def asking(source: PricesSource, today: date) -> Iterator[prices.Ask]:
     """How one exchange is asked, over one session.
 
     Raises:
@@ -36,7 +36,7 @@ def asking(source: PricesSource) -> Iterator[prices.Ask]:
     if source.base_url is not None:
         exchange.urls["api"] = _moved(exchange.urls["api"], source.base_url.rstrip("/"))
     try:
-        yield partial(_days, exchange, source)
+        yield partial(_days, exchange, source, today)
     finally:
         exchange.session.close()
 
@@ -48,14 +48,14 @@ def _moved(urls: Any, base_url: str) -> Any:
     return base_url + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-def _days(exchange: Any, source: PricesSource, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
+def _days(exchange: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
     """The days that are over in UTC; candles are never revised."""
     days: dict[date, prices.Day] = {}
     asked = since
     try:
-        while asked < prices.today():
+        while asked < today:
             candles = exchange.fetch_ohlcv(ticker, "1d", since=_milliseconds(asked), limit=_CANDLES)
-            found = {day.date: day for day in map(_day, candles) if asked <= day.date < prices.today()}
+            found = {day.date: day for day in map(_day, candles) if asked <= day.date < today}
             if not found:
                 break
             days |= found

@@ -26,13 +26,13 @@ _NOWHERE = "/dev/null/none"
 
 
 @contextmanager
-def asking(source: PricesSource) -> Iterator[prices.Ask]:
+def asking(source: PricesSource, today: date) -> Iterator[prices.Ask]:
     """How Yahoo is asked, over one session and without the caches that yfinance keeps at home."""
     yfinance.config.debug.hide_exceptions = False
     yfinance.set_tz_cache_location(_NOWHERE)
     yfinance.data.YfData.cache_get.cache_clear()
     with _session(source) as session:
-        yield partial(_days, session, source)
+        yield partial(_days, session, source, today)
 
 
 def _session(source: PricesSource) -> Any:
@@ -56,11 +56,11 @@ class _Elsewhere(requests.adapters.HTTPAdapter):  # type: ignore[misc]
         return super().send(request, **options)
 
 
-def _days(session: Any, source: PricesSource, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
+def _days(session: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
     """The sessions that are over where the exchange is, and whether a split changed older ones."""
     history = _history(session, source, ticker, since)
     sessions = [(at.date(), row) for at, row in zip(history.index, history.to_dict("records"), strict=True)]
-    days = [_day(on, row) for on, row in sessions if since <= on < prices.today()]
+    days = [_day(on, row) for on, row in sessions if since <= on < today]
     return days, any(row["Stock Splits"] != 0 for on, row in sessions if on > since)
 
 

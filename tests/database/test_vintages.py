@@ -160,4 +160,4 @@ def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -
         NotEnoughHistory,
         match=r'^at origin 2023-01-01, series "small" has 7 observations, .* need 11: .* known now: --as-of-now$',
     ):
-        backtest(small_recipe(), store, NOW, Plan(num_origins=1))
+        backtest(small_recipe(), store, lambda: NOW, Plan(num_origins=1))

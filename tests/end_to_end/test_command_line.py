@@ -98,7 +98,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
     database = open_database(person.database_url)
     database.require_schema()
     store = Store(database)
-    with jobs.attempt(recipe, store, "ingest", NOW):
+    with jobs.attempt(recipe, store, "ingest", lambda: NOW):
         jobs.ingest(recipe, store, NOW)
     lineage = Lineage(
         as_of=NOW,
@@ -116,7 +116,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
         publishes=True,
     )
     store.add_model(challenger, NOW)
-    with jobs.attempt(recipe, store, "forecast", NOW):
+    with jobs.attempt(recipe, store, "forecast", lambda: NOW):
         jobs.forecast(recipe, store, NOW)
     for item in store.waiting():
         store.followed(item, NOW)

@@ -46,7 +46,7 @@ def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("seen")
     database = open_database(f"sqlite:///{folder}/store.db")
     database.require_schema()
-    store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db")
+    store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db", lambda: NOW)
     store.register(small_recipe())
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))

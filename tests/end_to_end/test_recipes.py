@@ -53,7 +53,7 @@ def shortened(name: str) -> Recipe:
 
 
 def publish(recipe: Recipe, store: Store) -> jobs.Published:
-    with jobs.attempt(recipe, store, "run", NOW):
+    with jobs.attempt(recipe, store, "run", lambda: NOW):
         jobs.ingest(recipe, store, NOW, must_train=True)
         jobs.train(recipe, store, NOW)
         return jobs.forecast(recipe, store, NOW)

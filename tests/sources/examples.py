@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
 from pipeline.sources.kinds import fetch
 
-NOTHING_EARLIER = Earlier()
+NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
+NOTHING_EARLIER = Earlier(now=NOW)
 
 RECIPE = """
 name = "small"

@@ -19,7 +19,7 @@ from pipeline.recipe import Recipe
 from pipeline.sources import columns, csv_file, csv_plain, text
 from pipeline.sources.files import File
 from pipeline.sources.kinds import fetch
-from tests.sources.examples import names_in, read, recipe_with, rows_in, values
+from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
 SOURCE = 'kind = "csv"\npath = "{path}"\nperiod = "month"\nvalue = "sold"\n'
 TWO_ROWS = [("2020-01-01", "1"), ("2020-02-01", "2.5")]
@@ -421,7 +421,7 @@ def test_a_bad_file_among_many_is_named(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> None:
     recipe = written(tmp_path, "month,sold\n2020-01-01,1\n")
 
-    with fetch(recipe, Earlier()) as delivery:
+    with fetch(recipe, Earlier(now=NOW)) as delivery:
         written(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2.5\n")
 
         with pytest.raises(SourceUnavailable, match="small.csv was changed while it was read"):

@@ -9,6 +9,7 @@ import socket
 import ssl
 import traceback
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.http_client import is_public
 from pipeline.sources.kinds import fetch
-from tests.sources.examples import NOTHING_EARLIER, names_in, read, recipe_with, rows_in, values
+from tests.sources.examples import NOTHING_EARLIER, NOW, names_in, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Respond, Server, reply, serving
 
 CSV = "month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
@@ -65,6 +66,18 @@ def test_the_same_rows_are_read_however_they_are_sent(answer: bytes) -> None:
     assert [row for _, row in asked_once(answer)] == TWO_ROWS
 
 
+@pytest.mark.parametrize(
+    "headers, sent",
+    [("", f"nextperiod/{version('nextperiod')}"), ('headers = { user-agent = "me@example.org" }', "me@example.org")],
+    ids=["ours", "the recipe's"],
+)
+def test_a_request_names_the_product_unless_the_recipe_names_another(headers: str, sent: str) -> None:
+    with serving(lambda _: reply(CSV)) as server:
+        read(recipe_at(server, headers))
+
+    assert [asked.headers["user-agent"] for asked in server.asked] == [sent]
+
+
 def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
     def respond(asked: Asked) -> bytes:
         if asked.headers.get("if-none-match") == '"v1"' and "if-modified-since" in asked.headers:
@@ -73,7 +86,7 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 
     with serving(respond) as server:
         first, _ = read(recipe_at(server))
-        earlier = Earlier(content_hash=first.content_hash, state=first.state)
+        earlier = Earlier(now=NOW, content_hash=first.content_hash, state=first.state)
         second, chunks = read(recipe_at(server), earlier)
 
     assert len(server.asked) == 2
@@ -85,7 +98,7 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 def test_what_was_left_behind_for_something_else_is_not_used(change: str) -> None:
     with serving(lambda _: reply(CSV, ETag='"v1"')) as server:
         first, _ = read(recipe_at(server))
-        earlier = Earlier(content_hash=None if change == "hash" else first.content_hash, state=first.state)
+        earlier = Earlier(now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state)
         other = 'missing = "gap"' if change == "settings" else ""
         read(recipe_at(server, other, "/other" if change == "address" else "/feed"), earlier)
 
@@ -110,7 +123,7 @@ def test_the_hash_is_that_of_the_content_wherever_it_is() -> None:
 def test_only_what_came_since_is_asked_for(newest: np.datetime64 | None, since: str) -> None:
     with serving(lambda _: reply(CSV)) as server:
         recipe = recipe_at(server, 'since = "1999-12-31"', "/feed?after={since}&x=1")
-        delivery, _ = read(recipe, Earlier(newest=newest))
+        delivery, _ = read(recipe, Earlier(now=NOW, newest=newest))
 
     assert server.asked[0].query == {"after": since, "x": "1"}
     assert ":" not in server.asked[0].target
@@ -122,7 +135,7 @@ def test_nothing_since_is_no_fault_where_something_was_known(form: str) -> None:
     empty = {"csv": "month,sold\n", "jsonl": "", "json": "[]"}[form]
     with serving(lambda _: reply(empty)) as server:
         recipe = recipe_at(server, f'format = "{form}"', "/feed?after={since}")
-        _, chunks = read(recipe, Earlier(newest=np.datetime64("2026-01-31", "us")))
+        _, chunks = read(recipe, Earlier(now=NOW, newest=np.datetime64("2026-01-31", "us")))
         with pytest.raises(BatchRefused, match="holds"):
             read(recipe)
 

@@ -16,7 +16,7 @@ from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
 from pipeline.observations import Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.kinds import fetch
-from tests.sources.examples import read, recipe_with, rows_in, values
+from tests.sources.examples import NOW, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Server, reply, serving
 
 CSV = b"month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
@@ -155,7 +155,7 @@ def test_the_copies_are_gone_when_the_delivery_is_over(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with fetch(recipe_at("memory://feed/a.csv"), Earlier()) as delivery:
+    with fetch(recipe_at("memory://feed/a.csv"), Earlier(now=NOW)) as delivery:
         assert rows_in(list(delivery.chunks())) == rows_in(list(delivery.chunks()))
         assert len(list(tmp_path.iterdir())) == 1
 

@@ -17,7 +17,7 @@ from pipeline.observations import Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources import columns, parquet_file
 from pipeline.sources.kinds import fetch
-from tests.sources.examples import names_in, read, recipe_with, rows_in, values
+from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
 SMALL = pa.table({"month": [date(2020, 1, 1), date(2020, 2, 1)], "sold": [1.0, 2.5], "note": ["a", "b"]})
 TWO_ROWS = [(date(2020, 1, 1), 1.0), (date(2020, 2, 1), 2.5)]
@@ -200,7 +200,7 @@ def test_no_file_a_folder_and_one_that_cannot_be_read_are_told_apart(
 
 
 def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> None:
-    with fetch(written(tmp_path), Earlier()) as delivery:
+    with fetch(written(tmp_path), Earlier(now=NOW)) as delivery:
         written(tmp_path, SMALL.slice(1))
 
         with pytest.raises(SourceUnavailable, match="small.parquet was changed while it was read"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +12,24 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import BatchRefused, InvalidRecipe, Rejection, SourceMissing, SourceUnavailable
-from pipeline.observations import Delivery, Earlier
+from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources import prices
-from tests.sources.examples import names_in, read, recipe_with, rows_in
+from tests.sources import examples
+from tests.sources.examples import names_in, recipe_with, rows_in
 from tests.sources.providers import Binance, Row, Yahoo, row
 from tests.sources.server import Server, reply, serving
 
 FRIDAY, MONDAY, TUESDAY = date(2026, 1, 2), date(2026, 1, 5), date(2026, 1, 6)
+#: Tuesday at noon
+NOW = datetime(2026, 1, 6, 12, tzinfo=UTC)
 WEEKEND = [date(2026, 1, 3), date(2026, 1, 4)]
 PROVIDERS = ["yfinance", "ccxt"]
 NAMES = {"yfinance": ("AAPL", "MSFT", "NONE"), "ccxt": ("BTC/USDT", "ETH/USDT", "NO/USDT")}
 
 
 @pytest.fixture(autouse=True)
-def tuesday(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is Tuesday, and nothing is kept at home."""
-    monkeypatch.setattr(prices, "today", lambda: TUESDAY)
+def empty_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
@@ -50,8 +51,14 @@ def recipe_at(server: Server, provider: str, tickers: tuple[str, ...], source: s
     return recipe_with(table + since + source, frequency="D")
 
 
+def read(recipe: Recipe, earlier: Earlier = Earlier(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
+    return examples.read(recipe, earlier)
+
+
 def known(delivery: Delivery) -> Earlier:
-    return Earlier(content_hash=delivery.content_hash, state=delivery.state, newest=np.datetime64("2026-01-05", "us"))
+    return Earlier(
+        now=NOW, content_hash=delivery.content_hash, state=delivery.state, newest=np.datetime64("2026-01-05", "us")
+    )
 
 
 def test_finished_days_of_all_tickers_are_delivered(provider: str) -> None:
@@ -71,13 +78,12 @@ def test_finished_days_of_all_tickers_are_delivered(provider: str) -> None:
     assert not delivery.incremental
 
 
-def test_a_day_that_is_not_over_is_left_out_until_it_is(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_is_not_over_is_left_out_until_it_is(provider: str) -> None:
     ticker = NAMES[provider][0]
 
     with serving(speaking(provider, {ticker: [row(MONDAY, 2.0), row(TUESDAY, 3.0)]})) as server:
         before = read(recipe_at(server, provider, (ticker,)))[1]
-        monkeypatch.setattr(prices, "today", lambda: date(2026, 1, 7))
-        after = read(recipe_at(server, provider, (ticker,)))[1]
+        after = read(recipe_at(server, provider, (ticker,)), Earlier(now=NOW + timedelta(days=1)))[1]
 
     assert [values[0] for _, values in rows_in(before)] == [MONDAY]
     assert [values[0] for _, values in rows_in(after)] == [MONDAY, TUESDAY]
@@ -103,7 +109,7 @@ def test_where_nothing_is_known_any_more_all_is_asked_for(provider: str) -> None
 
     with serving(speaking(provider, {ticker: [row(FRIDAY, 1.0), row(MONDAY, 2.0)]})) as server:
         first, _ = read(recipe_at(server, provider, (ticker,)))
-        again, chunks = read(recipe_at(server, provider, (ticker,)), Earlier(state=first.state))
+        again, chunks = read(recipe_at(server, provider, (ticker,)), Earlier(now=NOW, state=first.state))
 
     assert not again.incremental
     assert len(rows_in(chunks)) == 2
