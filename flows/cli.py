@@ -101,15 +101,13 @@ def forecast(
     json: Json = False,
 ) -> None:
     """Forecast the next periods with the champion and publish them; draw sample paths of what is published."""
-    from flows.commands import forecast_one
+    from flows.commands import forecast_one, forecast_with_paths
 
     if paths is None:
         if seed is not None or parquet is not None:
             raise typer.BadParameter("--seed and --parquet are for sample paths: give --paths N too")
         forecast_one(recipe, as_json=json)
         return
-    from flows.paths import forecast_with_paths
-
     forecast_with_paths(recipe, num_paths=paths, seed=seed, parquet=parquet, as_json=json)
 
 

@@ -17,11 +17,17 @@ import numpy as np
 import flows
 from flows.opening import Opened, opened, require_prefect
 from flows.screen import period_text, print_forecast, print_json, print_table, progress
-from flows.steps import carry_out_backfill, carry_out_cycle
-from pipeline import jobs
+from flows.steps import (
+    carry_out_backfill,
+    carry_out_cycle,
+    carry_out_forecast,
+    carry_out_ingest,
+    carry_out_paths,
+    carry_out_scoring,
+    carry_out_training,
+)
 from pipeline.database import REVISION, open_database
 from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
-from pipeline.following import follow
 from pipeline.knowledge import LATEST
 from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
@@ -169,9 +175,8 @@ def _line_of(fact: dict[str, Any]) -> str:
 
 def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
     """`nextperiod ingest`."""
-    job = jobs.approve if approve else jobs.ingest
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "ingest", at.clock):
-        facts = job(at.recipe, at.store, at.now)
+    with opened(name) as at, progress():
+        facts = carry_out_ingest(at, approve=approve)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     elif facts.num_new + facts.num_revised == 0:
@@ -185,11 +190,8 @@ def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
 
 def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
     """`nextperiod train`."""
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "train", at.clock):
-        logger.debug("training", extra={"step": "training"})
-        facts = jobs.train(at.recipe, at.store, at.now, asked=asked, registry=at.registry)
-        logger.debug("MLflow follows", extra={"step": "MLflow follows"})
-        follow(at.recipe, at.store, at.registry, at.now)
+    with opened(name) as at, progress():
+        facts = carry_out_training(at, training=asked)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     else:
@@ -201,9 +203,7 @@ def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
 def forecast_one(name: str, *, as_json: bool) -> None:
     """`nextperiod forecast`."""
     with opened(name) as at, progress():
-        with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
-            facts = jobs.forecast(at.recipe, at.store, at.now)
-            outcome.append(facts.status)
+        facts = carry_out_forecast(at)
         if as_json:
             print_json({"recipe": at.recipe.name, **asdict(facts)})
         else:
@@ -212,10 +212,28 @@ def forecast_one(name: str, *, as_json: bool) -> None:
             )
 
 
+def forecast_with_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
+    """`nextperiod forecast --paths`: the forecast first, as without it."""
+    with opened(name) as at, progress():
+        file = parquet or Path(f"{at.recipe.name}-paths.parquet")
+        published, drawn = carry_out_paths(at, num_paths=num_paths, parquet=file, seed=seed)
+        if as_json:
+            print_json({"recipe": at.recipe.name, **asdict(published), "paths": asdict(drawn)})
+            return
+        print(
+            f"{at.recipe.name}: {published.status} run {published.run_id}, {published.num_rows} rows after "
+            f"{published.origin[:10]}"
+        )
+        print(
+            f"{at.recipe.name}: {drawn.status} {counted(drawn.num_paths, 'sample path')}, {drawn.num_new} of them new, with seed "
+            f"{drawn.seed}: {counted(drawn.num_rows, 'row')} in {drawn.parquet}"
+        )
+
+
 def score_one(name: str, *, as_json: bool) -> None:
     """`nextperiod score`."""
-    with opened(name) as at, progress(), jobs.attempt(at.recipe, at.store, "score", at.clock):
-        num_scored = jobs.score(at.recipe, at.store)
+    with opened(name) as at, progress():
+        num_scored = carry_out_scoring(at)
     if as_json:
         print_json({"recipe": at.recipe.name, "num_scored": num_scored})
     else:

@@ -7,12 +7,12 @@ from typing import Any
 from prefect import flow
 
 from flows.opening import opened
+from flows.steps import carry_out_scoring
 from flows.support import as_task
-from pipeline import jobs
 
 
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)
 def score(recipe: str) -> dict[str, Any]:
     """Score published forecasts against what was observed since."""
-    with opened(recipe, as_step=as_task) as at, jobs.attempt(at.recipe, at.store, "score", at.clock):
-        return {"recipe": at.recipe.name, "num_scored": at.carry_out("score", jobs.score)}
+    with opened(recipe, as_step=as_task) as at:
+        return {"recipe": at.recipe.name, "num_scored": carry_out_scoring(at)}

@@ -1,4 +1,4 @@
-"""The main job: ingest, train if due, forecast, score; MLflow follows. And the same for the past."""
+"""A cycle and its single steps, each recorded as an attempt and retried; the same for past instants."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from flows.opening import Opened
 from pipeline import jobs
 from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.following import follow
+from pipeline.path_jobs import Drawn, sample_paths
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,46 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
         at.carry_out("mlflow", follow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)
+
+
+def carry_out_ingest(at: Opened, *, approve: bool = False) -> jobs.Ingested:
+    """Ingest alone, or accept the batch on hold."""
+    with jobs.attempt(at.recipe, at.store, "ingest", at.clock):
+        ingested: jobs.Ingested = at.carry_out("ingest", jobs.approve if approve else jobs.ingest, at.now)
+        return ingested
+
+
+def carry_out_training(at: Opened, *, training: str | None = None) -> jobs.Trained:
+    """Train alone, if that is due or as asked for; MLflow follows."""
+    with jobs.attempt(at.recipe, at.store, "train", at.clock):
+        trained: jobs.Trained = at.carry_out("train", jobs.train, at.now, asked=training, registry=at.registry)
+        at.carry_out("mlflow", follow, at.registry, at.now)
+        return trained
+
+
+def carry_out_forecast(at: Opened) -> jobs.Published:
+    """Forecast alone, with the champion."""
+    with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
+        published: jobs.Published = at.carry_out("forecast", jobs.forecast, at.now)
+        outcome.append(published.status)
+        return published
+
+
+def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[jobs.Published, Drawn]:
+    """Forecast alone, and draw sample paths of what is published."""
+    with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
+        published: jobs.Published = at.carry_out("forecast", jobs.forecast, at.now)
+        drawn: Drawn = at.carry_out(
+            "drawing paths", sample_paths, published.run_id, num_paths=num_paths, parquet=parquet, seed=seed
+        )
+        outcome.append("done" if (published.status, drawn.status) == ("unchanged", "written") else published.status)
+        return published, drawn
+
+
+def carry_out_scoring(at: Opened) -> int:
+    """Score alone; how many published steps."""
+    with jobs.attempt(at.recipe, at.store, "score", at.clock):
+        return int(at.carry_out("score", jobs.score))
 
 
 def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:

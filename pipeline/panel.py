@@ -132,19 +132,23 @@ def panel_from_observations(
 
     Args:
         names: of the S series.
-        series: for each observation the position of its series in `names`, ascending.
-        period: for each observation its period, ascending within a series, on the frequency's grid.
+        series: for each observation the position of its series in `names`.
+        period: for each observation its period, on the frequency's grid.
         value: for each observation its value; NaN is a gap.
         frequency: the spacing of periods.
         as_of: the state of knowledge that these observations are.
 
     Raises:
-        ValueError: there is no observation.
+        ValueError: there is no observation, or a series has two of one period.
     """
     present = ~np.isnan(value)
     series, period, value = series[present], period[present], value[present]
     if len(value) == 0:
         raise ValueError("a panel needs at least one observation")
+    if not _is_ascending(series, period):
+        order = np.lexsort((period, series))
+        series, period, value = series[order], period[order], value[order]
+        _require_distinct(names, series, period)
     seen, start = np.unique(series, return_index=True)
     grid = frequency.between(period.min(), period.max())
     position = np.searchsorted(grid, period)
@@ -156,6 +160,21 @@ def panel_from_observations(
     return Panel(
         series=tuple(names[s] for s in seen), grid=grid, first=first, offsets=offsets, values=values, as_of=as_of
     )
+
+
+def _is_ascending(series: npt.NDArray[np.int64], period: Periods) -> bool:
+    """Whether rows are in order of series and period, each pair once."""
+    same = series[1:] == series[:-1]
+    return bool(((series[1:] > series[:-1]) | (same & (period[1:] > period[:-1]))).all())
+
+
+def _require_distinct(names: Sequence[str], series: npt.NDArray[np.int64], period: Periods) -> None:
+    again = np.flatnonzero((series[1:] == series[:-1]) & (period[1:] == period[:-1]))
+    if len(again):
+        row = again[0]
+        raise ValueError(
+            f'series "{names[series[row]]}" has two values for {str(period[row])[:16]}: expected one value a period'
+        )
 
 
 def with_covariate(

@@ -12,19 +12,6 @@ from pipeline.panel import Panel
 Values = npt.NDArray[np.float64]
 
 
-def gaps(values: Values) -> npt.NDArray[np.int64]:
-    """Positions without a value."""
-    return np.flatnonzero(np.isnan(values))
-
-
-def longest_gap(values: Values) -> int:
-    """Length of the longest run without values."""
-    missing = np.isnan(values)
-    bounds = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(int)))
-    runs = bounds[1::2] - bounds[::2]
-    return int(runs.max()) if len(runs) else 0
-
-
 def is_constant(values: Values) -> bool:
     """Whether all values are the same."""
     present = values[~np.isnan(values)]

@@ -208,10 +208,11 @@ class Recipe(Table):
         """Where the recipe was read from; paths in it are relative to this."""
         return self._folder
 
-    def lying_in(self, folder: Path) -> Recipe:
-        """The same, whose relative paths start in a folder."""
-        self._folder = folder
-        return self
+    def with_folder(self, folder: Path) -> Recipe:
+        """A copy whose relative paths start in a folder."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
 
     @property
     def grid(self) -> Frequency:

@@ -33,7 +33,7 @@ def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
         raise InvalidRecipe(f"{where}: {_first_fault(error, document)}") from None
     except InvalidRecipe as error:
         raise InvalidRecipe(f"{where}: {error}") from None
-    return recipe.lying_in(folder)
+    return recipe.with_folder(folder)
 
 
 def _refuse_contradictions(recipe: Recipe) -> None:

@@ -107,10 +107,10 @@ class Scaling:
 def fit_scaling(panel: Panel, *, kind: str, per_series: bool, season: int) -> Scaling:
     """Fit on all of a panel; give it the panel up to the cutoff."""
     scaling = Scaling(kind=kind, per_series=per_series, logarithms=kind == "log", season=season)
-    if per_series:
-        for s, name in enumerate(panel.series):
-            scaling.fitted[name] = scaling._parameters(panel.of(s))
-    return scaling
+    if not per_series:
+        return scaling
+    fitted = {name: scaling._parameters(panel.of(s)) for s, name in enumerate(panel.series)}
+    return replace(scaling, fitted=fitted)
 
 
 def scaling_from_dict(fields: dict[str, Any]) -> Scaling:

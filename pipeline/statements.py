@@ -1,8 +1,8 @@
 """Statements by name, inside one transaction: what travels in and out of the two databases, and how.
 
-Statements are files in `sql/queries`, one each. A parameter or a column is an instant if its name
-ends in `_at` or is `as_of` or `expected_next_by`, and a period if it is `period` (or the first or
-last one), `origin`, `latest_origin` or `cutoff`: instants are aware datetimes in UTC, periods are `datetime64[us]`.
+Statements are files in `sql/queries`, one each. A file declares which of its parameters and columns are instants
+(aware datetimes in UTC) and which are periods (`datetime64[us]`), in lines such as `-- columns: recorded_at instant`;
+everything else travels as the driver gives it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _DBAPI_ERRORS = (
 #: signs of a statement that an error shows
 _SHOWN = 200
 
-_INSTANTS = {"as_of", "expected_next_by"}
-_PERIODS = {"period", "origin", "latest_origin", "cutoff", "first_period", "last_period"}
 _INSTANT_TEXT = "%Y-%m-%d %H:%M:%S.%f+00:00"
 
 
@@ -87,6 +85,10 @@ class Period(sa.types.TypeDecorator[np.datetime64]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> np.datetime64 | None:
         """From the database."""
         return None if value is None else np.datetime64(value, "us")
+
+
+#: what a query may declare of its parameters and columns
+_TYPES: dict[str, type[Instant] | type[Period]] = {"instant": Instant, "period": Period}
 
 
 @dataclass(slots=True)
@@ -216,25 +218,14 @@ def query_text(name: str, dialect: str) -> str:
 
 @lru_cache(maxsize=256)
 def _statement(name: str, dialect: str) -> sa.TextClause | sa.TextualSelect:
-    clause = sa.text(query_text(name, dialect))
-    typed = [sa.bindparam(key, type_=kind) for key in clause._bindparams if (kind := _type_of(key)) is not None]
-    columns = {key: kind for key in re.findall(r"\w+", clause.text) if (kind := _type_of(key)) is not None}
-    clause = clause.bindparams(*typed)
-    if re.match(r"\s*(--.*\n)*\s*select", clause.text) or "returning" in clause.text:
-        starred = {
-            key: kind for key in (*_INSTANTS, *_PERIODS, *_INSTANT_COLUMNS) if (kind := _type_of(key)) is not None
-        }
-        return clause.columns(**columns, **{key: kind for key, kind in starred.items() if key not in columns})
-    return clause
+    text = query_text(name, dialect)
+    parameters, columns = (_declared_types(text, what) for what in ("parameters", "columns"))
+    clause = sa.text(text).bindparams(*(sa.bindparam(key, type_=kind) for key, kind in parameters.items()))
+    return clause.columns(**columns) if columns else clause
 
 
-#: instants that a `select *` brings
-_INSTANT_COLUMNS = ("recorded_at", "published_at", "trained_at", "last_attempt_at")
-
-
-def _type_of(name: str) -> sa.types.TypeDecorator[Any] | None:
-    if name in _PERIODS:
-        return Period()
-    if name in _INSTANTS or name.endswith("_at"):
-        return Instant()
-    return None
+def _declared_types(text: str, what: str) -> dict[str, Instant | Period]:
+    """The types in a query's line `-- parameters: …` or `-- columns: …`, by name."""
+    line = re.search(rf"^-- {what}: (.+)$", text, re.MULTILINE)
+    pairs = (pair.split() for pair in line[1].split(", ")) if line else ()
+    return {name: _TYPES[kind]() for name, kind in pairs}

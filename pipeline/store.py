@@ -147,11 +147,6 @@ class Store:
         with self.database.read() as transaction:
             return observations_as_of(transaction, recipe, batch_id, variable=variable, length=length)
 
-    def current_observations(self, recipe: Recipe, as_of: datetime) -> Observations:
-        """All values as they were known at an instant."""
-        known = self.known_as_of(recipe.name, as_of)
-        return self.observations(recipe, known.batch_id if known else 0)
-
     def panel(
         self, recipe: Recipe, as_of: datetime, *, variable: str = TARGET, length: int | None = None
     ) -> Panel | None:

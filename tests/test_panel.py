@@ -1,5 +1,6 @@
 """A panel: series of different lengths on one grid, and what it was at an earlier period."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -84,6 +85,24 @@ def test_a_series_of_which_nothing_is_observed_is_left_out() -> None:
 def test_a_panel_of_no_observations_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one observation"):
         daily_panel(a=[NAN])
+
+
+def test_observations_may_come_in_any_order() -> None:
+    periods = np.array(["2020-01-01", "2020-02-01", "2020-03-01", "2020-02-01"], "datetime64[us]")
+    series, value = np.array([0, 0, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0])
+    ascending = panel_from_observations(["a", "b"], series, periods, value, frequency=Frequency("MS"))
+
+    for order in itertools.permutations(range(4)):
+        rows = list(order)
+        panel = panel_from_observations(["a", "b"], series[rows], periods[rows], value[rows], frequency=Frequency("MS"))
+        assert panel.data_hash == ascending.data_hash
+
+
+def test_two_values_for_one_period_are_refused_by_name() -> None:
+    periods = np.array(["2020-02-01", "2020-01-01", "2020-01-01"], "datetime64[us]")
+
+    with pytest.raises(ValueError, match='series "a" has two values for 2020-01-01T00:00: expected one value a period'):
+        panel_from_observations(["a"], np.zeros(3, int), periods, np.arange(3.0), frequency=Frequency("MS"))
 
 
 def test_the_state_of_knowledge_stays_with_the_panel() -> None:

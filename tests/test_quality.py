@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
-from pipeline.quality import fill_gaps, gaps, is_constant, longest_gap
+from pipeline.quality import fill_gaps, is_constant
 
 NAN = float("nan")
 
@@ -25,29 +23,6 @@ def panel_of(**rows: list[float]) -> Panel:
 
 def filled(row: list[float], longest: int) -> list[float]:
     return fill_gaps(panel_of(a=row), longest=longest).of(0).tolist()
-
-
-def test_gaps_are_the_positions_without_a_value() -> None:
-    assert gaps(np.array([1, NAN, 3, NAN, NAN])).tolist() == [1, 3, 4]
-    assert gaps(np.array([1.0, 2.0])).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("values", "longest"),
-    [([1, 2], 0), ([1, NAN, 2], 1), ([1, NAN, 2, NAN, NAN, 3], 2), ([NAN, NAN, 1], 2), ([1, NAN, NAN, NAN], 3)],
-)
-def test_the_longest_gap_is_the_longest_run_without_values(values: list[float], longest: int) -> None:
-    assert longest_gap(np.array(values, dtype=float)) == longest
-
-
-@given(st.lists(st.booleans(), max_size=40))
-def test_the_longest_gap_is_what_counting_gives(missing: list[bool]) -> None:
-    longest = run = 0
-    for is_missing in missing:
-        run = run + 1 if is_missing else 0
-        longest = max(longest, run)
-
-    assert longest_gap(np.array([NAN if is_missing else 1.0 for is_missing in missing])) == longest
 
 
 @pytest.mark.parametrize(

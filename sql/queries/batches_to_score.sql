@@ -1,4 +1,6 @@
 -- The batches of which a recipe's forecasts have no scores yet, up to an instant, and the periods that they tell of.
+-- parameters: as_of instant
+-- columns: first_period period, last_period period
 select
     coalesce((select batch_id from scored where recipe = :recipe and kind = :kind), 0) as since,
     max(batch_id) as through,

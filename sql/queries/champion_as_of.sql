@@ -1,4 +1,6 @@
 -- The model that was promoted last on what was known at an instant.
+-- parameters: as_of instant
+-- columns: cutoff period, as_of instant, trained_at instant
 select models.* from decisions
 join models on models.recipe = decisions.recipe and models.model_version = decisions.model_version
 where decisions.recipe = :recipe and decisions.what = 'promotion' and decisions.outcome = 'promoted'

@@ -1,4 +1,5 @@
 -- One run, beside its recipe as that is now.
+-- columns: origin period, as_of instant, expected_next_by instant, published_at instant
 select
     runs.*,
     recipes.fingerprint as present_fingerprint,

@@ -1,4 +1,6 @@
 -- The newest batch that changed what was known of a recipe at an instant, and since when a person had to look at it.
+-- parameters: as_of instant
+-- columns: recorded_at instant, held_at instant
 select
     batches.batch_id,
     batches.source,

@@ -1,2 +1,3 @@
 -- How it went.
+-- parameters: finished_at instant
 update attempts set finished_at = :finished_at, status = :status, error = :error where attempt_id = :attempt_id

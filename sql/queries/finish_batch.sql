@@ -1,4 +1,5 @@
 -- What a batch brought.
+-- parameters: first_period period, last_period period
 update batches
 set num_read = :num_read, num_new = :num_new, num_revised = :num_revised, num_same = :num_same,
     num_rejected = :num_rejected, first_period = :first_period, last_period = :last_period

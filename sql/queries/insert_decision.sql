@@ -1,4 +1,5 @@
 -- What was decided, if it is not what was decided last of the same; to keep what is there only on new knowledge.
+-- parameters: as_of instant, decided_at instant
 insert into decisions (recipe, what, kind, outcome, reason, model_version, as_of, decided_at, facts)
 select :recipe, :what, :kind, :outcome, :reason, cast(:model_version as integer), :as_of, :decided_at, :facts
 where not exists (

@@ -1,4 +1,5 @@
 -- A trained model and where it came from.
+-- parameters: as_of instant, cutoff period, trained_at instant
 insert into models
     (recipe, model_version, model_hash, training, reason, cutoff, as_of, data_hash, recipe_fingerprint,
      training_fingerprint, code_version, record, skill, trained_at)

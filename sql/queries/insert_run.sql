@@ -1,4 +1,5 @@
 -- A run, staged: consumers do not see it.
+-- parameters: as_of instant, expected_next_by instant, origin period
 insert into runs
     (run_id, recipe, kind, origin, as_of, status, data_hash, recipe_fingerprint, model_version, model_hash,
      code_version, num_series, num_fallback, num_rows, content_hash, expected_next_by, calibration)

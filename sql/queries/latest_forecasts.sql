@@ -1,4 +1,5 @@
 -- The newest published forecast of a recipe.
+-- columns: period period, origin period, as_of instant, published_at instant
 select * from latest_forecasts
 where recipe = :recipe and series = coalesce(:series, series)
 order by series, step

@@ -1,4 +1,5 @@
 -- The batches that changed what was known of a recipe, in order, with the newest observed period that each told first.
+-- columns: recorded_at instant, period period
 select
     batches.recorded_at,
     told.period

@@ -1,4 +1,5 @@
 -- The newest observed period of any series of a recipe.
+-- columns: period period
 select max((
     select max(observations.period) from observations where observations.series_id = series.series_id
 )) as period

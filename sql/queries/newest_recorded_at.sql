@@ -1,2 +1,3 @@
 -- When the newest thing was recorded for a recipe; null before the first.
+-- columns: recorded_at instant
 select max(recorded_at) as recorded_at from batches where recipe = :recipe

@@ -1,4 +1,6 @@
 -- The newest published runs of a recipe before an origin, of models that were fitted alike, and how each was calibrated.
+-- parameters: origin period
+-- columns: origin period
 select newest.run_number, newest.origin, newest.calibration
 from (
     select run_number, recipe, model_version, origin, calibration

@@ -1,5 +1,7 @@
 -- How a model's forecasts turned out by origin, of each the steps up to the next one, as was known at an instant.
 -- The series are those of outcomes_of_forecasts.sql: a view takes no parameters, so the choice stands in both.
+-- parameters: as_of instant
+-- columns: origin period
 select
     known.origin,
     avg(known.error / known.scale) as bias,

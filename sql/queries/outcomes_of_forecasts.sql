@@ -1,4 +1,5 @@
 -- What became of the network's newest forecasts of some series, always the same, as was known at an instant.
+-- parameters: as_of instant, origin period
 select
     known.run_number,
     known.step,

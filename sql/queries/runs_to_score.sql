@@ -1,4 +1,5 @@
 -- Published runs that forecast any of these periods, oldest first.
+-- parameters: first_period period, last_period period
 select run_number from runs
 where recipe = :recipe and kind = :kind and status in ('published', 'superseded') and origin < :last_period
   and exists (

@@ -1,4 +1,5 @@
 -- Score the forecasts of a run that values tell of which came after one batch, up to another.
+-- parameters: first_period period, last_period period
 insert into scores (run_number, series_id, step, as_of, observed, error, naive_error, scale, inside_80, inside_95)
 select
     forecasts.run_number,

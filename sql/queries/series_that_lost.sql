@@ -1,4 +1,5 @@
 -- Series of which a model's published forecasts of the next period lost to the baseline's nearly always of late.
+-- parameters: as_of instant
 select series.series, told.num_scored, told.num_lost, told.mae, told.naive_mae
 from (
     select

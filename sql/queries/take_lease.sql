@@ -1,4 +1,5 @@
 -- Hold a recipe for a training, if nobody else does; each taking has an epoch of its own.
+-- parameters: expires_at instant, now_at instant
 insert into leases (recipe, epoch, holder, expires_at)
 values (:recipe, 1, :holder, :expires_at)
 on conflict (recipe) do update

@@ -24,6 +24,7 @@ from pipeline.lineage import Lineage, Model, Run
 from pipeline.observations import TARGET, Observations
 from pipeline.publication import Publication
 from pipeline.reading import Reading
+from pipeline.recipe import Recipe
 from pipeline.spool import Spool
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -79,9 +80,15 @@ def monthly(values: Sequence[float]) -> dict[str, float]:
     return dict(zip(months(len(values)), values, strict=True))
 
 
+def observations_as_of(store: Store, recipe: Recipe, as_of: datetime) -> Observations:
+    """All values as they were known at an instant."""
+    known = store.known_as_of(recipe.name, as_of)
+    return store.observations(recipe, known.batch_id if known else 0)
+
+
 def told(store: Store, as_of: datetime = FOREVER) -> dict[tuple[str, str], float]:
     """What is known of the small recipe, by series and month."""
-    known = store.current_observations(small_recipe(), as_of)
+    known = observations_as_of(store, small_recipe(), as_of)
     rows = zip(known.series, known.period, known.value, strict=True)
     return {(known.names[s], str(period)[:10]): float(value) for s, period, value in rows}
 

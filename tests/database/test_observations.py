@@ -14,7 +14,7 @@ from pipeline.intake import Header
 from pipeline.observations import TARGET
 from pipeline.store import Store
 from tests.database.past_our_code import carry_out, refused
-from tests.database.small_store import FOREVER, at_once, batch, monthly, rows, take_in, told, value
+from tests.database.small_store import FOREVER, at_once, batch, monthly, observations_as_of, rows, take_in, told, value
 from tests.examples import NOW, months, small_batch, small_recipe, small_values
 
 DAY = timedelta(days=1)
@@ -241,7 +241,7 @@ def test_what_is_read_since_a_period_is_all_from_it_on_and_so_many_values_before
     gappy = {month: float(n) for n, month in enumerate(months(30)) if n % 7}
     take_in(registered, batch({"gappy": gappy, "long": monthly(range(30)), "short": monthly([1, 2])}), NOW)
     take_in(registered, batch({"long": {"2020-02-01": -1.0, "2022-01-01": -2.0}}), NOW + MOMENT)
-    everything = registered.current_observations(small_recipe(), FOREVER)
+    everything = observations_as_of(registered, small_recipe(), FOREVER)
     expected: list[tuple[str, str, float]] = []
     for s, name in enumerate(everything.names):
         own = [

@@ -463,6 +463,53 @@ def test_every_query_fits_the_schema(database: Database) -> None:
         found(database, "select no_such_column from runs")
 
 
+#: queries whose results are read as binary fields or blocks, not through columns with types
+READ_BY_THE_DRIVER = ("numbers_as_of", "numbers_of_run", "paths_of_series", "revisions_as_of", "values_as_of")
+
+Types = dict[str, str]
+
+
+def declared_types(text: str, what: str) -> Types:
+    """What a query's header declares of its parameters or columns."""
+    line = re.search(rf"^-- {what}: (.+)$", text, re.MULTILINE)
+    return dict(pair.split() for pair in line[1].split(", ")) if line else {}
+
+
+def types_in_postgresql(database: Database, text: str) -> tuple[Types, Types]:
+    """Which parameters and columns of a query PostgreSQL takes for instants and periods."""
+    names = list(sa.text(text).compile().params)
+    numbered = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+    for n, name in enumerate(names):
+        numbered = re.sub(rf"(?<![:\w]):{name}\b", f"${n + 1}", numbered)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("prepare query as " + numbered.replace("%", "%%"))
+        (found,) = connection.exec_driver_sql("select parameter_types::text[] from pg_prepared_statements").one()
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        described = driver.pgconn.describe_prepared(b"query")
+        connection.exec_driver_sql("deallocate query")
+    kinds = {"timestamp with time zone": "instant", "timestamp without time zone": "period"}
+    codes = {1184: "instant", 1114: "period"}  # of the same types in pg_type
+    columns = [(described.fname(n).decode(), described.ftype(n)) for n in range(described.nfields)]
+    return (
+        {name: kinds[kind] for name, kind in zip(names, found, strict=True) if kind in kinds},
+        {name: codes[code] for name, code in columns if code in codes},
+    )
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_every_query_declares_its_instants_and_periods(database: Database) -> None:
+    wrong = {}
+    for name in query_names("postgresql"):
+        text = query_text(name, "postgresql")
+        declared = declared_types(text, "parameters"), declared_types(text, "columns")
+        actual = ({}, {}) if name in READ_BY_THE_DRIVER else types_in_postgresql(database, text)
+        if declared != actual:
+            wrong[name] = {"declared": declared, "actual": actual}
+
+    assert wrong == {}
+
+
 def test_every_statement_says_first_what_it_answers() -> None:
     files_without = [path for path in (*QUERIES, *VIEW_FILES) if not re.match(r"-- \S.*\.\n", path.read_text("utf-8"))]
 

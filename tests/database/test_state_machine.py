@@ -39,7 +39,7 @@ from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
 from pipeline.store import Store
 from pipeline.values import last_word, no_values
-from tests.database.small_store import rows
+from tests.database.small_store import observations_as_of, rows
 
 MOMENT = timedelta(microseconds=1)
 RECIPE = """
@@ -568,7 +568,7 @@ class Machine(RuleBasedStateMachine):
     def check_as_of(self, instant: datetime, length: int) -> None:
         """What was known at an instant: all of it, its end, and what is known of series."""
         state = self.reference.as_of(instant)
-        known = self.store.current_observations(self.recipe, instant)
+        known = observations_as_of(self.store, self.recipe, instant)
         found = zip(known.series.tolist(), known.period.tolist(), known.value.tolist(), strict=True)
         assert [(known.names[s], period, number.hex()) for s, period, number in found] == [
             (s, period, self.stored(number).hex())

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.cli import main
 from tests.end_to_end.shell import Typed
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """A command sets up the loggers of its process: here they are put back."""
-    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (level, propagate) in zip(loggers, before, strict=True):
-        logger.level, logger.propagate = level, propagate
 
 
 @pytest.fixture

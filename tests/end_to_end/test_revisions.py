@@ -25,6 +25,7 @@ from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe
 from pipeline.store import Store
+from tests.database.small_store import observations_as_of
 from tests.end_to_end.shell import Said, Shell, shell_in
 from tests.end_to_end.vintages import SERIES, VINTAGES, generated_vintage, values_of, vintage
 
@@ -160,7 +161,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
 
 def known_of(store: Store, recipe: Recipe, as_of: datetime) -> Values:
     """What the store says was known at an instant."""
-    known = store.current_observations(recipe, as_of)
+    known = observations_as_of(store, recipe, as_of)
     keys = zip((known.names[s] for s in known.series), known.period, strict=True)
     return dict(zip(keys, known.value.tolist(), strict=True))
 

@@ -1,0 +1,93 @@
+"""Each step alone is retried as it is within a cycle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import opening
+from flows.opening import Opened, tried_again
+from flows.steps import (
+    carry_out_forecast,
+    carry_out_ingest,
+    carry_out_paths,
+    carry_out_scoring,
+    carry_out_training,
+)
+from pipeline.database import open_database
+from pipeline.errors import NoObservations, NothingHeld, Transient
+from pipeline.registry import Registry
+from pipeline.store import Store
+from tests.examples import NOW, small_csv, small_recipe
+
+
+@pytest.fixture
+def calls() -> Counter[str]:
+    """How often each job was called."""
+    return Counter()
+
+
+@pytest.fixture
+def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """The small recipe, whose jobs find something unavailable at their first call."""
+    monkeypatch.setattr(opening, "RETRY_AFTER_SECONDS", [0, 0, 0])
+    (tmp_path / "small.csv").write_text(small_csv(), "utf-8")
+    database = open_database(f"sqlite:///{tmp_path}/store.db")
+    database.require_schema()
+
+    def unavailable_once(job: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **options: Any) -> Any:
+            calls[job.__name__] += 1
+            if calls[job.__name__] == 1:
+                raise Transient("away")
+            return job(*arguments, **options)
+
+        return tried_again(called)
+
+    yield Opened(
+        recipe=small_recipe(tmp_path),
+        store=Store(database),
+        registry=Registry("sqlite://", lambda: NOW),
+        clock=lambda: NOW,
+        now=NOW,
+        as_step=unavailable_once,
+    )
+    database.close()
+
+
+def test_ingest_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+    assert carry_out_ingest(at).num_new == 40
+    assert calls == {"ingest": 2}
+
+
+def test_approving_is_retried(at: Opened, calls: Counter[str]) -> None:
+    with pytest.raises(NothingHeld):
+        carry_out_ingest(at, approve=True)
+    assert calls == {"approve": 2}
+
+
+def test_training_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+    with pytest.raises(NoObservations):
+        carry_out_training(at)
+    assert calls == {"train": 2}
+
+
+def test_forecasting_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+    with pytest.raises(NoObservations):
+        carry_out_forecast(at)
+    assert calls == {"forecast": 2}
+
+
+def test_drawing_sample_paths_is_retried(at: Opened, calls: Counter[str], tmp_path: Path) -> None:
+    with pytest.raises(NoObservations):
+        carry_out_paths(at, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
+    assert calls == {"forecast": 2}
+
+
+def test_scoring_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+    assert carry_out_scoring(at) == 0
+    assert calls == {"score": 2}
