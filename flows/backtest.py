@@ -10,12 +10,13 @@ from typing import Any
 from flows.opening import Opened, opened
 from flows.screen import print_json, print_table, progress
 from pipeline.backtest_jobs import backtest, replay_tutorial
-from pipeline.errors import InvalidArgument, RegistryUnavailable, counted, known
+from pipeline.errors import InvalidArgument, RegistryUnavailable
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe, names_with_tutorial
 from pipeline.registry_backtests import BacktestRegistry
 from pipeline.rolling import NETWORK, Plan, RollingBacktest
 from pipeline.settings import settings_from
+from pipeline.text import counted, known
 from pipeline.training_record import ReplayRecord
 
 logger = logging.getLogger(__name__)

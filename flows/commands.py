@@ -26,13 +26,15 @@ from flows.steps import (
     carry_out_scoring,
     carry_out_training,
 )
-from pipeline.database import REVISION, open_database
-from pipeline.errors import NextperiodError, SchemaOutOfDate, counted, is_refusal, known
+from pipeline.database import open_database
+from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.knowledge import LATEST
 from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.roles import ROLES, make_roles, passwords
+from pipeline.schema import REVISION, require_schema, revision_of, upgrade
 from pipeline.settings import settings_from
 from pipeline.store import Store
+from pipeline.text import counted, known
 
 logger = logging.getLogger(__name__)
 
@@ -317,8 +319,8 @@ def show_status(*, as_json: bool) -> None:
 def upgrade_schema(*, as_json: bool) -> None:
     """`nextperiod db upgrade`."""
     database = open_database(settings_from().database_url)
-    before = database.revision()
-    database.upgrade()
+    before = revision_of(database)
+    upgrade(database)
     database.close()
     if as_json:
         print_json({"database": database.shown, "from": before, "revision": REVISION})
@@ -332,10 +334,10 @@ def upgrade_schema(*, as_json: bool) -> None:
 def check_schema(*, as_json: bool) -> None:
     """`nextperiod db check`."""
     database = open_database(settings_from().database_url)
-    revision = database.revision()
+    revision = revision_of(database)
     if revision is None:
         raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod db upgrade`")
-    database.require_schema()
+    require_schema(database)
     database.close()
     if as_json:
         print_json({"database": database.shown, "revision": revision})
@@ -357,5 +359,5 @@ def make_database_roles(*, as_json: bool) -> None:
 
 def _require_database() -> Any:
     database = open_database(settings_from().database_url)
-    database.require_schema()
+    require_schema(database)
     return database

@@ -11,12 +11,14 @@ from pathlib import Path
 from flows.opening import require_prefect, utc_now
 from flows.screen import print_json, print_table
 from pipeline.database import open_database
-from pipeline.errors import NextperiodError, without_secrets
+from pipeline.errors import NextperiodError
 from pipeline.promises import broken_promises
 from pipeline.recipe_file import load_recipe, recipe_names
 from pipeline.registry import Registry
+from pipeline.schema import require_schema, revision_of
 from pipeline.settings import Settings, settings_from
 from pipeline.store import Store
+from pipeline.text import without_secrets
 
 Check = Callable[[Settings], str]
 
@@ -58,7 +60,7 @@ def _recipes(settings: Settings) -> str:
 
 def _database(settings: Settings) -> str:
     database = open_database(settings.database_url)
-    database.require_schema()
+    require_schema(database)
     with database.read() as transaction:
         dialect = transaction.connection.dialect
         found = (
@@ -67,12 +69,12 @@ def _database(settings: Settings) -> str:
             else ".".join(map(str, dialect.server_version_info or ()))
         )
     database.close()
-    return f"{database.shown}, {dialect.name} {found}, schema {database.revision()}"
+    return f"{database.shown}, {dialect.name} {found}, schema {revision_of(database)}"
 
 
 def _invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
-    database.require_schema()
+    require_schema(database)
     broken = broken_promises(Store(database))
     database.close()
     if broken:

@@ -9,9 +9,9 @@ from typing import Any
 from flows.runs import opened_run
 from flows.screen import period_text, print_json
 from pipeline import explanation
-from pipeline.errors import counted, one_line
 from pipeline.explanation import Explanation
 from pipeline.knowledge import code_version
+from pipeline.text import counted, one_line
 
 #: columns of the block that people read
 _WIDTH = 110

@@ -17,6 +17,7 @@ from pipeline.errors import PrefectUnavailable, Transient
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe
 from pipeline.registry import Registry
+from pipeline.schema import require_schema
 from pipeline.settings import settings_from
 from pipeline.store import Store
 
@@ -88,7 +89,7 @@ def opened(recipe: str, *, as_step: Callable[[Job], Job] = tried_again) -> Itera
     database = open_database(settings.database_url)
     try:
         found = load_recipe(recipe, settings.recipes)
-        database.require_schema()
+        require_schema(database)
         yield Opened(
             recipe=found,
             store=Store(database),

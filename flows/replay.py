@@ -7,9 +7,10 @@ from typing import Any
 
 from flows.runs import opened_run
 from flows.screen import print_json
-from pipeline.errors import InvalidArgument, counted
+from pipeline.errors import InvalidArgument
 from pipeline.replay import Replayed, replay
 from pipeline.store import Store
+from pipeline.text import counted
 
 
 def replay_run(name: str, *, as_json: bool) -> bool:

@@ -9,6 +9,7 @@ from pipeline import explanation
 from pipeline.database import Database, open_database
 from pipeline.errors import InvalidArgument
 from pipeline.recipe_file import load_recipe, recipe_names
+from pipeline.schema import require_schema
 from pipeline.settings import Settings, settings_from
 
 
@@ -22,7 +23,7 @@ def opened_run(name: str) -> Iterator[tuple[Database, str]]:
     settings = settings_from()
     database = open_database(settings.database_url)
     try:
-        database.require_schema()
+        require_schema(database)
         yield database, _run_named(name, database, settings)
     finally:
         database.close()

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import one_line
 from pipeline.panel import Panel
+from pipeline.text import one_line
 
 Row = Mapping[Any, Any]
 

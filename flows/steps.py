@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.opening import Opened
-from pipeline import jobs
 from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.following import follow
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.forecast import PublishResult, publish_forecast
+from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
+from pipeline.jobs.score import score_forecasts
+from pipeline.jobs.train import TrainResult, train_model
 from pipeline.path_jobs import Drawn, sample_paths
 
 logger = logging.getLogger(__name__)
@@ -29,45 +33,45 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
     Returns:
         what `nextperiod run --json` prints.
     """
-    with jobs.attempt(at.recipe, at.store, "run", at.clock) as outcome:
+    with record_attempt(at.recipe, at.store, "run", at.clock) as outcome:
         if as_of is None:
-            at.carry_out("ingest", jobs.ingest, at.now, must_train=True)
-        at.carry_out("score", jobs.score, as_of=as_of)
-        trained = at.carry_out("train", jobs.train, at.now, asked=training, as_of=as_of, registry=at.registry)
-        published = at.carry_out("forecast", jobs.forecast, at.now, as_of=as_of)
-        at.carry_out("score", jobs.score, as_of=as_of)  # where what is forecast is observed already
+            at.carry_out("ingest", ingest_source, at.now, must_train=True)
+        at.carry_out("score", score_forecasts, as_of=as_of)
+        trained = at.carry_out("train", train_model, at.now, asked=training, as_of=as_of, registry=at.registry)
+        published = at.carry_out("forecast", publish_forecast, at.now, as_of=as_of)
+        at.carry_out("score", score_forecasts, as_of=as_of)  # where what is forecast is observed already
         at.carry_out("mlflow", follow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)
 
 
-def carry_out_ingest(at: Opened, *, approve: bool = False) -> jobs.Ingested:
+def carry_out_ingest(at: Opened, *, approve: bool = False) -> IngestResult:
     """Ingest alone, or accept the batch on hold."""
-    with jobs.attempt(at.recipe, at.store, "ingest", at.clock):
-        ingested: jobs.Ingested = at.carry_out("ingest", jobs.approve if approve else jobs.ingest, at.now)
+    with record_attempt(at.recipe, at.store, "ingest", at.clock):
+        ingested: IngestResult = at.carry_out("ingest", approve_batch if approve else ingest_source, at.now)
         return ingested
 
 
-def carry_out_training(at: Opened, *, training: str | None = None) -> jobs.Trained:
+def carry_out_training(at: Opened, *, training: str | None = None) -> TrainResult:
     """Train alone, if that is due or as asked for; MLflow follows."""
-    with jobs.attempt(at.recipe, at.store, "train", at.clock):
-        trained: jobs.Trained = at.carry_out("train", jobs.train, at.now, asked=training, registry=at.registry)
+    with record_attempt(at.recipe, at.store, "train", at.clock):
+        trained: TrainResult = at.carry_out("train", train_model, at.now, asked=training, registry=at.registry)
         at.carry_out("mlflow", follow, at.registry, at.now)
         return trained
 
 
-def carry_out_forecast(at: Opened) -> jobs.Published:
+def carry_out_forecast(at: Opened) -> PublishResult:
     """Forecast alone, with the champion."""
-    with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
-        published: jobs.Published = at.carry_out("forecast", jobs.forecast, at.now)
+    with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
+        published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
         outcome.append(published.status)
         return published
 
 
-def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[jobs.Published, Drawn]:
+def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[PublishResult, Drawn]:
     """Forecast alone, and draw sample paths of what is published."""
-    with jobs.attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
-        published: jobs.Published = at.carry_out("forecast", jobs.forecast, at.now)
+    with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
+        published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
         drawn: Drawn = at.carry_out(
             "drawing paths", sample_paths, published.run_id, num_paths=num_paths, parquet=parquet, seed=seed
         )
@@ -77,8 +81,8 @@ def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | No
 
 def carry_out_scoring(at: Opened) -> int:
     """Score alone; how many published steps."""
-    with jobs.attempt(at.recipe, at.store, "score", at.clock):
-        return int(at.carry_out("score", jobs.score))
+    with record_attempt(at.recipe, at.store, "score", at.clock):
+        return int(at.carry_out("score", score_forecasts))
 
 
 def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _instants(at: Opened, first: datetime, until: datetime) -> list[datetime]:
     return chosen
 
 
-def report(at: Opened, trained: jobs.Trained, published: jobs.Published) -> dict[str, Any]:
+def report(at: Opened, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
     """The cycle's facts under the names that `run --json` promises; the seconds of SQL are part of the steps'."""
     model = at.store.model(at.recipe.name, published.model_version)
     return {

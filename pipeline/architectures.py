@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    import keras
-
-    from pipeline.models.sizes import Sizes
 
 #: by name, a function from sizes to an untrained network; from a design, where the network chooses its own inputs
 ARCHITECTURES = {
@@ -34,9 +28,3 @@ def _known(name: str) -> str:
 
 #: a key of a recipe that names one
 Architecture = Annotated[str, AfterValidator(_known)]
-
-
-def build_network(architecture: str, sizes: Sizes) -> keras.Model:
-    """An untrained network."""
-    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(sizes)
-    return network

@@ -14,8 +14,9 @@ from pipeline.classical import classical_quantiles, require_classical
 from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.frequency import Periods
-from pipeline.ingest import refuse_short
-from pipeline.jobs import attempt, ingest
+from pipeline.history_requirement import refuse_short
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.ingest import ingest_source
 from pipeline.knowledge import LATEST, code_version, made_ready
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
@@ -122,8 +123,8 @@ def _known(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel
     """What is known now, gaps and all; what the source has, if nothing is."""
     panel = store.panel(recipe, LATEST)
     if panel is None:
-        with attempt(recipe, store, "ingest", clock):
-            ingest(recipe, store, clock())
+        with record_attempt(recipe, store, "ingest", clock):
+            ingest_source(recipe, store, clock())
         panel = store.panel(recipe, LATEST)
     if panel is None:
         raise NoObservations(f"there are no observations of {recipe.name}, and its source has none")

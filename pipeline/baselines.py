@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.panel import Panel
+from pipeline.recipe import scale_window
 
 Array = npt.NDArray[np.float64]
 
@@ -34,11 +35,6 @@ def baseline(name: str, context: Array, *, horizon: int, season: int) -> Array:
     if name == "naive":
         return naive(context, horizon)
     return seasonal_naive(context, horizon, season)
-
-
-def scaled_over(season: int) -> int:
-    """Periods up to an origin that say how large an error is: a night's cost may not grow with the history."""
-    return max(5 * season, 60)
 
 
 def normal_quantiles(mean: Array, deviation: Array) -> Array:
@@ -75,12 +71,12 @@ def drift(panel: Panel, horizon: int) -> tuple[Array, Array]:
 def root_scale(panel: Panel, season: int) -> Array:
     """Of each series the root mean squared difference from one season before, where it is too short from one period.
 
-    Over the last `scaled_over` periods: [S]; 0 where it never changed.
+    Over the last `scale_window` periods: [S]; 0 where it never changed.
     """
     every = np.arange(len(panel.series))
     parts = []
     for start in range(0, len(every), _TOGETHER):
-        values = _ends(panel, every[start : start + _TOGETHER], scaled_over(season))
+        values = _ends(panel, every[start : start + _TOGETHER], scale_window(season))
         by_season, by_period = (values[:, lag:] - values[:, :-lag] for lag in (season, 1))
         is_short = np.isnan(by_season).all(axis=1)
         parts.append(np.sqrt(np.where(is_short, _mean(np.square(by_period)), _mean(np.square(by_season)))))
@@ -102,7 +98,7 @@ class Repeated:
 def repeated(panel: Panel, horizon: int, season: int) -> Repeated:
     """Seasonal naive where two seasons are there, naive where a value is at the origin, else the last value.
 
-    Scale and deviation are of the last `scaled_over` periods.
+    Scale and deviation are of the last `scale_window` periods.
     """
     present = np.add.reduceat(~np.isnan(panel.values), panel.offsets[:-1])
     parts = [
@@ -118,7 +114,7 @@ def repeated(panel: Panel, horizon: int, season: int) -> Repeated:
 def _repeated(
     panel: Panel, series: npt.NDArray[np.int64], present: npt.NDArray[np.int64], horizon: int, season: int
 ) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
-    values = _ends(panel, series, scaled_over(season))
+    values = _ends(panel, series, scale_window(season))
     same, seasons_back = _same_season(values, season)
     step = np.arange(horizon)
     is_seasonal = (present[series] >= 2 * season) & ~np.isnan(same).any(axis=1) & (season > 1)

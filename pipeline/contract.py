@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.errors import known
+from pipeline.text import known
 
 ENTRY_POINTS = "nextperiod.sources"
 

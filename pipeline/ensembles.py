@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contest import Champion
+from pipeline.champion import Champion
 from pipeline.export import predict
 from pipeline.features import Features, fit_features
 from pipeline.forecaster import Read, read_windows, volatility

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
-_PARAMETER = re.compile(r"([?&](?:\w*password|\w*secret|\w*token|\w*key)=)[^&\s]+", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from pipeline.text import one_line, without_secrets
 
 
 class NextperiodError(Exception):
@@ -132,23 +129,3 @@ class BatchHeld(BatchRefused):
 def is_refusal(error: BaseException) -> bool:
     """Whether what was given is not fit to be used, rather than that something failed."""
     return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | NewerPublished)
-
-
-def without_secrets(text: str) -> str:
-    """A text whose addresses show no password."""
-    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
-
-
-def one_line(text: str) -> str:
-    """A text with its control characters written out, so that it stays one line and moves no cursor."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: 1 period, 2 periods."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def known(names: Iterable[str]) -> str:
-    """Names in the form in which messages list what would have been accepted."""
-    return ", ".join(sorted(names)) or "none"

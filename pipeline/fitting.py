@@ -19,7 +19,8 @@ import numpy.typing as npt
 from pipeline.backtest import Backtest, calibration_of, mase_scales, spread_of
 from pipeline.baselines import seasonal_naive
 from pipeline.calibration import Calibration
-from pipeline.contest import Champion, contest_of, forecasts_of, worse_series
+from pipeline.champion import Champion
+from pipeline.contest import contest_of, forecasts_of, worse_series
 from pipeline.ensembles import Ensemble, Search, as_before, can_fit, fit, planned, scaling_of, search_of, windows_for
 from pipeline.errors import ModelRefused
 from pipeline.export import attention_of, export, npz, predict, weights_of

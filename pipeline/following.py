@@ -10,6 +10,7 @@ from pipeline.errors import RegistryUnavailable
 from pipeline.forecaster import load_forecaster
 from pipeline.knowledge import panel_of
 from pipeline.lineage import Waiting
+from pipeline.model_card import model_card
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe
 from pipeline.registry import Registry
@@ -62,4 +63,4 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
         model_hash=model.model_hash,
         verdict=verdict,
     )
-    return registry.log_training(recipe, model, {**contents, **report}, verdict=verdict)
+    return registry.log_training(recipe, model, {**contents, **report}, card=model_card(recipe, model, verdict))

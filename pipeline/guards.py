@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contract import Source
-from pipeline.errors import counted
 from pipeline.frequency import Frequency
+from pipeline.text import counted
 from pipeline.values import Values
 
 #: share of the known values that a source which shows everything must show again

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import scaled_over
-from pipeline.errors import BatchHeld, BatchRefused, NotEnoughHistory, Rejection, counted
+from pipeline.errors import BatchHeld, BatchRefused, Rejection
 from pipeline.frequency import Periods
 from pipeline.guards import FEWEST, MOST_LAG, Guard
 from pipeline.observations import TARGET
 from pipeline.reading import Reading
-from pipeline.recipe import GLOBAL, Recipe
+from pipeline.recipe import Recipe
 from pipeline.spool import Rows
+from pipeline.text import counted
 from pipeline.values import Values, merged
 
 #: a last line without newline is taken for cut if its step is larger than this many times any other
@@ -82,7 +82,7 @@ class Comparison:
     @property
     def values_before(self) -> int:
         """How many values of a series before the told ones have to be known, where a source does not tell all of them."""
-        return max(self.recipe.least_history, scaled_over(self.recipe.season), 1 + MOST_LAG)
+        return max(self.recipe.least_history, self.recipe.scale_window, 1 + MOST_LAG)
 
     def clean(self, rows: Rows) -> Values:
         """Rows of some series in order, each period once; what does not fit is refused."""
@@ -341,25 +341,6 @@ def _in_order(rows: Rows) -> Rows:
 def _number(value: float) -> str:
     """A number as short as it can be written."""
     return repr(float(value)).removesuffix(".0")
-
-
-def refuse_short(series: str, has: int, recipe: Recipe) -> None:
-    """Refuse a history on which nothing can be trained.
-
-    Raises:
-        NotEnoughHistory: `has` observations do not hold one context and one horizon.
-    """
-    needed = recipe.least_history
-    if has < needed:
-        if recipe.model.architecture == GLOBAL:
-            raise NotEnoughHistory(
-                f'series "{series}" has {counted(has, "observation")}, the global network and horizon {recipe.horizon} '
-                f"need {needed}: {needed - has} are missing; add them, or shorten horizon"
-            )
-        raise NotEnoughHistory(
-            f'series "{series}" has {counted(has, "observation")}, context {needed - recipe.horizon} + horizon '
-            f"{recipe.horizon} need {needed}: {needed - has} are missing; add them, or shorten model.context or horizon"
-        )
 
 
 def shown(period: np.datetime64) -> str:

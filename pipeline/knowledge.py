@@ -10,14 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 
 from pipeline import quality
-from pipeline.baselines import scaled_over
-from pipeline.errors import ModelRefused, NoObservations, counted
+from pipeline.errors import ModelRefused, NoObservations
 from pipeline.explanation import known_since
 from pipeline.forecaster import Forecaster, load_forecaster
 from pipeline.lineage import Lineage, Model
 from pipeline.panel import Panel, with_other_series
 from pipeline.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.store import Store
+from pipeline.text import counted
 
 #: as of this instant everything is known
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -71,7 +71,7 @@ def forecaster_and_panel(
             f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "
             f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
         )
-    length = max(forecaster.needs.context, scaled_over(recipe.season))
+    length = max(forecaster.needs.context, recipe.scale_window)
     return forecaster, panel_of(recipe, store, as_of, length=length)
 
 

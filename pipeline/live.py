@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Protocol
 
-from pipeline.errors import without_secrets
+from pipeline.progress import Progress
+from pipeline.text import without_secrets
 
 logger = logging.getLogger(__name__)
 
-#: "stage", epochs "done" of at most "total", and the "loss" of the last
-Progress = Mapping[str, Any]
-OnProgress = Callable[[Progress], None]
 
 #: epochs are sent together about this often
 _SECONDS_BETWEEN = 1.0

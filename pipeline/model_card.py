@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from pipeline.errors import counted
 from pipeline.lineage import Model
 from pipeline.recipe import Recipe
+from pipeline.text import counted
 from pipeline.training_record import BacktestRecord, TrainingRecord
 from pipeline.trust import trust_of
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import one_line
+from pipeline.text import one_line
 
 Positions = npt.NDArray[np.int64]
 

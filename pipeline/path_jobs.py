@@ -12,8 +12,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import scaled_over
-from pipeline.errors import InvalidArgument, counted
+from pipeline.errors import InvalidArgument
 from pipeline.forecaster import load_forecaster
 from pipeline.knowledge import panel_of
 from pipeline.path_file import require_folder, write_paths
@@ -21,6 +20,7 @@ from pipeline.paths import Sampler, draw, refuse_too_many, sampler_of, seed_of
 from pipeline.recipe import Recipe
 from pipeline.scenarios import Scenarios, add_paths, first_path, paths_of, scenarios_of
 from pipeline.store import Store
+from pipeline.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _sampler(recipe: Recipe, store: Store, seen: Scenarios, seed: int) -> Sample
     model = store.model(recipe.name, seen.run["model_version"])
     assert model is not None
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
-    length = forecaster.needs.context + scaled_over(recipe.season)  # past errors are looked at, too
+    length = forecaster.needs.context + recipe.scale_window  # past errors are looked at, too
     panel = panel_of(recipe, store, seen.run["as_of"], length=length)
     return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
 

@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from pipeline.baselines import Repeated, repeated, scaled_over
+from pipeline.baselines import Repeated, repeated
 from pipeline.distribution import at_scores
-from pipeline.errors import InvalidArgument, counted
+from pipeline.errors import InvalidArgument
 from pipeline.features import FeatureArrays
 from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster, read_contexts
@@ -37,6 +37,7 @@ from pipeline.panel import Panel, Values
 from pipeline.persistence import past_differences, past_scores, persistence
 from pipeline.publishing import BELIEVABLE
 from pipeline.recipe import Recipe
+from pipeline.text import counted
 from pipeline.windows import Windows, contexts_of
 
 Array = npt.NDArray[np.float64]
@@ -178,7 +179,7 @@ def sampler_of(forecaster: Forecaster, panel: Panel, forecast: Forecast, recipe:
     prolonged = _prolonged(panel, forecast.periods)
     features, place = forecaster.features.of(prolonged), {name: s for s, name in enumerate(panel.series)}
     places, stands_in = [place[name] for name in forecast.series], repeated(panel, forecast.horizon, recipe.season)
-    origin, count, left = len(panel.grid) - 1, scaled_over(recipe.season), np.zeros(len(places))
+    origin, count, left = len(panel.grid) - 1, recipe.scale_window, np.zeros(len(places))
     is_fed_back = np.array([method == "lstm" for method in forecast.method], bool)
     ours, others = ([places[n] for n in np.flatnonzero(chosen)] for chosen in (is_fed_back, ~is_fed_back))
     left[is_fed_back] = persistence(past_scores(forecaster, prolonged, features, origin, ours, count))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.errors import counted
 from pipeline.recipe import Recipe
+from pipeline.text import counted
 
 #: fitted from the seed again after so many test parts of new periods, fine-tuned after one
 TEST_PARTS_TO_RETRAIN = 4

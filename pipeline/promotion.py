@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.errors import counted
 from pipeline.recipe import FEWEST_PERIODS
+from pipeline.text import counted
 from pipeline.training_record import NOT_PROMOTED, PROMOTED
 
 Array = npt.NDArray[np.float64]

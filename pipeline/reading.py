@@ -14,14 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import BatchRefused, Rejection, counted
+from pipeline.errors import BatchRefused, Rejection
 from pipeline.frequency import Periods
 from pipeline.header import fault_of, wide_columns
 from pipeline.naming import Positions, SeriesNames
-from pipeline.observations import TARGET, Chunk, Delivery
+from pipeline.observations import TARGET
 from pipeline.parsing import MISSING, MOST_SLOTS, Faults, Numbers, PeriodReader, parse_values, text_at, texts
 from pipeline.recipe import Recipe
+from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.spool import ROW, Spool
+from pipeline.text import counted
 
 #: how far ahead of the clock a period may lie: sources and workers do not agree to the second
 CLOCK_TOLERANCE = timedelta(days=1)

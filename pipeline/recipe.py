@@ -252,6 +252,11 @@ class Recipe(Table):
         return self.horizon + self.context
 
     @property
+    def scale_window(self) -> int:
+        """Periods before an origin over which the size of errors is measured."""
+        return scale_window(self.season)
+
+    @property
     def num_members(self) -> int:
         """Networks whose forecasts are averaged."""
         return self.training.members or (3 if self.model.architecture == GLOBAL else 1)
@@ -290,6 +295,14 @@ class Recipe(Table):
         )
         fields["training"] = self.training.model_dump(mode="json", exclude=_WHEN)
         return _hash(fields)
+
+
+def scale_window(season: int) -> int:
+    """How many periods before an origin the size of errors is measured over.
+
+    Bounded, so that the cost of a forecast does not grow with the length of the history.
+    """
+    return max(5 * season, 60)
 
 
 def fingerprint_of(definition: dict[str, Any]) -> str:

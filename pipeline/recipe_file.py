@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contract import source_table
-from pipeline.errors import InvalidRecipe, known
+from pipeline.errors import InvalidRecipe
 from pipeline.protocol import Tutorial
 from pipeline.recipe import GLOBAL, GLOBAL_TRAINING, Backtest, Covariates, Gate, Model, Publish, Recipe, Training
+from pipeline.text import known
 
 
 def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:

@@ -20,11 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import RegistryUnavailable, without_secrets
+from pipeline.errors import RegistryUnavailable
 from pipeline.lineage import Lineage, Model, training_key
-from pipeline.live import Live, Progress
-from pipeline.model_card import model_card
+from pipeline.live import Live
+from pipeline.progress import Progress
 from pipeline.recipe import Recipe
+from pipeline.text import without_secrets
 from pipeline.training_summary import lineage_tags, metrics_of, parameters_of, saved_view, tags_of
 
 if TYPE_CHECKING:
@@ -84,12 +85,10 @@ class Registry:
             return f"run {run_id}"
         return f"{self.shown.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
-    def log_training(
-        self, recipe: Recipe, model: Model, files: Mapping[str, bytes], *, verdict: str | None = None
-    ) -> str:
+    def log_training(self, recipe: Recipe, model: Model, files: Mapping[str, bytes], *, card: str) -> str:
         """Show one training: a run with parameters, losses, figures, report and the model, registered with its card.
 
-        Doing it again finds what is there and adds what is missing. The verdict is the gate's, in a sentence.
+        Doing it again finds what is there and adds what is missing. The card describes the model, in Markdown.
 
         Returns:
             the id of the MLflow run.
@@ -100,7 +99,6 @@ class Registry:
         with self._reachable():
             experiment = self._experiment(recipe.name)
             run_id = self._run(experiment, recipe, model)
-            card = model_card(recipe, model, verdict)
             self._show(run_id, recipe, model, card)
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration import Calibration
-from pipeline.errors import NextperiodError, Transient, counted
+from pipeline.errors import NextperiodError, Transient
 from pipeline.forecast import Forecast
 from pipeline.knowledge import code_version, forecaster_and_panel
 from pipeline.lineage import Model
@@ -22,6 +22,7 @@ from pipeline.recipe import Recipe, fingerprint_of
 from pipeline.rows import QUANTILE_COLUMNS
 from pipeline.statements import Row
 from pipeline.store import Store
+from pipeline.text import counted
 
 #: how the reason begins of a series whose forecast by the network had been worse than the baseline's
 DEMOTED = "worse than"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.database import Database, run_script, script
+from pipeline.database import Database
 from pipeline.errors import InvalidArgument
+from pipeline.schema import require_schema, run_script, script
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,7 @@ def make_roles(database: Database) -> None:
         raise InvalidArgument(
             f"SQLite has no roles: who may open {database.shown} may do everything; the roles are PostgreSQL's"
         )
-    database.require_schema()
+    require_schema(database)
     with database.write() as transaction:
         for name in ("roles", "grants"):
             run_script(transaction.connection, script(name))

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.baselines import drift, normal_quantiles, repeated, root_scale
-from pipeline.errors import InvalidArgument, NotEnoughHistory, counted
+from pipeline.errors import InvalidArgument, NotEnoughHistory
 from pipeline.forecast import LEVELS, Forecast
 from pipeline.metrics import METRICS, Compared
 from pipeline.panel import Panel
 from pipeline.recipe import Recipe
+from pipeline.text import counted
 from pipeline.windows import Windows, targets_of
 
 Array = npt.NDArray[np.float64]

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import Rejection, one_line
+from pipeline.errors import Rejection
 from pipeline.forecast import Forecast
 from pipeline.lineage import Decided, Lineage, Model, Run
 from pipeline.recipe import Recipe
 from pipeline.statements import Row, Transaction
+from pipeline.text import one_line
 from pipeline.training_record import TrainingRecord
 
 #: the levels of a forecast, in their order

@@ -31,13 +31,14 @@ from pipeline.intake import (
 )
 from pipeline.leases import give_lease_back, lease_epoch, take_lease
 from pipeline.lineage import Decided, Known, Model, Run, Waiting
-from pipeline.observations import TARGET, Earlier, Observations
+from pipeline.observations import TARGET, Observations
 from pipeline.outcomes import read_outcomes, read_outcomes_by_period
 from pipeline.panel import Panel, panel_from_observations
 from pipeline.publication import Publication, forecast_in, publish
 from pipeline.recipe import Recipe
 from pipeline.rows import insert_decision, model_of, rejection_row
 from pipeline.scoring import score, worse_of_late
+from pipeline.sources.delivery import Earlier
 from pipeline.statements import Row
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipeline.errors import BatchHeld, BatchRefused
-from pipeline.ingest import Comparison, refuse_short
+from pipeline.history_requirement import refuse_short
+from pipeline.ingest import Comparison
 from pipeline.intake import Header, Held, HeldPart
 from pipeline.reading import Reading
 from pipeline.recipe import Recipe

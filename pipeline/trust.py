@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import counted
 from pipeline.recipe import Recipe
+from pipeline.text import counted
 from pipeline.training_record import BacktestRecord, TrainingRecord
 
 Array = npt.NDArray[np.float64]

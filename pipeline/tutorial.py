@@ -17,15 +17,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline import metrics
-from pipeline.architectures import build_network
 from pipeline.errors import ModelRefused
 from pipeline.export import predict
+from pipeline.models.build import build_network
 from pipeline.models.fused import fused
 from pipeline.models.sizes import Sizes
-from pipeline.protocol import Tutorial, contexts, one_before, scaler, season_before, split_of, without_leak
+from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.trainer import epochs_of
 from pipeline.training import OnEpoch, refuse_unless_finite
+from pipeline.tutorial_protocol import contexts, one_before, scaler, season_before, split_of, without_leak
 
 Array = npt.NDArray[np.float64]
 

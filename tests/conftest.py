@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.database import Database, open_database
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
 from tests.examples import small_panel, small_recipe
@@ -47,7 +48,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def database(database_url: str) -> Iterator[Database]:
     """A database with the schema."""
     opened = open_database(database_url)
-    opened.require_schema()
+    require_schema(opened)
     yield opened
     opened.close()
 

@@ -14,10 +14,11 @@ import pytest
 
 from pipeline.errors import BatchRefused, Rejection
 from pipeline.ingest import Comparison
-from pipeline.observations import TARGET, Chunk, Delivery
+from pipeline.observations import TARGET
 from pipeline.reading import read
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.values import Values, no_values
 from tests.examples import NOW, SMALL_RECIPE
 

@@ -15,9 +15,11 @@ import numpy as np
 
 from flows.opening import Opened
 from flows.steps import carry_out_cycle
-from pipeline import jobs
 from pipeline.following import follow
-from pipeline.live import OnProgress
+from pipeline.jobs import train
+from pipeline.jobs.ingest import ingest_source
+from pipeline.jobs.train import train_model
+from pipeline.progress import OnProgress
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
 from pipeline.registry import Registry
@@ -96,7 +98,7 @@ def at_work(recipe: Recipe, store: Store, now: datetime) -> Opened:
     """The recipe opened at an instant; its steps are carried out once, and nobody waits for MLflow."""
 
     def as_step(job: Callable[..., Any]) -> Callable[..., Any]:
-        if job is jobs.train:
+        if job is train_model:
             return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
         return (lambda *_, **__: True) if job is follow else job
 
@@ -121,7 +123,7 @@ def take_in_days(recipe: Recipe, store: Store, days: range) -> None:
     store.register(recipe)
     for day in days:
         (recipe.folder / "daily.csv").write_text(delivered(day), "utf-8")
-        jobs.ingest(recipe, store, START + day * DAY, must_train=True)
+        ingest_source(recipe, store, START + day * DAY, must_train=True)
 
 
 #: every challenger publishes, so that a life has several models; the gate has tests of its own
@@ -164,5 +166,5 @@ class Remembered:
 @contextmanager
 def training_once(folder: Path) -> Iterator[None]:
     """What is trained twice on the same data takes the time of one training."""
-    with patch.object(jobs, "run_training", Remembered(folder)):
+    with patch.object(train, "run_training", Remembered(folder)):
         yield

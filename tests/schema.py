@@ -10,7 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipeline.database import REVISION, VERSION_TABLE, Database, open_database
+from pipeline.database import Database, open_database
+from pipeline.schema import REVISION, VERSION_TABLE, upgrade
 from tests.servers import binaries, running_postgresql
 
 SQL = Path(str(files("sql")))
@@ -54,12 +55,12 @@ def write_snapshots() -> None:
     """Both files anew, from databases of their own."""
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{folder}/store.db")
-        database.upgrade()
+        upgrade(database)
         snapshot("sqlite").write_text(sqlite_schema(database), "utf-8")
         database.close()
     with running_postgresql() as url:
         database = Database(url)
-        database.upgrade()
+        upgrade(database)
         database.close()
         snapshot("postgresql").write_text(postgresql_schema(url), "utf-8")
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline import jobs
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.ingest import Comparison
+from pipeline.jobs.ingest import approve_batch, ingest_source
 from pipeline.knowledge import LATEST
-from pipeline.observations import Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.store import Store
 from tests.deliveries import delivery_of
 from tests.examples import NOW, SMALL_RECIPE, months, small_csv, small_recipe, small_values
@@ -50,16 +50,16 @@ def held(store: Store, tmp_path: Path) -> Recipe:
     """A recipe of whose halved history a person has to decide."""
     recipe = write(tmp_path, small_values())
     store.register(recipe)
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
     with pytest.raises(BatchHeld):
-        jobs.ingest(write(tmp_path, HALVED), store, NOW)
+        ingest_source(write(tmp_path, HALVED), store, NOW)
     return recipe
 
 
 def test_an_approved_batch_is_taken_in_as_it_was_delivered(held: Recipe, store: Store) -> None:
     assert (statuses(store), values(store)) == (["accepted", "held"], small_values())
 
-    facts = jobs.approve(held, store, NOW)
+    facts = approve_batch(held, store, NOW)
 
     assert (facts.source, facts.num_read, facts.num_revised, facts.num_new) == ("small.csv", 40, 40, 0)
     assert values(store) == HALVED
@@ -70,25 +70,25 @@ def test_an_approved_batch_is_taken_in_as_it_was_delivered(held: Recipe, store: 
 
 
 def test_the_same_file_after_it_was_approved_is_nothing_new(held: Recipe, store: Store) -> None:
-    jobs.approve(held, store, NOW)
+    approve_batch(held, store, NOW)
 
-    assert jobs.ingest(held, store, NOW).num_read == 0
+    assert ingest_source(held, store, NOW).num_read == 0
     assert len(statuses(store)) == 3
 
 
 def test_nothing_is_approved_twice(held: Recipe, store: Store) -> None:
-    jobs.approve(held, store, NOW)
+    approve_batch(held, store, NOW)
 
     with pytest.raises(NothingHeld, match="no batch of small is held: nothing is there to approve"):
-        jobs.approve(held, store, NOW)
+        approve_batch(held, store, NOW)
     assert statuses(store) == ["accepted", "released", "accepted"]
 
 
 def test_a_later_batch_that_was_taken_in_leaves_nothing_to_approve(held: Recipe, store: Store, tmp_path: Path) -> None:
-    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+    ingest_source(write(tmp_path, small_values(41)), store, NOW)
 
     with pytest.raises(NothingHeld):
-        jobs.approve(held, store, NOW)
+        approve_batch(held, store, NOW)
     assert values(store) == small_values(41)
     assert statuses(store) == ["accepted", "held", "accepted"]
 
@@ -98,18 +98,18 @@ def test_the_same_delivery_is_held_once_however_often_it_comes(held: Recipe, sto
 
     for _ in range(3):
         with pytest.raises(BatchHeld, match="times 0.5"):
-            jobs.ingest(held, store, NOW)
+            ingest_source(held, store, NOW)
 
     assert rows(store, "select * from batches order by batch_id") == before
     assert rows(store, "select count(*) from rejected_observations") == [(1,)]
-    assert jobs.approve(held, store, NOW).num_revised == 40
+    assert approve_batch(held, store, NOW).num_revised == 40
 
 
 def test_of_two_that_are_held_the_newer_one_is_approved(held: Recipe, store: Store, tmp_path: Path) -> None:
     with pytest.raises(BatchHeld):
-        jobs.ingest(write(tmp_path, [value * 3 for value in small_values()]), store, NOW)
+        ingest_source(write(tmp_path, [value * 3 for value in small_values()]), store, NOW)
 
-    jobs.approve(held, store, NOW)
+    approve_batch(held, store, NOW)
 
     assert values(store) == [value * 3 for value in small_values()]
     assert statuses(store) == ["accepted", "held", "released", "accepted"]
@@ -121,12 +121,12 @@ def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Sto
     recipe = small_recipe(tmp_path)
     store.register(recipe)
     with pytest.raises(BatchHeld, match="add the values, or raise max_gap"):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
 
     lenient = recipe.model_copy(update={"max_gap": 2})
     lenient._folder = tmp_path
 
-    assert jobs.ingest(lenient, store, NOW).num_new == 38
+    assert ingest_source(lenient, store, NOW).num_new == 38
 
 
 def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store,
     lines = [",".join(row) + "\n" for row in told]
     (tmp_path / "small.csv").write_text(header + "".join(lines[:5] + lines[8:]))
     with pytest.raises(BatchHeld):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
     assert rows(store, "select count(*) from series") == [(0,)]
 
-    facts = jobs.approve(recipe, store, NOW)
+    facts = approve_batch(recipe, store, NOW)
 
     assert facts.num_new == 2 * 57
     assert rows(store, "select count(*) from observations") == [(114,)]
@@ -166,7 +166,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> tuple[Deliver, list[Earlier]]:
         asked.append(earlier)
         yield given[-1]
 
-    monkeypatch.setattr("pipeline.jobs.fetch", fetch)
+    monkeypatch.setattr("pipeline.jobs.ingest.fetch", fetch)
     return given.append, asked
 
 
@@ -181,16 +181,16 @@ def test_a_cursor_only_counts_once_its_batch_is_approved(store: Store, deliver: 
     store.register(recipe)
     told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(told[:20], "20"))
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     give(with_cursor(told[21:], "40"))
     with pytest.raises(BatchHeld):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
     with pytest.raises(BatchHeld):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
     assert asked[-1].state == {"cursor": "20"}
-    jobs.approve(recipe, store, NOW)
-    jobs.ingest(recipe, store, NOW)
+    approve_batch(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     assert asked[-1].state == {"cursor": "40"}
     assert asked[-1].content_hash == "40"
@@ -203,11 +203,11 @@ def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[D
     store.register(recipe)
     told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(told, "40"))
-    jobs.ingest(recipe, store, NOW, must_train=True)
+    ingest_source(recipe, store, NOW, must_train=True)
 
     give(with_cursor([], "still 40"))
 
-    assert jobs.ingest(recipe, store, NOW, must_train=True).num_read == 0
+    assert ingest_source(recipe, store, NOW, must_train=True).num_read == 0
     assert len(values(store)) == 40
 
 
@@ -218,22 +218,22 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
     recipe = small_recipe(source='series = "shop"')
     store.register(recipe)
     give(with_cursor([(month, "1", "a") for month in months(40)], "40"))
-    jobs.ingest(recipe, store, NOW, must_train=True)
+    ingest_source(recipe, store, NOW, must_train=True)
 
     give(with_cursor([("2023-05-01", "1", "b")], "41"))
 
-    assert jobs.ingest(recipe, store, NOW, must_train=True).num_new == 1
+    assert ingest_source(recipe, store, NOW, must_train=True).num_new == 1
 
 
 def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
     held: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = store.held("small")
-    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+    ingest_source(write(tmp_path, small_values(41)), store, NOW)
     monkeypatch.setattr(Store, "held", lambda *_: waiting)
 
     with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
-        jobs.approve(held, store, NOW)
+        approve_batch(held, store, NOW)
 
     assert values(store) == small_values(41)
     assert statuses(store) == ["accepted", "held", "accepted"]
@@ -241,11 +241,11 @@ def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
 
 def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = store.held("small")
-    jobs.approve(held, store, NOW)
+    approve_batch(held, store, NOW)
     monkeypatch.setattr(Store, "held", lambda *_: waiting)
 
     with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
-        jobs.approve(held, store, NOW)
+        approve_batch(held, store, NOW)
 
     assert statuses(store) == ["accepted", "released", "accepted"]
 
@@ -253,15 +253,15 @@ def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeyp
 def test_a_faulty_delivery_in_between_leaves_what_is_held(held: Recipe, store: Store, tmp_path: Path) -> None:
     (tmp_path / "small.csv").write_text("<html>busy</html>\n")
     with pytest.raises(BatchRefused):
-        jobs.ingest(held, store, NOW)
+        ingest_source(held, store, NOW)
 
-    assert jobs.approve(held, store, NOW).num_revised == 40
+    assert approve_batch(held, store, NOW).num_revised == 40
 
 
 def test_values_of_a_replaced_batch_are_not_kept(held: Recipe, store: Store, tmp_path: Path) -> None:
     assert rows(store, "select count(*) from held_rows") == [(1,)]
 
-    jobs.ingest(write(tmp_path, small_values(41)), store, NOW)
+    ingest_source(write(tmp_path, small_values(41)), store, NOW)
 
     assert rows(store, "select count(*) from held_rows") == [(0,)]
 
@@ -273,14 +273,14 @@ def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store
     del gappy[10:13]
     (tmp_path / "small.csv").write_text("".join(gappy))
     with pytest.raises(BatchHeld, match="has no value for 3 periods"):
-        jobs.ingest(recipe, store, NOW)
-    jobs.approve(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
+    approve_batch(recipe, store, NOW)
 
     longer = small_csv(small_values(41)).splitlines(keepends=True)
     del longer[10:13]
     (tmp_path / "small.csv").write_text("".join(longer))
 
-    assert jobs.ingest(recipe, store, NOW).num_new == 1
+    assert ingest_source(recipe, store, NOW).num_new == 1
 
 
 def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> 
     for n, region in enumerate(("north", "south")):
         lines = [f"{month},{value},a,{region}\n" for month, value in zip(months(40), small_values(), strict=True)]
         (tmp_path / "small.csv").write_text("month,sold,shop,region\n" + "".join(lines))
-        jobs.ingest(recipe, store, NOW + timedelta(days=n))
+        ingest_source(recipe, store, NOW + timedelta(days=n))
 
     assert store.attributes("small", NOW) == {"a": {"region": "north"}}
     assert store.attributes("small", LATEST) == {"a": {"region": "south"}}
@@ -305,14 +305,14 @@ def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
     store.register(recipe)
     every = small_csv(small_values(70)).splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(every[:51]))
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     changed = [*every[:1], every[10].replace("\n", "1\n"), *every[11:54]]
     (tmp_path / "small.csv").write_text("".join(changed))
-    taken = jobs.ingest(recipe, store, NOW)
+    taken = ingest_source(recipe, store, NOW)
 
     assert (taken.num_new, taken.num_revised, taken.num_same) == (3, 1, 40)
     assert len(values(store)) == 53
     (tmp_path / "small.csv").write_text("".join([*every[:1], *every[60:62]]))
     with pytest.raises(BatchHeld, match="has no value for 6 periods between its first and its last"):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)

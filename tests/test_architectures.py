@@ -8,11 +8,12 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from pipeline.architectures import ARCHITECTURES, build_network
+from pipeline.architectures import ARCHITECTURES
 from pipeline.errors import ModelRefused
 from pipeline.export import attention_of, predict
 from pipeline.features import FeatureArrays
 from pipeline.gathering import Flat, flattened
+from pipeline.models.build import build_network
 from pipeline.models.gated_cell import GatedCell
 from pipeline.models.sizes import Sizes
 from pipeline.panel import Panel

@@ -16,6 +16,7 @@ from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe
 from pipeline.rolling import Plan, RollingBacktest
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, run_fits, run_training
 from tests.database.small_store import take_in
@@ -33,7 +34,7 @@ SENTINEL = 1e6
 def store_of(folder: Path, values: list[float]) -> Iterator[Store]:
     """A store that knows these months."""
     database = open_database(f"sqlite:///{folder}/store.db")
-    database.require_schema()
+    require_schema(database)
     store = Store(database)
     store.register(small_recipe())
     take_in(store, small_batch(values), NOW)

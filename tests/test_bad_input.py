@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchRefused, DatabaseUnavailable, InvalidRecipe, NextperiodError, SchemaTooNew
-from pipeline.observations import Earlier
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.ingest import IngestResult, ingest_source
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe, parse_recipe
+from pipeline.schema import require_schema, upgrade
+from pipeline.sources.delivery import Earlier
 from pipeline.sources.kinds import fetch
 from pipeline.store import Store
 from tests.deliveries import take_in
@@ -193,7 +195,7 @@ FILES_ACCEPTED = {
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """An empty store in SQLite."""
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
     yield Store(database)
     database.close()
 
@@ -213,10 +215,10 @@ def recipe_for(fault: Fault, folder: Path) -> Recipe:
     return parse_recipe(text, where="small.toml", folder=folder)
 
 
-def ingest(recipe: Recipe, store: Store) -> jobs.Ingested:
+def ingest(recipe: Recipe, store: Store) -> IngestResult:
     """As the first step of `nextperiod run`."""
-    with jobs.attempt(recipe, store, "run", lambda: NOW):
-        return jobs.ingest(recipe, store, NOW, must_train=True)
+    with record_attempt(recipe, store, "run", lambda: NOW):
+        return ingest_source(recipe, store, NOW, must_train=True)
 
 
 def refusal(recipe: Recipe, store: Store) -> str:
@@ -448,7 +450,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(host: s
     database = open_database(f"postgresql+psycopg://u:secretpassword@{host}/x")
 
     with pytest.raises(DatabaseUnavailable, match="check NEXTPERIOD_DATABASE_URL and that the server is up") as away:
-        database.require_schema()
+        require_schema(database)
 
     assert f"the database postgresql+psycopg://u:***@{host}/x cannot be reached or used" in str(away.value)
     assert "secretpassword" not in str(away.value)
@@ -460,7 +462,7 @@ def test_an_sqlite_file_that_cannot_be_opened_is_named(place: str, tmp_path: Pat
     database = open_database(f"sqlite:///{tmp_path / place}")
 
     with pytest.raises(DatabaseUnavailable, match="cannot be reached or used: unable to open database file") as away:
-        database.require_schema()
+        require_schema(database)
 
     assert str(tmp_path) in str(away.value)
     assert_one_sentence(str(away.value))
@@ -478,9 +480,9 @@ def test_a_schema_newer_than_the_code_is_refused(store: Store) -> None:
     with store.database.write() as transaction:
         transaction.connection.execute(sa.text("update schema_version set version_num = '9999'"))
 
-    for refuses in (store.database.require_schema, store.database.upgrade):
+    for refuses in (require_schema, upgrade):
         with pytest.raises(SchemaTooNew, match="is at revision 9999, newer than this nextperiod knows") as newer:
-            refuses()
+            refuses(store.database)
         assert "install the version that made it" in str(newer.value)
         assert "secretpassword" not in str(newer.value)
     assert rows(store, "select version_num from schema_version") == [("9999",)]

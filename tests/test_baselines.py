@@ -14,12 +14,12 @@ from pipeline.baselines import (
     normal_quantiles,
     repeated,
     root_scale,
-    scaled_over,
     seasonal_naive,
 )
 from pipeline.forecast import LEVELS
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations
+from pipeline.recipe import scale_window
 
 CONTEXT = np.array([[1.0, 2, 3, 4], [8, 7, 6, 5]])
 
@@ -78,7 +78,7 @@ def panel_of(rows: list[list[float]]) -> Panel:
 def walked(row: list[float], length: int, horizon: int, season: int) -> tuple[list[float], list[float], float, str]:
     """Mean, deviation, scale and method of a series of a panel of so many periods, one value after the other."""
     at = {n: value for n, value in enumerate(row) if not np.isnan(value)}
-    recent = {n: value for n, value in at.items() if n >= length - scaled_over(season)}
+    recent = {n: value for n, value in at.items() if n >= length - scale_window(season)}
     ahead = range(length, length + horizon)
     same = {n: [n - k * season for k in range(1, 200) if n - k * season in recent] for n in ahead}
     is_seasonal = season > 1 and len(at) >= 2 * season and all(same.values())
@@ -187,7 +187,7 @@ def test_the_root_scale_is_that_of_the_changes_of_the_last_periods(season: int, 
     found = root_scale(panel_of(rows), season)
 
     for n, row in enumerate(rows):
-        recent = {t: v for t, v in enumerate(row) if not np.isnan(v) and t >= length - scaled_over(season)}
+        recent = {t: v for t, v in enumerate(row) if not np.isnan(v) and t >= length - scale_window(season)}
         by = {lag: [recent[t] - recent[t - lag] for t in recent if t - lag in recent] for lag in (season, 1)}
         chosen = by[season] or by[1]
         assert found[n] == pytest.approx(np.sqrt(np.mean(np.square(chosen))) if chosen else 0)

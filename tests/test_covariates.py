@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import ModelRefused
+from pipeline.jobs.ingest import ingest_source
 from pipeline.knowledge import panel_of
 from pipeline.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.recipe_file import parse_recipe
@@ -51,7 +51,7 @@ def test_what_a_source_tells_beside_the_values_is_on_the_panel(
 ) -> None:
     recipe = recipe_in(tmp_path)
     store.register(recipe)
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     panel = panel_of(recipe, store, None, length=length)
 
@@ -70,10 +70,10 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
 ) -> None:
     recipe = recipe_in(tmp_path)
     store.register(recipe)
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
     told = (tmp_path / "small.csv").read_text()
     (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
-    jobs.ingest(recipe, store, NOW + HOUR)
+    ingest_source(recipe, store, NOW + HOUR)
 
     now, before = (panel_of(recipe, store, as_of) for as_of in (None, NOW))
 
@@ -86,7 +86,7 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
 
 def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_path: Path) -> None:
     store.register(recipe_in(tmp_path))
-    jobs.ingest(recipe_in(tmp_path), store, NOW)
+    ingest_source(recipe_in(tmp_path), store, NOW)
 
     panel = panel_of(recipe_in(tmp_path, ""), store, None)
 
@@ -96,7 +96,7 @@ def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_pat
 def test_series_that_read_each_other_are_covariates_of_one_another(store: Store, tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]')
     store.register(recipe)
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     panel = panel_of(recipe, store, None, length=2)
 
@@ -109,7 +109,7 @@ def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) ->
     shops = tuple(f"s{n:03d}" for n in range(MOST_OTHER_SERIES + 1))
     recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]', shops)
     store.register(recipe)
-    jobs.ingest(recipe, store, NOW)
+    ingest_source(recipe, store, NOW)
 
     with pytest.raises(
         ModelRefused, match=r"covariates.other_series is for at most 64 series, small has 65: leave it out"

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, BatchRefused, NextperiodError
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.ingest import IngestResult, ingest_source
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from tests.examples import NOW, SMALL_RECIPE, months, small_values
 
@@ -302,7 +304,7 @@ FAULTS = {
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """An empty store in SQLite."""
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
     yield Store(database)
     database.close()
 
@@ -328,9 +330,9 @@ def recipe_of(fault: Fault, folder: Path) -> Recipe:
     return parse_recipe(f"{fault.top}\n{text}", where="small.toml", folder=folder)
 
 
-def ingest(recipe: Recipe, store: Store) -> jobs.Ingested:
-    with jobs.attempt(recipe, store, "ingest", lambda: NOW):
-        return jobs.ingest(recipe, store, NOW)
+def ingest(recipe: Recipe, store: Store) -> IngestResult:
+    with record_attempt(recipe, store, "ingest", lambda: NOW):
+        return ingest_source(recipe, store, NOW)
 
 
 def known_store(fault: Fault, store: Store, folder: Path) -> Recipe:

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.contest import forecasts_of, read_champion
+from pipeline.champion import read_champion
+from pipeline.contest import forecasts_of
 from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.frequency import Frequency
 from pipeline.panel import Panel, panel_from_observations

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecast import Forecast
 from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
-from pipeline.ingest import refuse_short
+from pipeline.history_requirement import refuse_short
 from pipeline.panel import Panel
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe

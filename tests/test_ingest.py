@@ -9,9 +9,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.errors import BatchHeld, InvalidRecipe, NotEnoughHistory, counted
-from pipeline.ingest import refuse_short
+from pipeline.errors import BatchHeld, InvalidRecipe, NotEnoughHistory
+from pipeline.history_requirement import refuse_short
 from pipeline.reading import CLOCK_TOLERANCE
+from pipeline.text import counted
 from tests.deliveries import Key, delivery_of, recipe_of, refusal, take_in
 from tests.examples import NOW, months, small_recipe, small_values
 

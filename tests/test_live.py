@@ -15,8 +15,11 @@ import pytest
 from pipeline.database import open_database
 from pipeline.errors import ModelRefused
 from pipeline.lineage import Model, training_key
-from pipeline.live import Live, Progress
+from pipeline.live import Live
+from pipeline.model_card import model_card
+from pipeline.progress import Progress
 from pipeline.registry import Registry
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests.database.small_store import add_model, lineage
@@ -35,7 +38,7 @@ def registry(tmp_path: Path) -> Registry:
 def model(tmp_path: Path, outcome: TrainingOutcome) -> Iterator[Model]:
     """The trained model, in a store, trained when the tests' live trainings start."""
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
     store = Store(database)
     store.register(small_recipe())
     version = add_model(store, outcome)
@@ -124,7 +127,9 @@ def test_the_model_is_shown_in_the_run_that_was_live(
         on_progress(epoch(1, 0.5))
     files = {**outcome.files, "network.keras": outcome.keras_archive, "report.html": b"<html>"}
 
-    shown = [registry.log_training(small_recipe(), model, files) for _ in range(2)]
+    shown = [
+        registry.log_training(small_recipe(), model, files, card=model_card(small_recipe(), model)) for _ in range(2)
+    ]
 
     (run,) = runs(registry)
     assert shown == [run.info.run_id] * 2
@@ -151,7 +156,7 @@ def test_the_registered_version_and_its_run_carry_the_model_s_card(
 ) -> None:
     files = {**outcome.files, "network.keras": outcome.keras_archive}
 
-    registry.log_training(small_recipe(), model, files, verdict="promoted: the first")
+    registry.log_training(small_recipe(), model, files, card=model_card(small_recipe(), model, "promoted: the first"))
 
     (version,) = registry._client.search_model_versions("name = 'small'")
     assert version.description.startswith("# small")

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.forecaster import Forecaster, Read, load_forecaster
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.model_card import model_card
 from pipeline.registry import Registry
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
 from tests.database.small_store import add_model, take_in
@@ -48,17 +50,19 @@ class Shown:
 def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     trained: TrainingOutcome = request.getfixturevalue(request.param)
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
     store = Store(database)
     store.register(small_recipe())
     take_in(store, small_batch())
     model = store.model("small", add_model(store, trained))
     assert model is not None
-    jobs.forecast(small_recipe(), store, NOW)
+    publish_forecast(small_recipe(), store, NOW)
     rows = store.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, "network.keras": trained.keras_archive}
-    Registry(tracking_uri, lambda: NOW).log_training(small_recipe(), model, files)
+    Registry(tracking_uri, lambda: NOW).log_training(
+        small_recipe(), model, files, card=model_card(small_recipe(), model)
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     forecaster = load_forecaster(trained.files, model.model_hash)
     yield Shown(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import NextperiodError, counted, one_line, without_secrets
+from pipeline.errors import NextperiodError
+from pipeline.text import counted, one_line, without_secrets
 
 
 @pytest.mark.parametrize(

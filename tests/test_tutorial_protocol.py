@@ -11,9 +11,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.metrics import rmse
-from pipeline.protocol import Tutorial, contexts, networks, refuse_unfit, scaler, season_before, split_of, without_leak
+from pipeline.protocol import Tutorial
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.tutorial_protocol import contexts, networks, refuse_unfit, scaler, season_before, split_of, without_leak
 
 Array = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.architectures import build_network
+from pipeline.models.build import build_network
 from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
 from pipeline.models.sizes import Reads, Sizes
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import Rejection
-from pipeline.observations import Chunk
 from pipeline.recipe import Recipe
+from pipeline.sources.delivery import Chunk
 
 #: rows of a chunk: enough to be fast, few enough to stay small
 CHUNK_ROWS = 250_000

@@ -10,12 +10,13 @@ from functools import partial
 from typing import BinaryIO
 
 from pipeline.contract import TextSource
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import named_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks
-from pipeline.sources.files import File, Stamp, files_of, hash_begun, hash_of, refuse, stamp, unchanged
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
+from pipeline.sources.files import files_of
 from pipeline.sources.text import Looked, look_through, unpacked
 
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import Rejection
-from pipeline.observations import Chunk
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, ragged, rows_of_chunk, text_batch
 from pipeline.sources.csv_quoted import header_of, is_blank, refuse_too_many
-from pipeline.sources.files import File
+from pipeline.sources.delivery import Chunk
+from pipeline.sources.file import File
 
 #: text that is split at once; larger ones are not faster
 BLOCK_BYTES = 1 << 20

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.errors import Rejection
-from pipeline.observations import Chunk
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_twice, ragged, rows_of_chunk, text_batch
-from pipeline.sources.files import File, refuse
+from pipeline.sources.delivery import Chunk
+from pipeline.sources.file import File, refuse
 
 #: what a field of a blank line may hold
 BLANK = " \t\n\r\v\f"

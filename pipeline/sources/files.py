@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal, NoReturn
+from pathlib import Path
 
-from pipeline.contract import CsvSource, ParquetSource, Source
-from pipeline.errors import BatchRefused, Rejection, SourceMissing, SourceUnavailable
+from pipeline.contract import CsvSource, ParquetSource
+from pipeline.errors import SourceMissing, SourceUnavailable
 from pipeline.recipe import Recipe
-from pipeline.sources.columns import named_columns
 from pipeline.sources.environment import variable
-
-Stamp = tuple[int, int, int, int]
-Packing = Literal["", "gzip", "zstd"]
-PACKINGS: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+from pipeline.sources.file import File, hint, no_such_file, packing_of
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
-    """One file that a source reads."""
-
-    path: Path
-    #: as messages show it
-    name: str
-    #: below the fixed folder of a pattern; None where the recipe names one file
-    inside: str | None = None
-    packing: Packing = ""
 
 
 @contextmanager
@@ -79,73 +60,6 @@ def named_path(recipe: Recipe) -> str:
         return found
 
     return re.sub(r"\$\{(\w+)\}", value, source.path)
-
-
-def packing_of(name: str) -> Packing:
-    """How a file of that name is packed."""
-    return PACKINGS.get(PurePosixPath(name.lower()).suffix, "")
-
-
-def no_such_file(shown: str, recipe: Recipe, what: str) -> SourceMissing:
-    """That there is none, and what it should be."""
-    return SourceMissing(
-        f"there is no file {shown}: expected a {what} with the columns {', '.join(named_columns(recipe))}"
-        + hint(recipe.source)
-    )
-
-
-def hint(source: Source) -> str:
-    """Where to get the data, as the end of a message."""
-    return f"; {source.hint}" if source.hint else ""
-
-
-def stamp(path: Path) -> Stamp:
-    """What changes when a file does."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-@contextmanager
-def unchanged(file: File, before: Stamp) -> Iterator[None]:
-    """Refuse a file that is not what it was, or does not stay so.
-
-    Raises:
-        SourceUnavailable: it was written to.
-    """
-    _require(file, before)
-    yield
-    _require(file, before)
-
-
-def _require(file: File, before: Stamp) -> None:
-    try:
-        same = stamp(file.path) == before
-    except OSError:
-        same = False
-    if not same:
-        raise SourceUnavailable(f"{file.name} was changed while it was read: expected a file that is written once")
-
-
-def hash_of(source: Source, parts: Iterable[tuple[File, hashlib._Hash]]) -> str:
-    """The hash of many files: the settings, then each name with the hash of its content."""
-    whole = hash_begun(source)
-    for file, content in parts:
-        whole.update(f"{file.inside}\0".encode() + content.digest())
-    return whole.hexdigest()
-
-
-def hash_begun(source: Source) -> hashlib._Hash:
-    """A hash that knows the settings and waits for the content."""
-    return hashlib.sha256(source.settings.encode() + b"\0")
-
-
-def refuse(name: str, what: str, rule: str, line: int | None = None) -> NoReturn:
-    """Refuse all of it.
-
-    Raises:
-        BatchRefused: always.
-    """
-    raise BatchRefused(f"{name} {what}", [Rejection(rule=rule, line=line)], source=name)
 
 
 def _refuse_scheme(scheme: str, recipe: Recipe) -> None:

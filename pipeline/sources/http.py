@@ -16,13 +16,14 @@ from urllib.parse import quote
 import numpy as np
 
 from pipeline.contract import HttpSource
-from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable, without_secrets
-from pipeline.observations import Delivery, Earlier
+from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
 from pipeline.recipe import Recipe
 from pipeline.sources.csv_file import delivery_of_csv
+from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.sources.environment import filled, masked, refuse_literal_password
-from pipeline.sources.files import File, Packing, hint, refuse
+from pipeline.sources.file import File, Packing, hint, refuse
 from pipeline.sources.json_records import delivery_of_json
+from pipeline.text import without_secrets
 
 if TYPE_CHECKING:
     import httpx

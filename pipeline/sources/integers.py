@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.contract import IntegersSource
-from pipeline.observations import Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import sliced
-from pipeline.sources.files import hash_begun
+from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.file import hash_begun
 
 
 @contextmanager

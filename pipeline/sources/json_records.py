@@ -14,10 +14,10 @@ import numpy as np
 
 from pipeline.contract import HttpSource
 from pipeline.errors import Rejection
-from pipeline.observations import Chunk, Delivery
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_columns, rows_of_chunk, text_batch
-from pipeline.sources.files import File, hash_begun, refuse, stamp, unchanged
+from pipeline.sources.delivery import Chunk, Delivery
+from pipeline.sources.file import File, hash_begun, refuse, stamp, unchanged
 from pipeline.sources.text import look_through, unpacked
 
 #: a document is one text in memory; lines and CSV have no such bound

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from pipeline.contract import added_kinds
-from pipeline.observations import Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.csv_file import fetch_csv
+from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.sources.http import fetch_http
 from pipeline.sources.integers import fetch_integers
 from pipeline.sources.parquet_file import fetch_parquet

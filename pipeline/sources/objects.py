@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.errors import NextperiodError, SourceMissing, SourceUnavailable, known, without_secrets
+from pipeline.errors import NextperiodError, SourceMissing, SourceUnavailable
 from pipeline.recipe import Recipe
-from pipeline.sources.files import File, hint, no_such_file, packing_of, refuse
+from pipeline.sources.file import File, hint, no_such_file, packing_of, refuse
+from pipeline.text import known, without_secrets
 
 #: schemes that may be named, and how long a request of each may take
 SCHEMES: dict[str, dict[str, Any]] = {

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SourceUnavailable
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import delivered, named_twice, nothing, plain_types, rows_of_chunk, sliced
-from pipeline.sources.files import File, Stamp, files_of, hash_begun, hash_of, refuse, stamp, unchanged
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
+from pipeline.sources.files import files_of
 
 BLOCK_BYTES = 1 << 20
 

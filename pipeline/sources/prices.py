@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date
 from functools import partial
 
@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from pipeline.contract import PricesSource
 from pipeline.errors import Rejection, SourceMissing, SourceUnavailable
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources.columns import sliced
-from pipeline.sources.files import hash_begun, refuse
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.file import hash_begun, refuse
+from pipeline.sources.prices_day import Ask, Day
 from pipeline.sources.spool import hash_rows
 
 logger = logging.getLogger(__name__)
@@ -35,22 +36,6 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("open", "high", "low", "close", "volume")),
     ]
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Day:
-    """One day of one ticker; what the provider does not know is none."""
-
-    date: date
-    open: float | None
-    high: float | None
-    low: float | None
-    close: float | None
-    volume: float | None
-
-
-#: the finished days of a ticker from one on, and whether older ones are no longer what they were
-Ask = Callable[[str, date], tuple[list[Day], bool]]
 
 
 @contextmanager

@@ -14,15 +14,15 @@ import ccxt
 
 from pipeline.contract import PricesSource
 from pipeline.errors import SourceMissing, SourceUnavailable
-from pipeline.sources import prices
-from pipeline.sources.files import refuse
+from pipeline.sources.file import refuse
+from pipeline.sources.prices_day import Ask, Day
 
 #: candles a request; exchanges give fewer, never more
 _CANDLES = 1000
 
 
 @contextmanager
-def asking(source: PricesSource, today: date) -> Iterator[prices.Ask]:
+def asking(source: PricesSource, today: date) -> Iterator[Ask]:
     """How one exchange is asked, over one session.
 
     Raises:
@@ -48,9 +48,9 @@ def _moved(urls: Any, base_url: str) -> Any:
     return base_url + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-def _days(exchange: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
+def _days(exchange: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[Day], bool]:
     """The days that are over in UTC; candles are never revised."""
-    days: dict[date, prices.Day] = {}
+    days: dict[date, Day] = {}
     asked = since
     try:
         while asked < today:
@@ -73,7 +73,7 @@ def _milliseconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
 
-def _day(candle: list[Any]) -> prices.Day:
+def _day(candle: list[Any]) -> Day:
     opened_at, opened, high, low, close, volume = candle[:6]
     on = datetime.fromtimestamp(opened_at / 1000, UTC).date()
-    return prices.Day(date=on, open=opened, high=high, low=low, close=close, volume=volume)
+    return Day(date=on, open=opened, high=high, low=low, close=close, volume=volume)

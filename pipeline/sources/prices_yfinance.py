@@ -19,14 +19,14 @@ from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
 
 from pipeline.contract import PricesSource
 from pipeline.errors import SourceUnavailable
-from pipeline.sources import prices
+from pipeline.sources.prices_day import Ask, Day
 
 #: no folder can be made here, so that yfinance keeps nothing: it would pickle its cookies
 _NOWHERE = "/dev/null/none"
 
 
 @contextmanager
-def asking(source: PricesSource, today: date) -> Iterator[prices.Ask]:
+def asking(source: PricesSource, today: date) -> Iterator[Ask]:
     """How Yahoo is asked, over one session and without the caches that yfinance keeps at home."""
     yfinance.config.debug.hide_exceptions = False
     yfinance.set_tz_cache_location(_NOWHERE)
@@ -56,7 +56,7 @@ class _Elsewhere(requests.adapters.HTTPAdapter):  # type: ignore[misc]
         return super().send(request, **options)
 
 
-def _days(session: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[prices.Day], bool]:
+def _days(session: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[Day], bool]:
     """The sessions that are over where the exchange is, and whether a split changed older ones."""
     history = _history(session, source, ticker, since)
     sessions = [(at.date(), row) for at, row in zip(history.index, history.to_dict("records"), strict=True)]
@@ -83,12 +83,12 @@ def _history(session: Any, source: PricesSource, ticker: str, since: date) -> An
     raise SourceUnavailable(f"Yahoo {told}: try again later")
 
 
-def _day(on: date, row: dict[str, Any]) -> prices.Day:
+def _day(on: date, row: dict[str, Any]) -> Day:
     def number(name: str) -> float | None:
         value = float(row[name])
         return value if math.isfinite(value) else None
 
-    return prices.Day(
+    return Day(
         date=on,
         open=number("Open"),
         high=number("High"),

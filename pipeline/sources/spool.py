@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.observations import Chunk
 from pipeline.sources.columns import nothing, sliced
+from pipeline.sources.delivery import Chunk
 
 #: rows that are Python objects at a time
 ROWS = 20_000

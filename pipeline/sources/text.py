@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.contract import TextSource
 from pipeline.errors import SourceUnavailable
-from pipeline.sources.files import File, refuse
+from pipeline.sources.file import File, refuse
 
 BLOCK_BYTES = 1 << 20
 #: a field, and so a line that is split without looking at quotes, is at most this long

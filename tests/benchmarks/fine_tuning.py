@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import ensembles, fitting
-from pipeline.contest import Champion, read_champion
+from pipeline.champion import Champion, read_champion
 from pipeline.forecast import LEVELS
 from pipeline.forecaster import load_forecaster, model_hash_of
 from pipeline.frequency import Frequency

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import jobs
 from pipeline.database import open_database
+from pipeline.jobs.ingest import ingest_source
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from tests.benchmarks.loads import LENGTH, months
 
@@ -53,12 +54,12 @@ def main(url: str, num_rows: int, folder: Path) -> None:
     if not (folder / "large.csv").exists():
         write_csv(folder / "large.csv", num_rows)
     database = open_database(url)
-    database.require_schema()
+    require_schema(database)
     store, recipe = Store(database), large_recipe(folder)
     store.register(recipe)
     before = peak_mib()
     began = time.perf_counter()
-    taken = jobs.ingest(recipe, store, datetime.now(UTC))
+    taken = ingest_source(recipe, store, datetime.now(UTC))
     seconds = time.perf_counter() - began
     print(f"{taken.num_new} {seconds:.1f} {before} {peak_mib()}")
     database.close()

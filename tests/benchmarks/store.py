@@ -25,6 +25,7 @@ from pipeline.intake import Header
 from pipeline.lineage import Lineage
 from pipeline.observations import TARGET
 from pipeline.publication import Publication
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from tests.benchmarks.bare import (
     FORECASTS,
@@ -66,7 +67,7 @@ class Bench:
             self._on_server("create database bench")
             url = self.server.set(database="bench").render_as_string(hide_password=False)
         database = open_database(url)
-        database.require_schema()
+        require_schema(database)
         Store(database).register(bench_recipe())
         try:
             yield database

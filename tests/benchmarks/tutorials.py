@@ -39,7 +39,7 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
     """As tutorials write it."""
     import keras
 
-    from pipeline.architectures import build_network
+    from pipeline.models.build import build_network
     from pipeline.tutorial import sizes_of
 
     keras.utils.set_random_seed(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.database import VERSION_TABLE, VIEWS
+from pipeline.schema import VERSION_TABLE, VIEWS
 from tests.database.test_schema import TABLES
 
 MAY, RIGHT, GUARD = "may", "no right", "a guard refuses"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from pipeline.database import Database
+from pipeline.schema import revision_of
 
 #: series, period, value, batch: the first of a period is the observation, the others revise it
 TOLD = (
@@ -224,7 +225,7 @@ def stage(database: Database, run: Run) -> None:
 
 def key_of(database: Database, run_id: str) -> dict[str, Any]:
     """What the rows of a run repeat: its number, or in the first schema its name."""
-    if database.revision() == "0001":
+    if revision_of(database) == "0001":
         return {"run_id": run_id}
     return {"run_number": found(database, f"select run_number from runs where run_id = '{run_id}'")[0][0]}
 

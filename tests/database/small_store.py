@@ -25,6 +25,7 @@ from pipeline.observations import TARGET, Observations
 from pipeline.publication import Publication
 from pipeline.reading import Reading
 from pipeline.recipe import Recipe
+from pipeline.schema import revision_of
 from pipeline.spool import Spool
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -203,7 +204,7 @@ def at_once(url: str, count: int, work: Callable[[Store], T]) -> list[T | Except
     def worker(_: int) -> T | Exception:
         own = open_database(url)
         try:
-            own.revision()  # connected before the start
+            revision_of(own)  # connected before the start
             barrier.wait()
             return work(Store(own))
         except Exception as error:

@@ -18,11 +18,12 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.steps import carry_out_backfill
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import NoObservations
+from pipeline.jobs.ingest import ingest_source
 from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from tests.database.small_store import rows, value
 from tests.life import DAY, START, at_work, daily_recipe, delivered, live, take_in_days, training_once
@@ -86,7 +87,7 @@ def lived(folder: Path, days: range, retrain_after: int) -> dict[str, list[tuple
     """What the days leave when they are carried out one by one."""
     folder.mkdir()
     database = open_database(f"sqlite:///{folder}/live.db")
-    database.require_schema()
+    require_schema(database)
     live(daily_recipe(folder, retrain_after=retrain_after), Store(database), days)
     left = left_in(Store(database))
     database.close()
@@ -277,7 +278,7 @@ def test_where_the_history_was_too_short_it_says_so_and_goes_on(recipe: Recipe, 
     store.register(recipe)
     head, *lines = delivered(0).splitlines(keepends=True)
     (recipe.folder / "daily.csv").write_text(head + "".join(lines[:5] + lines[31:36]), "utf-8")
-    jobs.ingest(recipe, store, START - DAY)
+    ingest_source(recipe, store, START - DAY)
     take_in_days(recipe, store, range(2))
 
     with training_once(trainings):

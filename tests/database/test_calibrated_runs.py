@@ -7,9 +7,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline import jobs, outcomes
+from pipeline import outcomes
 from pipeline.calibration import Calibration
 from pipeline.forecaster import Forecaster, load_forecaster
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.jobs.score import score_forecasts
 from pipeline.lineage import Model
 from pipeline.publication import Publication
 from pipeline.recipe import Publish, Recipe
@@ -52,7 +54,7 @@ def calibration_of(store: Store, run_id: str) -> Calibration | None:
 
 
 def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, model: Model) -> None:
-    made = jobs.forecast(small_recipe(), observed_store, NOW)
+    made = publish_forecast(small_recipe(), observed_store, NOW)
 
     panel = observed_store.panel(small_recipe(), NOW)
     assert panel is not None
@@ -66,7 +68,7 @@ def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
 ) -> None:
     always_10_too_low(observed_store, model)
 
-    made = jobs.forecast(small_recipe(), observed_store, NOW)
+    made = publish_forecast(small_recipe(), observed_store, NOW)
 
     calibration = calibration_of(observed_store, made.run_id)
     assert calibration is not None
@@ -83,11 +85,11 @@ def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
 
 def test_the_same_again_is_unchanged_though_more_is_scored_by_then(observed_store: Store, model: Model) -> None:
     always_10_too_low(observed_store, model)
-    first = jobs.forecast(small_recipe(), observed_store, NOW)
+    first = publish_forecast(small_recipe(), observed_store, NOW)
     kept = calibration_of(observed_store, first.run_id)
 
-    jobs.score(small_recipe(), observed_store)
-    again = jobs.forecast(small_recipe(), observed_store, NOW + DAY)
+    score_forecasts(small_recipe(), observed_store)
+    again = publish_forecast(small_recipe(), observed_store, NOW + DAY)
 
     assert (again.run_id, again.status) == (first.run_id, "unchanged")
     found = calibration_of(observed_store, first.run_id)
@@ -108,7 +110,7 @@ def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(observ
     observed_store.publish(_publication(raw, model, None), NOW)
     object.__setattr__(calibrated, "quantiles", calibration.apply(calibrated.quantiles))
     observed_store.publish(_publication(calibrated, model, calibration), NOW)
-    jobs.score(small_recipe(), observed_store)
+    score_forecasts(small_recipe(), observed_store)
 
     told = read(observed_store)
 
@@ -143,10 +145,10 @@ def _publication(made: object, model: Model, calibration: Calibration | None) ->
 
 def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_store: Store, model: Model) -> None:
     publish(observed_store, forecast([100, 110, 120], origin="2023-03-01"), model)
-    jobs.score(small_recipe(), observed_store)
+    score_forecasts(small_recipe(), observed_store)
     before = read(observed_store)
     take_in(observed_store, batch({"small": {"2023-04-01": 999, "2023-05-01": 999, "2023-06-01": 999}}), NOW + DAY)
-    jobs.score(small_recipe(), observed_store)
+    score_forecasts(small_recipe(), observed_store)
 
     then, now = read(observed_store), read(observed_store, after_days=1)
 
@@ -160,7 +162,7 @@ def test_only_earlier_forecasts_of_the_network_of_this_kind_by_a_model_fitted_al
 ) -> None:
     always_10_too_low(observed_store, model, origins=range(8, 12))
     always_10_too_low(observed_store, model, kind="backfill", origins=range(12, 13))
-    jobs.score(small_recipe(), observed_store)
+    score_forecasts(small_recipe(), observed_store)
     before = np.datetime64(months(40)[10], "us")
 
     assert len(read(observed_store)) == 4 * 3
@@ -174,7 +176,7 @@ def test_fallbacks_do_not_count(observed_store: Store, model: Model) -> None:
     made = forecast([100, 110, 120], origin="2023-01-01")
     object.__setattr__(made, "method", ("fallback:naive",))
     publish(observed_store, made, model)
-    jobs.score(small_recipe(), observed_store)
+    score_forecasts(small_recipe(), observed_store)
 
     assert value(observed_store.database, "select count(*) from scores") == 3
     assert len(read(observed_store)) == 0
@@ -192,7 +194,7 @@ def test_of_a_wide_panel_always_the_same_few_series_count(
     monkeypatch.setattr(outcomes, "MOST_READ", 5 * 53 * 3)
     for origin in months(14)[8:10]:
         publish(store, forecast([-1000, -1000, -1000], origin=origin, series=names), champion)
-    jobs.score(small_recipe(), store)
+    score_forecasts(small_recipe(), store)
 
     told = read(store)
 
@@ -203,7 +205,7 @@ def test_of_a_wide_panel_always_the_same_few_series_count(
 
 def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: TrainingOutcome) -> None:
     def published(recipe: Recipe) -> float:
-        jobs.forecast(recipe, store, NOW)
+        publish_forecast(recipe, store, NOW)
         return float(value(store.database, "select min(lower_95) from latest_forecasts"))
 
     store.register(small_recipe())

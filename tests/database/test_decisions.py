@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import Overtaken
+from pipeline.jobs import train
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.jobs.train import train_model
 from pipeline.lineage import Decided, Model
 from pipeline.store import Store
-from pipeline.training_process import TrainingOutcome
+from pipeline.training_process import TrainingJob, TrainingOutcome
 from pipeline.training_record import GateRecord
 from tests.database.small_store import add_model, batch, change, monthly, rows, take_in
 from tests.examples import NOW, small_recipe, small_values
@@ -73,8 +75,8 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: Model, observe
     before = observed_store.model_files(model)
     take_in(observed_store, batch({"small": monthly(small_values(43))}, "three months"), NOW + DAY)
 
-    kept = jobs.train(small_recipe(), observed_store, NOW + DAY)
-    again = jobs.train(small_recipe(), observed_store, NOW + 2 * DAY)
+    kept = train_model(small_recipe(), observed_store, NOW + DAY)
+    again = train_model(small_recipe(), observed_store, NOW + 2 * DAY)
 
     assert (kept.training, kept.reason, kept.model_version) == ("keep", "3 new periods, due after 6", 1)
     assert again == kept
@@ -90,9 +92,9 @@ def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
 ) -> None:
     done = {"training": "retrain", "reason": "asked for; the champion cannot be used"}
     made = replace(outcome, record=outcome.record.model_copy(update=done))
-    monkeypatch.setattr(jobs, "run_training", lambda *_, **__: made)
+    monkeypatch.setattr(train, "run_training", lambda *_, **__: made)
 
-    jobs.train(small_recipe(), observed_store, NOW + DAY, asked="fine-tune")
+    train_model(small_recipe(), observed_store, NOW + DAY, asked="fine-tune")
 
     assert ("training", "live", *done.values(), 1) in rows(observed_store.database, DECISIONS)
 
@@ -104,16 +106,16 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
     take_in(observed_store, batch({"small": monthly(small_values(46))}, "six months"), NOW + DAY)
     asked: list[str] = []
 
-    def trained(job: jobs.TrainingJob, *_: object, **__: object) -> TrainingOutcome:
+    def trained(job: TrainingJob, *_: object, **__: object) -> TrainingOutcome:
         asked.append(job.training)
         assert job.champion is not None
         assert job.champion["weights.npz"] == outcome.files["weights.npz"]
         made = judged(outcome, said, "why")
         return replace(made, record=made.record.model_copy(update={"training": job.training, "reason": job.reason}))
 
-    monkeypatch.setattr(jobs, "run_training", trained)
+    monkeypatch.setattr(train, "run_training", trained)
 
-    found = jobs.train(small_recipe(), observed_store, NOW + DAY)
+    found = train_model(small_recipe(), observed_store, NOW + DAY)
 
     assert asked == ["fine-tune"]
     assert found.model_version == 1
@@ -128,7 +130,7 @@ def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_not
 ) -> None:
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
 
-    found = jobs.train(small_recipe(), observed_store, NOW + DAY)
+    found = train_model(small_recipe(), observed_store, NOW + DAY)
 
     why = f"the champion cannot be used: model {model.model_hash[:12]}: network.onnx is missing or was changed; train again"
     assert (found.training, found.reason, found.model_version) == ("retrain", why, 2)
@@ -140,8 +142,8 @@ def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_not
     assert again is not None
     weights = observed_store.model_files(again)["weights.npz"]
     assert weights == outcome.files["weights.npz"]
-    assert jobs.train(small_recipe(), observed_store, NOW + 2 * DAY).training == "keep"
-    assert jobs.forecast(small_recipe(), observed_store, NOW + 2 * DAY).model_version == 2
+    assert train_model(small_recipe(), observed_store, NOW + 2 * DAY).training == "keep"
+    assert publish_forecast(small_recipe(), observed_store, NOW + 2 * DAY).model_version == 2
 
 
 def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline import jobs
+from pipeline.jobs import train
+from pipeline.jobs.train import train_model
 from pipeline.recipe import Recipe
 from pipeline.store import Store
 from pipeline.training_process import TrainingJob, TrainingOutcome
@@ -42,14 +43,14 @@ def lived(store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatc
         record = outcome.record.model_copy(update={**told, "cutoff": str(job.panel.origin)})
         return replace(outcome, files={**outcome.files, **files}, record=record)
 
-    monkeypatch.setattr(jobs, "run_training", trained)
+    monkeypatch.setattr(train, "run_training", trained)
     recipe = watched()
     store.register(recipe)
     take_in(store, batch({"small": {m: 100 + float(rng.normal()) for m in CALENDAR[:FIRST]}}, "first"), NOW)
     add_model(store, outcome)
     for n in range(FIRST, len(CALENDAR)):
         now = NOW + n * DAY
-        jobs.train(recipe, store, now)
+        train_model(recipe, store, now)
         champion = store.champion("small")
         assert champion is not None
         off = bias if n >= CHANGED and champion.model_version == 1 else 0.0

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.database import VIEWS, Database
+from pipeline.database import Database
+from pipeline.schema import VIEWS
 from tests.database.rows_by_hand import found, insert, key_of, write_store
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"

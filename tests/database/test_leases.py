@@ -11,10 +11,11 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline import jobs
 from pipeline.database import Database
 from pipeline.errors import Busy, NotEnoughHistory, Overtaken
 from pipeline.intake import Header
+from pipeline.jobs import train
+from pipeline.jobs.train import train_model
 from pipeline.leases import holder_here
 from pipeline.lineage import Model
 from pipeline.publication import Publication
@@ -232,16 +233,16 @@ def test_of_eight_workers_that_each_take_an_expired_one_no_two_have_the_same_epo
 def too_short(known: Store) -> None:
     long_ago = small_recipe().model_copy(update={"model": small_recipe().model.model_copy(update={"context": 100})})
     with pytest.raises(NotEnoughHistory):
-        jobs.train(long_ago, known, NOW)
+        train_model(long_ago, known, NOW)
 
 
 def interrupted(known: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs, "run_training", stopped)
+    monkeypatch.setattr(train, "run_training", stopped)
     with pytest.raises(KeyboardInterrupt):
-        jobs.train(small_recipe(), known, NOW)
+        train_model(small_recipe(), known, NOW)
 
 
 @pytest.mark.parametrize("failing", [lambda known, _: too_short(known), interrupted], ids=["too short", "interrupted"])
@@ -258,17 +259,17 @@ def test_a_training_while_another_one_runs_is_busy_before_it_begins(
     known: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known.take_lease("small", "host:1", HOUR)
-    monkeypatch.setattr(jobs, "run_training", pytest.fail)
+    monkeypatch.setattr(train, "run_training", pytest.fail)
 
     with pytest.raises(Busy, match="host:1 trains small"):
-        jobs.train(small_recipe(), known, NOW)
+        train_model(small_recipe(), known, NOW)
 
 
 def test_who_keeps_the_champion_needs_no_lease(known: Store) -> None:
     add_untrained(known)
     known.take_lease("small", "host:1", HOUR)
 
-    assert jobs.train(small_recipe(), known, NOW).training == "keep"
+    assert train_model(small_recipe(), known, NOW).training == "keep"
 
 
 def test_taking_data_in_needs_no_lease(known: Store) -> None:
@@ -277,4 +278,4 @@ def test_taking_data_in_needs_no_lease(known: Store) -> None:
     with known.taking_in(Header(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
         intake.finish({"num_read": 0, "num_new": 0, "num_revised": 0, "num_same": 0}, [])
 
-    assert known.earlier("small").content_hash == "more"
+    assert known.earlier("small", NOW).content_hash == "more"

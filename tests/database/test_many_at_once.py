@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from pipeline.database import REVISION, open_database
+from pipeline.database import open_database
+from pipeline.schema import REVISION, revision_of
 
 MAKE_SCHEMA = """
 import sys
 from pipeline.database import open_database
+from pipeline.schema import require_schema
 print("ready", flush=True)
 sys.stdin.readline()
-open_database(sys.argv[1]).require_schema()
+require_schema(open_database(sys.argv[1]))
 """
 
 
@@ -41,5 +43,5 @@ def test_workers_that_find_an_empty_database_make_its_schema_once(database_url: 
 
     assert [status for status, _ in ends] == [0, 0, 0, 0], ends
     database = open_database(database_url)
-    assert database.revision() == REVISION
+    assert revision_of(database) == REVISION
     database.close()

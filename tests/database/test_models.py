@@ -7,9 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import ModelRefused, Overtaken
 from pipeline.forecaster import load_forecaster
+from pipeline.jobs.forecast import publish_forecast
 from pipeline.lineage import Model
 from pipeline.promises import broken_promises
 from pipeline.publishing import forecast_all
@@ -213,4 +213,4 @@ def test_a_model_of_another_horizon_is_refused_with_what_to_run(model: Model, ob
     with pytest.raises(
         ModelRefused, match="model 1 of small forecasts 3 periods, the recipe asks for 5: run `nextperiod train"
     ):
-        jobs.forecast(longer, observed_store, NOW)
+        publish_forecast(longer, observed_store, NOW)

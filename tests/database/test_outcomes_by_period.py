@@ -7,8 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline import drift, jobs
+from pipeline import drift
 from pipeline.drift import OutcomesByPeriod
+from pipeline.jobs.score import score_forecasts
 from pipeline.lineage import Model
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -49,7 +50,7 @@ def read(store: Store, version: int = 1, kind: str = "live", after: timedelta = 
 def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observed: Store) -> None:
     said(observed, 8, [94.0, 104.0, 114.0])  # a is 90, 100, 110 then; b is twice that
     said(observed, 10, [110.0, 0.0, 0.0])
-    jobs.score(small_recipe(), observed)
+    score_forecasts(small_recipe(), observed)
 
     told = read(observed)
 
@@ -69,9 +70,9 @@ def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_coun
     said(observed, 9, [100.0, 110.0, 120.0], version=2)
     said(observed, 9, [100.0, 110.0, 120.0], kind="backfill")
     said(observed, 18, [190.0, 200.0, 210.0])
-    jobs.score(small_recipe(), observed)
+    score_forecasts(small_recipe(), observed)
     take_in(observed, batch({"a": {"2021-08-01": 999.0, "2021-09-01": 999.0}}), NOW + DAY)
-    jobs.score(small_recipe(), observed)
+    score_forecasts(small_recipe(), observed)
 
     assert [len(read(observed)), len(read(observed, 2)), len(read(observed, kind="backfill"))] == [2, 1, 1]
     assert read(observed, after=timedelta(0)).bias[1] == pytest.approx(-190 / 2 / 2)
@@ -83,7 +84,7 @@ def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_coun
 def test_a_model_whose_published_forecasts_are_too_high_is_found_by_what_the_store_tells(observed: Store) -> None:
     for origin in range(8, 19):
         said(observed, origin, [30.0 + 15 * (origin + step) for step in (1, 2, 3)])
-    jobs.score(small_recipe(), observed)
+    score_forecasts(small_recipe(), observed)
 
     told = read(observed)
     finding = drift.found(told)

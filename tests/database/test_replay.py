@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.steps import carry_out_cycle
-from pipeline import forecaster, jobs, knowledge
+from pipeline import forecaster, knowledge
 from pipeline.database import Database
 from pipeline.errors import BatchHeld
 from pipeline.forecaster import Forecaster
+from pipeline.jobs.ingest import approve_batch, ingest_source
 from pipeline.publication import Publication
 from pipeline.publishing import forecast_all
 from pipeline.recipe import Recipe
@@ -78,9 +79,9 @@ def plant(recipe: Recipe, store: Store, day: int) -> None:
     told = [f"{line.rsplit(',', 1)[0]},{PLANTED - n}" for n, line in enumerate(lines)]
     (recipe.folder / "daily.csv").write_text("\n".join([head, *told]) + "\n", "utf-8")
     try:
-        jobs.ingest(recipe, store, START + day * DAY)
+        ingest_source(recipe, store, START + day * DAY)
     except BatchHeld:
-        jobs.approve(recipe, store, START + day * DAY)
+        approve_batch(recipe, store, START + day * DAY)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline.database import Database
 from pipeline.roles import make_roles
+from pipeline.schema import require_schema
 from tests.database.rows_by_hand import carry_out, found, insert, key_of, write_store
 from tests.servers import new_database
 
@@ -34,7 +35,7 @@ def owned(postgresql: sa.URL) -> Iterator[Database]:
     """A store with rows, roles, and one value more in 2024."""
     server = sa.create_engine(postgresql, isolation_level="AUTOCOMMIT")
     with new_database(server, f"retention_{os.getpid()}") as url, contextlib.closing(Database(url)) as database:
-        database.require_schema()
+        require_schema(database)
         write_store(database)
         insert(database, "observations", {"series_id": 2, "period": "2024-11-01", "value": 40.0, "batch_id": 1})
         insert(database, "revisions", {"series_id": 2, "period": "2024-11-01", "value": 41.0, "batch_id": 2})

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database
+from pipeline.database import Database, open_database
 from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
 from pipeline.roles import ROLES, make_roles
+from pipeline.schema import REVISION, VERSION_TABLE, VIEWS, require_schema, revision_of, upgrade
 from pipeline.statements import query_text
 from tests.database.rights import ACTIONS, EVERY_ROLE, GUARD, MAY, RIGHT
 from tests.database.rows_by_hand import carry_out, found, insert, write_store
@@ -48,7 +49,7 @@ def new_store(server: sa.Engine, name: str, owner: str = "postgres") -> Iterator
 def shared(server: sa.Engine) -> Iterator[Database]:
     """A store with rows and roles, that no test changes."""
     with new_store(server, "shared_roles") as database:
-        database.require_schema()
+        require_schema(database)
         write_store(database)
         make_roles(database)
         yield database
@@ -58,7 +59,7 @@ def shared(server: sa.Engine) -> Iterator[Database]:
 def own(server: sa.Engine) -> Iterator[Database]:
     """A store with rows and roles, of one test."""
     with new_store(server, "own_roles") as database:
-        database.require_schema()
+        require_schema(database)
         write_store(database)
         make_roles(database)
         yield database
@@ -110,7 +111,7 @@ def test_the_owner_cannot_log_in(shared: Database) -> None:
     owner = acting_as(shared, "owner")
 
     with pytest.raises(DatabaseUnavailable, match='role "nextperiod_owner" is not permitted to log in'):
-        owner.revision()
+        revision_of(owner)
 
 
 def test_another_role_of_the_server_cannot_connect(shared: Database, server: sa.Engine) -> None:
@@ -119,7 +120,7 @@ def test_another_role_of_the_server_cannot_connect(shared: Database, server: sa.
     stranger = Database(shared.url.set(username="somebody_else"))
 
     with pytest.raises(DatabaseUnavailable, match="permission denied for database"):
-        stranger.revision()
+        revision_of(stranger)
 
     with server.connect() as connection:
         connection.exec_driver_sql("drop role somebody_else")
@@ -293,8 +294,8 @@ def a_later_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         f"from alembic import op\nrevision, down_revision = '9999', '{REVISION}'\n"
         "def upgrade():\n    op.execute('create table notes (note_id bigserial primary key, note text)')\n"
     )
-    monkeypatch.setattr("pipeline.database.files", lambda package: tmp_path / package)
-    monkeypatch.setattr("pipeline.database.REVISION", "9999")
+    monkeypatch.setattr("pipeline.schema.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("pipeline.schema.REVISION", "9999")
     return "9999"
 
 
@@ -302,9 +303,9 @@ def a_later_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_an_upgrade_acts_as_the_owner_and_keeps_every_right(own: Database, a_later_migration: str, role: str) -> None:
     upgrading = own if role == "superuser" else acting_as(own, role)
 
-    upgrading.upgrade()
+    upgrade(upgrading)
 
-    assert upgrading.revision() == a_later_migration
+    assert revision_of(upgrading) == a_later_migration
     assert found(own, "select tableowner from pg_tables where tablename = 'notes'") == [("nextperiod_owner",)]
     assert found(own, "select distinct viewowner from pg_views where schemaname = 'public'") == [("nextperiod_owner",)]
     writer, consumer = acting_as(own, "writer"), acting_as(own, "consumer")
@@ -324,7 +325,7 @@ def test_an_upgrade_by_a_role_that_may_not_is_refused_in_one_line(
     other = acting_as(own, role)
 
     with pytest.raises(NotAllowed, match=r"refuses: (must be owner|permission denied)") as caught:
-        other.upgrade()
+        upgrade(other)
 
     assert "\n" not in str(caught.value)
     assert found(own, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline.database import Database, open_database, sqlite_journal
 from pipeline.errors import DatabaseUnavailable, InvalidArgument
+from pipeline.schema import require_schema
 from pipeline.statements import Instant, Period
 from pipeline.store import Store
 from tests.database.small_store import change, rows, value
@@ -79,7 +80,7 @@ def test_a_row_that_names_a_recipe_which_does_not_exist_is_refused(database: Dat
 
 def test_a_second_writer_waits_for_the_first_and_a_reader_does_not(tmp_path: Path) -> None:
     first, second = (open_database(f"sqlite:///{tmp_path}/store.db") for _ in range(2))
-    first.require_schema()
+    require_schema(first)
     _wait_for_nobody(second)
 
     with first.write():
@@ -173,7 +174,7 @@ def test_an_instant_comes_back_in_utc(database: Database, written: datetime) -> 
 
 def test_instants_in_sqlite_are_as_wide_as_each_other_so_that_text_order_is_time_order(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
     store = Store(database)
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     instants = [noon + timedelta(microseconds=n) for n in (0, 1, 10, 500_000, 999_999, 1_000_000, 86_400_000_000)]

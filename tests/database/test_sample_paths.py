@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from pipeline import bulk, jobs, path_file, path_jobs, scenarios
+from pipeline import bulk, path_file, path_jobs, scenarios
 from pipeline.errors import InvalidArgument, NextperiodError, Overtaken
 from pipeline.forecast import Forecast
+from pipeline.jobs.forecast import publish_forecast
 from pipeline.lineage import Model
 from pipeline.path_jobs import Drawn, sample_paths
 from pipeline.paths import seed_of
@@ -47,7 +48,7 @@ def model(store: Store, outcome: TrainingOutcome) -> Model:
 
 @pytest.fixture
 def run_id(store: Store, model: Model) -> str:
-    return jobs.forecast(small_recipe(), store, NOW).run_id
+    return publish_forecast(small_recipe(), store, NOW).run_id
 
 
 def drawn(store: Store, run_id: str, folder: Path, num_paths: int, seed: int | None = None) -> Drawn:
@@ -179,7 +180,7 @@ def test_what_was_published_counts_not_what_the_network_says_now(store: Store, m
 def test_another_run_has_paths_of_its_own(store: Store, run_id: str, tmp_path: Path) -> None:
     drawn(store, run_id, tmp_path, 10)
     take_in(store, batch({"small": {"2023-05-01": 140.0}}, "second"), NOW + DAY)
-    later = jobs.forecast(small_recipe(), store, NOW + DAY).run_id
+    later = publish_forecast(small_recipe(), store, NOW + DAY).run_id
 
     facts = drawn(store, later, tmp_path, 10)
 

@@ -16,8 +16,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from pipeline.database import REVISION, VERSION_TABLE, VIEWS, Database, open_database, run_script, view_sql
+from pipeline.database import Database, open_database
 from pipeline.errors import DatabaseUnavailable, SchemaOutOfDate, SchemaTooNew
+from pipeline.schema import REVISION, VERSION_TABLE, VIEWS, require_schema, revision_of, run_script, upgrade, view_sql
 from pipeline.statements import query_text
 from tests.database.rows_by_hand import (
     RECORDED_AT,
@@ -107,14 +108,14 @@ def empty(database_url: str) -> Database:
 
 
 def test_an_upgrade_makes_the_schema(empty: Database) -> None:
-    assert empty.revision() is None
+    assert revision_of(empty) is None
 
-    empty.upgrade()
+    upgrade(empty)
 
     inspector = sa.inspect(empty.engine)
     assert set(inspector.get_table_names()) == TABLES - ({"observations_default"} if is_sqlite(empty) else set())
     assert set(inspector.get_view_names()) == set(VIEWS)
-    assert empty.revision() == REVISION
+    assert revision_of(empty) == REVISION
     empty.close()
 
 
@@ -122,7 +123,7 @@ def test_a_second_upgrade_changes_nothing(database: Database) -> None:
     carry_out(database, "insert into recipes (recipe, definition, fingerprint) values ('kept', '{}', 'f')")
     before = schema_of(database)
 
-    database.upgrade()
+    upgrade(database)
 
     assert schema_of(database) == before
     assert found(database, "select recipe, fingerprint from recipes") == [("kept", "f")]
@@ -133,13 +134,13 @@ def test_an_upgrade_that_fails_leaves_nothing_of_itself(empty: Database) -> None
     carry_out(empty, "create table outbox (in_the_way integer)")
 
     with pytest.raises((sa.exc.DatabaseError, DatabaseUnavailable), match="outbox"):
-        empty.upgrade()
+        upgrade(empty)
 
     assert sa.inspect(empty.engine).get_table_names() == ["outbox"]
-    assert empty.revision() is None
+    assert revision_of(empty) is None
     carry_out(empty, "drop table outbox")
-    empty.upgrade()
-    assert empty.revision() == REVISION
+    upgrade(empty)
+    assert revision_of(empty) == REVISION
     empty.close()
 
 
@@ -149,7 +150,7 @@ def test_the_revision_is_the_newest_migration() -> None:
 
 def test_the_snapshot_of_sqlite_is_current(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
+    upgrade(database)
 
     assert snapshot("sqlite").read_text("utf-8") == sqlite_schema(database), "run `make schema`"
     database.close()
@@ -170,7 +171,7 @@ def test_the_snapshot_makes_the_same_schema_as_the_migrations(database: Database
             run_script(transaction.connection, snapshot("postgresql").read_text("utf-8"))
 
     assert schema_of(by_hand) == made, "run `make schema`"
-    by_hand.require_schema()
+    require_schema(by_hand)
     assert schema_of(by_hand) == made
     by_hand.close()
 
@@ -182,7 +183,7 @@ def test_the_dump_of_a_snapshot_is_the_snapshot(postgresql: sa.URL) -> None:
             run_script(transaction.connection, snapshot("postgresql").read_text("utf-8"))
         of_snapshot = postgresql_schema(url)
     with new_database(server, f"migrated_{os.getpid()}") as url, contextlib.closing(Database(url)) as database:
-        database.upgrade()
+        upgrade(database)
         of_migrated = postgresql_schema(url)
     server.dispose()
 
@@ -192,7 +193,7 @@ def test_the_dump_of_a_snapshot_is_the_snapshot(postgresql: sa.URL) -> None:
 def test_every_table_view_and_column_says_what_it_is(postgresql: sa.URL) -> None:
     server = sa.create_engine(postgresql, isolation_level="AUTOCOMMIT")
     with new_database(server, f"commented_{os.getpid()}") as url, contextlib.closing(Database(url)) as database:
-        database.upgrade()
+        upgrade(database)
         bare = """
             select relname, attname from pg_class
             join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
@@ -207,10 +208,10 @@ def test_every_table_view_and_column_says_what_it_is(postgresql: sa.URL) -> None
 
 
 def test_an_empty_database_gets_its_schema_when_it_is_required(empty: Database) -> None:
-    empty.require_schema()
+    require_schema(empty)
 
-    assert empty.revision() == REVISION
-    empty.require_schema()
+    assert revision_of(empty) == REVISION
+    require_schema(empty)
     empty.close()
 
 
@@ -319,9 +320,9 @@ def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Datab
     before = {table: found(first, row) for table, row in rows.items()}
     known = found(first, f"{current} order by 1, 2, 3")
 
-    first.upgrade()
+    upgrade(first)
 
-    assert first.revision() == REVISION
+    assert revision_of(first) == REVISION
     assert {table: found(first, row) for table, row in {**rows, **_MOVED}.items()} == before
     assert (len(before["runs"]), len(before["forecasts"]), len(before["scores"])) == (6, 21, 3)
     assert found(first, f"{current} order by 1, 2, 3") == known
@@ -372,7 +373,7 @@ def test_views_give_the_same_before_an_upgrade_and_after_it(first: Database, vie
     columns = sa.inspect(first.engine).get_columns(view)
     before = sorted(found(first, everything), key=repr)
 
-    first.upgrade()
+    upgrade(first)
 
     assert sorted(found(first, everything), key=repr) == before
     assert [column["name"] for column in sa.inspect(first.engine).get_columns(view)] == [c["name"] for c in columns]
@@ -380,7 +381,7 @@ def test_views_give_the_same_before_an_upgrade_and_after_it(first: Database, vie
 
 
 def test_a_run_that_was_staged_before_an_upgrade_goes_out_after_it(first: Database) -> None:
-    first.upgrade()
+    upgrade(first)
 
     publish(first, "staged")
 
@@ -388,7 +389,7 @@ def test_a_run_that_was_staged_before_an_upgrade_goes_out_after_it(first: Databa
 
 
 def test_a_store_that_was_brought_up_has_the_schema_of_a_new_one(first: Database, tmp_path: Path) -> None:
-    first.upgrade()
+    upgrade(first)
     brought_up = schema_of(first)
     with first.write() as transaction:
         if is_sqlite(first):
@@ -398,7 +399,7 @@ def test_a_store_that_was_brought_up_has_the_schema_of_a_new_one(first: Database
             transaction.connection.exec_driver_sql("create schema public")
             new = first
 
-    new.upgrade()
+    upgrade(new)
 
     assert brought_up == schema_of(new)
     new.close()
@@ -412,9 +413,9 @@ def test_rows_that_refer_to_nothing_stop_an_upgrade_which_leaves_the_store_as_it
     series = found(first, "select * from series order by series_id")
 
     with pytest.raises(SchemaOutOfDate, match="holds rows that refer to nothing: it was left as it was"):
-        first.upgrade()
+        upgrade(first)
 
-    assert first.revision() == "0001"
+    assert revision_of(first) == "0001"
     assert schema_of(first) == before
     assert found(first, "select * from series order by series_id") == series
     assert found(first, "pragma foreign_keys") == [(1,)]
@@ -424,7 +425,7 @@ def test_an_older_schema_is_refused_with_the_command_that_helps(database: Databa
     carry_out(database, f"update {VERSION_TABLE} set version_num = '0000'")
 
     with pytest.raises(SchemaOutOfDate, match=f"is at revision 0000.*needs {REVISION}.*`nextperiod db upgrade`"):
-        database.require_schema()
+        require_schema(database)
 
 
 def test_a_newer_schema_is_refused_and_never_upgraded(database: Database) -> None:
@@ -432,12 +433,12 @@ def test_a_newer_schema_is_refused_and_never_upgraded(database: Database) -> Non
     before = schema_of(database)
 
     with pytest.raises(SchemaTooNew, match="9999, newer than this nextperiod knows"):
-        database.require_schema()
+        require_schema(database)
     with pytest.raises(SchemaTooNew, match="9999, newer than this nextperiod knows"):
-        database.upgrade()
+        upgrade(database)
 
     assert schema_of(database) == before
-    assert database.revision() == "9999"
+    assert revision_of(database) == "9999"
 
 
 def test_no_message_about_the_schema_shows_the_password() -> None:

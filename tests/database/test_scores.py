@@ -9,8 +9,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import NewerPublished, Overtaken
+from pipeline.jobs.score import score_forecasts
 from pipeline.lineage import Model
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
@@ -53,25 +53,25 @@ def accuracy(store: Store, columns: str) -> list[tuple[object, ...]]:
 
 
 def test_nothing_is_scored_before_it_is_observed(published: Store) -> None:
-    assert jobs.score(small_recipe(), published) == 0
+    assert score_forecasts(small_recipe(), published) == 0
     assert accuracy(published, "step") == []
 
 
 def test_the_steps_that_are_observed_are_scored_and_only_once(published: Store) -> None:
     observe(published, 1, september=13, october=30)
 
-    assert jobs.score(small_recipe(), published) == 2
-    assert jobs.score(small_recipe(), published) == 0
+    assert score_forecasts(small_recipe(), published) == 2
+    assert score_forecasts(small_recipe(), published) == 0
 
     observe(published, 2, november=32)
-    assert jobs.score(small_recipe(), published) == 1
+    assert score_forecasts(small_recipe(), published) == 1
     assert accuracy(published, "step, num_scored") == [(1, 1), (2, 1), (3, 1)]
 
 
 def test_scores_are_what_a_person_computes(published: Store) -> None:
     observe(published, 1, september=13, october=30)
 
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
 
     # September: forecast 15, observed 13; a season before 12. October: 20, 30; a season before 22.
     scores = "select step, observed, error, naive_error, scale, inside_80, inside_95 from scores order by step"
@@ -86,11 +86,11 @@ def test_scores_are_what_a_person_computes(published: Store) -> None:
 
 def test_a_revised_observation_is_scored_again_and_the_newest_counts(published: Store) -> None:
     observe(published, 1, september=13)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
     observe(published, 2, september=15)
 
-    assert jobs.score(small_recipe(), published) == 1
-    assert jobs.score(small_recipe(), published) == 0
+    assert score_forecasts(small_recipe(), published) == 1
+    assert score_forecasts(small_recipe(), published) == 0
 
     assert accuracy(published, "step, num_scored, mae, skill") == [(1, 1, 0, 1)]
     kept = "select observed, error from scores order by as_of"
@@ -101,7 +101,7 @@ def test_figures_are_means_over_the_origins(published: Store) -> None:
     publish(published, forecast([38, 40, 40], origin="2020-09-01", baseline=[22, 32, 42]), champion_of(published))
     observe(published, 1, september=13, october=30)
 
-    assert jobs.score(small_recipe(), published) == 3
+    assert score_forecasts(small_recipe(), published) == 3
 
     # step 1: September 15 against 13, and October 38 (30 to 46) against 30, a season before 22
     assert accuracy(published, "step, num_scored, mae, bias, skill")[0] == (1, 2, 5, 5, pytest.approx(1 - 5 / 4.5))
@@ -114,18 +114,18 @@ def test_a_superseded_run_is_scored_too_and_a_backfill_stays_out_of_the_accuracy
     publish(published, forecast([99, 99, 99], origin="2020-08-01"), champion, kind="backfill")
     observe(published, 1, september=13)
 
-    assert jobs.score(small_recipe(), published) == 3
+    assert score_forecasts(small_recipe(), published) == 3
 
     assert accuracy(published, "step, num_scored, mae") == [(1, 2, 1)]
 
 
 def test_what_is_observed_later_does_not_change_the_history_of_an_origin(published: Store) -> None:
     observe(published, 1, september=13)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
     before = rows(published.database, "select step, naive_error, scale from scores where step = 1")
 
     observe(published, 2, september=13.5, october=1000, november=-1000)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
 
     after = rows(published.database, "select step, naive_error, scale from scores where step = 1 order by as_of")
     assert after == [*before, (1, 12 - 13.5, 2)]
@@ -150,32 +150,32 @@ def test_an_anomaly_is_judged_by_the_last_forecast_before_it(published: Store) -
 
 def test_what_was_scored_is_not_looked_at_again(published: Store) -> None:
     observe(published, 1, september=13)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
     change(published.database, "delete from scores")
 
-    assert jobs.score(small_recipe(), published) == 0
+    assert score_forecasts(small_recipe(), published) == 0
 
     observe(published, 2, october=13)
-    assert jobs.score(small_recipe(), published) == 1
+    assert score_forecasts(small_recipe(), published) == 1
 
 
 def test_the_same_scores_again_are_no_error(published: Store) -> None:
     observe(published, 1, september=7)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
     change(published.database, "delete from scored")
 
-    assert jobs.score(small_recipe(), published) == 0
+    assert score_forecasts(small_recipe(), published) == 0
 
     assert value(published.database, "select count(*) from scores") == 1
 
 
 def test_a_run_from_older_data_that_goes_out_late_is_scored_too(published: Store) -> None:
     observe(published, 1, september=13)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
 
     publish(published, forecast([14, 20, 30], origin="2020-08-01"), champion_of(published), data_hash="other")
 
-    assert jobs.score(small_recipe(), published) == 1
+    assert score_forecasts(small_recipe(), published) == 1
     assert rows(published.database, "select error from scores order by run_number") == [(2,), (1,)]
 
 
@@ -187,7 +187,7 @@ def test_a_run_without_a_kept_baseline_is_scored_without_it(published: Store) ->
 
     observe(published, 1, september=13)
     take_in(published, batch({"small": {"2023-05-01": 5.0}}), NOW + 2 * DAY)
-    jobs.score(small_recipe(), published)
+    score_forecasts(small_recipe(), published)
 
     assert rows(published.database, "select error, naive_error, scale from scores order by as_of") == [
         (2, -1, 2),
@@ -202,12 +202,12 @@ def test_as_of_an_instant_a_backfill_is_scored_against_what_was_known_then(publi
     observe(published, 3, november=30)
     of_backfill = "select step, observed from scores join runs using (run_number) where kind = 'backfill' order by step, scores.as_of"
 
-    assert jobs.score(small_recipe(), published, as_of=NOW + DAY) == 1
+    assert score_forecasts(small_recipe(), published, as_of=NOW + DAY) == 1
     assert rows(published.database, of_backfill) == [(1, 13)]
-    assert jobs.score(small_recipe(), published, as_of=NOW + DAY) == 0
-    assert jobs.score(small_recipe(), published, as_of=NOW + 2 * DAY) == 2
+    assert score_forecasts(small_recipe(), published, as_of=NOW + DAY) == 0
+    assert score_forecasts(small_recipe(), published, as_of=NOW + 2 * DAY) == 2
     assert rows(published.database, of_backfill) == [(1, 13), (1, 14), (2, 20)]
-    assert jobs.score(small_recipe(), published) == 3 + 1
+    assert score_forecasts(small_recipe(), published) == 3 + 1
     assert rows(published.database, of_backfill) == [(1, 13), (1, 14), (2, 20), (3, 30)]
 
 
@@ -235,8 +235,8 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
             with contextlib.suppress(Overtaken, NewerPublished):
                 publish(store, made, champion_of(store), kind=kind, data_hash=str(day), as_of=as_of)
         if rng.random() < 0.5:
-            jobs.score(small_recipe(), store)
-    jobs.score(small_recipe(), store)
+            score_forecasts(small_recipe(), store)
+    score_forecasts(small_recipe(), store)
     newest = """
         select run_number, series_id, step, observed, error, naive_error, scale, inside_80, inside_95, as_of from scores
         where as_of = (select max(as_of) from scores as other
@@ -246,7 +246,7 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
 
     change(store.database, "delete from scores")
     change(store.database, "delete from scored")
-    jobs.score(small_recipe(), store)
+    score_forecasts(small_recipe(), store)
 
     assert rows(store.database, newest) == bit_by_bit
     assert len(bit_by_bit) > 20
@@ -270,7 +270,7 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
         made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((3, 3), 11.0))
         publish(store, made, model, as_of=as_of, data_hash=str(month))
         take_in(store, batch({name: {calendar[month]: 10.0} for name in names}), as_of + DAY)
-        jobs.score(small_recipe(), store)
+        score_forecasts(small_recipe(), store)
 
     why = "worse than naive in 12 of the last 12 published periods: mean absolute error 5 against 1"
     assert found == [{}] * 12 + [{"bad": why}, {"bad": why.replace("12 of the last 12", "13 of the last 13")}]

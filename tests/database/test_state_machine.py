@@ -29,10 +29,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.intake import Header, Intake, begin_intake
+from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.knowledge import LATEST
 from pipeline.observations import TARGET
 from pipeline.recipe import Recipe
@@ -446,7 +446,7 @@ class Machine(RuleBasedStateMachine):
         self.clock += tick
         (self.stage.folder / "one.csv").write_text("<html>later</html>")
         with pytest.raises(BatchRefused):
-            jobs.ingest(self.recipe, self.store, self.clock)
+            ingest_source(self.recipe, self.store, self.clock)
         self.reference.refuse("<html>", (1,), self.clock)
 
     @rule(tick=TICKS)
@@ -454,9 +454,9 @@ class Machine(RuleBasedStateMachine):
         self.clock += tick
         if self.reference.held is None:
             with pytest.raises(NothingHeld):
-                jobs.approve(self.recipe, self.store, self.clock)
+                approve_batch(self.recipe, self.store, self.clock)
             return
-        taken = jobs.approve(self.recipe, self.store, self.clock)
+        taken = approve_batch(self.recipe, self.store, self.clock)
         self.reference.release(self.clock)
         assert (taken.num_new, taken.num_revised, taken.num_same) == self.reference.headers[-1][3:6]
 
@@ -467,7 +467,7 @@ class Machine(RuleBasedStateMachine):
         """Nothing of it remains, and doing it again succeeds."""
         if self.reference.held is not None:
             with crashing_after(point):
-                jobs.approve(self.recipe, self.store, self.clock)
+                approve_batch(self.recipe, self.store, self.clock)
             self.nothing_is_lost()
             self.approve(timedelta(0))
             return
@@ -475,7 +475,7 @@ class Machine(RuleBasedStateMachine):
         if self.may_be_taken(lines):
             self.write("one", lines)
             with crashing_after(point):
-                jobs.ingest(self.recipe, self.store, self.clock)
+                ingest_source(self.recipe, self.store, self.clock)
             self.nothing_is_lost()
             self.deliver(lines)
 
@@ -511,7 +511,7 @@ class Machine(RuleBasedStateMachine):
 
         def work(store: Store, recipe: Recipe) -> None:
             barrier.wait()
-            jobs.ingest(recipe, store, self.clock)
+            ingest_source(recipe, store, self.clock)
 
         list(self.stage.pool.map(work, self.stage.stores, (self.recipe, other)))
 
@@ -614,7 +614,7 @@ class Machine(RuleBasedStateMachine):
         self.write("one", lines)
         reference, told = self.reference, told_by(lines, self.grid, self.clock)
         if self.is_last(lines):
-            assert jobs.ingest(self.recipe, self.store, self.clock) == jobs.Ingested(source="one.csv")
+            assert ingest_source(self.recipe, self.store, self.clock) == IngestResult(source="one.csv")
             return
         expected = reference.verdicts(told, reference.now.values)
         came = self.ingested()
@@ -630,9 +630,9 @@ class Machine(RuleBasedStateMachine):
             reference.take(lines, told, self.clock, num_rejected=len(told.rejected))
             assert (came.num_new, came.num_revised, came.num_same, came.num_rejected) == reference.headers[-1][3:]
 
-    def ingested(self) -> jobs.Ingested | BatchRefused:
+    def ingested(self) -> IngestResult | BatchRefused:
         try:
-            return jobs.ingest(self.recipe, self.store, self.clock)
+            return ingest_source(self.recipe, self.store, self.clock)
         except BatchRefused as refused:
             return refused
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import BatchRefused, SourceUnavailable
+from pipeline.jobs.attempt import record_attempt
 from pipeline.lineage import Model
 from pipeline.store import Store
 from tests.database.small_store import NEVER, forecast, publish, rows, value
@@ -146,7 +146,7 @@ def test_what_lies_between_idle_attempts_is_kept(store: Store) -> None:
     ids=lambda given: type(given).__name__ if isinstance(given, BaseException) else "",
 )
 def test_an_attempt_records_how_it_ended(store: Store, error: BaseException, status: str, told: str) -> None:
-    with pytest.raises(type(error)), jobs.attempt(small_recipe(), store, "run", lambda: NOW):
+    with pytest.raises(type(error)), record_attempt(small_recipe(), store, "run", lambda: NOW):
         raise error
 
     assert rows(store.database, "select recipe, status, error from attempts") == [("small", status, told)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import VIEWS, Database
+from pipeline.database import Database
 from pipeline.lineage import Model
+from pipeline.schema import VIEWS
 from pipeline.store import Store
 from tests.database.small_store import forecast, publish, rows, value
 

@@ -21,13 +21,16 @@ from typer.testing import CliRunner
 from flows import doctor
 from flows.cli import app, main
 from flows.screen import print_table
-from pipeline import jobs
 from pipeline.challenge import Challenger
-from pipeline.database import REVISION, open_database
+from pipeline.database import open_database
 from pipeline.errors import InvalidArgument
 from pipeline.forecaster import model_hash_of
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.jobs.ingest import ingest_source
 from pipeline.knowledge import code_version
 from pipeline.lineage import Lineage
+from pipeline.schema import REVISION, require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
@@ -96,10 +99,10 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
     person = person_in(folder)
     recipe = small_recipe(folder)
     database = open_database(person.database_url)
-    database.require_schema()
+    require_schema(database)
     store = Store(database)
-    with jobs.attempt(recipe, store, "ingest", lambda: NOW):
-        jobs.ingest(recipe, store, NOW)
+    with record_attempt(recipe, store, "ingest", lambda: NOW):
+        ingest_source(recipe, store, NOW)
     lineage = Lineage(
         as_of=NOW,
         data_hash=small_panel().data_hash,
@@ -116,8 +119,8 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
         publishes=True,
     )
     store.add_model(challenger, NOW)
-    with jobs.attempt(recipe, store, "forecast", lambda: NOW):
-        jobs.forecast(recipe, store, NOW)
+    with record_attempt(recipe, store, "forecast", lambda: NOW):
+        publish_forecast(recipe, store, NOW)
     for item in store.waiting():
         store.followed(item, NOW)
     database.close()

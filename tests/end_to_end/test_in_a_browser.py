@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.following import follow
+from pipeline.jobs.forecast import publish_forecast
 from pipeline.registry import Registry
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from pipeline.training_process import TrainingOutcome
 from tests import browser
@@ -45,12 +46,12 @@ class Seen:
 def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("seen")
     database = open_database(f"sqlite:///{folder}/store.db")
-    database.require_schema()
+    require_schema(database)
     store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db", lambda: NOW)
     store.register(small_recipe())
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))
-    jobs.forecast(small_recipe(), store, NOW)
+    publish_forecast(small_recipe(), store, NOW)
     assert follow(small_recipe(), store, registry, NOW)
     (report,) = folder.glob("mlartifacts/**/report.html")
     backtest = outcome.record.backtest

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import jobs
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.forecast import PublishResult, publish_forecast
+from pipeline.jobs.ingest import ingest_source
+from pipeline.jobs.train import train_model
 from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import load_recipe, parse_recipe, recipe_names
@@ -52,11 +55,11 @@ def shortened(name: str) -> Recipe:
     return parse_recipe(text, where=name, folder=RECIPES)
 
 
-def publish(recipe: Recipe, store: Store) -> jobs.Published:
-    with jobs.attempt(recipe, store, "run", lambda: NOW):
-        jobs.ingest(recipe, store, NOW, must_train=True)
-        jobs.train(recipe, store, NOW)
-        return jobs.forecast(recipe, store, NOW)
+def publish(recipe: Recipe, store: Store) -> PublishResult:
+    with record_attempt(recipe, store, "run", lambda: NOW):
+        ingest_source(recipe, store, NOW, must_train=True)
+        train_model(recipe, store, NOW)
+        return publish_forecast(recipe, store, NOW)
 
 
 #: by recipe: the first and the last period that come next
@@ -122,7 +125,7 @@ def test_a_share_without_a_path_says_how_to_get_one(store: Store, monkeypatch: p
     with pytest.raises(
         Exception, match="NEXTPERIOD_AAPL_CSV names, which is not set; to get one: `pip install yfinance`"
     ):
-        jobs.ingest(recipe, store, NOW)
+        ingest_source(recipe, store, NOW)
 
 
 def test_generated_prices_have_the_layout_of_the_real_ones(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import jobs
 from pipeline.database import open_database
 from pipeline.errors import BatchHeld, NoObservations
-from pipeline.jobs import Published
+from pipeline.jobs.forecast import PublishResult, publish_forecast
+from pipeline.jobs.ingest import approve_batch, ingest_source
+from pipeline.jobs.train import train_model
 from pipeline.knowledge import LATEST
 from pipeline.promises import broken_promises
 from pipeline.recipe import Recipe
@@ -314,9 +315,9 @@ class Late:
     store: Store
     recipe: Recipe
     first_at: datetime
-    as_of_first: Published
-    again: Published
-    live: Published
+    as_of_first: PublishResult
+    again: PublishResult
+    live: PublishResult
     held: str
 
 
@@ -327,18 +328,18 @@ def late(replay: Replay, store: Store, tmp_path: Path) -> Late:
     store.register(recipe)
     first_at, second_at = datetime(2019, 9, 30, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC)
     write(tmp_path, vintage(VINTAGES[0]))
-    jobs.ingest(recipe, store, first_at)
+    ingest_source(recipe, store, first_at)
     write(tmp_path, vintage(VINTAGES[1]))
     with pytest.raises(BatchHeld) as held:
-        jobs.ingest(recipe, store, second_at)
-    jobs.approve(recipe, store, second_at)
+        ingest_source(recipe, store, second_at)
+    approve_batch(recipe, store, second_at)
     with pytest.raises(NoObservations, match="its first observations were recorded at 2019-09-30T00:00:00"):
-        jobs.train(recipe, store, second_at, as_of=first_at - timedelta(days=1))
+        train_model(recipe, store, second_at, as_of=first_at - timedelta(days=1))
     now, then = datetime(2024, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
     runs = []
     for as_of in (then, then, None):
-        jobs.train(recipe, store, now, as_of=as_of)
-        runs.append(jobs.forecast(recipe, store, now, as_of=as_of))
+        train_model(recipe, store, now, as_of=as_of)
+        runs.append(publish_forecast(recipe, store, now, as_of=as_of))
     return Late(
         store=store,
         recipe=recipe,
@@ -379,12 +380,12 @@ def test_generated_vintages_are_revised_as_the_real_ones_are(store: Store, tmp_p
     recipe = load_recipe("fred", tmp_path)
     store.register(recipe)
     write(tmp_path, generated_vintage(VINTAGES[0]))
-    assert jobs.ingest(recipe, store, datetime(2019, 9, 30, tzinfo=UTC)).num_rejected == 0
+    assert ingest_source(recipe, store, datetime(2019, 9, 30, tzinfo=UTC)).num_rejected == 0
     write(tmp_path, generated_vintage(VINTAGES[1]))
 
     with pytest.raises(BatchHeld, match=REBASED):
-        jobs.ingest(recipe, store, datetime(2023, 12, 31, tzinfo=UTC))
-    approved = jobs.approve(recipe, store, datetime(2024, 1, 1, tzinfo=UTC))
+        ingest_source(recipe, store, datetime(2023, 12, 31, tzinfo=UTC))
+    approved = approve_batch(recipe, store, datetime(2024, 1, 1, tzinfo=UTC))
 
     assert approved.num_new > 500
     assert approved.num_revised > 1000

@@ -13,11 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from pipeline import jobs
 from pipeline.errors import BatchHeld, InvalidArgument, NoObservations
 from pipeline.explanation import known_since
 from pipeline.forecast import Forecast
 from pipeline.intake import Header
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.jobs.train import train_model
 from pipeline.knowledge import code_version
 from pipeline.lineage import Model
 from pipeline.observations import TARGET
@@ -296,7 +297,7 @@ def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store
 
 
 def test_before_anything_was_known_a_job_says_since_when_something_is(store: Store, model: Model) -> None:
-    for job in (jobs.train, jobs.forecast):
+    for job in (train_model, publish_forecast):
         with pytest.raises(NoObservations) as refused:
             job(small_recipe(), store, NOW, as_of=NOW - HOUR)
 
@@ -310,7 +311,7 @@ def test_where_nothing_is_known_at_all_it_says_what_to_run(store: Store) -> None
     store.register(small_recipe())
 
     with pytest.raises(NoObservations, match="^there are no observations of small: run `nextperiod ingest small`$"):
-        jobs.train(small_recipe(), store, NOW, as_of=NOW)
+        train_model(small_recipe(), store, NOW, as_of=NOW)
 
 
 def test_since_when_something_is_known_is_the_first_batch_with_a_value(store: Store) -> None:

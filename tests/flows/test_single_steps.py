@@ -21,6 +21,7 @@ from flows.steps import (
 from pipeline.database import open_database
 from pipeline.errors import NoObservations, NothingHeld, Transient
 from pipeline.registry import Registry
+from pipeline.schema import require_schema
 from pipeline.store import Store
 from tests.examples import NOW, small_csv, small_recipe
 
@@ -37,7 +38,7 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(opening, "RETRY_AFTER_SECONDS", [0, 0, 0])
     (tmp_path / "small.csv").write_text(small_csv(), "utf-8")
     database = open_database(f"sqlite:///{tmp_path}/store.db")
-    database.require_schema()
+    require_schema(database)
 
     def unavailable_once(job: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any, **options: Any) -> Any:
@@ -61,33 +62,33 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_ingest_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
     assert carry_out_ingest(at).num_new == 40
-    assert calls == {"ingest": 2}
+    assert calls == {"ingest_source": 2}
 
 
 def test_approving_is_retried(at: Opened, calls: Counter[str]) -> None:
     with pytest.raises(NothingHeld):
         carry_out_ingest(at, approve=True)
-    assert calls == {"approve": 2}
+    assert calls == {"approve_batch": 2}
 
 
 def test_training_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
         carry_out_training(at)
-    assert calls == {"train": 2}
+    assert calls == {"train_model": 2}
 
 
 def test_forecasting_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
         carry_out_forecast(at)
-    assert calls == {"forecast": 2}
+    assert calls == {"publish_forecast": 2}
 
 
 def test_drawing_sample_paths_is_retried(at: Opened, calls: Counter[str], tmp_path: Path) -> None:
     with pytest.raises(NoObservations):
         carry_out_paths(at, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
-    assert calls == {"forecast": 2}
+    assert calls == {"publish_forecast": 2}
 
 
 def test_scoring_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
     assert carry_out_scoring(at) == 0
-    assert calls == {"score": 2}
+    assert calls == {"score_forecasts": 2}

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import parse_recipe
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.kinds import fetch
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)

@@ -25,8 +25,8 @@ import pytest
 
 from pipeline.contract import TABLES
 from pipeline.errors import BatchRefused, NextperiodError, Permanent, SourceMissing, SourceUnavailable, Transient
-from pipeline.observations import Chunk, Earlier
 from pipeline.recipe import Recipe
+from pipeline.sources.delivery import Chunk, Earlier
 from pipeline.sources.kinds import SOURCES, fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in
 from tests.sources.providers import Binance, Yahoo, row

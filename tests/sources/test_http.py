@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BatchRefused, InvalidRecipe, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.http_client import is_public
 from pipeline.sources.kinds import fetch
 from tests.sources.examples import NOTHING_EARLIER, NOW, names_in, read, recipe_with, rows_in, values

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.observations import Earlier
 from pipeline.recipe import Recipe
+from pipeline.sources.delivery import Earlier
 from pipeline.sources.kinds import fetch
 from tests.sources.examples import NOW, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Server, reply, serving

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.observations import Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources import columns, parquet_file
+from pipeline.sources.delivery import Earlier
 from pipeline.sources.kinds import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 

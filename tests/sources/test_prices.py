@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import BatchRefused, InvalidRecipe, Rejection, SourceMissing, SourceUnavailable
-from pipeline.observations import Chunk, Delivery, Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources import prices
+from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from tests.sources import examples
 from tests.sources.examples import names_in, recipe_with, rows_in
 from tests.sources.providers import Binance, Row, Yahoo, row

@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.errors import BatchRefused, NextperiodError, SourceMissing, SourceUnavailable
-from pipeline.observations import Earlier
 from pipeline.recipe import Recipe
 from pipeline.sources import spool, sql
+from pipeline.sources.delivery import Earlier
 from pipeline.sources.kinds import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.contract import Source
-from pipeline.observations import Chunk, Delivery
+from pipeline.sources.delivery import Chunk, Delivery
 
 
 class EchoSource(Source):

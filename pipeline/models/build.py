@@ -1,0 +1,19 @@
+"""An untrained network by the name of its architecture."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from pipeline.architectures import ARCHITECTURES
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.models.sizes import Sizes
+
+
+def build_network(architecture: str, sizes: Sizes) -> keras.Model:
+    """An untrained network."""
+    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(sizes)
+    return network
