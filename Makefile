@@ -8,6 +8,9 @@ SYNC = $(UV) pip sync --quiet --require-hashes $(COMPILE)
 LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
+# no database, no server, no process of its own
+PURE = $(filter-out tests/benchmarks tests/end_to_end tests/flows tests/sources tests/storage,$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
+
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
@@ -48,13 +51,13 @@ clean:
 	rm -rf $(VENV) $(VENV)-bench build dist
 
 schema: $(VENV)/.test
-	$(VENV)/bin/python -m tests.schema
+	$(VENV)/bin/python -m tests.support.schema_snapshot
 
 readme: $(VENV)/.test
-	$(VENV)/bin/python -m tests.readme
+	$(VENV)/bin/python -m tests.support.generated_readme
 
 test-pure: $(VENV)/.test
-	$(VENV)/bin/pytest --numprocesses 2 -m "not tensorflow and not slow" tests/test_*.py
+	$(VENV)/bin/pytest --numprocesses 2 -m "not tensorflow and not slow" $(PURE)
 
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600

@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.opening import Opened, opened
-from flows.steps import carry_out_cycle
-from flows.support import as_task
+from flows.context import Opened, opened
+from flows.cycle_steps import carry_out_cycle
+from flows.tasks import as_task
 
 
 @flow(name="cycle", flow_run_name="cycle {recipe}", persist_result=False)

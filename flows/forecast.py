@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.opening import opened
-from flows.steps import carry_out_forecast
-from flows.support import as_task
+from flows.context import opened
+from flows.cycle_steps import carry_out_forecast
+from flows.tasks import as_task
 
 
 @flow(name="forecast", flow_run_name="forecast {recipe}", persist_result=False)

@@ -6,9 +6,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.opening import opened
-from flows.steps import carry_out_scoring
-from flows.support import as_task
+from flows.context import opened
+from flows.cycle_steps import carry_out_scoring
+from flows.tasks import as_task
 
 
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pipeline.database import Database, open_database
-from pipeline.schema import require_schema
-from pipeline.store import Store
-from pipeline.training_process import TrainingJob, TrainingOutcome, run_training
-from tests.examples import small_panel, small_recipe
-from tests.servers import new_database, running_postgresql
+from pipeline.storage.engine import Database, open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from tests.support.examples import small_panel, small_recipe
+from tests.support.servers import new_database, running_postgresql
 
 os.environ.update(
     DO_NOT_TRACK="true",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import contract
-from pipeline.recipe_file import parse_recipe, recipe_names
-from pipeline.settings import SETTINGS
-from pipeline.sources.kinds import SOURCES
-from tests.readme import README, TABLES, written
+from pipeline.config import sources
+from pipeline.config.loader import parse_recipe, recipe_names
+from pipeline.config.settings import SETTINGS
+from pipeline.sources.registry import SOURCES
+from tests.support.generated_readme import README, TABLES, written
 
 CLONE = README.parent
 TEXT = README.read_text("utf-8")
@@ -28,14 +28,14 @@ def test_every_table_of_a_recipe_describes_its_keys() -> None:
         for key, field in table.model_fields.items()
         if field.description is None
         and key not in ("kind", "source", "covariates", "model", "training", "backtest", "gate", "publish", "tutorial")
-        and not (table in contract.TABLES.values() and key in contract.Source.model_fields)
+        and not (table in sources.TABLES.values() and key in sources.Source.model_fields)
     ]
 
     assert undescribed == []
 
 
 def test_every_command_is_named() -> None:
-    source = (CLONE / "flows/cli.py").read_text("utf-8")
+    source = (CLONE / "flows/cli/app.py").read_text("utf-8")
     commands = re.findall(r"^@app\.command.*\ndef (\w+)", source, flags=re.MULTILINE)
 
     assert len(commands) >= 8
@@ -48,7 +48,7 @@ def test_every_setting_recipe_and_source_is_named(name: str) -> None:
 
 
 def test_every_architecture_is_named() -> None:
-    source = (CLONE / "pipeline/architectures.py").read_text("utf-8")
+    source = (CLONE / "pipeline/config/architectures.py").read_text("utf-8")
     names = re.findall(r'^    "([\w-]+)": ', source, flags=re.MULTILINE)
 
     assert len(names) >= 3

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import (
     NextperiodError,
     is_refusal,
 )
-from pipeline.recipe import Recipe
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from pipeline.text import without_secrets
 
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pipeline.calibration import Calibration, fit_calibration
+from pipeline.config.recipe import Recipe
 from pipeline.errors import (
     NoForecaster,
 )
-from pipeline.forecaster import Forecaster
-from pipeline.knowledge import forecaster_and_panel, lineage_of, panel_of
-from pipeline.publication import Publication
-from pipeline.publishing import forecast_all
-from pipeline.recipe import Recipe
-from pipeline.store import Store
+from pipeline.forecasting.calibration import Calibration, fit_calibration
+from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.forecaster import Forecaster
+from pipeline.jobs.inputs import forecaster_and_panel, lineage_of, panel_of
+from pipeline.storage.runs import Publication
+from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

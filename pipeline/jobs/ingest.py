@@ -6,18 +6,18 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import (
     BatchHeld,
     BatchRefused,
     NotEnoughHistory,
     NothingHeld,
 )
-from pipeline.intake import Header
-from pipeline.reading import read
-from pipeline.recipe import Recipe
-from pipeline.sources.kinds import fetch
-from pipeline.store import Store
-from pipeline.taking_in import release, take_in
+from pipeline.ingest.reader import read
+from pipeline.jobs.batch_ingest import release, take_in
+from pipeline.sources.registry import fetch
+from pipeline.storage.batches import Header
+from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

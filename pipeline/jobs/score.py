@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from pipeline.knowledge import LATEST
-from pipeline.recipe import Recipe
-from pipeline.scoring import KINDS
-from pipeline.store import Store
+from pipeline.config.recipe import Recipe
+from pipeline.jobs.inputs import LATEST
+from pipeline.storage.scores import KINDS
+from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -8,21 +8,21 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pipeline import quality
-from pipeline.challenge import Challenger
-from pipeline.forecaster import load_forecaster, model_hash_of
-from pipeline.history_requirement import refuse_short
-from pipeline.knowledge import lineage_of, panel_of
-from pipeline.leases import holder_here
-from pipeline.lineage import Lineage, Model
-from pipeline.panel import Panel
-from pipeline.progress import OnProgress
-from pipeline.recipe import Recipe
-from pipeline.registry import Registry
-from pipeline.store import Store
-from pipeline.training_decision import TrainingDecision, decide_training
-from pipeline.training_process import TrainingJob, run_training
-from pipeline.training_record import PROMOTED, ProtocolRecord, TrainingRecord
+from pipeline.config.history import refuse_short
+from pipeline.config.recipe import Recipe
+from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.jobs.inputs import lineage_of, panel_of
+from pipeline.jobs.training_decision import TrainingDecision, decide_training
+from pipeline.preprocessing import gaps
+from pipeline.records.lineage import Lineage, Model
+from pipeline.records.training import PROMOTED, ProtocolRecord, TrainingRecord
+from pipeline.storage.leases import holder_here
+from pipeline.storage.models import Challenger
+from pipeline.storage.store import Store
+from pipeline.timeseries.panel import Panel
+from pipeline.tracking.registry import Registry
+from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.progress import OnProgress
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _train(
 def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:
     longest = int(panel.lengths.argmax())
     refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
-    constant = [name for s, name in enumerate(panel.series) if quality.is_constant(panel.of(s))]
+    constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.of(s))]
     if constant:
         logger.warning("constant: %s", ", ".join(constant[:5]))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.sizes import Sizes
+from pipeline.models.specs import Sizes
 
 
 def attention(sizes: Sizes) -> keras.Model:

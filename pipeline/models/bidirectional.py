@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.sizes import Sizes
+from pipeline.models.specs import Sizes
 
 
 def bidirectional(sizes: Sizes) -> keras.Model:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from pipeline.architectures import ARCHITECTURES
+from pipeline.config.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.models.sizes import Sizes
+    from pipeline.models.specs import Sizes
 
 
 def build_network(architecture: str, sizes: Sizes) -> keras.Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.sizes import Sizes
+from pipeline.models.specs import Sizes
 
 
 def encoder_decoder(sizes: Sizes) -> keras.Model:

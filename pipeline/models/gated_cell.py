@@ -18,7 +18,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.sizes import Sizes
+from pipeline.models.specs import Sizes
 
 
 @keras.saving.register_keras_serializable(package="nextperiod")

@@ -27,9 +27,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.design import Design
+from pipeline.models.global_lstm_config import Design
 from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
-from pipeline.models.sizes import Reads
+from pipeline.models.specs import Reads
 
 #: the least scale: values are logarithms, or relative to the level of their series
 _LEAST = 1e-3

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.sizes import Reads
+from pipeline.models.specs import Reads
 
 #: numbers for each step that the head goes on with where something is known ahead
 HINTS = 4

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.forecast import LEVELS
+from pipeline.timeseries.forecast import LEVELS
 
 #: the median counts as much as all others together, lest their gradients decide the clipping
 LEVEL_WEIGHTS = (0.125, 0.125, 0.5, 0.125, 0.125)

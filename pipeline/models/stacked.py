@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.sizes import Sizes
+from pipeline.models.specs import Sizes
 
 
 def stacked(sizes: Sizes) -> keras.Model:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.recipe import Recipe
 from pipeline.sources.delivery import Chunk
 
 #: rows of a chunk: enough to be fast, few enough to stay small

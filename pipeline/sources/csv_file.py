@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from pipeline.contract import TextSource
-from pipeline.recipe import Recipe
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import TextSource
 from pipeline.sources.columns import named_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, ragged, rows_of_chunk, text_batch
 from pipeline.sources.csv_quoted import header_of, is_blank, refuse_too_many
 from pipeline.sources.delivery import Chunk

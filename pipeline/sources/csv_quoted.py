@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_twice, ragged, rows_of_chunk, text_batch
 from pipeline.sources.delivery import Chunk
 from pipeline.sources.file import File, refuse

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NoReturn
 
-from pipeline.contract import Source
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import Source
 from pipeline.errors import BatchRefused, Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.columns import named_columns
 
 Stamp = tuple[int, int, int, int]

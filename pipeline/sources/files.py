@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.contract import CsvSource, ParquetSource
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import CsvSource, ParquetSource
 from pipeline.errors import SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.environment import variable
 from pipeline.sources.file import File, hint, no_such_file, packing_of
 
@@ -36,7 +36,7 @@ def files_of(recipe: Recipe, what: str) -> Iterator[tuple[File, ...]]:
         yield _local_files(path, recipe, what)
         return
     _refuse_scheme(scheme[1].lower(), recipe)
-    from pipeline.sources.objects import fetched_files
+    from pipeline.sources.object_store import fetched_files
 
     with fetched_files(path, recipe, what) as files:
         yield files

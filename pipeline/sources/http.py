@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pipeline.contract import HttpSource
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import HttpSource
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.csv_file import delivery_of_csv
 from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.sources.environment import filled, masked, refuse_literal_password

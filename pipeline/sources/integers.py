@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
-from pipeline.contract import IntegersSource
-from pipeline.recipe import Recipe
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import IntegersSource
 from pipeline.sources.columns import sliced
 from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.sources.file import hash_begun

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from pipeline.contract import HttpSource
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import HttpSource
 from pipeline.errors import Rejection
-from pipeline.recipe import Recipe
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_columns, rows_of_chunk, text_batch
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.file import File, hash_begun, refuse, stamp, unchanged

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.columns import delivered, named_twice, nothing, plain_types, rows_of_chunk, sliced
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged

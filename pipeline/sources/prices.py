@@ -17,14 +17,14 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipeline.contract import PricesSource
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import PricesSource
 from pipeline.errors import Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
+from pipeline.sources.arrow_spool import hash_rows
 from pipeline.sources.columns import sliced
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.file import hash_begun, refuse
 from pipeline.sources.prices_day import Ask, Day
-from pipeline.sources.spool import hash_rows
 
 logger = logging.getLogger(__name__)
 

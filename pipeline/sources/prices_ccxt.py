@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import ccxt
 
-from pipeline.contract import PricesSource
+from pipeline.config.sources import PricesSource
 from pipeline.errors import SourceMissing, SourceUnavailable
 from pipeline.sources.file import refuse
 from pipeline.sources.prices_day import Ask, Day

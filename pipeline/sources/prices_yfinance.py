@@ -17,7 +17,7 @@ import yfinance
 from curl_cffi import requests as impersonating
 from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
 
-from pipeline.contract import PricesSource
+from pipeline.config.sources import PricesSource
 from pipeline.errors import SourceUnavailable
 from pipeline.sources.prices_day import Ask, Day
 

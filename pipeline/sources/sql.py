@@ -21,14 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contract import SqlSource
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import SqlSource
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
+from pipeline.sources.arrow_spool import ROWS, Spool, hash_rows
 from pipeline.sources.columns import delivered, named_columns, named_twice
 from pipeline.sources.delivery import Delivery, Earlier
 from pipeline.sources.environment import filled, masked, refuse_literal_password
 from pipeline.sources.file import hash_begun, hint, refuse
-from pipeline.sources.spool import ROWS, Spool, hash_rows
 from pipeline.text import known
 
 if TYPE_CHECKING:

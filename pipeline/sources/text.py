@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from pipeline.contract import TextSource
+from pipeline.config.sources import TextSource
 from pipeline.errors import SourceUnavailable
 from pipeline.sources.file import File, refuse
 

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs on the connection that `pipeline.database` hands over."""
+"""Alembic's entry: runs on the connection that `pipeline.storage.engine` hands over."""
 
 from alembic import context
 
-from pipeline.schema import VERSION_TABLE
+from pipeline.storage.schema import VERSION_TABLE
 
 context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
 with context.begin_transaction():

@@ -19,17 +19,17 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from pipeline import ensembles
-from pipeline.design import Design, designs_for
-from pipeline.forecast import LEVELS
-from pipeline.forecaster import read_windows
-from pipeline.members import members_of
+from pipeline.config.recipe import Recipe
+from pipeline.forecasting.forecaster import read_windows
 from pipeline.models import global_lstm, losses
+from pipeline.models.global_lstm_config import Design, designs_for
 from pipeline.models.heads import forecasting
-from pipeline.panel import Panel
-from pipeline.recipe import Recipe
-from pipeline.scaling import Scaling
-from pipeline.windows import Windows, has_enough
+from pipeline.preprocessing.scaling import Scaling
+from pipeline.preprocessing.windows import Windows, has_enough
+from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.panel import Panel
+from pipeline.training import ensemble
+from pipeline.training.members import members_of
 from tests.benchmarks.accuracy import PARTS, Part, histories, naive2, panel_of, smape_and_mase
 
 Array = npt.NDArray[np.float64]
@@ -65,14 +65,14 @@ def fitted(split: Split, designs: Sequence[Design], *, seed: int) -> tuple[npt.N
     """Series that can be forecast, and the medians of each member."""
     panel, recipe = split.panel, split.part.recipe()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
-    ensemble = ensembles.fit(panel, recipe, members_of(panel, recipe, designs=designs), on_epoch=None)
+    members = ensemble.fit(panel, recipe, members_of(panel, recipe, designs=designs), on_epoch=None)
     windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-    windows = windows.take(has_enough(panel, windows, ensemble.needs))
-    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    windows = windows.take(has_enough(panel, windows, members.needs))
+    read = read_windows(panel, members.features.of(panel), windows, members.scaling, members.needs.context)
     made = []
-    for design, one in zip(designs, ensemble.fitted, strict=True):
+    for design, one in zip(designs, members.fitted, strict=True):
         own = replace(read, inputs={"context": read.inputs["context"][:, -design.context :]})
-        made.append(ensemble.quantiles(forecasting(one.trunk), own)[:, :, len(LEVELS) // 2])
+        made.append(members.quantiles(forecasting(one.trunk), own)[:, :, len(LEVELS) // 2])
     return windows.series[read.usable], made
 
 
@@ -156,7 +156,7 @@ def _without_logarithms(panel: Panel, recipe: Recipe) -> Scaling:
     return Scaling(kind="last", season=recipe.season)
 
 
-PATCHES["logarithms"] = (("weekly", "monthly"), (ensembles, "scaling_of", _without_logarithms))
+PATCHES["logarithms"] = (("weekly", "monthly"), (ensemble, "scaling_of", _without_logarithms))
 
 #: parts on which the number of members is shown
 MEMBERS = (("weekly", "monthly"), (1, 3, 5))

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.panel import Panel
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.training_process import TrainingJob, run_training
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.timeseries.panel import Panel
+from pipeline.training.process import TrainingJob, run_training
 
 Array = npt.NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def smape_and_mase(forecast: Array, observed: Array, series: list[Array], season
 
 def run(part: Part) -> dict[str, Any]:
     """Train as a cycle does, forecast with ONNX Runtime, and score."""
-    from pipeline.forecaster import load_forecaster, model_hash_of
+    from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
 
     series, observed = histories(part)
     recipe = part.recipe()

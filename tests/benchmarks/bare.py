@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from pipeline.bulk import _blocks, _copied, _listed
-from pipeline.database import Database
+from pipeline.storage.bulk_load import _blocks, _copied, _listed
+from pipeline.storage.engine import Database
 from tests.benchmarks.loads import Panelled
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli"]
+NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli.app"]
 RECIPES = 10
 RECIPE = """
 name = "shop{n}"

@@ -19,15 +19,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import ensembles, fitting
-from pipeline.champion import Champion, read_champion
-from pipeline.forecast import LEVELS
-from pipeline.forecaster import load_forecaster, model_hash_of
-from pipeline.frequency import Frequency
-from pipeline.panel import Panel, panel_from_observations
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.trainer import parts_side_by_side
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.frequency import Frequency
+from pipeline.timeseries.panel import Panel, panel_from_observations
+from pipeline.training import ensemble, train
+from pipeline.training.champion import Champion, read_champion
+from pipeline.training.epoch_loop import parts_side_by_side
 
 Array = npt.NDArray[np.float64]
 
@@ -79,14 +79,14 @@ def quantile_loss(files: dict[str, bytes], panel: Panel, observed: Array) -> flo
 
 def with_fitted_scaler(champion: Champion, panel: Panel, recipe: Recipe) -> Champion:
     """The same weights, with a scaler of the longer panel."""
-    forecaster = replace(champion.forecaster, scaling=ensembles.scaling_of(panel, recipe))
+    forecaster = replace(champion.forecaster, scaling=ensemble.scaling_of(panel, recipe))
     return replace(champion, forecaster=forecaster)
 
 
 def timed(panel: Panel, recipe: Recipe, champion: Champion, observed: Array, *, fine_tune: bool) -> tuple[float, float]:
     """Seconds of a training, and the loss of what comes of it."""
     began = time.perf_counter()
-    files = fitting.train(panel, recipe, champion=champion, fine_tune=fine_tune).files
+    files = train.train(panel, recipe, champion=champion, fine_tune=fine_tune).files
     return time.perf_counter() - began, quantile_loss(files, panel, observed)
 
 
@@ -94,7 +94,7 @@ def shares(recipe: Recipe, values: Array) -> tuple[float, float, float, float]:
     """Of a retraining's seconds and loss: seconds, loss with the kept scaler, with a fitted one, of the kept model."""
     first, longer = panel_of(values[:, :LENGTH]), panel_of(values[:, : LENGTH + HORIZON])
     observed = values[:, LENGTH + HORIZON :]
-    old = fitting.train(first, recipe).files
+    old = train.train(first, recipe).files
     champion = read_champion(old, model_hash_of(old))
     seconds, loss = timed(longer, recipe, champion, observed, fine_tune=False)
     tuned = timed(longer, recipe, champion, observed, fine_tune=True)

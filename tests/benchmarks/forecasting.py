@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.forecaster import Forecaster, load_forecaster, model_hash_of
-from pipeline.publishing import forecast_all
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.training_process import TrainingJob, run_training
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.training.process import TrainingJob, run_training
 from tests.benchmarks.training import panel_of
 
 RECIPE = """

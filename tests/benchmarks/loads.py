@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.frequency import Frequency, Periods
-from pipeline.ingest import Comparison
-from pipeline.intake import Header
-from pipeline.observations import TARGET
-from pipeline.reading import Reading
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.spool import ROW, Rows, Spool
-from pipeline.store import Store
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.ingest.changes import Comparison
+from pipeline.ingest.reader import Reading
+from pipeline.ingest.row_spool import ROW, Rows, Spool
+from pipeline.storage.batches import Header
+from pipeline.storage.store import Store
+from pipeline.timeseries.frequency import Frequency, Periods
+from pipeline.timeseries.observations import TARGET
 
 #: periods of each series
 LENGTH = 240

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.database import open_database
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
 from pipeline.jobs.ingest import ingest_source
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.schema import require_schema
-from pipeline.store import Store
+from pipeline.storage.engine import open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
 from tests.benchmarks.loads import LENGTH, months
 
 #: series whose lines are written at a time

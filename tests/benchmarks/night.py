@@ -26,10 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipeline.database import open_database
+from pipeline.storage.engine import open_database
 from tests.benchmarks.accuracy import M4
 
-NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli"]
+NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli.app"]
 STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow", "sql")
 WIDTHS, WIDTH_AT_LENGTHS, LENGTHS, LENGTH = (100, 1_000, 10_000, 100_000), 2_000, (60, 240, 2_000), 240
 #: a kept model costs a night the same, whatever it was trained on
@@ -151,7 +151,7 @@ def num_scored(url: str) -> int:
 
 def measured(dialect: str, num_series: int, length: int, members: int) -> Night:
     """A night in a fresh database."""
-    from tests.servers import running_postgresql
+    from tests.support.servers import running_postgresql
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)

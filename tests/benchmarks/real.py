@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.panel import Panel, panel_from_observations
-from pipeline.quality import fill_gaps
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
-from pipeline.training_process import TrainingJob, run_training
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.preprocessing.gaps import fill_gaps
+from pipeline.timeseries.panel import Panel, panel_from_observations
+from pipeline.training.process import TrainingJob, run_training
 from tests.benchmarks.accuracy import panel_of
 
 REAL = Path(__file__).parents[3] / "shared/data/real"

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pipeline.database import Database, open_database
-from pipeline.forecast import Forecast
-from pipeline.intake import Header
-from pipeline.lineage import Lineage
-from pipeline.observations import TARGET
-from pipeline.publication import Publication
-from pipeline.schema import require_schema
-from pipeline.store import Store
+from pipeline.records.lineage import Lineage
+from pipeline.storage.batches import Header
+from pipeline.storage.engine import Database, open_database
+from pipeline.storage.runs import Publication
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.observations import TARGET
 from tests.benchmarks.bare import (
     FORECASTS,
     OBSERVATIONS,
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--large", type=float, default=25e6)
     parser.add_argument("--only", choices=["loads", "context", "publication", "memory"], action="append")
     asked = parser.parse_args()
-    from tests.servers import running_postgresql
+    from tests.support.servers import running_postgresql
 
     for dialect in asked.database or ["sqlite", "postgresql"]:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, running_postgresql() as server:

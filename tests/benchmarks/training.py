@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.panel import Panel
-from pipeline.recipe_file import parse_recipe
-from pipeline.training_process import TrainingJob, run_training
+from pipeline.config.loader import parse_recipe
+from pipeline.timeseries.panel import Panel
+from pipeline.training.process import TrainingJob, run_training
 
 RECIPE = """
 name = "wide"

@@ -18,9 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from pipeline.protocol import Tutorial
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import load_recipe
+from pipeline.config.loader import load_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.config.tutorial import Tutorial
 
 RECIPES = Path(__file__).parents[2] / "deployments/recipes"
 #: by row, its recipe and how many windows are fitted on
@@ -40,7 +40,7 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
     import keras
 
     from pipeline.models.build import build_network
-    from pipeline.tutorial import sizes_of
+    from pipeline.training.tutorial import sizes_of
 
     keras.utils.set_random_seed(0)
     network = build_network(tutorial.architecture, sizes_of(tutorial))
@@ -51,7 +51,7 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
 
 def with_ours(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> list[float]:
     """As a training does it."""
-    from pipeline.tutorial import fit_as_told
+    from pipeline.training.tutorial import fit_as_told
 
     losses: list[float] = []
     fit_as_told(tutorial, inputs, targets, seed=0, on_epoch=lambda _, __, loss: losses.append(loss))
@@ -63,8 +63,8 @@ def measured(row: str, way: str) -> None:
     import keras  # noqa: F401
     import tensorflow as tf
 
-    from pipeline import tutorial as _  # noqa: F401
-    from pipeline.trainer import parts_side_by_side
+    from pipeline.training import tutorial as _  # noqa: F401
+    from pipeline.training.epoch_loop import parts_side_by_side
 
     tutorial = tutorial_of(row)
     rng = np.random.default_rng(0)

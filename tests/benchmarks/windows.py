@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from pipeline.panel import Panel
-from pipeline.windows import Needs, contexts_of, targets_of, windows_of
+from pipeline.preprocessing.windows import Needs, contexts_of, targets_of, windows_of
+from pipeline.timeseries.panel import Panel
 
 CONTEXT, HORIZON, BATCH = 36, 18, 4096
 #: every so manieth series goes through the tutorials' loop

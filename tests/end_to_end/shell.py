@@ -16,7 +16,7 @@ import psutil
 
 _READ_AND_CARRY_OUT = """
 import contextlib, io, json, sys
-from flows.cli import main
+from flows.cli.app import main
 for line in iter(sys.stdin.readline, ""):
     sys.argv, out, err, status = ["nextperiod", *json.loads(line)], io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.shell import Typed
-from tests.examples import SMALL_RECIPE, small_csv, small_values
+from tests.support.examples import SMALL_RECIPE, small_csv, small_values
 
 TUTORIAL = """
 [tutorial]

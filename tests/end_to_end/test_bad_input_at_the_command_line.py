@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import SMALL_RECIPE, small_csv
+from tests.support.examples import SMALL_RECIPE, small_csv
 
 NEXTPERIOD = Path(sys.executable).parent / "nextperiod"
 

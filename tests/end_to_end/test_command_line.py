@@ -18,22 +18,21 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from flows import doctor
-from flows.cli import app, main
-from flows.screen import print_table
-from pipeline.challenge import Challenger
-from pipeline.database import open_database
+from flows.cli.app import app, doctor, main
+from flows.cli.console import print_table
 from pipeline.errors import InvalidArgument
-from pipeline.forecaster import model_hash_of
+from pipeline.forecasting.forecaster import model_hash_of
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.ingest import ingest_source
-from pipeline.knowledge import code_version
-from pipeline.lineage import Lineage
-from pipeline.schema import REVISION, require_schema
-from pipeline.store import Store
-from pipeline.training_process import TrainingOutcome
-from tests.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
+from pipeline.jobs.inputs import code_version
+from pipeline.records.lineage import Lineage
+from pipeline.storage.engine import open_database
+from pipeline.storage.models import Challenger
+from pipeline.storage.schema import REVISION, require_schema
+from pipeline.storage.store import Store
+from pipeline.training.process import TrainingOutcome
+from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
 
 COMMANDS = {"run", "ingest", "train", "forecast", "score", "backtest", "show", "status", "db", "doctor"}
 FORECAST_COLUMNS = [
@@ -192,7 +191,7 @@ def test_the_schema_s_commands_are_listed(person: Person) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys\nfrom flows.cli import app\n"
+        "import sys\nfrom flows.cli.app import app\n"
         "for typed in (['--help'], ['run', '--help'], ['backtest', '--help'], ['db', '--help']):\n"
         "    try:\n        app(typed)\n    except SystemExit as ended:\n        assert ended.code == 0\n"
         "print('modules', *sys.modules)"

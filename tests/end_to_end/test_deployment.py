@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.database import open_database
-from pipeline.recipe_file import load_recipe
-from pipeline.store import Store
+from pipeline.config.loader import load_recipe
+from pipeline.storage.engine import open_database
+from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.tensorflow
 

@@ -167,7 +167,7 @@ def test_a_new_month_is_forecast_without_what_is_slow_to_start(person: Person, f
     with (person.folder / "deployments/data/monthly_milk_production.csv").open("a", encoding="utf-8") as file:
         file.write('\n"1976-01",841\n')
     script = (
-        "import sys\nfrom flows.cli import main\nsys.argv = ['nextperiod', 'run', 'milk', '--json']\n"
+        "import sys\nfrom flows.cli.app import main\nsys.argv = ['nextperiod', 'run', 'milk', '--json']\n"
         "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0\nprint('modules', *sys.modules)"
     )
     environment = os.environ | {"NEXTPERIOD_RECIPES": str(person.folder / "deployments/recipes"), "PREFECT_API_URL": ""}

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.database import open_database
-from pipeline.following import follow
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.registry import Registry
-from pipeline.schema import require_schema
-from pipeline.store import Store
-from pipeline.training_process import TrainingOutcome
-from tests import browser
-from tests.browser import Page
-from tests.database.small_store import add_model, take_in
-from tests.examples import NOW, small_batch, small_recipe
+from pipeline.jobs.sync_mlflow import follow
+from pipeline.storage.engine import open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from pipeline.tracking.registry import Registry
+from pipeline.training.process import TrainingOutcome
+from tests.storage.small_store import add_model, take_in
+from tests.support import browser
+from tests.support.browser import Page
+from tests.support.examples import NOW, small_batch, small_recipe
 
 CHARTS = "document.querySelectorAll('.js-plotly-plot').length"
 IMAGES = "document.querySelectorAll('[data-chart] img').length"

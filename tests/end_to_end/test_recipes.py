@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.loader import load_recipe, parse_recipe, recipe_names
+from pipeline.config.recipe import Recipe
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.train import train_model
-from pipeline.promises import broken_promises
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import load_recipe, parse_recipe, recipe_names
-from pipeline.store import Store
+from pipeline.storage.integrity import broken_promises
+from pipeline.storage.store import Store
 
 RECIPES = Path(__file__).parents[2] / "deployments/recipes"
 AAPL = Path(__file__).parents[3] / "shared/data/tutorials/AAPL.csv"
@@ -32,7 +32,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generated_prices(path: Path) -> Path:
     """A random walk of 600 sessions up to 2019-12-30, as Yahoo would list it."""
-    from pipeline.frequency import Frequency
+    from pipeline.timeseries.frequency import Frequency
 
     sessions = Frequency("B", "XNYS").between(np.datetime64("2010-01-04", "us"), np.datetime64("2019-12-30", "us"))[
         -600:

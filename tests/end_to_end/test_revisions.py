@@ -16,19 +16,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.database import open_database
+from pipeline.config.loader import load_recipe
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, NoObservations
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import approve_batch, ingest_source
+from pipeline.jobs.inputs import LATEST
 from pipeline.jobs.train import train_model
-from pipeline.knowledge import LATEST
-from pipeline.promises import broken_promises
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import load_recipe
-from pipeline.store import Store
-from tests.database.small_store import observations_as_of
+from pipeline.storage.engine import open_database
+from pipeline.storage.integrity import broken_promises
+from pipeline.storage.store import Store
 from tests.end_to_end.shell import Said, Shell, shell_in
 from tests.end_to_end.vintages import SERIES, VINTAGES, generated_vintage, values_of, vintage
+from tests.storage.small_store import observations_as_of
 
 pytestmark = pytest.mark.tensorflow
 

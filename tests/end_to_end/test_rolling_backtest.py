@@ -11,10 +11,10 @@ from unittest.mock import ANY
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import classical
-from pipeline.metrics import METRICS
+from pipeline.evaluation.metrics import METRICS
+from pipeline.forecasting import statistical
 from tests.end_to_end.shell import Typed
-from tests.examples import SMALL_RECIPE, months, small_csv, small_values
+from tests.support.examples import SMALL_RECIPE, months, small_csv, small_values
 
 TWO = ["month,shop,sold"] + [
     f"{month},{shop},{value + offset}"
@@ -139,7 +139,7 @@ def test_a_source_that_cannot_be_read_is_one_line(folder: Path, types: Typed) ->
 def test_without_the_library_classical_methods_are_refused_before_anything_is_read(
     folder: Path, types: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classical, "find_spec", lambda name: None)
+    monkeypatch.setattr(statistical, "find_spec", lambda name: None)
 
     status, out, err = types("backtest", "small", "--classical")
 

@@ -20,9 +20,9 @@ from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.score import score
 from flows.train import train
-from pipeline.database import Database, open_database
-from pipeline.store import Store
-from tests.examples import SMALL_RECIPE, small_csv, small_values
+from pipeline.storage.engine import Database, open_database
+from pipeline.storage.store import Store
+from tests.support.examples import SMALL_RECIPE, small_csv, small_values
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.app import app
 from pipeline.errors import BatchHeld, InvalidArgument, NoObservations
-from pipeline.explanation import known_since
-from pipeline.forecast import Forecast
-from pipeline.intake import Header
 from pipeline.jobs.forecast import publish_forecast
+from pipeline.jobs.inputs import code_version
 from pipeline.jobs.train import train_model
-from pipeline.knowledge import code_version
-from pipeline.lineage import Model
-from pipeline.observations import TARGET
-from pipeline.store import Store
-from tests.database.small_store import batch, forecast, monthly, publish, take_in
-from tests.database.untrained import add_untrained, record
-from tests.examples import NOW, SMALL_RECIPE, small_recipe, small_values
+from pipeline.records.lineage import Model
+from pipeline.storage.batches import Header
+from pipeline.storage.run_lineage import known_since
+from pipeline.storage.store import Store
+from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.observations import TARGET
+from tests.storage.small_store import batch, forecast, monthly, publish, take_in
+from tests.storage.untrained import add_untrained, record
+from tests.support.examples import NOW, SMALL_RECIPE, small_recipe, small_values
 
 HOUR = timedelta(hours=1)
 VALUES = small_values()

@@ -7,8 +7,8 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
-from flows import opening
-from flows.support import as_task
+from flows import context
+from flows.tasks import as_task
 from pipeline.errors import Permanent, Transient
 
 CarryOut = Callable[[Callable[[], str]], str]
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "RETRY_AFTER_SECONDS", [0, 0, 0])
+    monkeypatch.setattr(context, "RETRY_AFTER_SECONDS", [0, 0, 0])
 
 
 def by_prefect(job: Callable[[], str]) -> str:
@@ -30,7 +30,7 @@ def by_prefect(job: Callable[[], str]) -> str:
 
 
 def in_this_process(job: Callable[[], str]) -> str:
-    return str(opening.tried_again(job)())
+    return str(context.tried_again(job)())
 
 
 @pytest.fixture(params=[by_prefect, in_this_process])

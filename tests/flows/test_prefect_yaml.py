@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from pipeline.recipe_file import load_recipe, recipe_names
+from pipeline.config.loader import load_recipe, recipe_names
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 RECIPES = DEPLOYMENTS / "recipes"

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from flows.screen import progress
+from flows.cli.console import progress
 
 
 @pytest.mark.parametrize("name", ["pipeline", "flows"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import SETTINGS
+from pipeline.config.settings import SETTINGS
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "env.example"
 

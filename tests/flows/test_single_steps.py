@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from flows import opening
-from flows.opening import Opened, tried_again
-from flows.steps import (
+from flows import context
+from flows.context import Opened, tried_again
+from flows.cycle_steps import (
     carry_out_forecast,
     carry_out_ingest,
     carry_out_paths,
     carry_out_scoring,
     carry_out_training,
 )
-from pipeline.database import open_database
 from pipeline.errors import NoObservations, NothingHeld, Transient
-from pipeline.registry import Registry
-from pipeline.schema import require_schema
-from pipeline.store import Store
-from tests.examples import NOW, small_csv, small_recipe
+from pipeline.storage.engine import open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from pipeline.tracking.registry import Registry
+from tests.support.examples import NOW, small_csv, small_recipe
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def calls() -> Counter[str]:
 @pytest.fixture
 def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """The small recipe, whose jobs find something unavailable at their first call."""
-    monkeypatch.setattr(opening, "RETRY_AFTER_SECONDS", [0, 0, 0])
+    monkeypatch.setattr(context, "RETRY_AFTER_SECONDS", [0, 0, 0])
     (tmp_path / "small.csv").write_text(small_csv(), "utf-8")
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)

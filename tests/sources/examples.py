@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.recipe import Recipe
-from pipeline.recipe_file import parse_recipe
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
 NOTHING_EARLIER = Earlier(now=NOW)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources import columns, csv_file, csv_plain, text
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.file import File
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
 SOURCE = 'kind = "csv"\npath = "{path}"\nperiod = "month"\nvalue = "sold"\n'

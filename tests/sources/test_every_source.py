@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.contract import TABLES
+from pipeline.config.recipe import Recipe
+from pipeline.config.sources import TABLES
 from pipeline.errors import BatchRefused, NextperiodError, Permanent, SourceMissing, SourceUnavailable, Transient
-from pipeline.recipe import Recipe
 from pipeline.sources.delivery import Chunk, Earlier
-from pipeline.sources.kinds import SOURCES, fetch
+from pipeline.sources.registry import SOURCES, fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in
 from tests.sources.providers import Binance, Yahoo, row
 from tests.sources.server import Asked, reply, serving
@@ -242,7 +242,7 @@ def test_every_kind_is_here() -> None:
 
 def test_what_only_some_kinds_need_is_not_imported_for_all() -> None:
     heavy = ["httpx", "sqlalchemy", "yfinance", "ccxt", "fsspec", "pyarrow.csv", "pyarrow.parquet"]
-    program = f"import sys, pipeline.sources.kinds; print([name for name in {heavy} if name in sys.modules])"
+    program = f"import sys, pipeline.sources.registry; print([name for name in {heavy} if name in sys.modules])"
 
     imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, InvalidRecipe, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from pipeline.sources.http_client import is_public
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 from tests.sources.examples import NOTHING_EARLIER, NOW, names_in, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Respond, Server, reply, serving
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources.delivery import Earlier
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Server, reply, serving
 

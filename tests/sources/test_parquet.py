@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources import columns, parquet_file
 from pipeline.sources.delivery import Earlier
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
 SMALL = pa.table({"month": [date(2020, 1, 1), date(2020, 2, 1)], "sold": [1.0, 2.5], "note": ["a", "b"]})

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, InvalidRecipe, Rejection, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
 from pipeline.sources import prices
 from pipeline.sources.delivery import Chunk, Delivery, Earlier
 from tests.sources import examples

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, NextperiodError, SourceMissing, SourceUnavailable
-from pipeline.recipe import Recipe
-from pipeline.sources import spool, sql
+from pipeline.sources import arrow_spool, sql
 from pipeline.sources.delivery import Earlier
-from pipeline.sources.kinds import fetch
+from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
 TABLE = """
@@ -440,7 +440,7 @@ def test_the_rows_are_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch
 def test_a_column_has_one_type_that_holds_all_of_its_values(
     tmp_path: Path, given: list[list[object]], expected: list[object]
 ) -> None:
-    spooled = spool.Spool(tmp_path / "rows", ["x"])
+    spooled = arrow_spool.Spool(tmp_path / "rows", ["x"])
 
     spooled.add([[(value,) for value in part] for part in given])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contract import added_kinds
+from pipeline.config.sources import added_kinds
 from pipeline.errors import InvalidRecipe
 from tests.sources.examples import read, recipe_with, rows_in
 
@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.contract import Source
+from pipeline.config.sources import Source
 from pipeline.sources.delivery import Chunk, Delivery
 
 

@@ -7,15 +7,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from pipeline.features import FeatureArrays
-from pipeline.gathering import flattened
-from pipeline.models.scaled import scaled_trunk
-from pipeline.models.sizes import Reads, Sizes
-from pipeline.panel import Panel
-from pipeline.scaling import Scaling
-from pipeline.trainer import parts_side_by_side
-from pipeline.training import Fitting, fit_network
-from pipeline.windows import Needs, windows_of
+from pipeline.models.specs import Reads, Sizes
+from pipeline.models.window_scaling import scaled_trunk
+from pipeline.preprocessing.covariates import FeatureArrays
+from pipeline.preprocessing.scaling import Scaling
+from pipeline.preprocessing.windows import Needs, windows_of
+from pipeline.timeseries.panel import Panel
+from pipeline.training.epoch_loop import parts_side_by_side
+from pipeline.training.fit import Fitting, fit_network
+from pipeline.training.window_batches import flattened
 from tests.benchmarks.contestants.rounds import STEPS, Clock, shape
 
 SERIES = 2000

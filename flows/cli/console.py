@@ -1,0 +1,172 @@
+"""What a person sees: tables and a chart on stdout, progress on stderr, JSON for tools."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.text import one_line
+from pipeline.timeseries.panel import Panel
+
+Row = Mapping[Any, Any]
+
+_CHART_HEIGHT = 14
+#: columns of a table that goes to a file or a pipe
+_UNCUT = 10_000
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; instants and periods in ISO 8601."""
+    print(json.dumps(value, indent=2, default=_plain))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; numbers to the right. Not cut to a width where stdout is no terminal."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for n, column in enumerate(columns):
+        is_number = all(isinstance(row[n], int | float) or row[n] is None for row in rows)
+        table.add_column(column, justify="right" if is_number and rows else "left", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        table.add_row(*(Text(one_line(shown(value))) for value in row))
+    Console(width=None if sys.stdout.isatty() else _UNCUT, highlight=False).print(table)
+
+
+def shown(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 1e5 else f"{value:,.0f}"
+    if isinstance(value, np.datetime64):
+        return period_text(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return str(value)
+
+
+def period_text(period: np.datetime64) -> str:
+    """A period's start, without a midnight."""
+    text = str(period)[:16].replace("T", " ")
+    return text.removesuffix(" 00:00")
+
+
+def print_forecast(rows: Sequence[Row], panel: Panel | None, *, unit: str) -> None:
+    """The forecast as a table; for one series on a terminal also as a chart after its history."""
+    several = len({row["series"] for row in rows}) > 1
+    columns = [*(["series"] if several else []), "period", "mean", "lower_80", "upper_80", "method"]
+    print_table(columns, [[row[column] for column in columns] for row in rows])
+    if panel is not None and not several and sys.stdout.isatty():
+        print(chart(rows, panel, unit=unit))
+
+
+def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
+    """The end of the history, the forecast and its 80 % interval."""
+    import plotext
+
+    horizon = len(rows)
+    history = panel.of(panel.series.index(rows[0]["series"]))[-max(3 * horizon, 24) :]
+    past = list(range(len(history)))
+    ahead = list(range(len(history) - 1, len(history) + horizon))
+    last = float(history[-1])
+    plotext.clear_figure()
+    plotext.plot_size(min(100, plotext.terminal_width() or 80), _CHART_HEIGHT)
+    plotext.theme("clear")
+    plotext.plot(past, history.tolist(), label=f"observed{f', {unit}' if unit else ''}", marker="braille")
+    for column, label, marker in (
+        ("lower_80", "80 % interval", "·"),
+        ("upper_80", None, "·"),
+        ("mean", "forecast", "●"),
+    ):
+        plotext.plot(ahead, [last, *(row[column] for row in rows)], label=label, marker=marker)
+    ticks = [0, len(history) - 1, ahead[-1]]
+    labels = [panel.grid[-len(history)], panel.origin, rows[-1]["period"]]
+    plotext.xticks(ticks, [period_text(period) for period in labels])
+    return str(plotext.uncolorize(plotext.build()))
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """Bars and one line an outcome on stderr, fed by the log records of the jobs."""
+    handler = _ProgressHandler()
+    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    try:
+        with handler:
+            yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+class _ProgressHandler(logging.Handler):
+    """Shows records with `step` or `progress` as a bar, the others from INFO on as lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._step: TaskID | None = None
+
+    def __enter__(self) -> _ProgressHandler:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        step, fraction = getattr(record, "step", None), getattr(record, "progress", None)
+        if step is not None:
+            if self._step is not None:
+                self._bars.remove_task(self._step)
+            self._step = self._bars.add_task(str(step), total=None, note="")
+        elif fraction is not None and self._step is not None:
+            note = f"epoch {fraction['done']} of at most {fraction['total']}, loss {fraction['loss']:.4g}"
+            self._bars.update(
+                self._step,
+                description=str(fraction["stage"]),
+                completed=fraction["done"],
+                total=fraction["total"],
+                note=note,
+            )
+        elif record.levelno >= logging.INFO:
+            self._bars.console.print(f"  {record.getMessage()}", markup=False, soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        return str(value)[:19]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON value")

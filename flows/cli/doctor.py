@@ -1,0 +1,117 @@
+"""`nextperiod doctor`: what is there, what is not, and whether every promise of the store holds."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from flows.cli.console import print_json, print_table
+from flows.context import require_prefect, utc_now
+from pipeline.config.loader import load_recipe, recipe_names
+from pipeline.config.settings import Settings, settings_from
+from pipeline.errors import NextperiodError
+from pipeline.storage.engine import open_database
+from pipeline.storage.integrity import broken_promises
+from pipeline.storage.schema import require_schema, revision_of
+from pipeline.storage.store import Store
+from pipeline.text import without_secrets
+from pipeline.tracking.registry import Registry
+
+Check = Callable[[Settings], str]
+
+_PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "numpy", "sqlalchemy")
+
+
+def examine(*, as_json: bool) -> bool:
+    """Carry out every check and show its finding; whether all passed."""
+    settings = settings_from()
+    findings = [(name, *_outcome(check, settings)) for name, check in CHECKS.items()]
+    if as_json:
+        print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])
+    else:
+        print_table(
+            ["check", "", "finding"], [[name, "ok" if ok else "FAILS", finding] for name, ok, finding in findings]
+        )
+    return all(ok for _, ok, _ in findings)
+
+
+def _outcome(check: Check, settings: Settings) -> tuple[bool, str]:
+    try:
+        return True, check(settings)
+    except NextperiodError as error:
+        return False, str(error)
+
+
+def _versions(_settings: Settings) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES) + f", Python {platform.python_version()}"
+
+
+def _recipes(settings: Settings) -> str:
+    names = recipe_names(settings.recipes)
+    if not names:
+        raise NextperiodError(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
+    for name in names:
+        load_recipe(name, settings.recipes)
+    return f"{settings.recipes}: {', '.join(names)}"
+
+
+def _database(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    require_schema(database)
+    with database.read() as transaction:
+        dialect = transaction.connection.dialect
+        found = (
+            sqlite3.sqlite_version
+            if dialect.name == "sqlite"
+            else ".".join(map(str, dialect.server_version_info or ()))
+        )
+    database.close()
+    return f"{database.shown}, {dialect.name} {found}, schema {revision_of(database)}"
+
+
+def _invariants(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    require_schema(database)
+    broken = broken_promises(Store(database))
+    database.close()
+    if broken:
+        raise NextperiodError("; ".join(broken))
+    return "every run is whole, published once and as it was computed; every champion is unchanged"
+
+
+def _outbox(settings: Settings) -> str:
+    database = open_database(settings.database_url)
+    waiting = Store(database).waiting()
+    database.close()
+    return "MLflow has followed everything" if not waiting else f"{len(waiting)} entries wait for MLflow"
+
+
+def _mlflow(settings: Settings) -> str:
+    registry = Registry(settings.tracking_uri, utc_now)
+    return f"{registry.shown}: {registry.check()}"
+
+
+def _prefect(settings: Settings) -> str:
+    if not settings.prefect_api_url:
+        return "not used (PREFECT_API_URL is not set): a cycle carries its steps out itself"
+    require_prefect(settings.prefect_api_url)
+    return f"{without_secrets(settings.prefect_api_url)} is healthy"
+
+
+def _working_folder(_settings: Settings) -> str:
+    return str(Path.cwd())
+
+
+CHECKS: dict[str, Check] = {
+    "versions": _versions,
+    "folder": _working_folder,
+    "recipes": _recipes,
+    "database": _database,
+    "store": _invariants,
+    "outbox": _outbox,
+    "mlflow": _mlflow,
+    "prefect": _prefect,
+}

@@ -1,0 +1,317 @@
+"""A recipe: everything that decides one forecasting job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, field_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.config.architectures import ARCHITECTURES, Architecture
+from pipeline.config.sources import Source, Table, parse_source
+from pipeline.config.tutorial import Tutorial
+from pipeline.timeseries.frequency import Frequency
+
+#: the architecture that chooses its own inputs and how it is fitted
+GLOBAL = "global"
+#: what the recipe still says of its training
+GLOBAL_TRAINING = {
+    "policy",
+    "fine_tune_after",
+    "retrain_after",
+    "budget_minutes",
+    "loss",
+    "members",
+    "seed",
+    "time_limit_minutes",
+    "memory_limit_gib",
+}
+#: of [training], what says when and within which limits, and not what comes of it
+_WHEN = {
+    "policy",
+    "fine_tune_after",
+    "retrain_after",
+    "budget_minutes",
+    "time_limit_minutes",
+    "memory_limit_gib",
+}
+#: periods that neither model has seen, without which nothing is judged
+FEWEST_PERIODS = 6
+#: more series are not read beside each other
+MOST_OTHER_SERIES = 64
+#: scaled by series where nothing else is said
+_SCALED_BY = {"standard": "series", "min-max": "series"}
+#: a longer season is folded into one step
+LONGEST_FRAMED_SEASON = 12
+
+Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
+Schedule = Literal["constant", "cosine"]
+ScalingKind = Literal["seasonal", "last", "mean", "standard", "min-max", "log"]
+Cycle = Literal["month", "week", "weekday", "hour"]
+Policy = Literal["auto", "retrain", "fine-tune", "keep"]
+
+
+class Model(Table):
+    """The network and what it sees."""
+
+    architecture: Architecture = Field(GLOBAL, description=", ".join(ARCHITECTURES))
+    context: int | None = Field(
+        None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
+    )
+    units: int = Field(64, gt=0, description="size of each layer")
+    layers: int = Field(2, gt=0, description="layers of a stacked network")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout behind each layer")
+    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what a step hands to the next")
+    scaling: ScalingKind = Field(
+        "seasonal", description="seasonal, last, mean, standard, min-max or log (of values above 0)"
+    )
+    scaled_by: Literal["window", "series"] | None = Field(
+        None, description="window, or series up to the cutoff; default: series for standard and min-max"
+    )
+
+
+class Training(Table):
+    """How the network is fitted, and when."""
+
+    policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
+    fine_tune_after: int | None = Field(
+        None, gt=0, description="new periods after which auto fine-tunes; default: as many as are held out"
+    )
+    retrain_after: int | None = Field(
+        None, gt=0, description="periods after which auto fits from the seed again; default: four times as many"
+    )
+    budget_minutes: float | None = Field(
+        None, gt=0, description="auto trains less where the last training says that it takes longer"
+    )
+    epochs: int = Field(100, gt=0, description="most passes over the windows")
+    patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
+    batch_size: int = Field(32, gt=0, description="windows a step")
+    optimizer: Optimizer = Field(
+        "adam", description="adam, adamw, nadam, adamax, rmsprop, adagrad, adadelta, lion or sgd"
+    )
+    learning_rate: float = Field(0.001, gt=0, description="of the optimizer")
+    schedule: Schedule = Field("constant", description="constant, or cosine: warmed up and then down to zero")
+    loss: Literal["mse", "mae", "huber", "pinball"] | None = Field(
+        None,
+        description="mse, mae, huber, or pinball: then the network gives the quantiles; default: pinball of the global one, else mae",
+    )
+    clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
+    clip_value: float | None = Field(None, gt=0, description="magnitude that each gradient is clipped to")
+    members: int | None = Field(
+        None, gt=0, le=32, description="networks whose forecasts are averaged; default: 1, of the global one 3"
+    )
+    seed: int = Field(0, ge=0, description="seed of weights, order and dropout")
+    time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
+    memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
+
+
+class Backtest(Table):
+    """The test part that no network has seen."""
+
+    periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon, at least 6")
+
+
+class Gate(Table):
+    """What a model is measured against."""
+
+    baseline: Literal["naive", "seasonal-naive"] = Field("seasonal-naive", description="naive or seasonal-naive")
+
+
+class Publish(Table):
+    """Bounds of what is published, and when it goes stale."""
+
+    minimum: float | None = Field(None, description="no published number is below")
+    maximum: float | None = Field(None, description="no published number is above")
+    grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
+
+
+class Covariates(Table):
+    """Columns of the source beside the values."""
+
+    past: tuple[str, ...] = Field((), strict=False, description="known up to now, such as a price")
+    future: tuple[str, ...] = Field(
+        (), strict=False, description="known ahead, such as a holiday: the source has rows ahead, with an empty value"
+    )
+    static: tuple[str, ...] = Field((), strict=False, description="one text for each series, such as its region")
+    calendar: tuple[Cycle, ...] = Field(
+        (), strict=False, description="month, week (of the year), weekday and hour, as sine and cosine"
+    )
+    other_series: bool = Field(
+        False, description=f"each series reads the others too, and which it is; of at most {MOST_OTHER_SERIES} series"
+    )
+    holidays: str | None = Field(None, description="country or region whose holidays count, such as NL or US")
+    sessions: str | None = Field(None, description="exchange whose sessions count, such as XNYS")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that are columns of the source."""
+        return (*self.past, *self.future, *self.static)
+
+    @property
+    def are_read(self) -> bool:
+        """Whether networks read anything beside the values."""
+        return bool(self.names or self.calendar or self.other_series or self.holidays or self.sessions)
+
+    @field_validator("holidays")
+    @classmethod
+    def _known_country(cls, value: str | None) -> str | None:
+        if value is not None:
+            import holidays
+
+            if value not in holidays.list_supported_countries():
+                raise PydanticCustomError("country", "expected the two letters of a country, such as NL or US")
+        return value
+
+    @field_validator("sessions")
+    @classmethod
+    def _known_exchange(cls, value: str | None) -> str | None:
+        return value if value is None else Frequency("D", value).calendar
+
+
+class Recipe(Table):
+    """Everything that decides a forecasting job."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="stable for ever; names the MLflow experiment and model"
+    )
+    description: str = Field("", description="one line for people")
+    frequency: str = Field(description="pandas offset alias: MS, W-SUN, D, B, h …")
+    calendar: str | None = Field(None, description="an exchange whose sessions are the periods, such as XNYS")
+    season_length: int | None = Field(None, gt=0, description="steps per season; default: usual for the frequency")
+    horizon: int = Field(gt=0, description="periods to forecast")
+    unit: str = Field("", description="unit of the values")
+    max_gap: int = Field(
+        0, ge=0, description="longest run of missing periods that is interpolated; a batch with a longer one is held"
+    )
+    source: Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)]
+    covariates: Covariates = Covariates()
+    model: Model = Model()
+    training: Training = Training()
+    backtest: Backtest = Backtest()
+    gate: Gate = Gate()
+    publish: Publish = Publish()
+    tutorial: Tutorial | None = None
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @field_validator("calendar", "frequency")
+    @classmethod
+    def _spelled(cls, value: str | None) -> str | None:
+        return value.strip() if value else value
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe was read from; paths in it are relative to this."""
+        return self._folder
+
+    def with_folder(self, folder: Path) -> Recipe:
+        """A copy whose relative paths start in a folder."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    @property
+    def grid(self) -> Frequency:
+        """The recipe's periods."""
+        return Frequency(self.frequency, self.calendar)
+
+    @property
+    def season(self) -> int:
+        """Steps per season (m)."""
+        if self.season_length is not None:
+            return self.season_length
+        return 5 if self.calendar else self.grid.season_length
+
+    @property
+    def context(self) -> int:
+        """Context length (L); of the global network the longest that it may read."""
+        if self.model.architecture == GLOBAL:
+            is_long = self.season > LONGEST_FRAMED_SEASON
+            return 14 * self.season if is_long else 8 * max(self.season, self.horizon, 4)
+        return self.model.context or max(2 * self.season, 8)
+
+    @property
+    def is_scaled_by_series(self) -> bool:
+        """Whether scaling parameters are those of the series, fitted up to the cutoff."""
+        return (self.model.scaled_by or _SCALED_BY.get(self.model.scaling)) == "series"
+
+    @property
+    def loss(self) -> str:
+        """What the network is fitted by."""
+        return self.training.loss or ("pinball" if self.model.architecture == GLOBAL else "mae")
+
+    @property
+    def least_history(self) -> int:
+        """Observations without which a series cannot be fitted on."""
+        if self.model.architecture == GLOBAL:
+            return self.horizon + (7 * self.season if self.season > LONGEST_FRAMED_SEASON else 2)
+        return self.horizon + self.context
+
+    @property
+    def scale_window(self) -> int:
+        """Periods before an origin over which the size of errors is measured."""
+        return scale_window(self.season)
+
+    @property
+    def num_members(self) -> int:
+        """Networks whose forecasts are averaged."""
+        return self.training.members or (3 if self.model.architecture == GLOBAL else 1)
+
+    @property
+    def test_periods(self) -> int:
+        """Length of the backtest's test part: the horizon, or as many periods as judge a model."""
+        return self.backtest.periods or max(self.horizon, FEWEST_PERIODS)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the job; the description and a tutorial's variants do not."""
+        return fingerprint_of(self.model_dump(mode="json"))
+
+    @property
+    def tutorial_fingerprint(self) -> str | None:
+        """Hash of the tutorial's protocol: its lines are made once for it."""
+        return _hash(self.tutorial.model_dump(mode="json", exclude={"variants"})) if self.tutorial else None
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Hash of all that decides the model: a change of it makes the champion outdated."""
+        fields = self.model_dump(
+            mode="json",
+            include={
+                "name",
+                "frequency",
+                "calendar",
+                "season_length",
+                "horizon",
+                "max_gap",
+                "covariates",
+                "model",
+                "backtest",
+            },
+        )
+        fields["training"] = self.training.model_dump(mode="json", exclude=_WHEN)
+        return _hash(fields)
+
+
+def scale_window(season: int) -> int:
+    """How many periods before an origin the size of errors is measured over.
+
+    Bounded, so that the cost of a forecast does not grow with the length of the history.
+    """
+    return max(5 * season, 60)
+
+
+def fingerprint_of(definition: dict[str, Any]) -> str:
+    """Hash of what decides the job in a recipe's definition, as it was written down."""
+    decides = {key: told for key, told in definition.items() if key != "description"}
+    if decides.get("tutorial") is not None:
+        decides["tutorial"] = {key: told for key, told in decides["tutorial"].items() if key != "variants"}
+    return _hash(decides)
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,290 @@
+"""What a recipe says of its source: where it is, and what is expected of its rows.
+
+Another package adds a kind through the entry point group `nextperiod.sources`: an object with
+`table`, a subclass of `Source`, and `fetch`, as in `pipeline.sources.registry`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.text import known
+
+ENTRY_POINTS = "nextperiod.sources"
+
+#: keys that decide where the rows come from and when they are refused, not what they mean
+_MEANS_NOTHING = {
+    *("hint", "max_rejected", "max_revised", "rolling", "on_empty"),
+    *("path", "url", "base_url", "hosts", "headers", "since"),
+    *("max_gib", "timeout_seconds", "final_newline"),
+}
+
+
+class Table(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Source(Table):
+    """What is expected of the rows, whatever they come from."""
+
+    kind: str
+    period: str = Field(min_length=1, description="column of the periods")
+    value: str | None = Field(None, min_length=1, description="column of the values, in a long table")
+    series: str | None = Field(
+        None, min_length=1, description="column of the series' names; none: one series, named like the recipe"
+    )
+    layout: Literal["long", "wide"] = Field(
+        "long", description="long: a row is one value; wide: each column beside the period is a series"
+    )
+    columns: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None, strict=False, description="the columns of a wide table that are series; default: all others"
+    )
+    period_format: str | None = Field(
+        None, description="strptime format of the periods; none: ISO 8601, the same in every row"
+    )
+    zone: str | None = Field(
+        None, description="zone of local times, such as Europe/Amsterdam; days and longer periods stay local days"
+    )
+    fold: str | None = Field(
+        None, min_length=1, description="column that tells the first (0) from the second (1) of two equal local times"
+    )
+    start: str | None = Field(None, description="periods are counted 1, 2, 3 …: the date of period 1")
+    missing: Literal["reject", "gap"] = Field("reject", description="what an empty value or NaN is: a fault, or a gap")
+    duplicates: Literal["error", "first", "last"] = Field(
+        "error", description="two different values for one period: a fault, or which one counts"
+    )
+    extra_columns: Literal["ignore", "error"] = Field(
+        "ignore", description="columns that the recipe does not name: left alone, or a fault"
+    )
+    limit: float = Field(1e15, gt=0, description="larger magnitudes are faults")
+    minimum: float | None = Field(None, description="smaller values are faults")
+    maximum: float | None = Field(None, description="larger values are faults")
+    allow_zero: bool = Field(True, description="whether 0 is a value; if not, it is a fault")
+    max_rejected: float = Field(
+        0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole batch is refused"
+    )
+    max_revised: float = Field(
+        0.5, ge=0, le=1, description="share of the known values that may change before the batch is held"
+    )
+    rolling: bool = Field(
+        False, description="the source shows a moving window: values older than its first row are not expected again"
+    )
+    on_empty: Literal["error", "keep"] = Field("error", description="no row at all: a fault, or nothing new")
+    hint: str | None = Field(None, description="where to get the data; shown when they are missing")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """What no key is wrong about alone."""
+        if self.layout == "long" and self.value is None:
+            raise _wrong('source.value is missing: expected the column of the values, or layout = "wide"')
+        if self.layout == "long" and self.columns is not None:
+            raise _wrong('source.columns is for layout = "wide"')
+        if self.layout == "wide" and (self.value, self.series) != (None, None):
+            raise _wrong("a wide table has neither source.value nor source.series: its columns are the series")
+        named = [name for name in (self.period, self.value, self.series, self.fold, *(self.columns or ())) if name]
+        if len(set(named)) < len(named):
+            raise _wrong("source.period, source.value and source.series name one column twice: expected different ones")
+        if self.start is not None and not _is_date(self.start):
+            raise _wrong(f'source.start is "{self.start}": expected a date, such as 1900-01-01')
+        if self.period_format is not None and not _is_format(self.period_format):
+            raise _wrong(
+                f'source.period_format is "{self.period_format}": expected a strptime format, such as %m/%d/%Y'
+            )
+        if self.zone is not None and not _is_zone(self.zone):
+            raise _wrong(f'source.zone is "{self.zone}": expected a name of the tz database, such as Europe/Amsterdam')
+        if self.fold is not None and self.zone is None:
+            raise _wrong("source.fold is for local times: expected source.zone beside it")
+        return self
+
+    @property
+    def settings(self) -> str:
+        """All that decides what its rows mean: with the same content and other settings, they mean another thing."""
+        return self.model_dump_json(exclude=set(_MEANS_NOTHING))
+
+
+class TextSource(Source):
+    """Rows that are written as text."""
+
+    final_newline: bool = Field(
+        False, description="the feed always ends its last line; a file that does not is refused"
+    )
+    max_gib: float = Field(4.0, gt=0, description="a larger source, unpacked, is refused")
+
+
+class CsvSource(TextSource):
+    """CSV files with a header."""
+
+    kind: Literal["csv"]
+    path: str = Field(
+        min_length=1,
+        description="file, or a pattern such as `sales-*.csv.gz`, relative to the recipe; `${NAME}` is read from the environment; `s3://` and `gs://` with the extra `objects`",
+    )
+
+
+class ParquetSource(Source):
+    """Parquet files."""
+
+    kind: Literal["parquet"]
+    path: str = Field(min_length=1, description="as of csv")
+    max_gib: float = Field(4.0, gt=0, description="larger files, unpacked, are refused")
+
+
+class HttpSource(TextSource):
+    """A document behind an address."""
+
+    kind: Literal["http"]
+    url: str = Field(
+        min_length=1,
+        description="address; `{since}` becomes the newest period that is known, `${NAME}` is read from the environment",
+    )
+    format: Literal["csv", "jsonl", "json"] = Field("csv", description="csv, jsonl (one object a line) or json")
+    records: str = Field("", description="path to the list of records in a JSON document, such as data.items")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="headers of the request; `${NAME}` is read from the environment"
+    )
+    hosts: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="other hosts that it may redirect to, and private addresses or plain http that are meant, as HOST or HOST:PORT",
+    )
+    since: str = Field("1970-01-01", description="what `{since}` is before anything is known")
+    timeout_seconds: float = Field(60, gt=0, description="a longer answer is given up")
+
+
+class SqlSource(Source):
+    """A table or a query of another database, read only."""
+
+    kind: Literal["sql"]
+    url: str = Field(
+        min_length=1, description="SQLAlchemy URL, such as `${WAREHOUSE_URL}`; its secrets come from the environment"
+    )
+    table: str | None = Field(None, min_length=1, description="a table or view, `schema.table` where it has one")
+    query: str | None = Field(None, min_length=1, description="or a file with one select, relative to the recipe")
+    cursor: str | None = Field(
+        None, min_length=1, description="column that only grows: rows up to what was seen of it are not read again"
+    )
+    timeout_seconds: float = Field(300, gt=0, description="a longer query is given up")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.table is None) == (self.query is None):
+            raise _wrong("source.table and source.query: expected one of both")
+        return self
+
+
+class PricesSource(Source):
+    """Daily prices of listed shares or cryptocurrencies."""
+
+    kind: Literal["prices"]
+    provider: Literal["yfinance", "ccxt"] = Field(
+        description="the library that fetches them: `pip install nextperiod[prices]`"
+    )
+    tickers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        min_length=1, strict=False, description="names of the series, as the provider writes them: AAPL, BTC/USDT"
+    )
+    exchange: str = Field("binance", description="the exchange that ccxt asks")
+    base_url: str | None = Field(None, description="another address of the provider's API, for a mirror")
+    since: str = Field("2000-01-01", description="first day that is asked for")
+    period: Literal["date"] = Field("date", description="column of the days, always date")
+    value: Literal["open", "high", "low", "close", "volume"] = Field("close", description="what is forecast")
+    series: Literal["ticker"] = Field("ticker", description="column of the tickers, always ticker")
+    timeout_seconds: float = Field(60, gt=0, description="a longer answer is given up")
+
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        if not _is_date(self.since):
+            raise _wrong(f'source.since is "{self.since}": expected a date, such as 2000-01-01')
+        return self
+
+
+class IntegersSource(Source):
+    """Random integers 0 to 9, the same for the same seed."""
+
+    kind: Literal["integers"]
+    count: int = Field(100, gt=0, description="how many")
+    seed: int = Field(0, ge=0, description="seed of the generator")
+    start: str = Field("2000-01-01", description="date of the first")
+    period: str = "period"
+    value: str | None = "value"
+
+
+TABLES: dict[str, type[Source]] = {
+    "csv": CsvSource,
+    "parquet": ParquetSource,
+    "http": HttpSource,
+    "sql": SqlSource,
+    "prices": PricesSource,
+    "integers": IntegersSource,
+}
+
+
+@lru_cache(maxsize=1)
+def added_kinds() -> dict[str, Any]:
+    """What other packages add, by kind; nothing of them is imported before it is used."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def source_table(kind: str) -> type[Source]:
+    """The keys of a kind of source.
+
+    Raises:
+        KeyError: it is not known.
+    """
+    return TABLES[kind] if kind in TABLES else added_kinds()[kind].load().table
+
+
+def parse_source(value: Any) -> Any:
+    """A source's table by its kind; anything that is no table is left to the schema to refuse."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if kind is None:
+        raise PydanticCustomError("missing_kind", 'the key "source.kind" is missing')
+    try:
+        table = source_table(kind)
+    except (KeyError, TypeError):
+        raise PydanticCustomError(
+            "unknown_kind",
+            "source.kind is {kind}: expected one of {kinds}",
+            {"kind": repr(kind), "kinds": known([*TABLES, *added_kinds()])},
+        ) from None
+    return table.model_validate(value)
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    """A fault that is said in our own words."""
+    return PydanticCustomError("contradiction", "{message}", {"message": message})
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_format(form: str) -> bool:
+    """Whether a format can read what it writes."""
+    try:
+        return datetime.strptime(datetime(2001, 2, 3).strftime(form), form).year == 2001
+    except (ValueError, re.error):
+        return False
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

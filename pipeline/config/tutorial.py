@@ -1,0 +1,53 @@
+"""The protocol of the tutorial that a recipe comes from: its keys, and what they make of a series."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pipeline.config.architectures import Architecture
+from pipeline.config.sources import Table
+
+
+def _listed(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+#: one architecture, or several in a list
+Architectures = Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)]
+
+
+class Tutorial(Table):
+    """The protocol of the tutorial that a recipe comes from, reported beside the recipe's own backtest."""
+
+    row: str = Field(description="which tutorial")
+    metric: Literal["rmse"] = Field("rmse", description="what it measured")
+    published: float | None = Field(None, description="the figure that it printed; none: it printed none")
+    train: float = Field(gt=0, description="training part: a share below 1, or a number of values or windows")
+    rounding: Literal["floor", "ceil"] = Field("floor", description="how a share is rounded")
+    split: Literal["values", "windows"] = Field(
+        "values", description="what is split: the values, or the windows made of all"
+    )
+    order: Literal["time", "newest-first"] = Field("time", description="the order that the values were taken in")
+    scaling: Literal["min-max", "standard"] = Field(
+        "min-max", description="scaler over the whole series, test part included"
+    )
+    scaled_on: Literal["all", "train"] = Field("all", description="what the tutorial fitted its scaler on")
+    reach_back: bool = Field(False, description="test windows begin in the training part")
+    lose_last: bool = Field(False, description="`range(len(d) - look_back - 1)`: the last window is lost")
+    recursive: bool = Field(False, description="each prediction is fed back to make the next")
+    context: int = Field(gt=0, description="window length")
+    architecture: Architecture = Field(description="as in [model]")
+    units: int = Field(gt=0, description="as in [model]")
+    layers: int = Field(1, gt=0, description="as in [model]")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="as in [model]")
+    dropout: float = Field(0.0, ge=0, lt=1, description="as in [model]")
+    epochs: int = Field(gt=0, description="as in [training]")
+    batch_size: int = Field(gt=0, description="as in [training]")
+    learning_rate: float = Field(0.001, gt=0, description="as in [training]")
+    clip_value: float | None = Field(None, gt=0, description="gradients are clipped to this magnitude")
+    shuffle: bool = Field(True, description="windows are drawn in random order")
+    variants: dict[str, Architectures] = Field(
+        {}, description="other networks for `backtest` alone: architectures by row; a stacked one has a layer more"
+    )

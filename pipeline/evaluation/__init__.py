@@ -1,0 +1,1 @@
+"""Metrics, backtests, comparison, promotion, drift, retraining policy: pure decisions."""

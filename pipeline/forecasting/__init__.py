@@ -1,0 +1,1 @@
+"""A fitted network to a forecast: ONNX, baselines, calibration, fallback, sample paths."""

@@ -1,0 +1,1 @@
+"""Validate a delivery and compare it with stored history."""

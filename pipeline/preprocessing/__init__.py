@@ -1,0 +1,1 @@
+"""Panel to windows: gaps, scaling, covariates."""

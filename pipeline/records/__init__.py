@@ -1,0 +1,1 @@
+"""What is kept about trainings, models, runs and decisions."""

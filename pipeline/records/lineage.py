@@ -1,0 +1,114 @@
+"""Models and runs as the store knows them, and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline.records.training import TrainingRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """Where a model or a run comes from."""
+
+    as_of: datetime
+    data_hash: str
+    recipe_fingerprint: str
+    code_version: str
+
+
+def training_key(lineage: Lineage, started_at: datetime) -> str:
+    """What names one training before there is a model of it; the same when it is tried again."""
+    told = (
+        lineage.recipe_fingerprint,
+        lineage.data_hash,
+        lineage.as_of.astimezone(UTC).isoformat(),
+        started_at.astimezone(UTC).isoformat(),
+    )
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A trained model, as the store knows it."""
+
+    recipe: str
+    model_version: int
+    model_hash: str
+    training: str
+    reason: str
+    cutoff: np.datetime64
+    training_fingerprint: str
+    lineage: Lineage
+    skill: float | None
+    trained_at: datetime
+    mlflow_run_id: str | None
+    record: TrainingRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """Something that was decided about a recipe's model."""
+
+    #: "training" or "promotion"
+    what: str
+    #: "live" or "backfill"
+    kind: str
+    outcome: str
+    reason: str
+    model_version: int | None
+    as_of: datetime
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One publication of a recipe at an origin."""
+
+    run_id: str
+    recipe: str
+    kind: str
+    origin: np.datetime64
+    status: str
+    num_series: int
+    num_rows: int
+    model_version: int
+    content_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """The batch up to which something was known."""
+
+    batch_id: int
+    recorded_at: datetime
+    source: str
+    content_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Something that MLflow has not followed yet."""
+
+    outbox_id: int
+    recipe: str
+    #: "training": show it; "champion": let the alias follow; "publication": show the run
+    kind: str
+    #: the model's version, for a champion since which epoch, for a publication the run behind it
+    reference: str
+
+    @property
+    def model_version(self) -> int:
+        """Which model it is about."""
+        return int(self.reference.split()[0])
+
+    @property
+    def run_id(self) -> str:
+        """Which run a publication is about."""
+        return self.reference.split()[-1]

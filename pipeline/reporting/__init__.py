@@ -1,0 +1,1 @@
+"""Charts, HTML report, model card."""

@@ -1,0 +1,162 @@
+"""The schema of the two databases: its revision, how it is upgraded, its views."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.errors import SchemaOutOfDate, SchemaTooNew
+from pipeline.storage.engine import Database
+
+#: the newest migration; a test holds it against the folder
+REVISION = "0007"
+
+
+VERSION_TABLE = "schema_version"
+
+
+#: in the order in which they build on each other
+VIEWS = (
+    "latest_forecasts",
+    "forecast_history",
+    "current_observations",
+    "forecast_accuracy",
+    "anomalies",
+    "recipe_status",
+    "rejected_observations",
+    "latest_paths",
+)
+
+
+#: Alembic works on globals: one migration at a time in a process
+_ONE_MIGRATION = threading.Lock()
+
+
+#: what is made belongs to who owns the rest, where we may act as that role
+_AS_OWNER = """
+select set_config('role', pg_roles.rolname, true) from pg_class join pg_roles on pg_roles.oid = pg_class.relowner
+where pg_class.oid = to_regclass('schema_version') and pg_has_role(pg_roles.oid, 'member')"""
+
+
+def revision_of(database: Database) -> str | None:
+    """The schema's revision; None in a database without one."""
+    with database.read() as transaction:
+        return _revision(transaction.connection)
+
+
+def require_schema(database: Database) -> None:
+    """Make the schema in an empty database; otherwise refuse one that is not the code's own.
+
+    Raises:
+        SchemaOutOfDate: it is older: `nextperiod db upgrade` brings it up.
+        SchemaTooNew: it is newer: the code has to be brought up.
+    """
+    revision = revision_of(database)
+    if revision is None:
+        upgrade(database)
+    elif revision < REVISION:
+        raise SchemaOutOfDate(
+            f"the schema of {database.shown} is at revision {revision}, this nextperiod needs {REVISION}: "
+            "run `nextperiod db upgrade`"
+        )
+    else:
+        _refuse_newer(database, revision)
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema up to the code's revision; nothing happens where it is there already.
+
+    Raises:
+        SchemaTooNew: it is newer than the code.
+    """
+    from alembic import command
+
+    with _ONE_MIGRATION, _migration(database) as connection:
+        revision = _revision(connection)
+        _refuse_newer(database, revision)
+        if revision != REVISION:
+            _drop_views(connection)
+            command.upgrade(_alembic(connection), "head")
+            _make_views(connection)
+            if connection.dialect.name == "postgresql":
+                for name in ("comments", "grants"):
+                    run_script(connection, script(name))
+
+
+@contextlib.contextmanager
+def _migration(database: Database) -> Iterator[sa.Connection]:
+    """A transaction of our own, in which SQLite's tables may be made again under the eyes of what refers to them."""
+    sqlite = database.url.get_backend_name() == "sqlite"
+    with database.reachable(), database.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        if sqlite and driver is not None:
+            driver.execute("pragma foreign_keys = off")
+        try:
+            with connection.begin():
+                if not sqlite:
+                    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('nextperiod schema'))"))
+                    connection.execute(sa.text(_AS_OWNER))
+                yield connection
+                if sqlite and connection.exec_driver_sql("pragma foreign_key_check").first() is not None:
+                    raise SchemaOutOfDate(f"{database.shown} holds rows that refer to nothing: it was left as it was")
+        finally:
+            if sqlite and driver is not None:
+                driver.execute("pragma foreign_keys = on")
+
+
+def _refuse_newer(database: Database, revision: str | None) -> None:
+    if revision is not None and revision > REVISION:
+        raise SchemaTooNew(
+            f"the schema of {database.shown} is at revision {revision}, newer than this nextperiod knows ({REVISION}): "
+            "install the version that made it"
+        )
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found = connection.execute(sa.text(f"select version_num from {VERSION_TABLE}")).scalar()
+    return None if found is None else str(found)
+
+
+def view_sql(name: str, dialect: str) -> str:
+    """The statement that makes one view."""
+    folder = files("sql") / "views"
+    own = folder / f"{name}.{dialect}.sql"
+    return (own if own.is_file() else folder / f"{name}.sql").read_text("utf-8")
+
+
+def _alembic(connection: sa.Connection) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(files("sql") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _drop_views(connection: sa.Connection) -> None:
+    for name in reversed(VIEWS):
+        connection.exec_driver_sql(f"drop view if exists {name}")
+
+
+def _make_views(connection: sa.Connection) -> None:
+    dialect = connection.dialect.name
+    for name in VIEWS:
+        run_script(connection, view_sql(name, dialect))
+
+
+def script(name: str) -> str:
+    """Statements for PostgreSQL that belong together."""
+    return (files("sql") / f"{name}.postgresql.sql").read_text("utf-8")
+
+
+def run_script(connection: sa.Connection, script: str) -> None:
+    """Carry out a statement, on PostgreSQL also several of them, with no sign of it taken for a parameter."""
+    connection.exec_driver_sql(script.replace("%", "%%") if connection.dialect.name == "postgresql" else script)

@@ -1,0 +1,1 @@
+"""MLflow. The only package that imports it."""

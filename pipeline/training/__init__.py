@@ -1,0 +1,1 @@
+"""Panel and recipe to a model directory, in a child process. With `models` the only package that imports TensorFlow."""

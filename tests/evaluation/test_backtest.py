@@ -1,0 +1,280 @@
+"""Backtest: scores over a test part, the scales of MASE, and the width of the intervals."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.evaluation.holdout import Backtest, mase_scales, skill, spread_of
+from pipeline.evaluation.metrics import coverage
+from pipeline.forecasting.forecaster import Spread, volatility
+from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
+from pipeline.timeseries.forecast import LEVELS, Forecast
+from pipeline.timeseries.panel import Panel
+
+NAN = float("nan")
+
+Array = npt.NDArray[np.float64]
+
+
+def panel_of(*rows: list[float]) -> Panel:
+    lengths = [len(row) for row in rows]
+    return Panel(
+        series=tuple("abcdefgh"[: len(rows)]),
+        grid=np.datetime64("2020-01-01", "us") + np.arange(max(lengths)) * np.timedelta64(1, "D"),
+        first=np.zeros(len(rows), np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        values=np.concatenate([np.array(row, dtype=float) for row in rows]),
+    )
+
+
+def backtest_of(panel: Panel, forecast: Array, *, ends: range, context: int, horizon: int, season: int) -> Backtest:
+    """Every series of the panel from the same origins."""
+    series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
+    windows = Windows(series, end)
+    return Backtest(
+        windows=windows,
+        context=contexts_of(panel, windows, context)[0],
+        observed=targets_of(panel, windows, horizon),
+        forecast=forecast,
+        mase_scale=np.full((len(windows), 1), 2.0),
+        season=season,
+    )
+
+
+def small_backtest() -> Backtest:
+    """1 … 8 with origins at positions 3 to 6, always forecast one too high."""
+    forecast = np.array([[6.0, 7], [7, 8], [8, 9], [9, 10]])
+    panel = panel_of([1, 2, 3, 4, 5, 6, 7, 8])
+    return backtest_of(panel, forecast, ends=range(3, 7), context=2, horizon=2, season=2)
+
+
+def test_what_was_observed_is_unknown_after_the_newest_period() -> None:
+    np.testing.assert_array_equal(small_backtest().observed, [[5, 6], [6, 7], [7, 8], [8, NAN]])
+
+
+def test_residuals_are_observed_minus_forecast() -> None:
+    np.testing.assert_array_equal(small_backtest().residuals(), [[-1, -1], [-1, -1], [-1, -1], [-1, NAN]])
+
+
+def test_origins_one_horizon_apart_forecast_each_test_period_once() -> None:
+    backtest = small_backtest()
+
+    assert backtest.once.tolist() == [True, False, True, False]
+    assert backtest.observed[backtest.once].ravel().tolist() == [5, 6, 7, 8]
+
+
+def test_every_series_is_forecast_from_the_same_origins() -> None:
+    panel = panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
+    backtest = backtest_of(panel, np.zeros((8, 2)), ends=range(1, 5), context=1, horizon=2, season=1)
+
+    assert backtest.windows.series[backtest.once].tolist() == [0, 0, 1, 1]
+    assert backtest.windows.end[backtest.once].tolist() == [1, 3, 1, 3]
+
+
+def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it() -> None:
+    panel = panel_of([1, 2, 3, NAN, 5, NAN, 7, 8])
+    backtest = backtest_of(panel, np.full((2, 2), 6.0), ends=range(4, 6), context=2, horizon=2, season=2)
+
+    np.testing.assert_array_equal(backtest.observed, [[NAN, 7], [7, 8]])
+    assert backtest.forecasts()["naive"].tolist() == [[5, 5], [5, 5]]
+    assert backtest.forecasts()["seasonal-naive"].tolist() == [[3, 5], [5, 5]]
+    assert backtest.scores()["lstm"]["mae"] == 1
+    assert backtest.mae_by_step()["lstm"] == [1, 1.5]
+
+
+def test_the_network_and_the_baselines_forecast_from_the_same_origins() -> None:
+    forecasts = small_backtest().forecasts()
+
+    assert list(forecasts) == ["lstm", "naive", "seasonal-naive"]
+    assert forecasts["naive"].tolist() == [[4, 4], [5, 5], [6, 6], [7, 7]]
+    assert forecasts["seasonal-naive"].tolist() == [[3, 4], [4, 5], [5, 6], [6, 7]]
+
+
+def test_scores_are_over_the_origins_one_horizon_apart() -> None:
+    scores = small_backtest().scores()
+
+    assert scores["lstm"] == pytest.approx(
+        {"rmse": 1, "mae": 1, "mase": 0.5, "smape": 50 * (1 / 5.5 + 1 / 6.5 + 1 / 7.5 + 1 / 8.5) / 2}
+    )
+    assert scores["naive"]["rmse"] == pytest.approx(math.sqrt((1 + 4 + 1 + 4) / 4))
+    assert scores["naive"]["mae"] == 1.5
+    assert scores["seasonal-naive"]["mase"] == 1
+
+
+def test_the_error_of_each_step_is_over_all_origins() -> None:
+    assert small_backtest().mae_by_step() == {"lstm": [1, 1], "naive": [1, 2], "seasonal-naive": [2, 2]}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [(0.5, 1.0, 0.5), (2.0, 1.0, -1.0), (NAN, 1.0, None), (1.0, 0.0, None), (1.0, NAN, None)],
+)
+def test_skill_is_positive_where_the_network_is_better_and_none_where_undefined(
+    ours: float, theirs: float, expected: float | None
+) -> None:
+    assert skill({"lstm": {"mase": ours}, "naive": {"mase": theirs}}, "naive") == expected
+
+
+def test_the_scale_of_mase_is_the_seasonal_change_of_each_series() -> None:
+    assert mase_scales(panel_of([1, 2, 4, 8], [5, 5, 5, 5]), 2).tolist() == [4.5, 0]
+
+
+def test_a_series_of_a_season_or_less_is_scaled_by_its_steps() -> None:
+    np.testing.assert_array_equal(mase_scales(panel_of([1, 2, 4], [1, 2], [1]), 3), [1.5, 1, NAN])
+
+
+def test_a_changed_future_changes_no_scale_of_mase() -> None:
+    panel, another_future = panel_of([1, 2, 4, 8, 16]), panel_of([1, 2, 4, 8, -1e9])
+
+    assert mase_scales(panel.until(3), 2).tolist() == mase_scales(another_future.until(3), 2).tolist() == [4.5]
+    assert mase_scales(panel, 2).tolist() != mase_scales(another_future, 2).tolist()
+
+
+def test_the_width_is_a_finite_sample_quantile_of_the_magnitudes() -> None:
+    residuals = np.array([[-1.0], [2], [-3], [4], [-5], [6], [-7], [8], [-9]])
+
+    spread = spread_of(residuals, np.ones((9, 1)))
+
+    eighth, ninth = 8, 9  # of 9: ceil(10 x 0.80) and, as ceil(10 x 0.95) is more than there are, the largest
+    assert (spread.by_step * spread.at_level).tolist() == pytest.approx([-ninth, -eighth, 0, eighth, ninth])
+
+
+def naive_isotonic(size: list[float], weight: list[float]) -> list[float]:
+    """The max-min formula of Barlow and Brunk (1972): the best fit that never shrinks."""
+
+    def average(i: int, j: int) -> float:
+        return sum(s * w for s, w in zip(size[i : j + 1], weight[i : j + 1], strict=True)) / sum(weight[i : j + 1])
+
+    steps = range(len(size))
+    return [max(min(average(i, j) for j in steps[k:]) for i in steps[: k + 1]) for k in steps]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), horizon=st.integers(1, 6), num_windows=st.integers(1, 8))
+def test_sizes_by_step_are_the_best_fit_that_never_shrinks(seed: int, horizon: int, num_windows: int) -> None:
+    rng = np.random.default_rng(seed)
+    residuals, scale = rng.normal(size=(num_windows, horizon)), rng.uniform(0.1, 10, (num_windows, 1))
+    residuals[1:][rng.random((num_windows - 1, horizon)) < 0.3] = NAN
+
+    spread = spread_of(residuals, scale)
+
+    columns = [column[~np.isnan(column)] for column in (residuals / scale).T]
+    size = [math.sqrt(float((column**2).mean())) for column in columns]
+    np.testing.assert_allclose(spread.by_step, naive_isotonic(size, [len(column) for column in columns]))
+    assert (np.diff(spread.by_step) >= 0).all()
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), horizon=st.integers(1, 6), num_windows=st.integers(1, 60))
+def test_intervals_never_shrink_with_the_step_and_never_cross(seed: int, horizon: int, num_windows: int) -> None:
+    rng = np.random.default_rng(seed)
+    spread = spread_of(rng.standard_t(3, (num_windows, horizon)), np.ones((num_windows, 1)))
+    mean = rng.normal(size=(2, horizon))
+
+    quantiles = spread.around(mean, rng.uniform(0.1, 10, (2, 1)))
+
+    assert quantiles.shape == (2, horizon, len(LEVELS))
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+    width = quantiles[:, :, -1] - quantiles[:, :, 0]
+    assert (np.diff(width, axis=1) >= -1e-9).all()
+    np.testing.assert_array_equal(quantiles[:, :, LEVELS.index(0.5)], mean)
+    np.testing.assert_allclose(quantiles + quantiles[:, :, ::-1], 2 * np.repeat(mean[:, :, None], 5, axis=2))
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_intervals_cover_their_share_of_exchangeable_residuals(horizon: int) -> None:
+    rng = np.random.default_rng(20)
+    growing = np.sqrt(np.arange(1, horizon + 1))
+    covered = []
+    for _ in range(400):
+        fitted_on, later = rng.laplace(size=(2, 60, horizon)) * growing
+        quantiles = spread_of(fitted_on, np.ones((60, 1))).around(np.zeros((60, horizon)), np.ones((60, 1)))
+        covered.append(
+            [
+                coverage(later, quantiles[:, :, 1], quantiles[:, :, 3]),
+                coverage(later, quantiles[:, :, 0], quantiles[:, :, 4]),
+            ]
+        )
+
+    np.testing.assert_allclose(np.mean(covered, axis=0), [0.80, 0.95], atol=0.015)
+
+
+def test_the_spread_is_the_same_in_any_unit() -> None:
+    residuals = np.random.default_rng(0).normal(size=(30, 3))
+    scale = np.random.default_rng(1).uniform(1, 5, (30, 1))
+
+    one, other = spread_of(residuals, scale), spread_of(1000 * residuals, 1000 * scale)
+
+    np.testing.assert_allclose(one.by_step, other.by_step)
+    np.testing.assert_allclose(one.at_level, other.at_level)
+
+
+def test_a_step_that_was_never_observed_is_as_wide_as_the_one_before() -> None:
+    residuals = np.array([[1.0, 2, NAN], [-1, -2, NAN]])
+
+    assert spread_of(residuals, np.ones((2, 1))).by_step.tolist() == pytest.approx([1, 2, 2])
+
+
+def test_forecasts_that_were_never_wrong_have_intervals_of_no_width() -> None:
+    spread = spread_of(np.zeros((5, 2)), np.ones((5, 1)))
+
+    assert spread.around(np.array([[3.0, 4]]), np.ones((1, 1))).tolist() == [[[3] * 5, [4] * 5]]
+
+
+def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
+    spread = Spread(by_step=np.array([1.0, 2]), at_level=np.array([-3.0, -1, 0, 1, 3]))
+
+    quantiles = spread.around(np.array([[10.0, 20]]), np.array([[2.0]]))
+
+    assert quantiles.tolist() == [[[4, 8, 10, 12, 16], [8, 16, 20, 24, 32]]]
+    Forecast(
+        series=("a",),
+        origin=np.datetime64("2020-01-01", "us"),
+        periods=np.array(["2020-01-02", "2020-01-03"], dtype="datetime64[us]"),
+        mean=quantiles[:, :, 2],
+        quantiles=quantiles,
+        method=("lstm",),
+        reason=(None,),
+        baseline=quantiles[:, :, 2],
+        scale=np.ones(1),
+    )
+
+
+def test_nothing_observed_gives_intervals_of_no_width() -> None:
+    spread = spread_of(np.full((2, 3), np.nan), np.ones((2, 1)))
+
+    assert not spread.by_step.any()
+
+
+@pytest.mark.parametrize("season", [1, 3])
+def test_the_volatility_of_a_window_is_the_mean_seasonal_change_between_known_values(season: int) -> None:
+    rng = np.random.default_rng(season)
+    context, known = rng.normal(size=(20, 12)), rng.random((20, 12)) < 0.8
+
+    found = volatility(context, known, season)
+
+    for n in range(20):
+        pairs = [t for t in range(season, 12) if known[n, t] and known[n, t - season]]
+        expected = sum(abs(context[n, t] - context[n, t - season]) for t in pairs) / len(pairs)
+        np.testing.assert_allclose(found[n], expected)
+
+
+def test_a_window_of_a_season_or_less_is_as_volatile_as_its_steps() -> None:
+    context = np.array([[1.0, 3, 7]])
+
+    assert volatility(context, np.ones((1, 3), bool), 3).tolist() == [[3]]
+    assert volatility(context[:, :1], np.ones((1, 1), bool), 3).tolist() == [[1]]
+
+
+def test_a_constant_window_has_a_volatility_of_one() -> None:
+    assert volatility(np.full((2, 6), 5.0), np.ones((2, 6), bool), 2).tolist() == [[1], [1]]
+
+
+def test_a_window_in_which_no_season_is_known_twice_is_as_volatile_as_its_steps() -> None:
+    context, known = np.array([[2e6, 2e6, 3e6, 5e6, 8e6]]), np.array([[False, True, True, True, True]])
+
+    assert volatility(context, known, 4).tolist() == [[2e6]]

@@ -1,0 +1,436 @@
+"""What wrong data gets: each fault with its outcome, its sentence and its rows, through the job on a real store.
+
+What a source refuses before there are rows is in `tests/sources`: half a download, error pages, encodings,
+addresses. Files that are no CSV are in `test_bad_input`, shifts and factors in all their forms in
+`test_guards`, local times in `test_local_times`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.errors import BatchHeld, BatchRefused, NextperiodError
+from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.ingest import IngestResult, ingest_source
+from pipeline.storage.engine import open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from tests.support.examples import NOW, SMALL_RECIPE, months, small_values
+
+HEADER = ("month", "sold")
+ADVICE = "; nothing was taken in; if this is meant, run `nextperiod ingest small --approve`"
+ALONE = "; 1 of 40 rows refused, at most 0 % allowed, nothing was taken in"
+
+Row = tuple[str, ...]
+#: line, column, series, text and rule, as the view lists them
+Rejected = tuple[int | None, str | None, str | None, str | None, str]
+
+
+def history(count: int = 40) -> list[Row]:
+    return [(month, str(value)) for month, value in zip(months(count), small_values(count), strict=True)]
+
+
+def hours(count: int = 60) -> list[Row]:
+    return [(f"2024-01-{1 + n // 24:02d} {n % 24:02d}:00", str(7 * n % 61 + n / 10)) for n in range(count)]
+
+
+def of_shops(rows: Sequence[Row], *shops: str) -> list[Row]:
+    return [(*row, shop) for shop in shops for row in rows]
+
+
+def with_row(line: int, *row: str) -> list[Row]:
+    """The history with another row in one line; the header is line 1."""
+    rows = history()
+    rows[line - 2] = row
+    return rows
+
+
+def with_value(text: str) -> list[Row]:
+    return with_row(6, "2020-05-01", text)
+
+
+def gap(periods: str, count: str, most: int = 0, why: str = "") -> str:
+    return (
+        f'small.csv: series "small" has no value for {count} between its first and its last: {periods}{why}; '
+        f"expected gaps of at most max_gap = {most}: add the values, or raise max_gap{ADVICE}"
+    )
+
+
+def shrunk(told: int, known: int) -> str:
+    return (
+        f"small.csv: only {told} of {known} known values are told again, expected at least 95 %: has the source lost "
+        f"rows? (source.rolling = true if it shows a moving window){ADVICE}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is delivered after what was known, and what becomes of it."""
+
+    told: Sequence[Row]
+    #: the sentence, whole; none: it is taken in
+    says: str | None = None
+    held: bool = False
+    rejected: Sequence[Rejected] = ()
+    #: of what is taken in: new, revised, the same
+    counts: tuple[int, int, int] | None = None
+    known: Sequence[Row] = field(default_factory=history)
+    header: Sequence[str] = HEADER
+    source: str = ""
+    top: str = ""
+    frequency: str = "MS"
+
+
+def wrong_value(text: str, rule: str, source: str = "") -> Fault:
+    return Fault(
+        told=with_value(text),
+        source=source,
+        says=f'small.csv line 6, column sold: "{text}" {rule}{ALONE}',
+        rejected=[(6, "sold", "small", text, rule)],
+    )
+
+
+def wrong_period(text: str, rule: str) -> Fault:
+    return Fault(
+        told=with_row(6, text, "104"),
+        says=f'small.csv line 6, column month: "{text}" {rule}{ALONE}',
+        rejected=[(6, "month", "small", text, rule)],
+    )
+
+
+def different(rule: str) -> dict[str, Any]:
+    return {"told": [*history(), ("2020-05-01", "3")], "source": f'duplicates = "{rule}"'}
+
+
+CONFLICT = "is one of 2 different values for 2020-05-01 (lines 6, 42)"
+ISO = "is not a period: expected YYYY-MM-DD, as in the first row"
+OFFSET = "is not a period: expected YYYY-MM-DD hh:mm, as in the first row"
+
+FAULTS = {
+    # half a file
+    "half a file: the end is missing": Fault(
+        told=history()[:37], says=shrunk(37, 40), held=True, rejected=[(None, None, None, None, "shrunk")]
+    ),
+    "half a file: the beginning is missing": Fault(
+        told=history()[3:], says=shrunk(37, 40), held=True, rejected=[(None, None, None, None, "shrunk")]
+    ),
+    "half a file: less than a twentieth is missing": Fault(told=history()[2:], counts=(0, 0, 38)),
+    "half a file: a moving window": Fault(told=history(41)[30:], source="rolling = true", counts=(1, 0, 10)),
+    # duplicates
+    "duplicate rows: equal": Fault(told=[*history(), ("2020-05-01", "104")], counts=(0, 0, 40)),
+    "duplicate rows: different": Fault(
+        told=[*history(), ("2020-05-01", "3")],
+        says=f'small.csv line 6, column sold: "104" {CONFLICT}; 2 of 41 rows refused, at most 0 % allowed, nothing was taken in',
+        rejected=[(6, "sold", "small", "104", CONFLICT), (42, "sold", "small", "3", CONFLICT)],
+    ),
+    "duplicate rows: the first counts": Fault(**different("first"), counts=(0, 0, 40)),
+    "duplicate rows: the last counts": Fault(**different("last"), counts=(0, 1, 39)),
+    "out of order": Fault(told=history(41)[::-1], counts=(1, 0, 40)),
+    # revised history
+    "revised history": Fault(told=[("2020-01-01", "1"), *history()[1:]], counts=(0, 1, 39)),
+    "revised history: too much of it": Fault(
+        told=[(m, str(-n * n)) if n < 21 else (m, v) for n, (m, v) in enumerate(history())],
+        says=f"small.csv: 21 of 40 known values are told anew, at most 50 % expected (source.max_revised){ADVICE}",
+        held=True,
+        rejected=[(None, None, None, None, "revised")],
+    ),
+    "revised history: one factor": Fault(
+        told=[(month, f"{float(value) / 2:.2f}") for month, value in history()],
+        says=f'small.csv: the values of series "small" are the known ones times 0.5{ADVICE}',
+        held=True,
+        rejected=[(None, None, "small", None, "rescaled")],
+    ),
+    "time-zone shift: a period later": Fault(
+        told=[(month, value) for (month, _), (_, value) in zip(history(41)[1:], history(), strict=True)],
+        says=f'small.csv: the values of series "small" match the known ones shifted by +1 period{ADVICE}',
+        held=True,
+        rejected=[(None, None, "small", None, "shifted")],
+    ),
+    "time-zone shift: a period earlier": Fault(
+        told=[(month, value) for (month, _), (_, value) in zip(history()[:-1], history()[1:], strict=True)],
+        says=f'small.csv: the values of series "small" match the known ones shifted by -1 period{ADVICE}',
+        held=True,
+        rejected=[(None, None, "small", None, "shifted")],
+    ),
+    "time-zone shift: two hours": Fault(
+        known=hours(),
+        told=[(hour, value) for (hour, _), (_, value) in zip(hours(62)[2:], hours(), strict=True)],
+        frequency="h",
+        says=f'small.csv: the values of series "small" match the known ones shifted by +2 h{ADVICE}',
+        held=True,
+        rejected=[(None, None, "small", None, "shifted")],
+    ),
+    "DST gap": Fault(
+        known=[],
+        told=[("2024-03-31 01:00", "1"), ("2024-03-31 02:00", "2")],
+        frequency="h",
+        source='zone = "Europe/Amsterdam"',
+        says='small.csv line 3, column month: "2024-03-31 02:00" does not exist in Europe/Amsterdam, whose clocks skip it: '
+        "2024-03-31T00:00Z or 2024-03-31T01:00Z?; 1 of 2 rows refused, at most 0 % allowed, nothing was taken in",
+        rejected=[
+            (3, "month", "small", "2024-03-31 02:00", "does not exist in Europe/Amsterdam, whose clocks skip it")
+        ],
+    ),
+    "DST fold": Fault(
+        known=[],
+        told=[("2024-10-27 01:00", "1"), ("2024-10-27 02:00", "2")],
+        frequency="h",
+        source='zone = "Europe/Amsterdam"',
+        says='small.csv line 3, column month: "2024-10-27 02:00" happens twice in Europe/Amsterdam: 2024-10-27T00:00Z or '
+        "2024-10-27T01:00Z? expected source.fold, or an offset in each row; 1 of 2 rows refused, at most 0 % allowed, "
+        "nothing was taken in",
+        rejected=[(3, "month", "small", "2024-10-27 02:00", "happens twice in Europe/Amsterdam")],
+    ),
+    "tz-naive and offset mixed": Fault(
+        known=[],
+        told=[("2024-01-01 00:00", "1"), ("2024-01-01T01:00+00:00", "2")],
+        frequency="h",
+        says=f'small.csv line 3, column month: "2024-01-01T01:00+00:00" {OFFSET}; 1 of 2 rows refused, at most 0 % allowed, '
+        "nothing was taken in",
+        rejected=[(3, "month", "small", "2024-01-01T01:00+00:00", OFFSET)],
+    ),
+    # numbers
+    "NaN": wrong_value("NaN", "is missing"),
+    "empty": wrong_value("", "is missing"),
+    "NaN as a gap": Fault(told=with_value("NaN"), source='missing = "gap"', counts=(0, 0, 39)),
+    "empty as a gap": Fault(
+        known=[], told=with_value(""), source='missing = "gap"', top="max_gap = 1", counts=(39, 0, 0)
+    ),
+    "empty as a gap that is too long": Fault(
+        known=[],
+        told=with_value(""),
+        source='missing = "gap"',
+        says=gap("2020-05-01", "1 period"),
+        held=True,
+        rejected=[(None, None, "small", "2020-05-01", "gap")],
+    ),
+    "inf": wrong_value("inf", "is not finite"),
+    "-Infinity": wrong_value("-Infinity", "is not finite"),
+    "1e999": wrong_value("1e999", "is not finite"),
+    "1e300": wrong_value("1e300", "is larger than 1e+15, the recipe's source.limit"),
+    "over the recipe's own limit": Fault(
+        told=[("2020-01-01", "1"), ("2020-02-01", "-121")],
+        known=[],
+        source="limit = 120.0",
+        says='small.csv line 3, column sold: "-121" is larger than 120, the recipe\'s source.limit; 1 of 2 rows refused, '
+        "at most 0 % allowed, nothing was taken in",
+        rejected=[(3, "sold", "small", "-121", "is larger than 120, the recipe's source.limit")],
+    ),
+    "negative": wrong_value("-1", "is below 0, the recipe's source.minimum", "minimum = 0.0"),
+    "negative is a value": Fault(told=with_value("-1"), counts=(0, 1, 39)),
+    "above the maximum": wrong_value("1001", "is above 1000, the recipe's source.maximum", "maximum = 1000.0"),
+    "zero": wrong_value("0", "is zero, which the recipe's source.allow_zero excludes", "allow_zero = false"),
+    "zero is a value": Fault(told=with_value("0"), counts=(0, 1, 39)),
+    "constant": Fault(known=[], told=[(month, "5") for month in months(40)], counts=(40, 0, 0)),
+    # periods and series
+    "frequency change": Fault(
+        told=history()[::3],
+        top="max_gap = 6",
+        says='small.csv: most values are 3 periods apart, expected 1 at the frequency "MS": does the source have '
+        f"another one now?{ADVICE}",
+        held=True,
+        rejected=[(None, None, None, None, "frequency")],
+    ),
+    "frequency change: a gap": Fault(
+        known=[],
+        told=history()[:4] + history()[5:],
+        says=gap("2020-05-01", "1 period"),
+        held=True,
+        rejected=[(None, None, "small", "2020-05-01", "gap")],
+    ),
+    "off the frequency": wrong_period("2020-05-02", 'is not on the frequency "MS"'),
+    "another form": wrong_period("05/01/2020", ISO),
+    "new series": Fault(
+        header=(*HEADER, "shop"),
+        source='series = "shop"',
+        known=of_shops(history(), "a"),
+        told=of_shops(history(), "a") + of_shops(history(3), "b"),
+        counts=(3, 0, 40),
+    ),
+    "vanished series": Fault(
+        header=(*HEADER, "shop"),
+        source='series = "shop"',
+        known=of_shops(history(10), *map(str, range(19))),
+        told=of_shops(history(10), *map(str, range(18))),
+        says=shrunk(180, 190),
+        held=True,
+        rejected=[(None, None, None, None, "shrunk")],
+    ),
+    "vanished series: one of many": Fault(
+        header=(*HEADER, "shop"),
+        source='series = "shop"',
+        known=of_shops(history(10), *map(str, range(20))),
+        told=of_shops(history(10), *map(str, range(19))),
+        counts=(0, 0, 190),
+    ),
+    "0 rows": Fault(
+        told=[],
+        says="small.csv holds a header and no rows: expected rows with month, sold",
+        rejected=[(None, None, None, None, "no rows")],
+    ),
+    "0 rows: nothing new": Fault(told=[], source='on_empty = "keep"', counts=(0, 0, 0)),
+    "schema drift: a renamed column": Fault(
+        told=history(),
+        header=("month", "units"),
+        says='small.csv has no column "sold": expected month, sold, found month, units',
+        rejected=[(1, None, None, None, "missing column")],
+    ),
+    "schema drift: an extra column": Fault(
+        told=[(*row, "x") for row in history(41)], header=(*HEADER, "note"), counts=(1, 0, 40)
+    ),
+    "schema drift: an extra column is a fault": Fault(
+        told=[(*row, "x") for row in history()],
+        header=(*HEADER, "note"),
+        source='extra_columns = "error"',
+        says="small.csv has columns that the recipe does not name: note; expected month, sold",
+        rejected=[(1, None, None, None, "extra column")],
+    ),
+    "future timestamps": wrong_period("2026-01-03", "lies in the future"),
+    "clock skew": Fault(
+        known=[], told=[("2026-01-01 23:00", "1"), ("2026-01-02 00:00", "2")], frequency="h", counts=(2, 0, 0)
+    ),
+}
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store in SQLite."""
+    database = open_database(f"sqlite:///{tmp_path}/store.db")
+    require_schema(database)
+    yield Store(database)
+    database.close()
+
+
+def listed(store: Store, query: str) -> list[Any]:
+    with store.database.read() as transaction:
+        return list(transaction.connection.execute(sa.text(query)).all())
+
+
+def everything_written(store: Store) -> dict[str, list[Any]]:
+    tables = ("series", "observations", "revisions", "attributes")
+    return {table: listed(store, f"select * from {table}") for table in tables} | {
+        "batches": listed(store, "select * from batches where status = 'accepted'")
+    }
+
+
+def write(folder: Path, header: Sequence[str], rows: Sequence[Row]) -> None:
+    (folder / "small.csv").write_text("".join(f"{','.join(row)}\n" for row in (header, *rows)))
+
+
+def recipe_of(fault: Fault, folder: Path) -> Recipe:
+    text = SMALL_RECIPE.format(source=fault.source).replace('"MS"', f'"{fault.frequency}"')
+    return parse_recipe(f"{fault.top}\n{text}", where="small.toml", folder=folder)
+
+
+def ingest(recipe: Recipe, store: Store) -> IngestResult:
+    with record_attempt(recipe, store, "ingest", lambda: NOW):
+        return ingest_source(recipe, store, NOW)
+
+
+def known_store(fault: Fault, store: Store, folder: Path) -> Recipe:
+    """A store that knows what was told before; the recipe of what is told now."""
+    recipe = recipe_of(fault, folder)
+    if fault.known:
+        lenient = recipe.source.model_copy(update={"limit": 1e15, "minimum": None, "maximum": None, "allow_zero": True})
+        write(folder, HEADER if len(fault.known[0]) == 2 else fault.header, fault.known)
+        ingest(recipe.model_copy(update={"source": lenient}), store)
+    return recipe
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.says])
+def test_a_faulty_batch_is_refused_or_held_in_one_sentence_and_nothing_of_it_is_written(
+    name: str, tmp_path: Path, sqlite_store: Store
+) -> None:
+    fault = FAULTS[name]
+    recipe = known_store(fault, sqlite_store, tmp_path)
+    before = everything_written(sqlite_store)
+    write(tmp_path, fault.header, fault.told)
+
+    with pytest.raises(BatchRefused) as refused:
+        ingest(recipe, sqlite_store)
+
+    assert str(refused.value) == fault.says
+    assert isinstance(refused.value, BatchHeld) == fault.held
+    assert everything_written(sqlite_store) == before
+    (batch,) = listed(sqlite_store, "select status, message from batches where status <> 'accepted'")
+    assert tuple(batch) == ("held" if fault.held else "refused", fault.says)
+    found = listed(
+        sqlite_store, "select line, column_name, series, text, rule from rejected_observations order by line"
+    )
+    assert [tuple(row[:4]) for row in found] == [row[:4] for row in fault.rejected]
+    assert all(row.rule.startswith(expected[4]) for row, expected in zip(found, fault.rejected, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.says])
+def test_what_only_looks_like_a_fault_is_taken_in(name: str, tmp_path: Path, sqlite_store: Store) -> None:
+    fault = FAULTS[name]
+    recipe = known_store(fault, sqlite_store, tmp_path)
+    write(tmp_path, fault.header, fault.told)
+
+    facts = ingest(recipe, sqlite_store)
+
+    assert (facts.num_new, facts.num_revised, facts.num_same) == fault.counts
+    assert facts.num_read == len(fault.told)
+    assert listed(sqlite_store, "select status, num_new from batches order by batch_id desc limit 1") == [
+        ("accepted", fault.counts[0] if fault.counts else 0)
+    ]
+    assert listed(sqlite_store, "select * from rejected_observations") == []
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["accepted", "held"])
+def test_rows_within_the_allowed_share_are_kept_with_their_place_and_rule(
+    held: bool, tmp_path: Path, sqlite_store: Store
+) -> None:
+    fault = Fault(told=[], source='max_rejected = 0.2\nseries = "shop"', header=(*HEADER, "shop"))
+    rows = [*of_shops(history(), "a"), ("2020-01-01", "x", "b"), ("2020-13-01", "1", "b"), ("2027-01-01", "1", "b")]
+    rows += [("2020-02-02", "1", "b"), ("2023-04-01", "7", "a"), ("2020-01-01", "1", " ")]
+    rows += of_shops(history()[::10], "c") if held else []
+    write(tmp_path, fault.header, rows)
+
+    try:
+        num_rejected = ingest(recipe_of(fault, tmp_path), sqlite_store).num_rejected
+    except BatchHeld:
+        num_rejected = 8
+
+    conflict = "is one of 2 different values for 2023-04-01 (lines 41, 46)"
+    own = [(None, None, "c", "2020-02-01, 2020-03-01, 2020-04-01, 2020-05-01, 2020-06-01, …", "gap")] if held else []
+    assert listed(
+        sqlite_store, "select line, column_name, series, text, rule from rejected_observations order by line"
+    ) == [
+        *own,
+        (41, "sold", "a", "129", conflict),
+        (42, "sold", "b", "x", "is not a number: expected digits, a point and an exponent only"),
+        (43, "month", "b", "2020-13-01", ISO),
+        (44, "month", "b", "2027-01-01", "lies in the future"),
+        (45, "month", "b", "2020-02-02", 'is not on the frequency "MS"'),
+        (46, "sold", "a", "7", conflict),
+        (47, "shop", "", "", "is not a name of a series: expected visible characters"),
+    ]
+    assert listed(sqlite_store, "select status, num_rejected from batches") == [
+        ("held" if held else "accepted", 7 + len(own))
+    ]
+    assert num_rejected == 7 + len(own)
+
+
+def test_the_file_of_a_refused_row_is_kept_where_the_source_has_many(tmp_path: Path, sqlite_store: Store) -> None:
+    rows = history()
+    for name, part in (("part-1.csv", rows[:20]), ("part-2.csv", [*rows[20:-1], (rows[-1][0], "x")])):
+        write(tmp_path, HEADER, part)
+        (tmp_path / "small.csv").rename(tmp_path / name)
+    recipe = recipe_of(FAULTS["NaN"], tmp_path)
+    recipe = recipe.model_copy(update={"source": recipe.source.model_copy(update={"path": "part-*.csv"})})
+    recipe._folder = tmp_path
+
+    with pytest.raises(NextperiodError) as refused:
+        ingest(recipe, sqlite_store)
+
+    assert str(refused.value).startswith('part-*.csv part-2.csv line 21, column sold: "x" is not a number')
+    assert listed(sqlite_store, "select source, line from rejected_observations") == [("part-2.csv", 21)]

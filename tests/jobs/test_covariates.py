@@ -1,0 +1,117 @@
+"""Covariates on their way from a file through the store into the panel that networks read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
+from pipeline.errors import ModelRefused
+from pipeline.jobs.ingest import ingest_source
+from pipeline.jobs.inputs import panel_of
+from pipeline.storage.store import Store
+from tests.support.examples import NOW, months
+
+RECIPE = """
+name = "small"
+frequency = "MS"
+season_length = 4
+horizon = 3
+[source]
+kind = "csv"
+path = "small.csv"
+period = "month"
+value = "sold"
+series = "shop"
+[covariates]
+{covariates}
+"""
+ALL = 'past = ["price"]\nfuture = ["offer"]\nstatic = ["region"]'
+LENGTH = 30
+HOUR = timedelta(hours=1)
+
+
+def recipe_in(folder: Path, covariates: str = ALL, shops: tuple[str, ...] = ("a", "b")) -> Recipe:
+    lines = ["month,sold,shop,price,offer,region"]
+    for s, shop in enumerate(shops):
+        for n, month in enumerate(months(LENGTH + 3)):
+            told = f"{n + 100 * s + 1},{shop},{10 * n + s}" if n < LENGTH else f",{shop},"
+            lines.append(f"{month},{told},{n + s / 2},region {shop}")
+    (folder / "small.csv").write_text("\n".join(lines) + "\n")
+    return parse_recipe(RECIPE.format(covariates=covariates), where="small.toml", folder=folder)
+
+
+@pytest.mark.parametrize("length", [None, 8])
+def test_what_a_source_tells_beside_the_values_is_on_the_panel(
+    store: Store, tmp_path: Path, length: int | None
+) -> None:
+    recipe = recipe_in(tmp_path)
+    store.register(recipe)
+    ingest_source(recipe, store, NOW)
+
+    panel = panel_of(recipe, store, None, length=length)
+
+    kept = length or LENGTH
+    told = np.arange(LENGTH - kept, LENGTH)
+    ahead = np.arange(LENGTH - kept, LENGTH + 3)
+    assert panel.values.tolist() == [*(told + 1), *(told + 101)]
+    assert panel.past["price"].tolist() == [*(10 * told), *(10 * told + 1)]
+    assert panel.future["offer"].tolist() == [*ahead, *(ahead + 0.5)]
+    assert panel.static == {"region": ("region a", "region b")}
+    assert panel.ahead == 3
+
+
+def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of_its_own(
+    store: Store, tmp_path: Path
+) -> None:
+    recipe = recipe_in(tmp_path)
+    store.register(recipe)
+    ingest_source(recipe, store, NOW)
+    told = (tmp_path / "small.csv").read_text()
+    (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
+    ingest_source(recipe, store, NOW + HOUR)
+
+    now, before = (panel_of(recipe, store, as_of) for as_of in (None, NOW))
+
+    assert now.static == {"region": ("the north", "region b")}
+    assert before.static == {"region": ("region a", "region b")}
+    assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
+    assert panel_of(recipe, store, now.as_of).data_hash == now.data_hash
+    assert store.instants("small") == [NOW, NOW + HOUR]
+
+
+def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_path: Path) -> None:
+    store.register(recipe_in(tmp_path))
+    ingest_source(recipe_in(tmp_path), store, NOW)
+
+    panel = panel_of(recipe_in(tmp_path, ""), store, None)
+
+    assert (dict(panel.past), dict(panel.future), dict(panel.static), panel.ahead) == ({}, {}, {}, 0)
+
+
+def test_series_that_read_each_other_are_covariates_of_one_another(store: Store, tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]')
+    store.register(recipe)
+    ingest_source(recipe, store, NOW)
+
+    panel = panel_of(recipe, store, None, length=2)
+
+    assert panel.past["series a"].tolist() == [29, 30, 29, 30]
+    assert panel.past["series b"].tolist() == [129, 130, 129, 130]
+    assert panel.static["series"] == ("a", "b")
+
+
+def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) -> None:
+    shops = tuple(f"s{n:03d}" for n in range(MOST_OTHER_SERIES + 1))
+    recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]', shops)
+    store.register(recipe)
+    ingest_source(recipe, store, NOW)
+
+    with pytest.raises(
+        ModelRefused, match=r"covariates.other_series is for at most 64 series, small has 65: leave it out"
+    ):
+        panel_of(recipe, store, None)

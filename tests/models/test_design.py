@@ -1,0 +1,134 @@
+"""What the global network reads: designs that fit the recipe, and the rule as it is documented."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config.loader import parse_recipe
+from pipeline.errors import InvalidRecipe
+from pipeline.models.global_lstm_config import designs_for, repeats
+from pipeline.timeseries.panel import Panel
+
+GLOBAL_RECIPE = """
+name = "g"
+frequency = "{frequency}"
+season_length = {season}
+horizon = {horizon}
+[source]
+kind = "csv"
+path = "g.csv"
+period = "p"
+value = "v"
+[model]
+architecture = "global"
+"""
+
+
+def panel_of(*series: list[float] | np.ndarray) -> Panel:  # type: ignore[type-arg]
+    """Series that end together."""
+    lengths = np.array([len(one) for one in series])
+    grid = np.datetime64("2000-01-01", "us") + np.arange(lengths.max()) * np.timedelta64(1, "D")
+    return Panel(
+        series=tuple(f"s{n}" for n in range(len(series))),
+        grid=grid,
+        first=lengths.max() - lengths,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        values=np.concatenate([np.asarray(one, float) for one in series]),
+    )
+
+
+@pytest.mark.parametrize("season", [1, 2, 4, 5, 7, 12, 24, 48, 52])
+@pytest.mark.parametrize("horizon", [1, 2, 6, 13, 18, 48])
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, length: int) -> None:
+    text = GLOBAL_RECIPE.format(frequency="D", season=season, horizon=horizon)
+    recipe = parse_recipe(text, where="g.toml", folder=Path())
+    panel = panel_of(np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2)
+
+    designs = designs_for(panel, season=season, horizon=horizon, members=4)
+
+    assert len(designs) == 4
+    for design in designs:
+        assert design.size < design.context <= recipe.context
+        assert design.base <= design.size
+        assert design.profile in (0, *range(season, 7 * season + 1, season))
+        assert design.skip <= design.context
+        assert 2 <= design.least_known <= design.context
+        assert min(d.least_known for d in designs) + horizon >= recipe.least_history or length >= 40 * horizon
+
+
+@pytest.mark.parametrize(
+    ("season", "horizon", "length", "expected"),
+    [
+        (24, 48, 700, {("fold", 24, 336)}),
+        (1, 13, 900, {("fold", 13, 65), ("fold", 13, 104)}),
+        (1, 14, 360, {("frame", 14, 56), ("frame", 10, 56)}),
+        (12, 18, 300, {("frame", 36, 72), ("frame", 24, 60)}),
+        (9, 14, 100, {("frame", 9, 36), ("frame", 13, 40), ("frame", 18, 45)}),
+        (4, 8, 70, {("frame", 8, 32), ("frame", 12, 34)}),
+        (1, 6, 30, {("frame", 6, 24), ("frame", 4, 24)}),
+    ],
+    ids=["hourly", "weekly", "daily", "monthly", "without-repeats", "quarterly", "yearly"],
+)
+def test_the_rule_as_it_is_documented(
+    season: int, horizon: int, length: int, expected: set[tuple[str, int, int]]
+) -> None:
+    wave = np.sin(np.arange(length) * 2 * np.pi / 12 if season == 12 else np.arange(length)) + 2
+
+    designs = designs_for(panel_of(wave), season=season, horizon=horizon, members=3)
+
+    assert {(design.kind, design.size, design.context) for design in designs} == expected
+
+
+def test_the_last_season_is_the_base_where_changes_repeat() -> None:
+    rng = np.random.default_rng(0)
+    seasonal = [np.sin(np.arange(200) * 2 * np.pi / 12) + 0.1 * rng.normal(size=200) + 5 for _ in range(3)]
+    wandering = [np.exp(0.1 * rng.normal(size=200).cumsum()) for _ in range(12)]
+
+    assert repeats(panel_of(*seasonal), 12) > 0.8
+    assert repeats(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
+    assert designs_for(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
+    assert designs_for(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
+    assert repeats(panel_of([3.0] * 100), 12) == 0
+    assert repeats(panel_of([3.0] * 10), 12) == 0
+
+
+def test_changes_are_compared_where_both_are_known() -> None:
+    values = np.tile([1.0, 2.0, 4.0, 3.0], 20)
+    values[[10, 11, 30]] = np.nan
+
+    assert repeats(panel_of(values), 4) == pytest.approx(1, abs=0.1)
+
+
+def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> None:
+    hours = np.arange(24 * 7 * 6)
+    day = np.sin(hours * 2 * np.pi / 24)
+    week = panel_of(5 + day * np.where(hours // 24 % 7 < 5, 1, 0.2))
+
+    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=3)] == [0, 168, 0]
+    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=1)] == [0]
+
+
+@pytest.mark.parametrize("season", [1, 12, 24])
+def test_few_values_are_fitted_on_for_fewer_steps(season: int) -> None:
+    rng = np.random.default_rng(0)
+    few, many = (panel_of(*(rng.normal(size=24 * 30) for _ in range(count))) for count in (1, 1500))
+
+    few_design, design = (designs_for(panel, season=season, horizon=6, members=1)[0] for panel in (few, many))
+
+    assert few_design.steps * few_design.batch_size < design.steps * design.batch_size / 10
+    assert few_design.steps >= 100
+    assert replace(few_design, steps=design.steps, batch_size=design.batch_size) == design
+
+
+@pytest.mark.parametrize("key", ["[model]\nlayers = 2", "[training]\nepochs = 3"])
+def test_what_the_global_network_chooses_itself_is_refused_in_a_recipe(key: str) -> None:
+    text = GLOBAL_RECIPE.format(frequency="D", season=7, horizon=3)
+    text = text + key.removeprefix("[model]\n") if key.startswith("[model]") else text + key
+
+    with pytest.raises(InvalidRecipe, match='is for the other architectures: "global" chooses it'):
+        parse_recipe(text, where="g.toml", folder=Path())

@@ -1,0 +1,496 @@
+"""The report of one training: its figures, its tables, and that it stands alone."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import pytest
+
+from pipeline.config.recipe import Recipe
+from pipeline.records.training import (
+    BacktestPath,
+    BacktestRecord,
+    LevelHits,
+    OriginPath,
+    ProtocolRecord,
+    ResidualsRecord,
+    TrainingRecord,
+)
+from pipeline.reporting.report import build_report
+from pipeline.timeseries.forecast import LEVELS, Forecast
+from pipeline.timeseries.frequency import Frequency
+from pipeline.timeseries.panel import Panel, panel_from_observations
+
+Array = npt.NDArray[np.float64]
+
+#: the page's own
+SCRIPTS = {"<script>", '<script type="application/json" id="charts">', '<script type="text/plain" id="plotly">'}
+MONTHS = Frequency("MS")
+HASH = "9f2c" * 16
+FIGURES = {"forecast", "backtest", "residuals", "series", "decomposition", "loss"}
+#: of a record that earlier releases did not make
+LATER_FIGURES = {"origins", "errors", "calibration", "residuals-by-step", "residuals-histogram"}
+SHARES = (0.0, 0.0, 0.5, 5 / 6, 1.0)
+TUTORIAL = {"row": "Milk, stacked LSTM", "published": 17.02, "train": 0.7, "context": 12}
+NETWORK = {"architecture": "stacked", "units": 50, "epochs": 5, "batch_size": 32}
+
+
+def recipe_of(**changes: Any) -> Recipe:
+    fields: dict[str, Any] = {
+        "name": "milk",
+        "description": "Monthly milk production",
+        "frequency": "MS",
+        "horizon": 3,
+        "unit": "pounds per cow",
+        "source": {"kind": "integers", "count": 48},
+        "tutorial": TUTORIAL | NETWORK,
+    }
+    return Recipe.model_validate(fields | changes)
+
+
+def panel_of(values: Array, name: str = "milk") -> Panel:
+    periods = MONTHS.after(np.datetime64("1961-12-01", "us"), len(values))
+    return panel_from_observations(
+        [name], np.zeros(len(values), np.int64), periods, values.astype(float), frequency=MONTHS
+    )
+
+
+def monthly(count: int = 48) -> Array:
+    month = np.arange(count, dtype=np.float64)
+    level: Array = 700 + 1.5 * month + 60 * np.sin(month * np.pi / 6)
+    return level + np.random.default_rng(0).normal(0, 5, count)
+
+
+def forecast_of(panel: Panel, horizon: int = 3, **changes: Any) -> Forecast:
+    mean = 800.25 + np.arange(horizon)
+    widths = np.array([-20.5, -10.5, 0, 10.5, 20.5])
+    fields: dict[str, Any] = {
+        "series": panel.series,
+        "origin": panel.origin,
+        "periods": MONTHS.after(panel.origin, horizon),
+        "mean": mean[None],
+        "quantiles": (mean[:, None] + widths)[None],
+        "method": ("lstm",),
+        "reason": (None,),
+        "baseline": mean[None],
+        "scale": np.ones(1),
+    }
+    return Forecast(**fields | changes)
+
+
+def backtest_of(panel: Panel, **changes: Any) -> BacktestRecord:
+    periods, observed = panel.grid[-3:], panel.of(0)[-3:]
+    path = BacktestPath(
+        series=panel.series[0],
+        periods=tuple(str(period) for period in periods),
+        observed=tuple(observed),
+        forecast={method: tuple(observed + 4) for method in ("lstm", "naive", "seasonal-naive")},
+    )
+    scores: dict[str, dict[str, float | None]] = {
+        "lstm": {"rmse": 11.327, "mae": 8.451, "mase": 0.7123, "smape": 1.456},
+        "naive": {"rmse": 45.119, "mae": 39.875, "mase": 2.9012, "smape": 5.783},
+        "seasonal-naive": {"rmse": 14.204, "mae": 12.006, "mase": None, "smape": 1.998},
+    }
+    fields: dict[str, Any] = {
+        "cutoff": str(panel.grid[-4:][0]),
+        "num_origins": 7,
+        "scores": scores,
+        "mae_by_step": {},
+        "path": path,
+        "skill": 0.2875,
+    }
+    return BacktestRecord(**fields | changes)
+
+
+def record_of(panel: Panel, **changes: Any) -> TrainingRecord:
+    fields: dict[str, Any] = {
+        "training": "retrain",
+        "reason": "no model yet",
+        "loss": (0.5, 0.3, 0.2),
+        "validation_loss": (0.6, 0.4, 0.45, 0.5),
+        "epochs": 3,
+        "num_windows": 1234,
+        "num_series": 1,
+        "cutoff": str(panel.origin),
+        "backtest": backtest_of(panel),
+        "tutorial": (
+            ProtocolRecord(protocol="as written", rmse=18.913, naive=44.101, seasonal_naive=13.377, num_test=48),
+            ProtocolRecord(protocol="without the leak", rmse=21.6, naive=44.1, seasonal_naive=None, num_test=48),
+        ),
+    }
+    return TrainingRecord(**fields | changes)
+
+
+@cache
+def usual_report() -> dict[str, bytes]:
+    return report(panel=panel_of(monthly()))
+
+
+def report(
+    *,
+    recipe: Recipe | None = None,
+    panel: Panel | None = None,
+    record: TrainingRecord | None = None,
+    forecast: Forecast | None = None,
+) -> dict[str, bytes]:
+    panel = panel or panel_of(monthly())
+    return build_report(
+        recipe or recipe_of(),
+        panel,
+        record or record_of(panel),
+        forecast or forecast_of(panel),
+        model_version=4,
+        model_hash=HASH,
+    )
+
+
+def page(**values: Any) -> str:
+    return (report(**values) if values else usual_report())["report.html"].decode()
+
+
+def charts_in(html: str) -> dict[str, Any]:
+    """What the page gives to plotly.js, by name."""
+    (told,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', html)
+    return json.loads(told)  # type: ignore[no-any-return]
+
+
+def with_details(panel: Panel, **changes: Any) -> TrainingRecord:
+    """A record whose backtest has kept all that there is to keep, of two origins a horizon apart and one between."""
+    periods = [str(period) for period in panel.grid[-6:]]
+    bounds = {"lower_95": (1.0,) * 3, "lower_80": (2.0,) * 3, "upper_80": (4.0,) * 3, "upper_95": (5.0,) * 3}
+    origins = tuple(
+        OriginPath(origin=str(panel.grid[-7 + n]), periods=tuple(periods[n : n + 3]), forecast=(3.0,) * 3, **bounds)
+        for n in range(3)
+    )
+    fields: dict[str, Any] = {
+        "num_origins": 3,
+        "num_apart": 2,
+        "origins": origins,
+        "ends": tuple(one.origin for one in origins),
+        "mase_by_origin": {"lstm": (0.5, 0.7, 1.5), "naive": (1.0, None, 1.2), "seasonal-naive": (0.9, 0.6, 1.0)},
+        "hits": tuple(LevelHits(level=level, share=share, num=6) for level, share in zip(LEVELS, SHARES, strict=True)),
+        "coverage": {"80": 5 / 6, "95": 1.0},
+        "residuals": ResidualsRecord(
+            levels=(0.05, 0.25, 0.5, 0.75, 0.95),
+            by_step=((-2.0, -1.0, 0.0, 1.0, 2.0),) * 2 + ((None,) * 5,),
+            edges=(-2.0, 0.0, 2.0),
+            counts=(4, 2),
+        ),
+    }
+    return record_of(panel, backtest=backtest_of(panel, **fields | changes))
+
+
+def rows_of(html: str) -> list[list[str]]:
+    """The cells of every table row, markup removed."""
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)]
+    return [row for row in cells if row]
+
+
+def figure_names(files: dict[str, bytes]) -> set[str]:
+    return {name.removeprefix("figures/").removesuffix(".png") for name in files if name != "report.html"}
+
+
+def test_every_figure_is_a_png_and_is_embedded_with_its_caption() -> None:
+    files = usual_report()
+
+    assert figure_names(files) == FIGURES
+    assert all(files[f"figures/{name}.png"].startswith(b"\x89PNG\r\n\x1a\n") for name in FIGURES)
+    assert all(b"Software" not in files[f"figures/{name}.png"] for name in FIGURES)
+    html = files["report.html"].decode()
+    assert len(re.findall(r'<img alt="Chart: [^"]+" src="data:image/png;base64,[^"]{1000,}">', html)) == len(FIGURES)
+
+
+def test_the_facts_of_the_training_are_told() -> None:
+    html = page()
+
+    for fact in (
+        "retrain: no model yet",
+        "1965-12-01",
+        "1, 1234",
+        "version 4",
+        HASH,
+        "Monthly milk production",
+    ):
+        assert fact in html
+
+
+def test_the_backtest_table_holds_the_scores_with_a_dash_where_there_is_none() -> None:
+    rows = rows_of(page())
+
+    assert ["lstm", "11.327", "8.451", "0.7123", "1.4560"] in rows
+    assert ["naive", "45.119", "39.875", "2.9012", "5.7830"] in rows
+    assert ["seasonal-naive", "14.204", "12.006", "\N{EN DASH}", "1.9980"] in rows
+
+
+@pytest.mark.parametrize(
+    ("skill", "words"),
+    [
+        (0.2875, "28.7% better than naive"),
+        (-0.04, "4.0% worse than naive"),
+        (0.0, "as good as naive"),
+        (None, "The skill against naive is not defined"),
+    ],
+)
+def test_the_skill_is_told_in_words_against_the_recipes_baseline(skill: float | None, words: str) -> None:
+    panel = panel_of(monthly())
+    record = record_of(panel, backtest=backtest_of(panel, skill=skill))
+
+    html = page(recipe=recipe_of(gate={"baseline": "naive"}), record=record)
+
+    assert words in html
+    assert "number of origins: 7" in html
+    assert "the periods after 1965-09-01" in html
+
+
+def test_the_tutorials_figures_stand_beside_what_it_printed() -> None:
+    html = page()
+
+    assert "Milk, stacked LSTM" in html
+    rows = rows_of(html)
+    dash = "\N{EN DASH}"
+    assert ["as the tutorial printed it", "17.02", dash, dash, dash] in rows
+    assert ["as written", "18.913", "44.101", "13.377", "48"] in rows
+    assert ["without the leak", "21.600", "44.100", dash, "48"] in rows
+
+
+def test_a_tutorial_that_printed_no_figure_is_said_to() -> None:
+    html = page(recipe=recipe_of(tutorial=TUTORIAL | NETWORK | {"published": None}))
+
+    assert "it printed none" in html
+
+
+def test_without_a_tutorial_there_is_no_such_table() -> None:
+    panel = panel_of(monthly())
+
+    assert "tutorial" not in page(recipe=recipe_of(tutorial=None), record=record_of(panel, tutorial=()))
+
+
+def test_the_forecast_table_holds_the_mean_and_both_intervals() -> None:
+    rows = rows_of(page())
+
+    assert ["1966-01-01", "800.25", "789.75", "810.75", "779.75", "820.75"] in rows
+    assert ["1966-03-01", "802.25", "791.75", "812.75", "781.75", "822.75"] in rows
+
+
+def test_a_fallback_is_named_with_its_reason() -> None:
+    panel = panel_of(monthly())
+    forecast = forecast_of(panel, method=("fallback:naive",), reason=("context has a gap",))
+
+    assert "method fallback:naive (context has a gap)" in page(forecast=forecast)
+
+
+def test_text_from_outside_is_escaped() -> None:
+    panel = panel_of(monthly(), name='<b>"$milk$^')
+    recipe = recipe_of(description="<script>alert(1)</script>", unit="$US$_^ <i>")
+
+    html = page(recipe=recipe, panel=panel)
+
+    assert set(re.findall(r"<script[^>]*>", html)) == SCRIPTS
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+
+
+def test_the_page_refers_to_nothing_outside_itself() -> None:
+    html = page()
+
+    assert "http://" not in html
+    assert "https://" not in html
+    assert all(address.startswith("data:") for address in re.findall(r'(?:src|href)="([^"]*)"', html))
+    assert "url(" not in html
+
+
+def test_the_same_training_gives_the_same_bytes() -> None:
+    assert report() == usual_report()
+
+
+def test_other_observations_give_other_figures() -> None:
+    one, other = usual_report(), report(panel=panel_of(monthly() + 50))
+
+    assert one["figures/series.png"] != other["figures/series.png"]
+    assert one["figures/loss.png"] == other["figures/loss.png"]
+
+
+@pytest.mark.parametrize(("count", "has_decomposition"), [(1, False), (2, False), (23, False), (24, True), (25, True)])
+def test_the_decomposition_needs_two_seasons(count: int, has_decomposition: bool) -> None:
+    panel = panel_of(monthly(count))
+    record = record_of(panel, backtest=None, tutorial=())
+
+    files = report(panel=panel, record=record)
+
+    assert ("decomposition" in figure_names(files)) == has_decomposition
+    assert "backtest" not in figure_names(files)
+    assert b"too short for a backtest" in files["report.html"]
+
+
+def test_a_series_with_a_gap_or_without_a_season_is_not_decomposed() -> None:
+    gappy = monthly()
+    gappy[10] = np.nan
+
+    assert figure_names(report(panel=panel_of(gappy))) == FIGURES - {"decomposition"}
+    assert figure_names(report(recipe=recipe_of(season_length=1))) == FIGURES - {"decomposition"}
+
+
+@pytest.mark.parametrize("level", [0.0, -3.0, 1e15])
+def test_a_constant_series_with_a_forecast_of_one_step_is_drawn(level: float) -> None:
+    panel = panel_of(np.full(24, level))
+    flat = np.full((1, 1, len(LEVELS)), level)
+    forecast = forecast_of(panel, 1, mean=flat[:, :, 0], quantiles=flat)
+    record = record_of(panel, loss=(0.0,), validation_loss=())
+
+    files = report(panel=panel, record=record, forecast=forecast)
+
+    assert figure_names(files) == FIGURES
+    assert b"-0.0<" not in files["report.html"]
+
+
+def test_the_report_is_of_the_forecasts_first_series() -> None:
+    early = MONTHS.after(np.datetime64("1961-12-01", "us"), 40)
+    late = MONTHS.after(np.datetime64("1962-12-01", "us"), 40)
+    panel = panel_from_observations(
+        ["a", "b"],
+        np.repeat([0, 1], 40),
+        np.concatenate([early, late]),
+        np.arange(80.0),
+        frequency=MONTHS,
+    )
+    forecast = forecast_of(panel, series=("b",))
+
+    html = page(panel=panel, forecast=forecast)
+
+    assert "Forecast of b, pounds per cow" in html
+    assert "Observations of b, test part shaded" in html
+    assert "1966-04-01" in html
+
+
+def test_hourly_periods_are_named_with_their_time() -> None:
+    hours = Frequency("h").after(np.datetime64("2026-01-01T22:00", "us"), 2)
+    panel = panel_of(monthly())
+
+    html = page(forecast=forecast_of(panel, 2, periods=hours))
+
+    assert '<th scope="row">2026-01-01 23:00</th>' in html
+    assert '<th scope="row">2026-01-02</th>' in html
+
+
+def test_importing_the_module_loads_no_drawing_library() -> None:
+    heavy = {"matplotlib", "plotly", "scipy", "statsmodels"}
+    code = f"import sys, pipeline.reporting.report; print(sorted({heavy} & set(sys.modules)))"
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[]"
+
+
+def test_attention_is_shown_where_there_is_some() -> None:
+    panel = panel_of(monthly())
+
+    made = report(panel=panel, record=record_of(panel, attention=(0.1, 0.2, 0.7)))
+
+    assert made["figures/attention.png"].startswith(b"\x89PNG")
+    assert "Attention over the context" in made["report.html"].decode()
+    assert "figures/attention.png" not in usual_report()
+
+
+def test_what_a_backtest_has_kept_is_drawn() -> None:
+    panel = panel_of(monthly())
+
+    made = report(panel=panel, record=with_details(panel))
+
+    assert figure_names(made) == FIGURES | LATER_FIGURES
+    assert set(charts_in(made["report.html"].decode())) == FIGURES | LATER_FIGURES
+
+
+def test_every_chart_is_one_that_plotly_understands() -> None:
+    panel = panel_of(monthly())
+    record = with_details(panel).model_copy(update={"attention": (0.1, 0.2, 0.7)})
+
+    charts = charts_in(page(panel=panel, record=record))
+
+    for chart in charts.values():
+        colored = json.loads(re.sub(r'"@(ink|soft|rule|paper)"', '"#123456"', json.dumps(chart)))
+        assert len(go.Figure(colored).data) >= 1
+
+
+def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
+    panel = panel_of(monthly())
+
+    traces = {trace["name"]: trace for trace in charts_in(usual_report()["report.html"].decode())["forecast"]["data"]}
+
+    assert traces["observed"]["y"] == pytest.approx(panel.of(0).tolist(), rel=1e-7)
+    assert traces["forecast"]["x"][1:] == ["1966-01-01", "1966-02-01", "1966-03-01"]
+    assert traces["95 %, lower"]["y"][1:] == [779.75, 780.75, 781.75]
+    assert traces["95 %"]["y"][1:] == [820.75, 821.75, 822.75]
+    assert traces["80 %"]["fill"] == "tonexty"
+
+
+def test_the_backtest_is_walked_through_origin_by_origin() -> None:
+    panel = panel_of(monthly())
+
+    chart = charts_in(page(panel=panel, record=with_details(panel)))["origins"]
+
+    (slider,) = chart["layout"]["sliders"]
+    assert [step["label"] for step in slider["steps"]] == ["1965-06-01", "1965-07-01", "1965-08-01"]
+    moved, traces = slider["steps"][2]["args"]
+    assert {chart["data"][n]["name"] for n in traces} >= {"forecast", "80 %", "95 %, lower"}
+    assert "observed" not in {chart["data"][n]["name"] for n in traces}
+    assert moved["x"][0] == ["1965-09-01", "1965-10-01", "1965-11-01"]
+
+
+def test_calibration_stands_in_the_band_of_chance() -> None:
+    panel = panel_of(monthly())
+
+    html = page(panel=panel, record=with_details(panel))
+
+    traces = {trace["name"]: trace for trace in charts_in(html)["calibration"]["data"]}
+    assert traces["observed share"]["x"] == list(LEVELS)
+    assert traces["observed share"]["y"] == pytest.approx(SHARES)
+    assert "Calibration over 6 observations" in html
+
+
+def test_a_long_history_is_thinned_to_its_newest_part_in_the_page_only() -> None:
+    hours = Frequency("h").after(np.datetime64("2020-01-01T00:00", "us"), 6000)
+    values = np.arange(6000.0)
+    panel = panel_from_observations(["milk"], np.zeros(6000, np.int64), hours, values, frequency=Frequency("h"))
+
+    charts = charts_in(page(panel=panel, record=record_of(panel, backtest=None)))
+
+    assert charts["series"]["data"][0]["y"] == values[-5000:].tolist()
+
+
+def test_the_library_is_packed_once_and_is_plotly_s_own() -> None:
+    from plotly.offline import get_plotlyjs
+
+    html = page()
+
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">([A-Za-z0-9+/=]*)</script>', html)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+    assert len(packed) < 2.2e6
+
+
+def test_the_gate_s_verdict_is_told_where_there_is_one() -> None:
+    panel = panel_of(monthly())
+    parts: dict[str, Any] = {"model_version": 4, "model_hash": HASH}
+
+    told = build_report(
+        recipe_of(), panel, record_of(panel), forecast_of(panel), **parts, verdict="promoted: 4 % < better"
+    )
+
+    assert b"<dt>Gate</dt><dd>promoted: 4 % &lt; better</dd>" in told["report.html"]
+    assert b"<dt>Gate</dt>" not in usual_report()["report.html"]
+
+
+def test_the_question_of_trust_is_answered_at_the_top() -> None:
+    html = page()
+
+    assert html.index("Can I trust it?") < html.index("Next periods")

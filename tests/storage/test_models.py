@@ -1,0 +1,216 @@
+"""A model is kept whole, checked before use, and made champion by who saw the present one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ModelRefused, Overtaken
+from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.forecaster import load_forecaster
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.records.lineage import Model
+from pipeline.storage.integrity import broken_promises
+from pipeline.storage.store import Store
+from pipeline.training.process import TrainingOutcome
+from tests.storage.small_store import add_model, at_once, change, lineage, model_files, rows, value
+from tests.storage.untrained import add_untrained
+from tests.support.examples import NOW, small_panel, small_recipe
+
+DAY = timedelta(days=1)
+
+
+def waiting(store: Store) -> list[tuple[str, str]]:
+    """What MLflow has to follow."""
+    return [(item.kind, item.reference) for item in store.waiting("small")]
+
+
+def test_a_model_is_kept_with_where_it_came_from(model: Model, outcome: TrainingOutcome) -> None:
+    assert model.model_version == 1
+    assert model.model_hash == model_files(outcome)[1]
+    assert model.lineage == lineage()
+    assert model.record == outcome.record
+    assert model.cutoff == np.datetime64("2023-04-01", "us")
+    assert model.trained_at == NOW
+    assert model.training_fingerprint == small_recipe().training_fingerprint
+    assert model.mlflow_run_id is None
+
+
+def test_its_files_come_back_to_the_byte_and_forecast_the_same(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    files = observed_store.model_files(model)
+
+    assert files == outcome.files
+    panel = observed_store.panel(small_recipe(), NOW)
+    assert panel is not None
+    kept = forecast_all(load_forecaster(files, model.model_hash), panel, small_recipe())
+    trained = forecast_all(load_forecaster(outcome.files, model.model_hash), small_panel(), small_recipe())
+    assert kept.content_hash == trained.content_hash
+    assert broken_promises(observed_store) == []
+
+
+def test_the_same_model_again_is_the_same_version(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    before = waiting(observed_store)
+
+    for seen_champion in (None, 1, 7):
+        assert add_model(observed_store, outcome, seen_champion=seen_champion, now=NOW + DAY) == 1
+
+    assert value(observed_store.database, "select count(*) from models") == 1
+    assert value(observed_store.database, "select count(*) from model_files") == len(outcome.files)
+    assert waiting(observed_store) == before
+    assert observed_store.champion("small") == model
+
+
+def test_a_new_model_follows_the_champion_that_was_seen(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    assert add_model(observed_store, outcome, "second", seen_champion=1) == 2
+
+    champion = observed_store.champion("small")
+    assert champion is not None
+    assert champion.model_version == 2
+    assert rows(observed_store.database, "select epoch, champion_version from recipes") == [(2, 2)]
+
+
+@pytest.mark.parametrize("seen_champion", [None, 2])
+def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
+    model: Model, observed_store: Store, outcome: TrainingOutcome, seen_champion: int | None
+) -> None:
+    before = waiting(observed_store)
+
+    with pytest.raises(Overtaken, match="model 1 became champion of small while model 2 was trained"):
+        add_model(observed_store, outcome, "second", seen_champion=seen_champion)
+
+    assert observed_store.champion("small") == model
+    assert observed_store.model("small", 2) is None
+    assert waiting(observed_store) == before
+
+
+def test_a_model_of_the_past_does_not_become_champion(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    version = add_model(observed_store, outcome, "of the past", publishes=False)
+
+    assert version == 2
+    assert observed_store.champion("small") == model
+    assert waiting(observed_store)[2:] == [("training", "2")]
+    as_of_now = observed_store.champion_as_of("small", NOW)
+    assert as_of_now is not None
+    assert as_of_now.model_version == 2
+    assert observed_store.champion_as_of("small", NOW - timedelta(microseconds=1)) is None
+
+
+def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
+    model: Model, observed_store: Store
+) -> None:
+    add_untrained(observed_store, "older", as_of=NOW - timedelta(days=30), publishes=False)
+
+    then = [observed_store.champion_as_of("small", at) for at in (NOW - timedelta(days=1), NOW)]
+
+    assert [one.model_version for one in then if one] == [2, 1]
+
+
+def test_an_earlier_model_may_become_champion_again(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    add_model(observed_store, outcome, "second", seen_champion=1)
+
+    assert add_model(observed_store, outcome, seen_champion=2) == 1
+
+    assert observed_store.champion("small") == model
+    assert waiting(observed_store) == [
+        ("training", "1"),
+        ("champion", "1 at epoch 1"),
+        ("training", "2"),
+        ("champion", "2 at epoch 2"),
+        ("champion", "1 at epoch 3"),
+    ]
+
+
+def test_of_workers_that_would_change_the_champion_at_once_one_does(
+    database_url: str, model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    notes = iter("abcd")
+
+    answers = at_once(database_url, 4, lambda own: add_model(own, outcome, next(notes), seen_champion=1))
+
+    assert answers.count(2) == 1
+    assert sorted(type(answer).__name__ for answer in answers) == ["Overtaken"] * 3 + ["int"]
+    assert rows(observed_store.database, "select epoch, champion_version from recipes") == [(2, 2)]
+
+
+def test_workers_that_trained_the_same_at_once_keep_one_model(
+    database_url: str, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    answers = at_once(database_url, 4, lambda own: add_model(own, outcome))
+
+    assert answers == [1] * 4
+    assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
+
+
+def test_mlflow_follows_each_thing_once(model: Model, observed_store: Store) -> None:
+    training, champion = observed_store.waiting("small")
+    assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
+    assert training.model_version == champion.model_version == 1
+
+    observed_store.not_followed(training, "MLflow is away")
+    observed_store.followed(training, NOW, mlflow_run_id="abc")
+
+    assert waiting(observed_store) == [("champion", "1 at epoch 1")]
+    assert observed_store.waiting() == [champion]
+    assert observed_store.waiting("other") == []
+    shown = observed_store.champion("small")
+    assert shown is not None
+    assert shown.mlflow_run_id == "abc"
+    assert rows(observed_store.database, "select tries, last_error from outbox order by outbox_id") == [
+        (1, None),
+        (0, None),
+    ]
+
+
+def test_one_changed_byte_in_any_file_is_refused_and_reported(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    update = "update model_files set content = :content where name = :name"
+    for name, content in outcome.files.items():
+        for position in (0, len(content) // 2, len(content) - 1):
+            changed = bytearray(content)
+            changed[position] ^= 1
+            assert change(observed_store.database, update, name=name, content=bytes(changed)) == 1
+
+            files = observed_store.model_files(model)
+            with pytest.raises(ModelRefused, match=r"manifest|is missing or was changed"):
+                load_forecaster(files, model.model_hash)
+            (broken,) = broken_promises(observed_store)
+            assert model.model_hash[:12] in broken
+            assert ("manifest" if name == "manifest.json" else name) in broken
+        change(observed_store.database, update, name=name, content=content)
+
+    assert broken_promises(observed_store) == []
+
+
+def test_a_file_that_is_missing_is_refused_and_reported(
+    model: Model, observed_store: Store, outcome: TrainingOutcome
+) -> None:
+    for name in outcome.files:
+        files = {other: content for other, content in outcome.files.items() if other != name}
+        with pytest.raises(ModelRefused):
+            load_forecaster(files, model.model_hash)
+
+    change(observed_store.database, "delete from model_files where name = 'network.onnx'")
+    (broken,) = broken_promises(observed_store)
+    assert "network.onnx is missing" in broken
+
+
+def test_a_model_of_another_horizon_is_refused_with_what_to_run(model: Model, observed_store: Store) -> None:
+    longer = small_recipe().model_copy(update={"horizon": 5})
+
+    with pytest.raises(
+        ModelRefused, match="model 1 of small forecasts 3 periods, the recipe asks for 5: run `nextperiod train"
+    ):
+        publish_forecast(longer, observed_store, NOW)

@@ -1,0 +1,163 @@
+"""What an origin of a backtest sees: what was known while its period was the newest, in both databases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from pipeline.errors import NotEnoughHistory
+from pipeline.evaluation.rolling_origin import Plan
+from pipeline.jobs.backtest import at_origins, backtest
+from pipeline.jobs.inputs import LATEST
+from pipeline.storage.store import Store
+from pipeline.storage.vintages import Newest, Sight, newest_periods, sight_of
+from tests.storage.small_store import batch, monthly, observed, take_in
+from tests.support.examples import NOW, Batch, months, small_recipe
+
+DAY = timedelta(days=1)
+JANUARY, FEBRUARY, MARCH, APRIL, MAY = np.array(months(5), "datetime64[us]")
+
+
+@pytest.fixture
+def told(store: Store) -> Store:
+    """Until February 2020 at once, then March; February is revised; April and May come together."""
+    store.register(small_recipe())
+    for day, values in enumerate(
+        [
+            {"a": {"2020-01-01": 1.0, "2020-02-01": 2.0}, "b": {"2020-01-01": 10.0}},
+            {"a": {"2020-03-01": 3.0}},
+            {"b": {"2020-03-01": 30.0}, "a": {"2020-02-01": 2.5}},
+            {"a": {"2020-04-01": 4.0, "2020-05-01": 5.0}, "b": {"2020-01-01": 11.0}},
+            {"a": {"2020-03-01": 3.5}},
+        ]
+    ):
+        take_in(store, batch(values, f"batch {day}"), NOW + day * DAY)
+    return store
+
+
+def at(day: int) -> datetime:
+    return NOW + day * DAY
+
+
+def test_after_each_batch_one_period_was_the_newest(told: Store) -> None:
+    assert newest_periods(told.database, "small") == [
+        Newest(recorded_at=at(0), period=FEBRUARY),
+        Newest(recorded_at=at(1), period=MARCH),
+        Newest(recorded_at=at(2), period=MARCH),
+        Newest(recorded_at=at(3), period=MAY),
+        Newest(recorded_at=at(4), period=MAY),
+    ]
+    assert newest_periods(told.database, "another") == []
+
+
+def test_batches_that_were_refused_or_brought_nothing_new_count_for_nothing(told: Store) -> None:
+    before = newest_periods(told.database, "small")
+
+    take_in(told, batch({"a": {"2020-05-01": 5.0}}, "again"), at(6))
+
+    assert newest_periods(told.database, "small") == before
+
+
+def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
+    with told.database.write() as transaction:
+        transaction.connection.exec_driver_sql(
+            "insert into series (recipe, series, variable) values ('small', 'a', 'price')"
+        )
+        transaction.connection.exec_driver_sql(
+            "insert into observations (series_id, period, value, batch_id) "
+            "select series_id, '2020-09-01', 1.0, (select max(batch_id) from batches) from series "
+            "where variable = 'price'"
+        )
+
+    assert newest_periods(told.database, "small")[-1].period == MAY
+
+
+@pytest.mark.parametrize(
+    ("origin", "sight"),
+    [
+        (JANUARY, Sight(as_of=None, is_cut=True)),
+        (FEBRUARY, Sight(as_of=at(0), is_cut=False)),
+        (MARCH, Sight(as_of=at(2), is_cut=False)),
+        (APRIL, Sight(as_of=at(3), is_cut=True)),
+        (MAY, Sight(as_of=at(4), is_cut=False)),
+    ],
+)
+def test_an_origin_is_seen_as_it_was_last_known_while_it_was_the_newest(
+    told: Store, origin: np.datetime64, sight: Sight
+) -> None:
+    assert sight_of(origin, newest_periods(told.database, "small")) == sight
+
+
+def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple[dict[str, list[float]], datetime, str]:
+    """What an origin sees, by series; since when that was known; the last period."""
+    recipe = small_recipe()
+    present = store.panel(recipe, LATEST)
+    assert present is not None
+    (one,) = at_origins(recipe, store, present, np.array([origin]), plan or Plan())
+    assert one.panel.as_of is not None
+    by_series = {name: one.panel.of(s).tolist() for s, name in enumerate(one.panel.series)}
+    return by_series, one.panel.as_of, str(one.panel.origin)[:7]
+
+
+def test_a_value_that_was_revised_later_is_seen_as_it_was_then(told: Store) -> None:
+    assert seen(told, FEBRUARY) == ({"a": [1, 2], "b": [10]}, at(0), "2020-02")
+    by_series, as_of, origin = seen(told, MARCH)
+    assert (by_series["a"], as_of, origin) == ([1, 2.5, 3], at(2), "2020-03")
+    np.testing.assert_array_equal(by_series["b"], [10, np.nan, 30])
+
+
+def test_what_came_with_later_periods_is_cut_from_that_delivery(told: Store) -> None:
+    assert seen(told, APRIL)[0]["a"] == [1, 2.5, 3, 4]
+    assert seen(told, APRIL)[1:] == (at(3), "2020-04")
+
+
+def test_what_came_with_the_first_delivery_is_cut_from_what_is_known_now(told: Store) -> None:
+    assert seen(told, JANUARY) == ({"a": [1], "b": [11]}, at(4), "2020-01")
+
+
+def test_what_is_known_now_is_seen_where_it_is_asked_for(told: Store) -> None:
+    by_series, as_of, origin = seen(told, MARCH, Plan(as_of_now=True))
+
+    assert (by_series["a"], as_of, origin) == ([1, 2.5, 3.5], at(4), "2020-03")
+
+
+def test_windows_are_cut_from_what_was_known(told: Store) -> None:
+    recipe, present = small_recipe(), told.panel(small_recipe(), LATEST)
+    assert present is not None
+
+    both = at_origins(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
+    one = at_origins(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding", history=1))
+
+    assert [seen.panel.of(0).tolist() for seen in both] == [[1, 2], [3, 4]]
+    assert [seen.panel.of(0).tolist() for seen in one] == [[2], [4]]
+
+
+def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> None:
+    """Of a, January to March are 1, nothing, 3: from February one cannot know that there is a gap."""
+    store.register(small_recipe())
+    values = {"a": {"2020-01-01": 1.0, "2020-03-01": 3.0}, "b": dict(zip(months(3), [1.0, 2.0, 3.0], strict=True))}
+    take_in(store, Batch(observations=observed(values)), NOW)
+    recipe = small_recipe().model_copy(update={"max_gap": 2})
+    present = store.panel(recipe, LATEST)
+    assert present is not None
+
+    february, march = at_origins(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
+
+    assert february.panel.of(0).tolist() == [1]
+    assert march.panel.of(0).tolist() == [1, 2, 3]
+
+
+def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -> None:
+    """The first thirty months were told last: as January 2023 was the newest, seven months were known."""
+    store.register(small_recipe())
+    values = list(monthly([float(n) for n in range(40)]).items())
+    for day, told in enumerate([values[30:37], values[37:], values[:30]]):
+        take_in(store, batch({"small": dict(told)}, f"batch {day}"), at(day))
+
+    with pytest.raises(
+        NotEnoughHistory,
+        match=r'^at origin 2023-01-01, series "small" has 7 observations, .* need 11: .* known now: --as-of-now$',
+    ):
+        backtest(small_recipe(), store, lambda: NOW, Plan(num_origins=1))

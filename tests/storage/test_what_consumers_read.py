@@ -1,0 +1,77 @@
+"""The views are the contract: the same columns in the same order in both databases."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.records.lineage import Model
+from pipeline.storage.engine import Database
+from pipeline.storage.schema import VIEWS
+from pipeline.storage.store import Store
+from tests.storage.small_store import forecast, publish, rows, value
+
+FORECAST = (
+    "recipe, series, period, step, mean, lower_95, lower_80, median, upper_80, upper_95, method, reason, "
+    "model_version, origin, as_of, published_at, run_id"
+)
+CONTRACT = {
+    "latest_forecasts": FORECAST,
+    "forecast_history": f"{FORECAST}, kind",
+    "current_observations": "recipe, series, period, value, recorded_at",
+    "forecast_accuracy": (
+        "recipe, model_version, series, step, num_scored, mae, mase, smape, bias, coverage_80, coverage_95, skill"
+    ),
+    "anomalies": "recipe, series, period, value, lower_95, upper_95, run_id",
+    "recipe_status": (
+        "recipe, latest_origin, published_at, expected_next_by, is_stale, num_series, num_fallback, model_version, "
+        "model_age_days, last_attempt_at, last_attempt_status, last_error"
+    ),
+    "rejected_observations": "recipe, source, line, column_name, series, text, rule, rejected_at",
+    "latest_paths": "recipe, series, path, step, period, value, origin, run_id",
+}
+
+
+def test_the_contract_is_all_there_is() -> None:
+    assert set(CONTRACT) == set(VIEWS)
+
+
+def test_every_view_has_the_columns_of_the_contract_in_their_order(database: Database) -> None:
+    for view, columns in CONTRACT.items():
+        with database.read() as transaction:
+            found = transaction.connection.execute(sa.text(f"select * from {view}"))
+            assert list(found.keys()) == columns.split(", "), view
+
+
+@pytest.mark.parametrize("view", ["latest_forecasts", "forecast_history"])
+def test_a_day_written_as_text_bounds_the_periods_from_below(model: Model, observed_store: Store, view: str) -> None:
+    publish(observed_store, forecast(), model)
+
+    counted = f"select count(*) from {view} where period >= :day".replace(":day", "'{}'")
+    found = {
+        day: value(observed_store.database, counted.format(day))
+        for day in ("2023-01-01", "2023-05-01", "2023-05-02", "2023-07-01", "2024-01-01")
+    }
+    assert found == {"2023-01-01": 3, "2023-05-01": 3, "2023-05-02": 2, "2023-07-01": 1, "2024-01-01": 0}
+
+
+def test_periods_read_as_their_start(model: Model, observed_store: Store) -> None:
+    publish(observed_store, forecast(), model)
+
+    found = rows(observed_store.database, "select cast(period as text), cast(origin as text) from latest_forecasts")
+    midnight = "" if observed_store.database.engine.dialect.name == "sqlite" else " 00:00:00"
+    assert sorted(found)[0] == (f"2023-05-01{midnight}", f"2023-04-01{midnight}")
+
+
+def test_a_day_written_as_text_finds_its_period(model: Model, observed_store: Store) -> None:
+    publish(observed_store, forecast(), model)
+
+    counted = "select count(*) from latest_forecasts where "
+    for condition, count in (
+        ("period = '2023-05-01'", 1),
+        ("period <= '2023-05-01'", 1),
+        ("period < '2023-05-01'", 0),
+        ("period > '2023-05-01'", 2),
+        ("period between '2023-05-01' and '2023-06-01'", 2),
+    ):
+        assert value(observed_store.database, counted + condition) == count, condition

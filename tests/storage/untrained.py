@@ -1,0 +1,58 @@
+"""A model that nobody trained: for tests in which nothing of it is used but what the store says of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipeline.forecasting.forecaster import manifest_of, model_hash_of
+from pipeline.records.lineage import Model
+from pipeline.records.training import TrainingRecord
+from pipeline.storage.models import Challenger
+from pipeline.storage.store import Store
+from tests.storage.small_store import lineage
+from tests.support.examples import NOW, small_recipe
+
+
+def record(training: str = "retrain", reason: str = "no model yet", cutoff: str = "2023-04-01") -> TrainingRecord:
+    """What a training without a backtest says of itself."""
+    return TrainingRecord(
+        training=training,
+        reason=reason,
+        loss=(1.0,),
+        validation_loss=(),
+        epochs=1,
+        num_windows=1,
+        num_series=1,
+        cutoff=cutoff,
+        backtest=None,
+        tutorial=(),
+    )
+
+
+def add_untrained(
+    store: Store,
+    name: str = "first",
+    *,
+    made: TrainingRecord | None = None,
+    as_of: datetime = NOW,
+    seen_champion: int | None = None,
+    publishes: bool = True,
+    epoch: int = 0,
+    now: datetime = NOW,
+) -> Model:
+    """Keep a model of the small recipe; another name is another model."""
+    files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
+    files["manifest.json"] = manifest_of(files)
+    challenger = Challenger(
+        recipe=small_recipe(),
+        record=made or record(),
+        model_hash=model_hash_of(files),
+        files=files,
+        lineage=lineage("data", as_of),
+        seen_champion=seen_champion,
+        publishes=publishes,
+        epoch=epoch,
+    )
+    model = store.model("small", store.add_model(challenger, now))
+    assert model is not None
+    return model

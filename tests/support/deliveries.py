@@ -1,0 +1,157 @@
+"""Deliveries made of rows of text, and what becomes of them against what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.errors import BatchRefused, Rejection
+from pipeline.ingest.changes import Comparison
+from pipeline.ingest.reader import read
+from pipeline.sources.delivery import Chunk, Delivery
+from pipeline.timeseries.long_values import Values, no_values
+from pipeline.timeseries.observations import TARGET
+from tests.support.examples import NOW, SMALL_RECIPE
+
+#: series, period to the minute, and the variable if it is not the target
+Key = tuple[str, ...]
+
+
+def recipe_of(source: str = "", *, top: str = "", frequency: str = "MS", rest: str = "") -> Recipe:
+    """The small recipe with more in its table of the source, and `top` and `rest` around it."""
+    text = f"{top}\n{SMALL_RECIPE.format(source=source)}\n{rest}".replace('"MS"', f'"{frequency}"')
+    if 'layout = "wide"' in source:
+        text = text.replace('value = "sold"\n', "")
+    return parse_recipe(text, where="small.toml", folder=Path())
+
+
+def delivery_of(
+    rows: Sequence[Sequence[Any]],
+    columns: Sequence[str] = ("month", "sold", "shop"),
+    *,
+    ended: bool = True,
+    incremental: bool = False,
+    chunk_rows: int = 1_000_000,
+    content_hash: str = "any",
+    rejections: Sequence[Rejection] = (),
+    types: Sequence[pa.DataType] = (),
+) -> Delivery:
+    """Rows on the lines after a header; a column that no row has is left out."""
+    width = max((len(row) for row in rows), default=len(columns))
+    names = columns[:width]
+    types = types or [pa.string()] * width
+
+    def chunks() -> list[Chunk]:
+        made = []
+        for start in range(0, max(len(rows), 1), chunk_rows):
+            part = rows[start : start + chunk_rows]
+            arrays = [pa.array([row[n] for row in part], types[n]) for n in range(len(names))]
+            line = np.arange(start + 2, start + 2 + len(part))
+            batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
+            made.append(Chunk(columns=batch, line=line, rejections=tuple(rejections) if start == 0 else ()))
+        return made
+
+    return Delivery(source="small.csv", content_hash=content_hash, chunks=chunks, ended=ended, incremental=incremental)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What became of a delivery."""
+
+    #: what it adds: values by series and period, and by variable where that is not the target
+    new: dict[Key, float]
+    revised: dict[Key, float]
+    #: number, its place and its rule
+    rejections: tuple[Rejection, ...]
+    num_read: int
+    num_same: int
+    attributes: dict[tuple[str, str], str]
+    longest: tuple[str, int]
+
+    @property
+    def values(self) -> list[float]:
+        """What is new, in order."""
+        return [self.new[key] for key in sorted(self.new)]
+
+    @property
+    def periods(self) -> list[str]:
+        """Of what is new, in order."""
+        return sorted({key[1] for key in self.new})
+
+
+def take_in(
+    delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None, *, now: datetime = NOW
+) -> Taken:
+    """Read a delivery and compare it with what is known, as the job does.
+
+    Raises:
+        BatchRefused: as the job does, with all that is refused.
+    """
+    known = known or {}
+    with read(delivery, recipe, now=now) as reading:
+        comparison = Comparison(reading, recipe)
+        if not recipe.source.rolling:
+            told_of = {(name, variable) if variable else (name,) for name, variable in reading.names}
+            comparison.guard.num_expected = sum((key[0], *key[2:]) not in told_of for key in known)
+        new: dict[Key, float] = {}
+        revised: dict[Key, float] = {}
+        try:
+            for rows in reading.spool.parts():
+                told = comparison.clean(rows)
+                change = comparison.compare(told, _known(known, told, reading.names))
+                new |= by_key(change.new, reading.names)
+                revised |= by_key(change.revised, reading.names)
+            comparison.refuse_too_many()
+            comparison.hold_suspicious(incremental=delivery.incremental)
+        except BatchRefused as refusal:
+            kept = [*reading.rejections, *refusal.rejections]
+            raise type(refusal)(str(refusal), kept, source=refusal.source) from None
+        return Taken(
+            new=new,
+            revised=revised,
+            rejections=tuple(reading.rejections),
+            num_read=reading.num_read,
+            num_same=comparison.num_same,
+            attributes=dict(reading.attributes),
+            longest=(comparison.longest_series, comparison.longest_length),
+        )
+
+
+def refusal(delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None) -> BatchRefused:
+    """The error that a delivery ends in."""
+    with pytest.raises(BatchRefused) as refused:
+        take_in(delivery, recipe, known)
+    message = str(refused.value)
+    assert message.isprintable(), message
+    return refused.value
+
+
+def by_key(values: Values, names: Sequence[tuple[str, str]]) -> dict[Key, float]:
+    """Values by series and period, and by variable where that is not the target."""
+    return {
+        (names[s][0], str(period)[:16], *([] if names[s][1] == TARGET else [names[s][1]])): float(value)
+        for s, period, value in zip(values.series, values.period, values.value, strict=True)
+    }
+
+
+def _known(known: Mapping[Key, float], told: Values, names: Sequence[tuple[str, str]]) -> Values:
+    """What is known of the series that are told of, as the store gives it."""
+    numbers = {names[n]: int(n) for n in np.unique(told.series)}
+    rows = sorted(
+        (numbers[key[0], key[2] if len(key) > 2 else TARGET], np.datetime64(key[1], "us"), value)
+        for key, value in known.items()
+        if (key[0], key[2] if len(key) > 2 else TARGET) in numbers
+    )
+    if not rows:
+        return no_values()
+    series, period, value = zip(*rows, strict=True)
+    return Values(np.array(series, np.int64), np.array(period, "datetime64[us]"), np.array(value, np.float64))

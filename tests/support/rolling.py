@@ -1,0 +1,69 @@
+"""A backtest of two origins that a person can check by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from pipeline.evaluation.rolling_origin import Origin, Plan, RollingBacktest, assembled, from_origin
+from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.frequency import Frequency
+from pipeline.timeseries.panel import Panel, panel_from_observations
+from tests.support.examples import NOW, months, small_recipe
+
+NAN = float("nan")
+
+
+def panel_of(**values: list[float]) -> Panel:
+    """Series by name, from January 2020 on; NaN is nothing observed."""
+    told = [(s, month, v) for s, row in enumerate(values.values()) for month, v in zip(months(99), row, strict=False)]
+    return panel_from_observations(
+        list(values),
+        np.array([s for s, _, _ in told]),
+        np.array([month for _, month, _ in told], "datetime64[us]"),
+        np.array([v for _, _, v in told]),
+        frequency=Frequency("MS"),
+        as_of=NOW,
+    )
+
+
+def made_of(panel: Panel, mean: list[list[float]]) -> Forecast:
+    """A forecast whose quantiles lie 8 and 5 around its mean."""
+    return Forecast(
+        series=panel.series,
+        origin=panel.origin,
+        periods=Frequency("MS").after(panel.origin, 3),
+        mean=np.array(mean),
+        quantiles=np.array(mean)[:, :, None] + np.array([-8.0, -5, 0, 5, 8]),
+        method=("lstm",) * len(mean),
+        reason=(None,) * len(mean),
+        baseline=np.array(mean),
+        scale=np.full(len(mean), 2.0),
+    )
+
+
+def origin_of(panel: Panel) -> Origin:
+    return Origin(
+        origin=panel.origin,
+        as_of=datetime(2026, 1, 1, tzinfo=UTC),
+        known="then",
+        num_periods=len(panel.grid),
+        cutoff=panel.origin,
+        epochs=1,
+        num_series=len(panel.series),
+        num_fallback=0,
+        data_hash=panel.data_hash,
+    )
+
+
+def two_origins() -> RollingBacktest:
+    """Two origins three months apart; series b begins between them, its last period is not observed yet."""
+    a, b = [10.0, 20, 30, 40, 12, 22, 32, 42, 14, 24, 34], [NAN] * 5 + [5.0, 5, 5, 6, 7, NAN]
+    whole = panel_of(a=a, b=b)
+    first, second = whole.until(4), whole.until(7)
+    parts = [
+        from_origin(origin_of(first), first, made_of(first, [[20, 32, 46]]), small_recipe(), {}),
+        from_origin(origin_of(second), second, made_of(second, [[14, 24, 40], [5, 5, 5]]), small_recipe(), {}),
+    ]
+    return assembled(parts, whole, np.array([4, 7]), Plan(), "fingerprint")

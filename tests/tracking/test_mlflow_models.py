@@ -1,0 +1,104 @@
+"""The model in MLflow is the one that publishes: loaded from there it predicts what the table of forecasts holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline.forecasting.forecaster import Forecaster, Read, load_forecaster
+from pipeline.jobs.forecast import publish_forecast
+from pipeline.reporting.model_card import model_card
+from pipeline.storage.engine import open_database
+from pipeline.storage.schema import require_schema
+from pipeline.storage.store import Store
+from pipeline.tracking.registry import Registry
+from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from tests.storage.small_store import add_model, take_in
+from tests.support.examples import NOW, small_batch, small_panel, small_recipe
+
+pytestmark = pytest.mark.tensorflow
+
+Array = npt.NDArray[np.float64]
+COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
+
+
+@pytest.fixture(scope="module")
+def quantile_outcome() -> TrainingOutcome:
+    """The small recipe's network with quantiles of its own."""
+    recipe = small_recipe()
+    changed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"loss": "pinball"})})
+    return run_training(TrainingJob(panel=small_panel(), recipe=changed, training="retrain", reason="no model yet"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A model in MLflow, and what it has published."""
+
+    forecaster: Forecaster
+    read: Read
+    address: str
+    published: Array  # [H, 1 + Q], mean and quantiles
+
+
+@pytest.fixture(params=["outcome", "quantile_outcome"])
+def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+    trained: TrainingOutcome = request.getfixturevalue(request.param)
+    database = open_database(f"sqlite:///{tmp_path}/store.db")
+    require_schema(database)
+    store = Store(database)
+    store.register(small_recipe())
+    take_in(store, small_batch())
+    model = store.model("small", add_model(store, trained))
+    assert model is not None
+    publish_forecast(small_recipe(), store, NOW)
+    rows = store.latest_forecasts("small")
+    tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
+    files = {**trained.files, "network.keras": trained.keras_archive}
+    Registry(tracking_uri, lambda: NOW).log_training(
+        small_recipe(), model, files, card=model_card(small_recipe(), model)
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    forecaster = load_forecaster(trained.files, model.model_hash)
+    yield Shown(
+        forecaster=forecaster,
+        read=forecaster.read(small_panel()),
+        address="models:/small/1",
+        published=np.array([[row[name] for name in ("mean", *COLUMNS)] for row in rows], dtype=np.float64),
+    )
+    database.close()
+
+
+def inputs(shown: Shown) -> dict[str, Any]:
+    return {name: told.astype(np.float32) for name, told in shown.read.inputs.items()}
+
+
+def published_from(outputs: Any, shown: Shown) -> Array:
+    quantiles = shown.forecaster.quantiles(np.asarray(outputs, dtype=np.float64), shown.read)  # [1, H, Q]
+    if shown.forecaster.calibration:
+        quantiles = shown.forecaster.calibration.apply(quantiles)
+    quantiles = quantiles[0]
+    return np.column_stack([quantiles[:, len(COLUMNS) // 2], quantiles])
+
+
+def test_pyfunc_predicts_what_was_published(shown: Shown) -> None:
+    import mlflow
+
+    loaded = mlflow.pyfunc.load_model(shown.address)
+    outputs = loaded.predict(inputs(shown))
+
+    np.testing.assert_allclose(published_from(outputs, shown), shown.published, rtol=1e-5)
+
+
+def test_keras_predicts_what_was_published(shown: Shown) -> None:
+    import mlflow.keras
+
+    loaded = mlflow.keras.load_model(shown.address)
+    outputs = loaded.predict(inputs(shown), verbose=0)
+
+    np.testing.assert_allclose(published_from(outputs, shown), shown.published, rtol=1e-5)

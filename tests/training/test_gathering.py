@@ -1,0 +1,70 @@
+"""Windows are looked up inside TensorFlow as numpy finds them at the forecast, and hold nothing of the future."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.forecasting.forecaster import read_windows
+from pipeline.preprocessing.covariates import fit_features
+from pipeline.preprocessing.scaling import Scaling, fit_scaling
+from pipeline.preprocessing.windows import Windows, targets_of
+from pipeline.training.window_batches import flattened, gathered
+from tests.preprocessing.test_features import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
+
+pytestmark = pytest.mark.tensorflow
+
+EVERYWHERE = Windows(np.repeat([0, 1], 10), np.concatenate([np.arange(7, 17), np.arange(7, 17)]))
+
+
+@pytest.mark.parametrize("kind", ["last", "mean", "standard", "min-max", "log"])
+@pytest.mark.parametrize("covariates", ["", EVERY])
+def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariates: str) -> None:
+    panel = panel_of()
+    features = fit_features(panel, recipe_of(covariates))
+    scaling = fit_scaling(panel, kind=kind, per_series=True, season=1)
+    flat = flattened(panel, scaling, features.of(panel))
+
+    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(
+        tf.constant(EVERYWHERE.series), tf.constant(EVERYWHERE.end)
+    )
+
+    read = read_windows(panel, features.of(panel), EVERYWHERE, scaling, CONTEXT)
+    for name, told in read.inputs.items():
+        np.testing.assert_allclose(np.asarray(found[name]), told, rtol=1e-5, atol=1e-5)
+    later = np.asarray(found["later"], np.float64)
+    target = targets_of(panel, EVERYWHERE, HORIZON)
+    values = scaling.values(later[..., 0], read.centre, read.scale)
+    np.testing.assert_allclose(values[~np.isnan(target)], target[~np.isnan(target)], rtol=1e-5)
+    np.testing.assert_array_equal(later[..., 1], ~np.isnan(target))
+
+
+def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for() -> None:
+    panel = panel_of()
+    features, scaling = fit_features(panel, recipe_of()), Scaling(kind="last")
+    flat = flattened(panel, scaling, features.of(panel))
+    values = flat.values.copy()
+    values[13:20] = 1e9
+    changed = replace(flat, values=values)
+    pair = tf.constant([0], tf.int64), tf.constant([12], tf.int64)
+
+    one, other = (gathered(each, context=CONTEXT, horizon=HORIZON)(*pair) for each in (flat, changed))
+
+    np.testing.assert_array_equal(one["context"], other["context"])
+    np.testing.assert_array_equal(one["ahead"], other["ahead"])
+    assert not np.array_equal(one["later"], other["later"])
+
+
+def test_what_lies_before_a_series_is_masked_and_filled_by_its_first_value() -> None:
+    panel = panel_of()
+    features = fit_features(panel, recipe_of())
+    flat = flattened(panel, Scaling(kind="last"), features.of(panel))
+
+    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(tf.constant([1], tf.int64), tf.constant([7], tf.int64))
+
+    context = np.asarray(found["context"])[0]
+    assert context[:, 1].tolist() == [0, 0, 0, 0, 1, 1]
+    assert (context[:4, 0] == context[4, 0]).all()

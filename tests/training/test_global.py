@@ -1,0 +1,124 @@
+"""The global network: its two ways to make steps of a window, its base, and what it reads beside the values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.config.recipe import GLOBAL
+from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of, trunk
+from pipeline.models.global_lstm_config import Design
+from pipeline.models.heads import forecasting
+from pipeline.models.specs import Reads
+from pipeline.training.export import predict
+from tests.support.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
+
+pytestmark = pytest.mark.tensorflow
+
+BOTH = pytest.mark.parametrize("design", [FRAME, FOLD], ids=["frame", "fold"])
+
+
+@BOTH
+def test_a_forecast_moves_with_the_level_of_its_window(design: Design) -> None:
+    network = forecasting(trunk_of(GLOBAL, design=design))
+    usual = windows_for()
+    moved = {"context": usual["context"] + np.array([100.0, 0.0])}
+
+    np.testing.assert_allclose(predict(network, moved) - 100, predict(network, usual), atol=1e-3)
+
+
+@BOTH
+def test_the_base_is_the_last_season(design: Design) -> None:
+    scaled, base, scale, _ = trunk_of(GLOBAL, design=replace(design, base=2), levels=1)(single(windows_for()))
+
+    last = windows_for()["context"][:, -2:, 0]
+    np.testing.assert_allclose(np.asarray(base)[:, -1], last[:, [0, 1, 0]], rtol=1e-6)
+    assert scaled.shape[1:] == (base.shape[1], HORIZON, 1)
+    assert (np.asarray(scale) > 0).all()
+
+
+def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
+    x = np.array([1.0, 3.0, 4.0, 8.0])
+    window = keras.ops.convert_to_tensor(np.stack([x, [0, 1, 1, 1]], axis=-1)[None].astype(np.float32))
+
+    steps, _, base, scale, weight = steps_of(window, replace(FRAME, size=3), 2)
+
+    np.testing.assert_allclose(np.asarray(scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(steps)[0, 0, 3], 0.5 * np.log(3.001), rtol=1e-5)
+    assert np.asarray(base)[0].tolist() == [[4, 4], [8, 8]]
+    assert np.asarray(weight)[0].tolist() == [1, 1]
+
+
+def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:
+    x = np.array([9.0, 1, 3, 4, 8])
+    window = keras.ops.convert_to_tensor(np.stack([x, np.ones(5)], axis=-1)[None].astype(np.float32))
+
+    steps, skip, base, scale, _ = steps_of(window, replace(FOLD, size=2, base=2, skip=3), 2)
+
+    size = 2 * np.abs(np.diff(x)).mean() + 1e-3
+    np.testing.assert_allclose(np.asarray(scale)[0, 0, 0], size, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(steps)[0, :, :2], (np.array([[1, 3], [4, 8]]) - 5) / size, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(skip)[0, 0], (np.array([3, 4, 8]) - 5) / size, rtol=1e-5, atol=1e-7)
+    assert np.asarray(base)[0].tolist() == [[4, 8]]
+
+
+def test_features_of_a_frame_are_those_of_its_last_period_and_of_a_fold_all() -> None:
+    features = np.arange(10.0).reshape(1, 5, 2)
+
+    assert np.asarray(features_of(features, kind="frame", size=3))[0].tolist() == [[4, 5], [6, 7], [8, 9]]
+    assert np.asarray(features_of(features, kind="fold", size=2))[0].tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
+
+
+def test_each_position_has_what_is_known_over_its_own_horizon() -> None:
+    context, ahead = np.arange(4.0).reshape(1, 4, 1), np.array([[[10.0], [11.0]]])
+
+    found = np.asarray(ahead_of_each(context, ahead, 3))[0, :, :, 0]
+
+    assert found.tolist() == [[2, 3], [3, 10], [10, 11]]
+
+
+@BOTH
+def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: Design) -> None:
+    trunk = trunk_of(GLOBAL, RICH, design=design)
+    layer = trunk.get_layer("ahead_correction")
+    layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+    network = forecasting(trunk)
+    usual = windows_for(RICH)
+    changed = {name: told.copy() for name, told in usual.items()}
+    changed["ahead"][:, 1] += 1
+
+    moved = np.abs(predict(network, changed) - predict(network, usual)).max(axis=(0, 2))
+
+    assert moved[1] > 1e-3
+    assert moved[0] == moved[2] == 0
+
+
+def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
+    day, week = np.array([0.0, 3.0, 1.0]), np.array([0.0, 5.0])
+    x = np.tile(np.concatenate([day + level for level in week]), 4)[None]  # 2 seasons of 3
+    window = keras.ops.convert_to_tensor(np.stack([x, np.ones_like(x)], axis=-1).astype(np.float32))
+
+    _, _, base, scale, _ = steps_of(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
+
+    np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
+    assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)
+
+
+def test_it_remembers_each_step() -> None:
+    """The echo check: five random digits are asked for again; at least 99 of 100 are right, at each position."""
+    keras.utils.set_random_seed(0)
+    digits = np.random.default_rng(0).integers(0, 10, (21_000, 5)).astype(np.float32)
+    context = np.stack([digits, np.ones_like(digits)], axis=-1)
+    design = replace(FOLD, size=1, context=5, skip=0)
+    network = forecasting(trunk(design, reads=Reads(horizon=5), units=64, levels=1))
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 3970, warmup_target=0.01, warmup_steps=30)
+    network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
+
+    network.fit({"context": context[:20_000]}, digits[:20_000, :, None], epochs=20, batch_size=100, verbose=0)
+
+    told = predict(network, {"context": context[20_000:]})[:, :, 0].round()
+    assert ((told == digits[20_000:]).mean(axis=0) >= 0.99).all()

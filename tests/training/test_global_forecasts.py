@@ -1,0 +1,222 @@
+"""A panel trained on with the global network: the same bytes, an honest backtest, and every series in the forecast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline.config.history import refuse_short
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.errors import ModelRefused, NotEnoughHistory
+from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.panel import Panel
+from pipeline.tracking.run_fields import parameters_of
+from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from tests.support.examples import months
+
+pytestmark = pytest.mark.tensorflow
+
+Array = npt.NDArray[np.float64]
+
+RECIPE = """
+name = "wide"
+frequency = "MS"
+season_length = 4
+horizon = 3
+[source]
+kind = "csv"
+path = "wide.csv"
+period = "month"
+value = "sold"
+series = "shop"
+[model]
+architecture = "global"
+units = 8
+[training]
+members = 1
+"""
+LENGTH = 40
+
+
+def recipe() -> Recipe:
+    return parse_recipe(RECIPE, where="wide.toml", folder=Path())
+
+
+def usual(count: int = 12) -> dict[str, Array]:
+    """Shops of very different size, each with a season and noise."""
+    rng = np.random.default_rng(0)
+    t = np.arange(LENGTH)
+    return {
+        f"shop {n:02d}": 10.0 ** (n - 6) * (10 + 0.05 * t + np.sin(t * np.pi / 2) + 0.2 * rng.normal(size=LENGTH))
+        for n in range(count)
+    }
+
+
+def panel_of(series: dict[str, Array]) -> Panel:
+    """Series that end together; what is shorter starts later."""
+    names = sorted(series)
+    values = [series[name][np.flatnonzero(~np.isnan(series[name]))[0] :] for name in names]
+    lengths = np.array([len(one) for one in values])
+    return Panel(
+        series=tuple(names),
+        grid=np.array(months(LENGTH), dtype="datetime64[us]"),
+        first=LENGTH - lengths,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        values=np.concatenate(values),
+    )
+
+
+def job(panel: Panel | None = None, **changes: object) -> TrainingJob:
+    told = {"panel": panel or panel_of(usual()), "recipe": recipe(), "training": "retrain", "reason": "no model yet"}
+    return TrainingJob(**told | changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainingOutcome:
+    return run_training(job())
+
+
+def loaded(outcome: TrainingOutcome) -> Forecaster:
+    return load_forecaster(outcome.files, model_hash_of(outcome.files))
+
+
+def forecast(outcome: TrainingOutcome, series: dict[str, Array]) -> Forecast:
+    return forecast_all(loaded(outcome), panel_of(series), recipe())
+
+
+def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome) -> None:
+    again = run_training(job())
+
+    assert again.files == trained.files
+    assert again.record == trained.record.model_copy(update={"seconds": again.record.seconds})
+
+
+def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainingOutcome) -> None:
+    shown = parameters_of(recipe(), trained.record)
+
+    assert shown["architecture"] == "global"
+    assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
+    assert shown["loss"] == "pinball"
+    assert not {"context", "scaling", "learning_rate", "batch_size"} & set(shown)
+
+
+def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:
+    with pytest.raises(
+        NotEnoughHistory, match="the global network and horizon 3 need 5: 1 are missing; add them, or shorten"
+    ):
+        refuse_short("shop", 4, recipe())
+
+    refuse_short("shop", 5, recipe())
+
+
+def test_series_of_every_size_are_forecast_alike(trained: TrainingOutcome) -> None:
+    made = forecast(trained, usual())
+
+    assert set(made.method) == {"lstm"}
+    sizes = 10.0 ** (np.arange(12) - 6)
+    ahead = 10 + 0.05 * np.arange(LENGTH, LENGTH + 3) + np.sin(np.arange(LENGTH, LENGTH + 3) * np.pi / 2)
+    assert np.abs(made.mean / sizes[:, None] - ahead).mean() < 0.4
+    assert (np.diff(made.quantiles, axis=2) >= 0).all()
+    np.testing.assert_array_equal(made.mean, made.quantiles[:, :, 2])
+
+
+def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: TrainingOutcome) -> None:
+    backtest = trained.record.backtest
+
+    assert backtest is not None
+    assert backtest.cutoff.startswith("2022-10-01")
+    mase = {method: scores["mase"] for method, scores in backtest.scores.items()}
+    assert mase["lstm"] is not None
+    assert mase["naive"] is not None
+    assert mase["lstm"] < mase["naive"]
+
+
+def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained: TrainingOutcome) -> None:
+    changed = {name: np.append(values[:-5], [1e9, 1e-9, 1e9, 1e-9, 1e9]) for name, values in usual().items()}
+
+    again = run_training(job(panel_of(changed)))
+
+    assert again.record.backtest is not None
+    assert trained.record.backtest is not None
+    first = [record.backtest.path.forecast["lstm"][0] for record in (again.record, trained.record) if record.backtest]
+    assert first[0] == first[1]
+
+
+def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_them_raw(trained: TrainingOutcome) -> None:
+    forecaster = loaded(trained)
+    calibration = forecaster.calibration
+    assert calibration is not None
+
+    assert calibration.factors.shape == (3, 5)
+    assert (calibration.factors[:, 2] == 1).all()
+    assert (calibration.factors >= 1).all()
+    assert calibration.num_outcomes > 0
+    raw = forecaster.predict(panel_of(usual()))[2]
+    assert np.array_equal(forecast_all(forecaster, panel_of(usual()), recipe()).quantiles, raw)
+    calibrated = forecast_all(forecaster, panel_of(usual()), recipe(), calibration)
+    assert np.array_equal(calibrated.quantiles, calibration.apply(raw))
+    assert np.array_equal(calibrated.mean, raw[:, :, 2])
+
+
+def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
+    further = run_training(
+        job(training="fine-tune", champion=trained.files, champion_hash=model_hash_of(trained.files))
+    )
+
+    assert len(further.record.loss) < len(trained.record.loss) / 2
+    assert further.record.loss[0] < trained.record.loss[0]
+    assert further.files["weights.npz"] != trained.files["weights.npz"]
+
+
+AWKWARD = {
+    "constant": np.full(LENGTH, 7.0),
+    "new": np.append(np.full(LENGTH - 3, np.nan), [5.0, 6.0, 7.0]),
+    "one value": np.append(np.full(LENGTH - 1, np.nan), 5.0),
+    "with gaps": np.where(np.arange(LENGTH) % 5 == 2, np.nan, 3.0 + np.sin(np.arange(LENGTH))),
+    "zero at the end": np.append(np.arange(1.0, LENGTH), 0.0),
+    "negative": np.arange(LENGTH) - 35.5,
+    "exploding": 1.5 ** np.arange(LENGTH),
+}
+
+
+def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_others_as_they_were(
+    trained: TrainingOutcome,
+) -> None:
+    alone = forecast(trained, usual())
+
+    made = forecast(trained, usual() | AWKWARD)
+
+    told = dict(zip(made.series, zip(made.method, made.reason, strict=True), strict=True))
+    assert np.isfinite(made.mean).all()
+    assert np.isfinite(made.quantiles).all()
+    for name in ("constant", "new", "with gaps", "exploding"):
+        assert told[name] == ("lstm", None), name
+    for name in ("one value", "zero at the end", "negative"):
+        assert told[name][0].startswith("fallback:"), name
+        assert told[name][1] == "the network needs 2 values, all of them positive, in the context and one at the origin"
+    kept = [made.series.index(name) for name in alone.series]
+    np.testing.assert_array_equal(made.quantiles[kept], alone.quantiles)
+
+
+def test_zeros_and_negative_numbers_are_trained_on_without_logarithms() -> None:
+    outcome = run_training(job(panel_of(usual() | AWKWARD)))
+
+    made = forecast(outcome, usual() | AWKWARD)
+
+    told = dict(zip(made.series, made.method, strict=True))
+    assert [name for name, method in told.items() if method != "lstm"] == ["one value"]
+    assert np.isfinite(made.quantiles).all()
+
+
+def test_a_panel_of_too_short_series_is_refused() -> None:
+    short = {name: np.append(np.full(LENGTH - 4, np.nan), values[-4:]) for name, values in usual().items()}
+
+    with pytest.raises(ModelRefused, match="no series has a window to fit on: 5 periods are needed"):
+        run_training(replace(job(), panel=panel_of(short)))

@@ -1,0 +1,134 @@
+"""The fast fit against Keras's own: the same weights, from fused layers or not, in parts or whole."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from pipeline.models.fused_lstm import FusedLSTM, fused
+from pipeline.training import epoch_loop
+from pipeline.training.epoch_loop import epochs_of, judged
+
+pytestmark = pytest.mark.tensorflow
+
+Array = npt.NDArray[np.float32]
+
+BATCH, STEPS, CONTEXT = 32, 40, 9
+LSTM = keras.layers.LSTM
+
+#: name, layers over a context, how many of them the kernel covers
+NETWORKS: dict[str, tuple[Any, int]] = {
+    "one": (lambda x: LSTM(8)(x), 1),
+    "stacked": (lambda x: LSTM(6)(LSTM(8, return_sequences=True)(x)), 2),
+    "backwards": (lambda x: keras.layers.Concatenate()([LSTM(4)(x), LSTM(4, go_backwards=True)(x)]), 2),
+    "state handed over": (lambda x: LSTM(5)(x, initial_state=LSTM(5, return_state=True)(x)[1:]), 2),
+    "state given out": (lambda x: keras.layers.Concatenate()(LSTM(5, return_state=True)(x)), 1),
+    "within a network": (lambda x: keras.Sequential([LSTM(8), keras.layers.Dense(4)])(x), 1),
+    "relu": (lambda x: LSTM(8, activation="relu")(x), 0),
+    "no bias": (lambda x: LSTM(8, use_bias=False)(x), 0),
+    "masked": (lambda x: LSTM(8)(keras.layers.Masking()(x)), 1),
+}
+
+
+def examples(num_windows: int = BATCH * STEPS) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(num_windows, CONTEXT, 3)).astype(np.float32)
+    x[::5, :4] = 0
+    return x, x[:, -2:, 0].copy()
+
+
+def network_of(name: str) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    context = keras.Input((CONTEXT, 3))
+    return keras.Model(context, keras.layers.Dense(2)(NETWORKS[name][0](context)))
+
+
+def adam() -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(0.01, global_clipnorm=1.0)
+
+
+def squares(network: keras.Model, x: Array, y: Array) -> Any:
+    inputs, targets = tf.constant(x), tf.constant(y)
+
+    def losses(numbers: Any, counts: Any) -> tuple[Any, Any]:
+        errors = network(tf.gather(inputs, numbers), training=True) - tf.gather(targets, numbers)
+        return tf.reduce_sum(tf.reduce_mean(tf.square(errors), axis=1) * counts), tf.reduce_sum(counts)
+
+    return losses
+
+
+def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for one in network.layers for layer in (layers_of(one) if hasattr(one, "layers") else [one])]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("num_parts", [1, 2, 3])
+def test_weights_after_forty_steps_are_those_of_keras(
+    name: str, num_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_loop, "_num_parts", lambda _: num_parts)
+    x, y = examples()
+    ours, theirs = network_of(name), network_of(name)
+    theirs.compile(adam(), "mse", jit_compile=False)
+    loss = theirs.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0).history["loss"][0]
+
+    faster = fused(ours)
+    fit_epoch = epochs_of(ours.trainable_variables, squares(faster, x, y), adam(), batch_size=BATCH)
+
+    assert sum(isinstance(layer, FusedLSTM) for layer in layers_of(faster)) == NETWORKS[name][1]
+    assert fit_epoch(np.arange(len(x))) == pytest.approx(loss, rel=1e-5)
+    for own, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)
+
+
+def test_the_network_that_was_fitted_stays_an_ordinary_one() -> None:
+    network = network_of("stacked")
+    before = network.get_config()
+
+    faster = fused(network)
+
+    assert network.get_config() == before
+    x, _ = examples(7)
+    np.testing.assert_allclose(faster.predict(x, verbose=0), network.predict(x, verbose=0), atol=1e-6)
+
+
+def test_a_last_batch_that_is_not_full_counts_by_its_windows() -> None:
+    x, y = examples(BATCH + 5)
+    ours, theirs = network_of("one"), network_of("one")
+    for some in (slice(0, BATCH), slice(BATCH, None)):
+        theirs.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        theirs.fit(x[some], y[some], batch_size=BATCH, shuffle=False, verbose=0)
+
+    fit_epoch = epochs_of(
+        ours.trainable_variables, squares(fused(ours), x, y), keras.optimizers.SGD(0.1), batch_size=BATCH
+    )
+    fit_epoch(np.arange(len(x)))
+
+    for own, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_windows", [1, 1024, 1500])
+def test_windows_are_judged_by_their_mean_loss(num_windows: int) -> None:
+    x, y = examples(num_windows)
+    network = network_of("one")
+
+    told = judged(squares(network, x, y))(np.arange(num_windows))
+
+    assert told == pytest.approx(float(np.square(network.predict(x, verbose=0) - y).mean()), rel=1e-5)
+
+
+def test_the_order_of_the_windows_is_the_one_that_is_told() -> None:
+    x, y = examples()
+    order = np.random.default_rng(1).permutation(len(x))
+    weights = []
+    for inputs, targets, numbers in ((x, y, order), (x[order], y[order], np.arange(len(x)))):
+        network = network_of("one")
+        epochs_of(network.trainable_variables, squares(network, inputs, targets), adam(), batch_size=BATCH)(numbers)
+        weights.append(network.get_weights())
+
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
