@@ -7,8 +7,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.context import opened
-from flows.cycle_steps import carry_out_backfill
+from flows.context import open_context
+from flows.cycle_steps import run_backfill
 from flows.tasks import as_task
 
 
@@ -24,5 +24,5 @@ def backfill(recipe: str, first: datetime, until: datetime) -> list[dict[str, An
     Returns:
         what `nextperiod backfill --json` prints.
     """
-    with opened(recipe, as_step=as_task) as at:
-        return list(carry_out_backfill(at, first, until))
+    with open_context(recipe, as_step=as_task) as at:
+        return list(run_backfill(at, first, until))

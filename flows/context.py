@@ -34,7 +34,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def tried_again(job: Job) -> Job:
+def retried(job: Job) -> Job:
     """A job in this process: tried again only where that can help."""
     return retry(
         retry=retry_if_exception_type(Transient),
@@ -45,7 +45,7 @@ def tried_again(job: Job) -> Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class RunContext:
     """A recipe with the store and the registry that the environment names, and the clock."""
 
     recipe: Recipe
@@ -55,7 +55,7 @@ class Opened:
     #: the clock's reading when this was opened
     now: datetime
     #: how a job becomes a step: tried again in this process, or by Prefect
-    as_step: Callable[[Job], Job] = tried_again
+    as_step: Callable[[Job], Job] = retried
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -74,7 +74,7 @@ class Opened:
 
 
 @contextmanager
-def opened(recipe: str, *, as_step: Callable[[Job], Job] = tried_again) -> Iterator[Opened]:
+def open_context(recipe: str, *, as_step: Callable[[Job], Job] = retried) -> Iterator[RunContext]:
     """Everything a flow works with, by the recipe's name; closed at the end.
 
     Args:
@@ -90,7 +90,7 @@ def opened(recipe: str, *, as_step: Callable[[Job], Job] = tried_again) -> Itera
     try:
         found = load_recipe(recipe, settings.recipes)
         require_schema(database)
-        yield Opened(
+        yield RunContext(
             recipe=found,
             store=Store(database),
             registry=Registry(settings.tracking_uri, utc_now),

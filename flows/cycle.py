@@ -8,8 +8,8 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.context import Opened, opened
-from flows.cycle_steps import carry_out_cycle
+from flows.context import RunContext, open_context
+from flows.cycle_steps import run_cycle
 from flows.tasks import as_task
 
 
@@ -25,13 +25,13 @@ def cycle(recipe: str, training: str | None = None, as_of: datetime | None = Non
     Returns:
         what `nextperiod run --json` prints.
     """
-    with opened(recipe, as_step=as_task) as at:
-        facts = carry_out_cycle(at, training=training, as_of=as_of)
+    with open_context(recipe, as_step=as_task) as at:
+        facts = run_cycle(at, training=training, as_of=as_of)
         create_markdown_artifact(markdown(at, facts), key=f"forecast-{at.recipe.name}", description=facts["run_id"])
         return facts
 
 
-def markdown(at: Opened, facts: dict[str, Any]) -> str:
+def markdown(at: RunContext, facts: dict[str, Any]) -> str:
     """The forecast as a table, with where MLflow shows the training."""
     rows = [
         f"| {row['series']} | {str(row['period'])[:16]} | {row['mean']:,.4g} | {row['lower_80']:,.4g} | {row['upper_80']:,.4g} |"

@@ -9,20 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows.context import Opened
+from flows.context import RunContext
 from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.jobs.sample_paths import Drawn, sample_paths
 from pipeline.jobs.score import score_forecasts
-from pipeline.jobs.sync_mlflow import follow
+from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.jobs.train import TrainResult, train_model
 
 logger = logging.getLogger(__name__)
 
 
-def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
+def run_cycle(at: RunContext, *, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
     """One cycle of an opened recipe; safe to repeat.
 
     Args:
@@ -40,27 +40,27 @@ def carry_out_cycle(at: Opened, *, training: str | None = None, as_of: datetime 
         trained = at.carry_out("train", train_model, at.now, asked=training, as_of=as_of, registry=at.registry)
         published = at.carry_out("forecast", publish_forecast, at.now, as_of=as_of)
         at.carry_out("score", score_forecasts, as_of=as_of)  # where what is forecast is observed already
-        at.carry_out("mlflow", follow, at.registry, at.now)
+        at.carry_out("mlflow", sync_mlflow, at.registry, at.now)
         outcome.append(published.status)
         return report(at, trained, published)
 
 
-def carry_out_ingest(at: Opened, *, approve: bool = False) -> IngestResult:
+def run_ingest(at: RunContext, *, approve: bool = False) -> IngestResult:
     """Ingest alone, or accept the batch on hold."""
     with record_attempt(at.recipe, at.store, "ingest", at.clock):
         ingested: IngestResult = at.carry_out("ingest", approve_batch if approve else ingest_source, at.now)
         return ingested
 
 
-def carry_out_training(at: Opened, *, training: str | None = None) -> TrainResult:
+def run_training_step(at: RunContext, *, training: str | None = None) -> TrainResult:
     """Train alone, if that is due or as asked for; MLflow follows."""
     with record_attempt(at.recipe, at.store, "train", at.clock):
         trained: TrainResult = at.carry_out("train", train_model, at.now, asked=training, registry=at.registry)
-        at.carry_out("mlflow", follow, at.registry, at.now)
+        at.carry_out("mlflow", sync_mlflow, at.registry, at.now)
         return trained
 
 
-def carry_out_forecast(at: Opened) -> PublishResult:
+def run_forecast(at: RunContext) -> PublishResult:
     """Forecast alone, with the champion."""
     with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
         published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
@@ -68,7 +68,7 @@ def carry_out_forecast(at: Opened) -> PublishResult:
         return published
 
 
-def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[PublishResult, Drawn]:
+def run_sample_paths(at: RunContext, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[PublishResult, Drawn]:
     """Forecast alone, and draw sample paths of what is published."""
     with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
         published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
@@ -79,13 +79,13 @@ def carry_out_paths(at: Opened, *, num_paths: int, parquet: Path, seed: int | No
         return published, drawn
 
 
-def carry_out_scoring(at: Opened) -> int:
+def run_scoring(at: RunContext) -> int:
     """Score alone; how many published steps."""
     with record_attempt(at.recipe, at.store, "score", at.clock):
         return int(at.carry_out("score", score_forecasts))
 
 
-def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+def run_backfill(at: RunContext, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """The past cycles of an opened recipe, in order, each as of an instant at which something new was recorded.
 
     What is published as of an instant stays: begun again after it was interrupted, it ends in the same.
@@ -107,7 +107,7 @@ def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator
         spent = at.sql
         cycle = replace(at, now=at.clock(), seconds={})
         try:
-            facts = carry_out_cycle(cycle, as_of=as_of)
+            facts = run_cycle(cycle, as_of=as_of)
         except Permanent as error:
             status = "refused" if is_refusal(error) else "failed"
             yield {"recipe": at.recipe.name, "as_of": as_of.isoformat(), "status": status, "reason": str(error)}
@@ -115,7 +115,7 @@ def carry_out_backfill(at: Opened, first: datetime, until: datetime) -> Iterator
             yield facts | {"seconds": cycle.seconds | {"sql": round(at.sql - spent, 3)}}
 
 
-def _instants(at: Opened, first: datetime, until: datetime) -> list[datetime]:
+def _instants(at: RunContext, first: datetime, until: datetime) -> list[datetime]:
     """When something new was recorded in between; what an as-of cannot give is said."""
     name, known = at.recipe.name, at.store.instants(at.recipe.name)
     if not known:
@@ -139,7 +139,7 @@ def _instants(at: Opened, first: datetime, until: datetime) -> list[datetime]:
     return chosen
 
 
-def report(at: Opened, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
+def report(at: RunContext, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
     """The cycle's facts under the names that `run --json` promises; the seconds of SQL are part of the steps'."""
     model = at.store.model(at.recipe.name, published.model_version)
     return {

@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.context import opened
-from flows.cycle_steps import carry_out_forecast
+from flows.context import open_context
+from flows.cycle_steps import run_forecast
 from flows.tasks import as_task
 
 
 @flow(name="forecast", flow_run_name="forecast {recipe}", persist_result=False)
 def forecast(recipe: str) -> dict[str, Any]:
     """Forecast the next periods and publish them."""
-    with opened(recipe, as_step=as_task) as at:
-        return asdict(carry_out_forecast(at))
+    with open_context(recipe, as_step=as_task) as at:
+        return asdict(run_forecast(at))

@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.context import opened
-from flows.cycle_steps import carry_out_ingest
+from flows.context import open_context
+from flows.cycle_steps import run_ingest
 from flows.tasks import as_task
 
 
 @flow(name="ingest", flow_run_name="ingest {recipe}", persist_result=False)
 def ingest(recipe: str) -> dict[str, Any]:
     """Take in what the recipe's source has."""
-    with opened(recipe, as_step=as_task) as at:
-        return asdict(carry_out_ingest(at))
+    with open_context(recipe, as_step=as_task) as at:
+        return asdict(run_ingest(at))

@@ -6,13 +6,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.context import opened
-from flows.cycle_steps import carry_out_scoring
+from flows.context import open_context
+from flows.cycle_steps import run_scoring
 from flows.tasks import as_task
 
 
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)
 def score(recipe: str) -> dict[str, Any]:
     """Score published forecasts against what was observed since."""
-    with opened(recipe, as_step=as_task) as at:
-        return {"recipe": at.recipe.name, "num_scored": carry_out_scoring(at)}
+    with open_context(recipe, as_step=as_task) as at:
+        return {"recipe": at.recipe.name, "num_scored": run_scoring(at)}

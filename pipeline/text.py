@@ -29,6 +29,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def known(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Names in the form in which messages list what would have been accepted."""
     return ", ".join(sorted(names)) or "none"

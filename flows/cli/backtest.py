@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.cli.console import print_json, print_table, progress
-from flows.context import Opened, opened
+from flows.context import RunContext, open_context
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import settings_from
@@ -16,7 +16,7 @@ from pipeline.errors import InvalidArgument, RegistryUnavailable
 from pipeline.evaluation.rolling_origin import NETWORK, Plan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
 from pipeline.records.training import ReplayRecord
-from pipeline.text import counted, known
+from pipeline.text import counted, list_names
 from pipeline.tracking.backtests import BacktestRegistry
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> N
         asked: the fields of a `Plan`.
         as_json: print everything for tools.
     """
-    with opened(name) as at, progress():
+    with open_context(name) as at, progress():
         logger.debug("the backtest begins", extra={"step": "TensorFlow starts"})
         made = backtest(at.recipe, at.store, at.clock, Plan(**asked))
         facts = _facts(at.recipe, made)
@@ -56,7 +56,7 @@ def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> N
         _tell_rolling(at.recipe, made)
 
 
-def _logged(at: Opened, made: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
+def _logged(at: RunContext, made: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
     logger.debug("MLflow follows", extra={"step": "MLflow follows"})
     try:
         return BacktestRegistry(at.registry.tracking_uri, at.clock).log_backtest(at.recipe, made, facts, at.now)
@@ -156,9 +156,9 @@ def backtest_tutorial(name: str, *, as_json: bool) -> None:
     if recipe.tutorial is None:
         raise InvalidArgument(
             f"recipe {recipe.name} has no [tutorial], whose protocol --protocol tutorial follows: expected one of "
-            f"{known(names_with_tutorial(recipes))} (in {recipes}), or a recipe with that table"
+            f"{list_names(names_with_tutorial(recipes))} (in {recipes}), or a recipe with that table"
         )
-    with opened(name) as at, progress():
+    with open_context(name) as at, progress():
         logger.debug("the tutorial begins", extra={"step": "TensorFlow starts"})
         record = replay_tutorial(at.recipe, at.store, at.clock)
     if as_json:

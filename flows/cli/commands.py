@@ -16,15 +16,15 @@ import numpy as np
 
 import flows
 from flows.cli.console import period_text, print_forecast, print_json, print_table, progress
-from flows.context import Opened, opened, require_prefect
+from flows.context import RunContext, open_context, require_prefect
 from flows.cycle_steps import (
-    carry_out_backfill,
-    carry_out_cycle,
-    carry_out_forecast,
-    carry_out_ingest,
-    carry_out_paths,
-    carry_out_scoring,
-    carry_out_training,
+    run_backfill,
+    run_cycle,
+    run_forecast,
+    run_ingest,
+    run_sample_paths,
+    run_scoring,
+    run_training_step,
 )
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import settings_from
@@ -34,7 +34,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.roles import ROLES, make_roles, passwords
 from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
 from pipeline.storage.store import Store
-from pipeline.text import counted, known
+from pipeline.text import counted, list_names
 
 logger = logging.getLogger(__name__)
 
@@ -98,15 +98,15 @@ def _carried_out(name: str, *, training: str | None, as_of: datetime | None) -> 
 
         facts: dict[str, Any] = cycle(name, training=training, as_of=as_of)
     else:
-        with opened(name) as at:
-            facts = carry_out_cycle(at, training=training, as_of=as_of)
+        with open_context(name) as at:
+            facts = run_cycle(at, training=training, as_of=as_of)
     rest = time.perf_counter() - began - sum(took for step, took in facts["seconds"].items() if step != "sql")
     facts["seconds"] = {"prefect" if api_url else "opening": round(rest, 3), **facts["seconds"]}
     return facts
 
 
 def _tell(name: str, facts: dict[str, Any]) -> None:
-    with opened(name) as at:
+    with open_context(name) as at:
         rows = at.store.latest_forecasts(at.recipe.name)
         origin = period_text(rows[0]["origin"]) if rows else facts["origin"]
         if facts["status"] == "unchanged":
@@ -123,7 +123,7 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
         )
 
 
-def _tell_backtest(at: Opened, model_version: int) -> None:
+def _tell_backtest(at: RunContext, model_version: int) -> None:
     model = at.store.model(at.recipe.name, model_version)
     if model is None or model.record.backtest is None:
         return
@@ -163,8 +163,8 @@ def _past_cycles(name: str, first: datetime, until: datetime, api_url: str | Non
 
         yield from backfill(name, first=first, until=until)
     else:
-        with opened(name) as at:
-            yield from carry_out_backfill(at, first, until)
+        with open_context(name) as at:
+            yield from run_backfill(at, first, until)
 
 
 def _line_of(fact: dict[str, Any]) -> str:
@@ -177,8 +177,8 @@ def _line_of(fact: dict[str, Any]) -> str:
 
 def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
     """`nextperiod ingest`."""
-    with opened(name) as at, progress():
-        facts = carry_out_ingest(at, approve=approve)
+    with open_context(name) as at, progress():
+        facts = run_ingest(at, approve=approve)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     elif facts.num_new + facts.num_revised == 0:
@@ -192,8 +192,8 @@ def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
 
 def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
     """`nextperiod train`."""
-    with opened(name) as at, progress():
-        facts = carry_out_training(at, training=asked)
+    with open_context(name) as at, progress():
+        facts = run_training_step(at, training=asked)
     if as_json:
         print_json({"recipe": at.recipe.name, **asdict(facts)})
     else:
@@ -204,8 +204,8 @@ def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
 
 def forecast_one(name: str, *, as_json: bool) -> None:
     """`nextperiod forecast`."""
-    with opened(name) as at, progress():
-        facts = carry_out_forecast(at)
+    with open_context(name) as at, progress():
+        facts = run_forecast(at)
         if as_json:
             print_json({"recipe": at.recipe.name, **asdict(facts)})
         else:
@@ -216,9 +216,9 @@ def forecast_one(name: str, *, as_json: bool) -> None:
 
 def forecast_with_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
     """`nextperiod forecast --paths`: the forecast first, as without it."""
-    with opened(name) as at, progress():
+    with open_context(name) as at, progress():
         file = parquet or Path(f"{at.recipe.name}-paths.parquet")
-        published, drawn = carry_out_paths(at, num_paths=num_paths, parquet=file, seed=seed)
+        published, drawn = run_sample_paths(at, num_paths=num_paths, parquet=file, seed=seed)
         if as_json:
             print_json({"recipe": at.recipe.name, **asdict(published), "paths": asdict(drawn)})
             return
@@ -234,8 +234,8 @@ def forecast_with_paths(name: str, *, num_paths: int, seed: int | None, parquet:
 
 def score_one(name: str, *, as_json: bool) -> None:
     """`nextperiod score`."""
-    with opened(name) as at, progress():
-        num_scored = carry_out_scoring(at)
+    with open_context(name) as at, progress():
+        num_scored = run_scoring(at)
     if as_json:
         print_json({"recipe": at.recipe.name, "num_scored": num_scored})
     else:
@@ -244,7 +244,7 @@ def score_one(name: str, *, as_json: bool) -> None:
 
 def show_forecasts(name: str, *, series: str | None, csv: Path | None, parquet: Path | None, as_json: bool) -> None:
     """`nextperiod show`."""
-    with opened(name) as at:
+    with open_context(name) as at:
         rows = at.store.latest_forecasts(at.recipe.name, series)
         if not rows:
             raise _nothing_to_show(at, series)
@@ -256,10 +256,10 @@ def show_forecasts(name: str, *, series: str | None, csv: Path | None, parquet: 
         print_forecast(rows, _history(at), unit=at.recipe.unit)
 
 
-def _nothing_to_show(at: Opened, series: str | None) -> NextperiodError:
+def _nothing_to_show(at: RunContext, series: str | None) -> NextperiodError:
     published = {row["series"] for row in at.store.latest_forecasts(at.recipe.name)}
     if series is not None and published:
-        return NextperiodError(f'series "{series}" is not known: expected one of {known(published)}')
+        return NextperiodError(f'series "{series}" is not known: expected one of {list_names(published)}')
     return NextperiodError(f"no forecast is published for {at.recipe.name}: run `nextperiod run {at.recipe.name}`")
 
 
@@ -278,7 +278,7 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
         raise NextperiodError(f"the forecasts cannot be written: {error}") from None
 
 
-def _history(at: Opened) -> Any:
+def _history(at: RunContext) -> Any:
     return at.store.panel(at.recipe, LATEST)
 
 

@@ -14,7 +14,7 @@ from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import Settings, settings_from
 from pipeline.errors import NextperiodError
 from pipeline.storage.engine import open_database
-from pipeline.storage.integrity import broken_promises
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.schema import require_schema, revision_of
 from pipeline.storage.store import Store
 from pipeline.text import without_secrets
@@ -75,7 +75,7 @@ def _database(settings: Settings) -> str:
 def _invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
     require_schema(database)
-    broken = broken_promises(Store(database))
+    broken = integrity_errors(Store(database))
     database.close()
     if broken:
         raise NextperiodError("; ".join(broken))

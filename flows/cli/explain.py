@@ -10,7 +10,7 @@ from flows.cli.console import period_text, print_json
 from flows.cli.run_lookup import opened_run
 from pipeline.jobs.inputs import code_version
 from pipeline.storage import run_lineage
-from pipeline.storage.run_lineage import Explanation
+from pipeline.storage.run_lineage import RunLineage
 from pipeline.text import counted, one_line
 
 #: columns of the block that people read
@@ -30,7 +30,7 @@ def explain_run(name: str, *, as_json: bool) -> None:
         as_json: for tools.
     """
     with opened_run(name) as (database, run_id):
-        explained = run_lineage.explain(database, run_id)
+        explained = run_lineage.read_run_lineage(database, run_id)
         assert explained is not None
     if as_json:
         print_json(_facts(explained))
@@ -41,7 +41,7 @@ def explain_run(name: str, *, as_json: bool) -> None:
         print(wrapper.fill(f"{label:{_INDENT}}{one_line(text)}"))
 
 
-def _facts(explained: Explanation) -> dict[str, Any]:
+def _facts(explained: RunLineage) -> dict[str, Any]:
     """What `--json` prints."""
     run, lineage, model = explained.run, explained.lineage, explained.model
     return {
@@ -74,17 +74,17 @@ def _facts(explained: Explanation) -> dict[str, Any]:
     }
 
 
-def _title(explained: Explanation) -> str:
+def _title(explained: RunLineage) -> str:
     run = explained.run
     return f"{run.run_id}: {run.kind} forecast of {run.recipe} after {period_text(run.origin)}\n"
 
 
-def _block(explained: Explanation) -> list[tuple[str, str]]:
+def _block(explained: RunLineage) -> list[tuple[str, str]]:
     """What people read: labels and texts."""
     return [*_of_run(explained), *_of_data(explained), *_of_code(explained), *_of_model(explained)]
 
 
-def _of_run(explained: Explanation) -> list[tuple[str, str]]:
+def _of_run(explained: RunLineage) -> list[tuple[str, str]]:
     run = explained.run
     periods = counted(run.num_rows // run.num_series, "period")
     published = f"published at {explained.published_at.isoformat()}" if explained.published_at else "not finished"
@@ -103,7 +103,7 @@ def _of_run(explained: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _of_data(explained: Explanation) -> list[tuple[str, str]]:
+def _of_data(explained: RunLineage) -> list[tuple[str, str]]:
     batch, since, lineage = explained.vintage, explained.since, explained.lineage
     counts = (
         f"{batch.num_new} new, {batch.num_revised} revised, {batch.num_same} the same, {batch.num_rejected} refused"
@@ -129,7 +129,7 @@ def _of_data(explained: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _of_code(explained: Explanation) -> list[tuple[str, str]]:
+def _of_code(explained: RunLineage) -> list[tuple[str, str]]:
     lineage, present = explained.lineage, code_version()
     same = lineage.recipe_fingerprint == explained.present_fingerprint
     recipe = (
@@ -144,7 +144,7 @@ def _of_code(explained: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _of_model(explained: Explanation) -> list[tuple[str, str]]:
+def _of_model(explained: RunLineage) -> list[tuple[str, str]]:
     model, decision = explained.model, explained.decision
     place = "the champion" if explained.is_champion else "not the champion now"
     skill = "no backtest" if model.skill is None else f"skill {model.skill:+.3f} against the baseline"

@@ -8,7 +8,7 @@ from typing import Any
 from flows.cli.console import print_json
 from flows.cli.run_lookup import opened_run
 from pipeline.errors import InvalidArgument
-from pipeline.jobs.reproduce import Replayed, replay
+from pipeline.jobs.reproduce import ReproducedRun, reproduce_run
 from pipeline.storage.store import Store
 from pipeline.text import counted
 
@@ -21,7 +21,7 @@ def replay_run(name: str, *, as_json: bool) -> bool:
         as_json: for tools.
     """
     with opened_run(name) as (database, run_id):
-        replayed = replay(run_id, Store(database))
+        replayed = reproduce_run(run_id, Store(database))
     if replayed is None:
         raise InvalidArgument(f"run {run_id} was not published: there is nothing to compare with")
     if as_json:
@@ -31,7 +31,7 @@ def replay_run(name: str, *, as_json: bool) -> bool:
     return replayed.is_identical
 
 
-def _facts(replayed: Replayed) -> dict[str, Any]:
+def _facts(replayed: ReproducedRun) -> dict[str, Any]:
     """What `--json` prints."""
     told = asdict(replayed)
     return {**{key: told[key] for key in ("run_id", "recipe", "kind", "origin", "as_of", "num_rows")}} | {
@@ -40,7 +40,7 @@ def _facts(replayed: Replayed) -> dict[str, Any]:
     }
 
 
-def _lines(replayed: Replayed) -> list[str]:
+def _lines(replayed: ReproducedRun) -> list[str]:
     rows, as_of = counted(replayed.num_rows, "row"), replayed.as_of.isoformat()
     if replayed.is_identical:
         told = [f"{replayed.run_id}: identical: {rows} made again of what was known at {as_of}"]

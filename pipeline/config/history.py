@@ -7,7 +7,7 @@ from pipeline.errors import NotEnoughHistory
 from pipeline.text import counted
 
 
-def refuse_short(series: str, has: int, recipe: Recipe) -> None:
+def require_history(series: str, has: int, recipe: Recipe) -> None:
     """Refuse a history on which nothing can be trained.
 
     Raises:

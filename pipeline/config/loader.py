@@ -10,11 +10,21 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config.recipe import GLOBAL, GLOBAL_TRAINING, Backtest, Covariates, Gate, Model, Publish, Recipe, Training
+from pipeline.config.recipe import (
+    GLOBAL,
+    GLOBAL_TRAINING,
+    BacktestSettings,
+    CovariateSettings,
+    GateSettings,
+    ModelSettings,
+    PublishSettings,
+    Recipe,
+    TrainingSettings,
+)
 from pipeline.config.sources import source_table
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import InvalidRecipe
-from pipeline.text import known
+from pipeline.text import list_names
 
 
 def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
@@ -117,7 +127,7 @@ def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
     path = Path(name_or_path) if name_or_path.endswith(".toml") else recipes / f"{name_or_path}.toml"
     if not path.is_file():
         raise InvalidRecipe(
-            f'recipe "{name_or_path}" is not known: expected one of {known(recipe_names(recipes))} (in {recipes}), or a path to a TOML file'
+            f'recipe "{name_or_path}" is not known: expected one of {list_names(recipe_names(recipes))} (in {recipes}), or a path to a TOML file'
         )
     try:
         text = path.read_text("utf-8")
@@ -153,7 +163,7 @@ def _first_fault(error: ValidationError, document: dict[str, Any]) -> str:
     if fault["type"] in _OWN_WORDS:
         return fault["msg"]
     if fault["type"] == "extra_forbidden":
-        return f'unknown key "{key}": expected one of {known(_keys_beside(fault["loc"], document))}'
+        return f'unknown key "{key}": expected one of {list_names(_keys_beside(fault["loc"], document))}'
     if fault["type"] == "missing":
         return f'the key "{key}" is missing'
     received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
@@ -168,11 +178,11 @@ def _keys_beside(loc: tuple[int | str, ...], document: dict[str, Any]) -> list[s
 
 
 _TABLES: dict[str, type[BaseModel]] = {
-    "covariates": Covariates,
-    "model": Model,
-    "training": Training,
-    "backtest": Backtest,
-    "gate": Gate,
-    "publish": Publish,
+    "covariates": CovariateSettings,
+    "model": ModelSettings,
+    "training": TrainingSettings,
+    "backtest": BacktestSettings,
+    "gate": GateSettings,
+    "publish": PublishSettings,
     "tutorial": Tutorial,
 }

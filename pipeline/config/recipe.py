@@ -54,7 +54,7 @@ Cycle = Literal["month", "week", "weekday", "hour"]
 Policy = Literal["auto", "retrain", "fine-tune", "keep"]
 
 
-class Model(Table):
+class ModelSettings(Table):
     """The network and what it sees."""
 
     architecture: Architecture = Field(GLOBAL, description=", ".join(ARCHITECTURES))
@@ -74,7 +74,7 @@ class Model(Table):
     )
 
 
-class Training(Table):
+class TrainingSettings(Table):
     """How the network is fitted, and when."""
 
     policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
@@ -109,19 +109,19 @@ class Training(Table):
     memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
 
 
-class Backtest(Table):
+class BacktestSettings(Table):
     """The test part that no network has seen."""
 
     periods: int | None = Field(None, gt=0, description="last periods held out; default: the horizon, at least 6")
 
 
-class Gate(Table):
+class GateSettings(Table):
     """What a model is measured against."""
 
     baseline: Literal["naive", "seasonal-naive"] = Field("seasonal-naive", description="naive or seasonal-naive")
 
 
-class Publish(Table):
+class PublishSettings(Table):
     """Bounds of what is published, and when it goes stale."""
 
     minimum: float | None = Field(None, description="no published number is below")
@@ -129,7 +129,7 @@ class Publish(Table):
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
 
 
-class Covariates(Table):
+class CovariateSettings(Table):
     """Columns of the source beside the values."""
 
     past: tuple[str, ...] = Field((), strict=False, description="known up to now, such as a price")
@@ -188,12 +188,12 @@ class Recipe(Table):
         0, ge=0, description="longest run of missing periods that is interpolated; a batch with a longer one is held"
     )
     source: Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)]
-    covariates: Covariates = Covariates()
-    model: Model = Model()
-    training: Training = Training()
-    backtest: Backtest = Backtest()
-    gate: Gate = Gate()
-    publish: Publish = Publish()
+    covariates: CovariateSettings = CovariateSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    gate: GateSettings = GateSettings()
+    publish: PublishSettings = PublishSettings()
     tutorial: Tutorial | None = None
 
     _folder: Path = PrivateAttr(default=Path())

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.text import known
+from pipeline.text import list_names
 
 ENTRY_POINTS = "nextperiod.sources"
 
@@ -256,7 +256,7 @@ def parse_source(value: Any) -> Any:
         raise PydanticCustomError(
             "unknown_kind",
             "source.kind is {kind}: expected one of {kinds}",
-            {"kind": repr(kind), "kinds": known([*TABLES, *added_kinds()])},
+            {"kind": repr(kind), "kinds": list_names([*TABLES, *added_kinds()])},
         ) from None
     return table.model_validate(value)
 

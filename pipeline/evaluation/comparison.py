@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.holdout import Backtest
-from pipeline.evaluation.promotion import Contest, worse_than
+from pipeline.evaluation.holdout import HoldoutBacktest
+from pipeline.evaluation.promotion import ErrorComparison, worse_than
 from pipeline.forecasting.baselines import baseline
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.preprocessing.windows import Windows
@@ -18,7 +18,7 @@ from pipeline.timeseries.panel import Panel
 Array = npt.NDArray[np.float64]
 
 
-def forecasts_of(forecaster: Forecaster, panel: Panel, windows: Windows) -> Array:
+def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Array:
     """What a forecaster would have said at the ends of some windows: [N, H], NaN where it lacks what it needs."""
     found = np.full((len(windows), forecaster.horizon), np.nan)
     for end in np.unique(windows.end):
@@ -33,7 +33,7 @@ def forecasts_of(forecaster: Forecaster, panel: Panel, windows: Windows) -> Arra
     return found
 
 
-def contest_of(backtest: Backtest, rival: Array | None, name: str) -> Contest:
+def compare_errors(backtest: HoldoutBacktest, rival: Array | None, name: str) -> ErrorComparison:
     """Scaled absolute errors by period, from the windows where all three say something.
 
     Args:
@@ -48,7 +48,7 @@ def contest_of(backtest: Backtest, rival: Array | None, name: str) -> Contest:
     judged = np.asarray(~np.isnan(np.stack(each)).any(axis=0))
     period = backtest.windows.end[:, None] + np.arange(1, horizon + 1)
     rows = [_by_period(errors, period, judged) for errors in each]
-    return Contest(
+    return ErrorComparison(
         challenger=rows[0],
         baseline=rows[1],
         champion=rows[2] if rival is not None else None,
@@ -56,7 +56,7 @@ def contest_of(backtest: Backtest, rival: Array | None, name: str) -> Contest:
     )
 
 
-def worse_series(backtest: Backtest, name: str, names: Sequence[str]) -> dict[str, str]:
+def series_worse_than_baseline(backtest: HoldoutBacktest, name: str, names: Sequence[str]) -> dict[str, str]:
     """The series that a model forecasts worse than the baseline, each with the figures."""
     horizon = backtest.observed.shape[1]
     simple = baseline(name, backtest.context, horizon=horizon, season=backtest.season)
@@ -68,7 +68,7 @@ def worse_series(backtest: Backtest, name: str, names: Sequence[str]) -> dict[st
     return found
 
 
-def _scaled_errors(backtest: Backtest, forecast: Array) -> Array:
+def _scaled_errors(backtest: HoldoutBacktest, forecast: Array) -> Array:
     usable = np.where(backtest.mase_scale > 0, backtest.mase_scale, np.nan)
     scaled: Array = np.abs(backtest.observed - forecast) / usable
     return scaled
@@ -83,7 +83,7 @@ def _by_period(errors: Array, period: npt.NDArray[np.int64], judged: npt.NDArray
     return mean
 
 
-def _by_series(backtest: Backtest, errors: Array) -> Array:
+def _by_series(backtest: HoldoutBacktest, errors: Array) -> Array:
     """Mean errors by series and period [S, T], NaN where there is none."""
     period = backtest.windows.end[:, None] + np.arange(1, errors.shape[1] + 1)
     first, known = period.min(), ~np.isnan(errors)

@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from pipeline.evaluation import metrics
 from pipeline.forecasting.baselines import naive, seasonal_naive
 from pipeline.forecasting.calibration import Calibration, Outcomes, conformity, fit_calibration
-from pipeline.forecasting.forecaster import Spread
+from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backtest:
+class HoldoutBacktest:
     """Forecasts from every origin of the test part, beside what was then observed."""
 
     windows: Windows
@@ -34,7 +34,7 @@ class Backtest:
     #: of the network's quantiles; none: it has none
     calibration: Calibration | None = None
 
-    def take(self, chosen: npt.NDArray[np.bool_]) -> Backtest:
+    def take(self, chosen: npt.NDArray[np.bool_]) -> HoldoutBacktest:
         """From the chosen ones of its windows."""
         names = (
             "context",
@@ -120,7 +120,7 @@ def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calib
     return found and replace(found, factors=np.maximum(found.factors, 1.0))
 
 
-def spread_of(residuals: Array, scale: Array) -> Spread:
+def spread_of(residuals: Array, scale: Array) -> IntervalWidths:
     """The width of symmetric intervals from residuals [N, H] of windows with scale [N, 1].
 
     Residuals in window scales get one size per step, never shrinking with the step (isotonic
@@ -132,14 +132,14 @@ def spread_of(residuals: Array, scale: Array) -> Spread:
     size = np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(count, 1))
     steps = np.arange(len(size))
     if not count.any():
-        return Spread(by_step=np.zeros(len(size)), at_level=np.zeros(len(LEVELS)))
+        return IntervalWidths(by_step=np.zeros(len(size)), at_level=np.zeros(len(LEVELS)))
     fit = IsotonicRegression(out_of_bounds="clip").fit(
         steps[count > 0], size[count > 0], sample_weight=count[count > 0]
     )
     by_step = fit.predict(steps)
     magnitude = np.abs(relative) / np.where(by_step > 0, by_step, 1.0)
     pooled = np.sort(magnitude[~np.isnan(magnitude)])
-    return Spread(by_step=by_step, at_level=np.array([_width(pooled, level) for level in LEVELS]))
+    return IntervalWidths(by_step=by_step, at_level=np.array([_width(pooled, level) for level in LEVELS]))
 
 
 def _width(sorted_magnitudes: Array, level: float) -> float:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation import metrics
-from pipeline.evaluation.holdout import Backtest, skill
+from pipeline.evaluation.holdout import HoldoutBacktest, skill
 from pipeline.records.training import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
@@ -24,7 +24,7 @@ _FEWEST_BINS, _MOST_BINS = 5, 40
 _LOWER_95, _LOWER_80, _, _UPPER_80, _UPPER_95 = range(len(LEVELS))
 
 
-def backtest_record(backtest: Backtest, panel: Panel, recipe: Recipe) -> BacktestRecord:
+def backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
     """A backtest as the record of a training keeps it."""
     scores = backtest.scores()
     chosen = backtest.once & (backtest.windows.series == backtest.windows.series[0])
@@ -48,7 +48,7 @@ def backtest_record(backtest: Backtest, panel: Panel, recipe: Recipe) -> Backtes
     )
 
 
-def details_of(backtest: Backtest, panel: Panel) -> dict[str, Any]:
+def details_of(backtest: HoldoutBacktest, panel: Panel) -> dict[str, Any]:
     """The fields of a `BacktestRecord` that go beyond scores; what a large panel has too many of is thinned evenly."""
     ends = _thinned(np.unique(backtest.windows.end), MOST_ENDS)
     return {
@@ -68,12 +68,12 @@ def _thinned(values: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return values[places]
 
 
-def _origins(backtest: Backtest, panel: Panel) -> tuple[OriginPath, ...]:
+def _origins(backtest: HoldoutBacktest, panel: Panel) -> tuple[OriginPath, ...]:
     of_first = np.flatnonzero(backtest.windows.series == backtest.windows.series[0])
     return tuple(_origin(backtest, panel, n) for n in _thinned(of_first, MOST_ORIGINS).tolist())
 
 
-def _origin(backtest: Backtest, panel: Panel, n: int) -> OriginPath:
+def _origin(backtest: HoldoutBacktest, panel: Panel, n: int) -> OriginPath:
     end = int(backtest.windows.end[n])
     periods = panel.grid[end + 1 : end + 1 + backtest.observed.shape[1]]
     count = len(periods)
@@ -89,7 +89,7 @@ def _origin(backtest: Backtest, panel: Panel, n: int) -> OriginPath:
     )
 
 
-def _mase_by_origin(backtest: Backtest, ends: npt.NDArray[np.int64]) -> dict[str, tuple[float, ...]]:
+def _mase_by_origin(backtest: HoldoutBacktest, ends: npt.NDArray[np.int64]) -> dict[str, tuple[float, ...]]:
     rows = [np.flatnonzero(backtest.windows.end == end) for end in ends]
     return {
         method: tuple(metrics.mase(backtest.observed[at], made[at], backtest.mase_scale[at]) for at in rows)
@@ -97,7 +97,7 @@ def _mase_by_origin(backtest: Backtest, ends: npt.NDArray[np.int64]) -> dict[str
     }
 
 
-def _hits(backtest: Backtest) -> tuple[LevelHits, ...]:
+def _hits(backtest: HoldoutBacktest) -> tuple[LevelHits, ...]:
     """Over the origins one horizon apart, so that no observation counts twice."""
     if backtest.quantiles is None:
         return ()
@@ -110,7 +110,7 @@ def _hits(backtest: Backtest) -> tuple[LevelHits, ...]:
     return tuple(LevelHits(level=level, share=share, num=num) for level, share in zip(LEVELS, below, strict=True))
 
 
-def _coverage(backtest: Backtest) -> dict[str, float]:
+def _coverage(backtest: HoldoutBacktest) -> dict[str, float]:
     if backtest.quantiles is None:
         return {}
     observed, quantiles = backtest.observed[backtest.once], backtest.quantiles[backtest.once]
@@ -121,7 +121,7 @@ def _coverage(backtest: Backtest) -> dict[str, float]:
     }
 
 
-def _residuals(backtest: Backtest) -> ResidualsRecord | None:
+def _residuals(backtest: HoldoutBacktest) -> ResidualsRecord | None:
     """All origins count: what is shown is their spread, not how sure it is."""
     scale = np.where(backtest.mase_scale > 0, backtest.mase_scale, np.nan)
     scaled = backtest.residuals() / scale  # [N, H]

@@ -22,7 +22,7 @@ LEAST_GAIN = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contest:
+class ErrorComparison:
     """Scaled absolute errors by period, each the mean over series and steps, from the same origins: [T] each."""
 
     challenger: Array
@@ -41,7 +41,7 @@ class Verdict:
     p_value: float | None = None
 
 
-def decide(contest: Contest | None, *, baseline: str, replaced: str | None) -> Verdict:
+def decide(contest: ErrorComparison | None, *, baseline: str, replaced: str | None) -> Verdict:
     """Whether the challenger publishes from now on.
 
     Args:
@@ -60,7 +60,7 @@ def decide(contest: Contest | None, *, baseline: str, replaced: str | None) -> V
         return _kept("its errors cannot be scaled: no series has a season that changes")
     if ours > simple:
         return _kept(f"worse than {baseline}: MASE {ours:.3f} against {simple:.3f}")
-    p_value = float(gain_by_chance(contest.champion - contest.challenger - LEAST_GAIN * theirs))
+    p_value = float(diebold_mariano_p_value(contest.champion - contest.challenger - LEAST_GAIN * theirs))
     against = f"MASE {ours:.3f} against the champion's {theirs:.3f} over {counted(len(contest.challenger), 'period')}"
     if p_value > LEVEL:
         return _kept(f"{against}: no gain of {LEAST_GAIN:.0%} at the level of {LEVEL:.0%} (p = {p_value:.2f})", p_value)
@@ -71,7 +71,7 @@ def _kept(reason: str, p_value: float | None = None) -> Verdict:
     return Verdict(outcome=NOT_PROMOTED, reason=reason, p_value=p_value)
 
 
-def gain_by_chance(gains: Array) -> Any:
+def diebold_mariano_p_value(gains: Array) -> Any:
     """The one-sided p-value of a mean above 0 of gains that follow each other, [T], or of each row [N, T].
 
     Gains of neighbouring periods hang together: their long-run variance is that of the equal-weighted cosine
@@ -98,5 +98,5 @@ def worse_than(loss: Array, baseline: Array) -> npt.NDArray[np.bool_]:
         return np.zeros(len(loss), bool)
     known = np.asarray(~np.isnan(loss + baseline).any(axis=1))
     excess = np.where(known[:, None], loss - (1 + LEAST_GAIN) * baseline, 0.0)
-    found: npt.NDArray[np.bool_] = known & (gain_by_chance(excess) <= LEVEL)
+    found: npt.NDArray[np.bool_] = known & (diebold_mariano_p_value(excess) <= LEVEL)
     return found

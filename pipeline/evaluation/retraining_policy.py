@@ -14,7 +14,7 @@ FINE_TUNING_TAKES = 0.35
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelsSoFar:
+class ModelHistory:
     """What the decision needs to know of the models so far."""
 
     #: of the newest, promoted or not
@@ -32,7 +32,7 @@ class ModelsSoFar:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class TrainingChoice:
     """What to do, and why, in words for people."""
 
     #: "retrain", "fine-tune" or "keep"
@@ -40,7 +40,7 @@ class Decision:
     reason: str
 
 
-def decide(recipe: Recipe, known: ModelsSoFar | None, *, asked: str | None = None) -> Decision:
+def choose_training(recipe: Recipe, known: ModelHistory | None, *, asked: str | None = None) -> TrainingChoice:
     """The kind of training that is due.
 
     Args:
@@ -49,23 +49,25 @@ def decide(recipe: Recipe, known: ModelsSoFar | None, *, asked: str | None = Non
         asked: what a person asked for, if anything: it overrules the policy.
     """
     if known is None:
-        return Decision(training="retrain", reason="no model yet")
+        return TrainingChoice(training="retrain", reason="no model yet")
     if asked == "retrain":
-        return Decision(training="retrain", reason="asked for")
+        return TrainingChoice(training="retrain", reason="asked for")
     if known.training_fingerprint != recipe.training_fingerprint:
         if asked == "keep":
-            return Decision(training="keep", reason="asked for, though the recipe has changed since the training")
-        return Decision(training="retrain", reason="the recipe has changed since the training")
+            return TrainingChoice(training="keep", reason="asked for, though the recipe has changed since the training")
+        return TrainingChoice(training="retrain", reason="the recipe has changed since the training")
     if asked is not None:
-        return Decision(training=asked, reason="asked for")
+        return TrainingChoice(training=asked, reason="asked for")
     if recipe.training.policy == "keep":
-        return Decision(training="keep", reason="the recipe's policy is keep")
+        return TrainingChoice(training="keep", reason="the recipe's policy is keep")
     if known.unusable is not None:
-        return Decision(training="retrain", reason=f"the champion cannot be used: {known.unusable}")
+        return TrainingChoice(training="retrain", reason=f"the champion cannot be used: {known.unusable}")
     if known.new_periods == 0:
-        return Decision(training="keep", reason="nothing new since the training")
+        return TrainingChoice(training="keep", reason="nothing new since the training")
     if recipe.training.policy != "auto":
-        return Decision(training=recipe.training.policy, reason=f"the recipe's policy is {recipe.training.policy}")
+        return TrainingChoice(
+            training=recipe.training.policy, reason=f"the recipe's policy is {recipe.training.policy}"
+        )
     return _within_budget(recipe, known, _due(recipe, known))
 
 
@@ -83,19 +85,21 @@ def _periods_until(recipe: Recipe) -> tuple[int, int]:
     )
 
 
-def _due(recipe: Recipe, known: ModelsSoFar) -> Decision:
+def _due(recipe: Recipe, known: ModelHistory) -> TrainingChoice:
     fine_tune_after, retrain_after = _periods_until(recipe)
     new, age = counted(known.new_periods, "new period"), counted(known.age, "period")
     if known.age >= retrain_after and known.new_periods >= min(fine_tune_after, retrain_after):
-        return Decision(training="retrain", reason=f"{age} since the last fit from the seed, due after {retrain_after}")
+        return TrainingChoice(
+            training="retrain", reason=f"{age} since the last fit from the seed, due after {retrain_after}"
+        )
     if known.drift is not None and known.new_periods >= min(fine_tune_after, retrain_after):
-        return Decision(training="retrain", reason=f"drift: {known.drift}")
+        return TrainingChoice(training="retrain", reason=f"drift: {known.drift}")
     if known.new_periods >= fine_tune_after:
-        return Decision(training="fine-tune", reason=f"{new}, due after {fine_tune_after}")
-    return Decision(training="keep", reason=f"{new}, due after {min(fine_tune_after, retrain_after)}")
+        return TrainingChoice(training="fine-tune", reason=f"{new}, due after {fine_tune_after}")
+    return TrainingChoice(training="keep", reason=f"{new}, due after {min(fine_tune_after, retrain_after)}")
 
 
-def _within_budget(recipe: Recipe, known: ModelsSoFar, due: Decision) -> Decision:
+def _within_budget(recipe: Recipe, known: ModelHistory, due: TrainingChoice) -> TrainingChoice:
     """What is due, or what of it the recipe's time allows, going by how long the last training took."""
     budget = recipe.training.budget_minutes
     if budget is None or known.seconds is None or due.training == "keep":
@@ -105,5 +109,5 @@ def _within_budget(recipe: Recipe, known: ModelsSoFar, due: Decision) -> Decisio
         return due
     why = f"{due.reason}; a {due.training} takes about {takes[due.training]:.0f} min of training.budget_minutes = {budget:g}"
     if due.training == "retrain" and takes["fine-tune"] <= budget:
-        return Decision(training="fine-tune", reason=why)
-    return Decision(training="keep", reason=why)
+        return TrainingChoice(training="fine-tune", reason=why)
+    return TrainingChoice(training="keep", reason=why)

@@ -23,7 +23,7 @@ _NOT_FINITE = "the network's forecast is not finite"
 _NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
 
 
-def forecast_all(
+def forecast_panel(
     forecaster: Forecaster,
     panel: Panel,
     recipe: Recipe,

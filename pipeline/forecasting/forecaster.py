@@ -31,7 +31,7 @@ from pipeline.errors import ModelRefused
 from pipeline.forecasting.calibration import Calibration
 from pipeline.preprocessing.covariates import FeatureArrays, Features, features_from_dict, inputs_of
 from pipeline.preprocessing.scaling import Scaling, scaling_from_dict
-from pipeline.preprocessing.windows import Needs, Positions, Windows, contexts_of, has_enough
+from pipeline.preprocessing.windows import ContextRequirements, Positions, Windows, contexts_of, has_enough
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 
@@ -44,7 +44,7 @@ MOST_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
+class IntervalWidths:
     """Width of the intervals: quantile q of step h lies `by_step[h] * at_level[q]` window scales from the mean."""
 
     by_step: Array  # [H]
@@ -62,10 +62,10 @@ class Forecaster:
     network: bytes
     scaling: Scaling
     features: Features
-    needs: Needs
+    needs: ContextRequirements
     horizon: int
     #: intervals from past errors; none: the network gives quantiles
-    spread: Spread | None
+    spread: IntervalWidths | None
     cutoff: np.datetime64
     model_hash: str
     #: of the quantiles, from the backtest; `predict` gives them raw
@@ -106,13 +106,13 @@ class Forecaster:
             quantiles,
         )
 
-    def read(self, panel: Panel) -> Read:
+    def read(self, panel: Panel) -> ModelInputs:
         """What the network reads at the panel's origin, of every series that has there what it needs."""
         windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
         windows = windows.take(has_enough(panel, windows, self.needs))
         return read_windows(panel, self.features.of(panel), windows, self.scaling, self.needs.context)
 
-    def quantiles(self, outputs: Array, read: Read) -> Array:
+    def quantiles(self, outputs: Array, read: ModelInputs) -> Array:
         """What the network's numbers mean, [N, H, Q] or [N, H, 1]: quantiles [N, H, Q] in units of the series.
 
         Whoever computed the outputs from `read.inputs`: ONNX Runtime here, Keras or MLflow elsewhere.
@@ -138,7 +138,7 @@ class Forecaster:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Read:
+class ModelInputs:
     """What a network reads of the usable ones of N windows, and how its numbers are read back."""
 
     usable: npt.NDArray[np.bool_]  # [N]
@@ -149,7 +149,7 @@ class Read:
     inputs: dict[str, Array]
 
 
-def read_windows(panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int) -> Read:
+def read_windows(panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int) -> ModelInputs:
     """The inputs of a network at some windows of a panel."""
     return read_contexts(panel, features, windows, contexts_of(panel, windows, length), scaling)
 
@@ -160,14 +160,14 @@ def read_contexts(
     windows: Windows,
     contexts: tuple[Array, npt.NDArray[np.bool_]],
     scaling: Scaling,
-) -> Read:
+) -> ModelInputs:
     """The inputs of a network at windows of a panel whose values [N, L], and which are known, are told."""
     context, known = contexts
     usable = scaling.usable(context)
     windows, context, known = windows.take(usable), context[usable], known[usable]
     centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in windows.series])
     numbers = scaling.numbers(context, centre, scale)
-    return Read(
+    return ModelInputs(
         usable=usable,
         context=context,
         known=known,
@@ -218,7 +218,7 @@ def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
         network=files["network.onnx"],
         scaling=scaling_from_dict(fields["scaling"]),
         features=features_from_dict(fields["features"]),
-        needs=Needs(**fields["needs"]),
+        needs=ContextRequirements(**fields["needs"]),
         horizon=int(fields["horizon"]),
         spread=_spread_of(fields["spread"]),
         cutoff=np.datetime64(fields["cutoff"], "us"),
@@ -244,8 +244,8 @@ def fields_of(files: Mapping[str, bytes], model_hash: str) -> dict[str, Any]:
     return fields
 
 
-def _spread_of(fields: Mapping[str, Any] | None) -> Spread | None:
-    return None if fields is None else Spread(**{name: np.array(told) for name, told in fields.items()})
+def _spread_of(fields: Mapping[str, Any] | None) -> IntervalWidths | None:
+    return None if fields is None else IntervalWidths(**{name: np.array(told) for name, told in fields.items()})
 
 
 def check_files(files: Mapping[str, bytes], model_hash: str) -> None:

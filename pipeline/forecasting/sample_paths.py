@@ -38,7 +38,7 @@ from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.windows import Windows, contexts_of
 from pipeline.text import counted
 from pipeline.timeseries.forecast import Forecast
-from pipeline.timeseries.panel import Panel, Values
+from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 
@@ -266,7 +266,7 @@ def _prolonged(panel: Panel, periods: npt.NDArray[np.datetime64]) -> Panel:
     count, ends = len(periods), panel.offsets[1:]
     ends_ahead = ends + panel.ahead * np.arange(1, len(ends) + 1)
 
-    def with_gaps(values: Values, at: npt.NDArray[np.int64]) -> Values:
+    def with_gaps(values: Array, at: npt.NDArray[np.int64]) -> Array:
         return np.insert(values, np.repeat(at, count), np.nan)
 
     return replace(

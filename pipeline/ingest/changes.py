@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
-from pipeline.ingest.history_checks import FEWEST, MOST_LAG, Guard
-from pipeline.ingest.reader import Reading
+from pipeline.ingest.history_checks import FEWEST, MOST_LAG, HistoryCheck
+from pipeline.ingest.reader import ParsedBatch
 from pipeline.ingest.row_spool import Rows
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Periods
-from pipeline.timeseries.long_values import Values, merged
+from pipeline.timeseries.long_values import LongValues, merge
 from pipeline.timeseries.observations import TARGET
 
 #: a last line without newline is taken for cut if its step is larger than this many times any other
@@ -29,9 +29,9 @@ class Change:
     """What some whole series add to the store."""
 
     #: of periods that have no value yet
-    new: Values
+    new: LongValues
     #: of periods that have another one
-    revised: Values
+    revised: LongValues
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +43,12 @@ class _Gap:
 
 
 @dataclass(slots=True)
-class Comparison:
+class BatchDiff:
     """A reading part by part against what is known; its counts and its verdict."""
 
-    reading: Reading
+    reading: ParsedBatch
     recipe: Recipe
-    guard: Guard = field(init=False)
+    guard: HistoryCheck = field(init=False)
     num_new: int = 0
     num_revised: int = 0
     num_same: int = 0
@@ -67,7 +67,7 @@ class Comparison:
     _steps: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.guard = Guard(self.recipe.grid, ahead=self.recipe.covariates.future)
+        self.guard = HistoryCheck(self.recipe.grid, ahead=self.recipe.covariates.future)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -84,20 +84,20 @@ class Comparison:
         """How many values of a series before the told ones have to be known, where a source does not tell all of them."""
         return max(self.recipe.least_history, self.recipe.scale_window, 1 + MOST_LAG)
 
-    def clean(self, rows: Rows) -> Values:
+    def clean(self, rows: Rows) -> LongValues:
         """Rows of some series in order, each period once; what does not fit is refused."""
         rows = _in_order(self._on_grid(rows))
         series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
         again = np.zeros(len(rows), bool)
         again[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
         kept = self._without_duplicates(rows, again) if again.any() else slice(None)
-        return Values(
+        return LongValues(
             series[kept].astype(np.int64),
             period[kept].view("datetime64[us]"),
             np.ascontiguousarray(rows["value"][kept]),
         )
 
-    def compare(self, told: Values, known: Values, *, as_delivered: bool = True) -> Change:
+    def compare(self, told: LongValues, known: LongValues, *, as_delivered: bool = True) -> Change:
         """What changes if the told values are taken in.
 
         Args:
@@ -108,7 +108,7 @@ class Comparison:
         if len(told) == 0:
             return Change(new=told, revised=told)
         place = known.positions(told.series, told.period)
-        everything = merged(known, told)
+        everything = merge(known, told)
         if as_delivered:
             self._look_for_cut(told, everything)
             self._look_for_gaps(told, known, everything)
@@ -209,7 +209,7 @@ class Comparison:
         column = reading.column_of(int(rows["series"][0]))
         reading.refuse(reading.rejection(what, row, text=_number(row["value"]), column=column) for row in rows)
 
-    def _look_for_cut(self, told: Values, everything: Values) -> None:
+    def _look_for_cut(self, told: LongValues, everything: LongValues) -> None:
         """A number cut short at the end of a text is still a number: judge it by the steps of the others."""
         last = self.reading.unended
         if last is None or not (told.series == last.series).any():
@@ -237,7 +237,7 @@ class Comparison:
             ),
         )
 
-    def _look_for_gaps(self, told: Values, known: Values, everything: Values) -> None:
+    def _look_for_gaps(self, told: LongValues, known: LongValues, everything: LongValues) -> None:
         grid = self.recipe.grid.between(everything.period.min(), everything.period.max())
         ends = [end for values in (told, known) if len(values) for end in (values.period.min(), values.period.max())]
         if len(known) and self.recipe.calendar is None and not all(end in grid for end in ends):
@@ -255,13 +255,13 @@ class Comparison:
             own = np.searchsorted(grid, everything.period[everything.series == series])
             self._gap = _Gap(series=series, absent=grid[np.setdiff1d(np.arange(own[0], own[-1]), own)])
 
-    def _count_steps(self, told: Values, grid: Periods) -> None:
+    def _count_steps(self, told: LongValues, grid: Periods) -> None:
         _, steps, num_single = self._steps_of(told, grid)
         self._steps[1] += num_single
         for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
             self._steps[int(step)] += int(count)
 
-    def _steps_of(self, values: Values, grid: Periods) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    def _steps_of(self, values: LongValues, grid: Periods) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
         """How many periods it is from one value of the target to the next.
 
         Rows of series that have gaps, the steps from them, and the number of steps of all other series,
@@ -307,13 +307,13 @@ class Comparison:
         is_instant = self.recipe.source.zone is not None and self.recipe.grid.is_within_day
         return shown(period) + ("Z" if is_instant else "")
 
-    def _expected_again(self, known: Values) -> int:
+    def _expected_again(self, known: LongValues) -> int:
         """How many known values of these series the source should tell again: all, or those in its moving window."""
         if not self.recipe.source.rolling:
             return len(known)
         return int((known.period >= self.reading.periods[0]).sum()) if len(self.reading.periods) else 0
 
-    def _measure(self, everything: Values) -> None:
+    def _measure(self, everything: LongValues) -> None:
         starts = everything.starts()
         numbers, lengths = everything.series[starts[:-1]], np.diff(starts)
         lengths = np.where([self.reading.names[number][1] == TARGET for number in numbers], lengths, 0)
@@ -323,7 +323,7 @@ class Comparison:
             self.longest_series, self.longest_length, self._longest = self.reading.names[number][0], count, number
 
 
-def _was_there(known: Values, everything: Values, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _was_there(known: LongValues, everything: LongValues, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which gaps, each behind one of `rows`, were in the history before: both their ends were known."""
     ends = [known.positions(everything.series[at], everything.period[at]) >= 0 for at in (rows, rows + 1)]
     return np.logical_and(*ends)

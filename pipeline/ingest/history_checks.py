@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.config.sources import Source
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.long_values import Values
+from pipeline.timeseries.long_values import LongValues
 
 #: share of the known values that a source which shows everything must show again
 SHOWN_AGAIN = 0.95
@@ -45,7 +45,7 @@ class Suspicion:
 
 
 @dataclass(slots=True)
-class Guard:
+class HistoryCheck:
     """What a batch does to the history, gathered part by part."""
 
     frequency: Frequency
@@ -63,7 +63,7 @@ class Guard:
     #: by name, how many values of each were told anew, of nearly as many
     rewritten: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: Values, known: Values, place: Counts, names: Sequence[tuple[str, str]]) -> None:
+    def add(self, told: LongValues, known: LongValues, place: Counts, names: Sequence[tuple[str, str]]) -> None:
         """Look at some whole series.
 
         Args:
@@ -148,7 +148,9 @@ def _times(factor: float) -> str:
     return f"are the known ones times {np.format_float_positional(float(f'{factor:.3g}'), trim='-')}"
 
 
-def _lags(told: Values, known: Values, place: Counts, rows: Counts, owner: Counts, lags: Sequence[int]) -> Counts:
+def _lags(
+    told: LongValues, known: LongValues, place: Counts, rows: Counts, owner: Counts, lags: Sequence[int]
+) -> Counts:
     """By how many periods each series moved; 0 where it did not.
 
     Only values count that differ from the one before, or a constant history would match at any lag.
@@ -164,7 +166,9 @@ def _lags(told: Values, known: Values, place: Counts, rows: Counts, owner: Count
     return np.where((best_share >= FITTING) & (2 * same < FITTING), best, 0)
 
 
-def _share(told: Values, known: Values, place: Counts, rows: Counts, owner: Counts, lag: int) -> tuple[Floats, Mask]:
+def _share(
+    told: LongValues, known: LongValues, place: Counts, rows: Counts, owner: Counts, lag: int
+) -> tuple[Floats, Mask]:
     """By series: which share of the rows equals the known value so far before, and whether they are enough."""
     moved = place[rows] - lag
     at = np.clip(moved, 0, len(known) - 1)

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, Rejection
 from pipeline.ingest.parsers import MISSING, MOST_SLOTS, Faults, Numbers, PeriodReader, parse_values, text_at, texts
-from pipeline.ingest.row_spool import ROW, Spool
+from pipeline.ingest.row_spool import ROW, RowSpool
 from pipeline.ingest.schema_check import fault_of, wide_columns
-from pipeline.ingest.series_index import Positions, SeriesNames
+from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Periods
@@ -47,12 +47,12 @@ class Place:
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedBatch:
     """What was read of a delivery: a place for each value, and everything that was refused."""
 
     source: str
     recipe: Recipe
-    spool: Spool
+    spool: RowSpool
     num_read: int = 0
     #: series and variable of each number of a series in the spool
     names: list[tuple[str, str]] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Reading:
 
 
 @contextmanager
-def read(delivery: Delivery, recipe: Recipe, *, now: datetime) -> Iterator[Reading]:
+def parse_delivery(delivery: Delivery, recipe: Recipe, *, now: datetime) -> Iterator[ParsedBatch]:
     """Read a whole delivery against the recipe's contract.
 
     Args:
@@ -120,10 +120,10 @@ def read(delivery: Delivery, recipe: Recipe, *, now: datetime) -> Iterator[Readi
     Raises:
         BatchRefused: it lacks a column, has no row, or spans far more periods than it has rows.
     """
-    with Spool() as spool:
+    with RowSpool() as spool:
         may_be_empty = delivery.incremental or recipe.source.on_empty == "keep"
-        reading = Reading(source=delivery.source, recipe=recipe, spool=spool, may_be_empty=may_be_empty)
-        reader = _Reader(reading, now)
+        reading = ParsedBatch(source=delivery.source, recipe=recipe, spool=spool, may_be_empty=may_be_empty)
+        reader = _BatchReader(reading, now)
         try:
             for chunk in delivery.chunks():
                 reader.add(chunk)
@@ -145,14 +145,14 @@ class _Rows:
     sound: npt.NDArray[np.bool_]  # [n]
 
 
-class _Reader:
-    def __init__(self, reading: Reading, now: datetime) -> None:
+class _BatchReader:
+    def __init__(self, reading: ParsedBatch, now: datetime) -> None:
         self.reading = reading
         self.recipe = reading.recipe
         self.source = reading.recipe.source
         self.latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
         self.periods = PeriodReader(self.source, self.recipe.grid)
-        self.names = SeriesNames()
+        self.names = SeriesIndex()
         self.seen = reading.periods
         self.unmerged: list[Periods] = []
         self.ends: list[Place] = []

@@ -44,7 +44,7 @@ class _Run:
 
 
 @dataclass(slots=True)
-class Spool:
+class RowSpool:
     """Rows by series; a context, whose file goes at its end."""
 
     num_rows: int = 0

@@ -18,7 +18,7 @@ def is_proper(name: str) -> bool:
     return bool(name) and one_line(name) == name
 
 
-class SeriesNames:
+class SeriesIndex:
     """All names that a delivery tells, in the order in which they come, and the series that have a value."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from pipeline.config.history import refuse_short
+from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.evaluation.rolling_origin import (
@@ -25,16 +25,16 @@ from pipeline.evaluation.rolling_origin import (
     origin_positions,
     window_of,
 )
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.forecasting.statistical import classical_quantiles, require_classical
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
-from pipeline.jobs.inputs import LATEST, code_version, made_ready
+from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
 from pipeline.preprocessing import gaps
 from pipeline.records.training import FitRecord, ReplayRecord
 from pipeline.storage.store import Store
-from pipeline.storage.vintages import Sight, newest_periods, sight_of
+from pipeline.storage.vintages import Snapshot, read_vintages, snapshot_at
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process import run_fits, run_replay
@@ -47,7 +47,7 @@ class Seen:
     """What an origin sees: the panel up to it, as it was known or cut."""
 
     panel: Panel
-    sight: Sight
+    sight: Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,16 +106,16 @@ def at_origins(recipe: Recipe, store: Store, present: Panel, origins: Periods, p
         origins: ascending.
         plan: which window, and whether to see it as it is known now.
     """
-    newest = [] if plan.as_of_now else newest_periods(store.database, recipe.name)
+    newest = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
     seen: list[Seen] = []
     first_length = 0
     for origin in origins:
-        sight = sight_of(origin, newest)
+        sight = snapshot_at(origin, newest)
         panel = present if sight.as_of is None else store.panel(recipe, sight.as_of)
         assert panel is not None
         panel = panel.until(int(np.searchsorted(panel.grid, origin, side="right")) - 1)
         first_length = first_length or len(panel.grid)
-        seen.append(Seen(panel=made_ready(window_of(panel, plan, first_length), recipe), sight=sight))
+        seen.append(Seen(panel=prepare_panel(window_of(panel, plan, first_length), recipe), sight=sight))
     return seen
 
 
@@ -134,7 +134,7 @@ def _known(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel
 def _refuse_short(panel: Panel, recipe: Recipe) -> None:
     longest = int(panel.lengths.argmax())
     try:
-        refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
+        require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
     except NotEnoughHistory as short:
         raise NotEnoughHistory(
             f"at origin {str(panel.origin)[:16].removesuffix('T00:00')}, {short}; or see what is known now: --as-of-now"
@@ -152,7 +152,7 @@ def _fits(panels: Sequence[Panel], recipe: Recipe) -> list[_Fitted]:
 def _at(seen: Seen, fitted: _Fitted, recipe: Recipe, plan: Plan) -> FromOrigin:
     """What all methods say at an origin."""
     panel, others = seen.panel, {}
-    made = forecast_all(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
+    made = forecast_panel(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
     if plan.classical:
         logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {str(panel.origin)[:16]}"})
         told = classical_quantiles(panel, recipe.horizon, recipe.season)

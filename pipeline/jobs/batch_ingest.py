@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from pipeline.config.history import refuse_short
+from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused
-from pipeline.ingest.changes import Comparison
-from pipeline.ingest.reader import Reading
-from pipeline.ingest.row_spool import Spool
-from pipeline.storage.batches import Header, Held, HeldPart
+from pipeline.ingest.changes import BatchDiff
+from pipeline.ingest.reader import ParsedBatch
+from pipeline.ingest.row_spool import RowSpool
+from pipeline.storage.batches import BatchHeader, HeldBatch, HeldPart
 from pipeline.storage.store import Store
 
 
 def take_in(
-    reading: Reading, header: Header, store: Store, now: datetime, *, incremental: bool, must_train: bool
+    reading: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, incremental: bool, must_train: bool
 ) -> dict[str, int]:
     """Keep what is new of a delivery, in one transaction; its counts.
 
@@ -37,11 +37,11 @@ def take_in(
         raise BatchRefused(str(refusal), kept, source=refusal.source) from None
 
 
-def release(held: Held, header: Header, recipe: Recipe, store: Store, now: datetime) -> dict[str, int]:
+def release(held: HeldBatch, header: BatchHeader, recipe: Recipe, store: Store, now: datetime) -> dict[str, int]:
     """Keep what is new of a held batch, whatever it does to the history; its counts."""
-    with Spool() as spool:
-        reading = Reading(source=held.source, recipe=recipe, spool=spool, num_read=held.num_read)
-        comparison = Comparison(reading, recipe)
+    with RowSpool() as spool:
+        reading = ParsedBatch(source=held.source, recipe=recipe, spool=spool, num_read=held.num_read)
+        comparison = BatchDiff(reading, recipe)
         with store.taking_in(header, now) as intake:
             for part in store.held_parts(held):
                 intake.register(part.names)
@@ -54,10 +54,10 @@ def release(held: Held, header: Header, recipe: Recipe, store: Store, now: datet
 
 
 def _compared(
-    reading: Reading, header: Header, store: Store, now: datetime, *, incremental: bool, must_train: bool
+    reading: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, incremental: bool, must_train: bool
 ) -> dict[str, int]:
     """Compare and load part by part; an error leaves nothing of it."""
-    comparison = Comparison(reading, reading.recipe)
+    comparison = BatchDiff(reading, reading.recipe)
     with store.taking_in(header, now) as intake:
         intake.register(reading.names)
         tells_all = not (incremental or reading.recipe.source.rolling)
@@ -72,15 +72,15 @@ def _compared(
         comparison.refuse_too_many()
         comparison.hold_suspicious(incremental=incremental)
         if must_train and reading.num_read and not incremental:
-            refuse_short(comparison.longest_series, comparison.longest_length, reading.recipe)
+            require_history(comparison.longest_series, comparison.longest_length, reading.recipe)
         intake.describe(reading.attributes, reading.names)
         intake.finish(comparison.counts, reading.rejections)
     return comparison.counts | {"num_rejected": len(reading.rejections)}
 
 
-def _parts(reading: Reading) -> Iterator[HeldPart]:
+def _parts(reading: ParsedBatch) -> Iterator[HeldPart]:
     """A delivery's values, cleaned once more, to be kept."""
-    comparison = Comparison(replace(reading, rejections=[]), reading.recipe)
+    comparison = BatchDiff(replace(reading, rejections=[]), reading.recipe)
     for n, rows in enumerate(reading.spool.parts()):
         yield HeldPart(
             names=reading.names, values=comparison.clean(rows), attributes=reading.attributes if n == 0 else {}

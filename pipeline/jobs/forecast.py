@@ -13,9 +13,9 @@ from pipeline.errors import (
     NoForecaster,
 )
 from pipeline.forecasting.calibration import Calibration, fit_calibration
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster
-from pipeline.jobs.inputs import forecaster_and_panel, lineage_of, panel_of
+from pipeline.jobs.inputs import lineage_of, load_forecaster_inputs, load_panel
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 
@@ -48,13 +48,13 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
     epoch = store.epoch(recipe.name)
     model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
     if model is None:
-        panel_of(recipe, store, as_of, length=1)  # without observations that is what is told
+        load_panel(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    forecaster, panel = forecaster_and_panel(model, recipe, store, as_of)
+    forecaster, panel = load_forecaster_inputs(model, recipe, store, as_of)
     kind, lineage = "live" if as_of is None else "backfill", lineage_of(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
-    worse = model.record.worse | store.worse_of_late(model, kind, lineage.as_of, recipe.gate.baseline)
-    made = forecast_all(forecaster, panel, recipe, calibration, worse=worse)
+    worse = model.record.worse | store.series_worse_than_baseline(model, kind, lineage.as_of, recipe.gate.baseline)
+    made = forecast_panel(forecaster, panel, recipe, calibration, worse=worse)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
     publication = Publication(
         recipe=recipe,

@@ -13,10 +13,10 @@ from pipeline.errors import (
     NotEnoughHistory,
     NothingHeld,
 )
-from pipeline.ingest.reader import read
+from pipeline.ingest.reader import parse_delivery
 from pipeline.jobs.batch_ingest import release, take_in
 from pipeline.sources.registry import fetch
-from pipeline.storage.batches import Header
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
         BatchHeld: the source is not what it was; the batch is kept until a person lets it in.
         NotEnoughHistory: with `must_train`, every series is too short.
     """
-    header = Header(recipe=recipe.name, source=recipe.source.kind, content_hash="")
+    header = BatchHeader(recipe=recipe.name, source=recipe.source.kind, content_hash="")
     earlier = store.earlier(recipe.name, now)
     try:
         with fetch(recipe, earlier) as delivery:
@@ -56,7 +56,7 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
             if delivery.content_hash == earlier.content_hash:
                 logger.info("%s is what was taken in last", delivery.source)
                 return IngestResult(source=delivery.source)
-            with read(delivery, recipe, now=now) as reading:
+            with parse_delivery(delivery, recipe, now=now) as reading:
                 counts = take_in(reading, header, store, now, incremental=delivery.incremental, must_train=must_train)
             taken = IngestResult(source=delivery.source, **counts)
         if not delivery.ended:
@@ -82,7 +82,7 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
     held = store.held(recipe.name)
     if held is None:
         raise NothingHeld(f"no batch of {recipe.name} is held: nothing is there to approve")
-    header = Header(
+    header = BatchHeader(
         recipe=recipe.name,
         source=held.source,
         content_hash=held.content_hash,

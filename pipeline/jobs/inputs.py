@@ -13,7 +13,7 @@ from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused, NoObservations
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
-from pipeline.records.lineage import Lineage, Model
+from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.storage.run_lineage import known_since
 from pipeline.storage.store import Store
 from pipeline.text import counted
@@ -23,7 +23,7 @@ from pipeline.timeseries.panel import Panel, with_other_series
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 
-def panel_of(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
+def load_panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
     """What is known, or was known at an instant, with short gaps filled; of each series its last `length` values."""
     panel = store.panel(recipe, as_of or LATEST, length=length)
     if panel is None:
@@ -34,10 +34,10 @@ def panel_of(recipe: Recipe, store: Store, as_of: datetime | None, *, length: in
                 f"{since.isoformat()}, give an instant from then on"
             )
         raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
-    return made_ready(panel, recipe)
+    return prepare_panel(panel, recipe)
 
 
-def made_ready(panel: Panel, recipe: Recipe) -> Panel:
+def prepare_panel(panel: Panel, recipe: Recipe) -> Panel:
     """A panel as networks read it: short gaps filled, the other series beside each where the recipe asks for them.
 
     Raises:
@@ -54,8 +54,8 @@ def made_ready(panel: Panel, recipe: Recipe) -> Panel:
     return with_other_series(panel)
 
 
-def forecaster_and_panel(
-    model: Model, recipe: Recipe, store: Store, as_of: datetime | None
+def load_forecaster_inputs(
+    model: ModelVersion, recipe: Recipe, store: Store, as_of: datetime | None
 ) -> tuple[Forecaster, Panel]:
     """A model, and the panel that it forecasts from: what is known, or was known at an instant.
 
@@ -72,7 +72,7 @@ def forecaster_and_panel(
             f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
         )
     length = max(forecaster.needs.context, recipe.scale_window)
-    return forecaster, panel_of(recipe, store, as_of, length=length)
+    return forecaster, load_panel(recipe, store, as_of, length=length)
 
 
 def lineage_of(recipe: Recipe, panel: Panel) -> Lineage:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe, fingerprint_of
 from pipeline.errors import NextperiodError, Transient
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.fallback import forecast_all
-from pipeline.jobs.inputs import code_version, forecaster_and_panel
-from pipeline.records.lineage import Model
+from pipeline.forecasting.fallback import forecast_panel
+from pipeline.jobs.inputs import code_version, load_forecaster_inputs
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.mapping import QUANTILE_COLUMNS
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
@@ -54,7 +54,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Replayed:
+class ReproducedRun:
     """What came of making a run again."""
 
     run_id: str
@@ -80,7 +80,7 @@ class _NotAsRecorded(Exception):
     """Something of the lineage is gone or changed: there is nothing to make the run again of."""
 
 
-def replay(run_id: str, store: Store) -> Replayed | None:
+def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
     """Make a published or superseded run again and compare; None if there is no such run.
 
     It is made of what was known at the run's as-of, by its model's files, and by its recipe as that was. A reason
@@ -108,7 +108,7 @@ def replay(run_id: str, store: Store) -> Replayed | None:
         faults += [str(first)] if first else []
     except _NotAsRecorded as found:
         faults.append(str(found))
-    return Replayed(
+    return ReproducedRun(
         **{name: run[name] for name in ("run_id", "recipe", "kind", "origin", "as_of", "num_rows")},
         faults=tuple(faults),
         first=first,
@@ -129,12 +129,12 @@ def _rebuilt(run: Row, published: Forecast, store: Store) -> tuple[Forecast, Pan
     worse = {name: reason for name, reason in reasons if reason is not None and reason.startswith(DEMOTED)}
     calibration = None if run["calibration"] is None else Calibration.from_text(run["calibration"])
     try:
-        forecaster, panel = forecaster_and_panel(model, recipe, store, run["as_of"])
+        forecaster, panel = load_forecaster_inputs(model, recipe, store, run["as_of"])
     except Transient:
         raise
     except NextperiodError as error:
         raise _NotAsRecorded(str(error)) from None
-    return forecast_all(forecaster, panel, recipe, calibration, worse=worse), panel
+    return forecast_panel(forecaster, panel, recipe, calibration, worse=worse), panel
 
 
 def _recipe(run: Row, store: Store) -> Recipe:
@@ -155,7 +155,7 @@ def _recipe(run: Row, store: Store) -> Recipe:
         ) from None
 
 
-def _model(run: Row, store: Store) -> Model:
+def _model(run: Row, store: Store) -> ModelVersion:
     """The model that made it."""
     model = store.model(run["recipe"], run["model_version"])
     if model is None:

@@ -16,9 +16,9 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.forecasting.sample_paths import Sampler, draw, refuse_too_many, sampler_of, seed_of
-from pipeline.jobs.inputs import panel_of
+from pipeline.jobs.inputs import load_panel
 from pipeline.jobs.paths_parquet import require_folder, write_paths
-from pipeline.storage.sample_paths import Scenarios, add_paths, first_path, paths_of, scenarios_of
+from pipeline.storage.sample_paths import RunPaths, add_paths, first_path, paths_of, read_run_paths
 from pipeline.storage.store import Store
 from pipeline.text import counted
 
@@ -63,7 +63,7 @@ def sample_paths(
         Overtaken: the run was superseded, or somebody else wrote paths of it, meanwhile.
         ModelRefused: the model's files are not what was recorded.
     """
-    seen, seed = scenarios_of(store.database, run_id), seed_of(run_id) if seed is None else seed
+    seen, seed = read_run_paths(store.database, run_id), seed_of(run_id) if seed is None else seed
     refuse_too_many(num_paths, seen.forecast)
     require_folder(parquet)
     sampler = _sampler(recipe, store, seen, seed)
@@ -93,17 +93,17 @@ def sample_paths(
     )
 
 
-def _sampler(recipe: Recipe, store: Store, seen: Scenarios, seed: int) -> Sampler:
+def _sampler(recipe: Recipe, store: Store, seen: RunPaths, seed: int) -> Sampler:
     """From the model and the data that the run was made with."""
     model = store.model(recipe.name, seen.run["model_version"])
     assert model is not None
     forecaster = load_forecaster(store.model_files(model), model.model_hash)
     length = forecaster.needs.context + recipe.scale_window  # past errors are looked at, too
-    panel = panel_of(recipe, store, seen.run["as_of"], length=length)
+    panel = load_panel(recipe, store, seen.run["as_of"], length=length)
     return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
 
 
-def _refuse_other_seed(store: Store, seen: Scenarios, sampler: Sampler) -> None:
+def _refuse_other_seed(store: Store, seen: RunPaths, sampler: Sampler) -> None:
     """Draw the first path of a series again: of the same seed it is the one that is kept."""
     quantiles = seen.forecast.quantiles
     s = int(np.argmax((quantiles[:, :, -1] > quantiles[:, :, 0]).any(axis=1)))  # one whose paths tell seeds apart

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import RegistryUnavailable
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import load_forecaster
-from pipeline.jobs.inputs import panel_of
-from pipeline.records.lineage import Waiting
+from pipeline.jobs.inputs import load_panel
+from pipeline.records.lineage import OutboxEntry
 from pipeline.reporting.model_card import model_card
 from pipeline.reporting.report import build_report
 from pipeline.storage.store import Store
@@ -20,7 +20,7 @@ from pipeline.tracking.registry import Registry
 logger = logging.getLogger(__name__)
 
 
-def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
+def sync_mlflow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
     """Let MLflow follow the database; False if it is away, then the rest waits for the next time.
 
     What was published is shown with the next training: MLflow alone takes longer to start than a forecast.
@@ -39,7 +39,7 @@ def follow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> b
     return True
 
 
-def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
+def _follow(item: OutboxEntry, store: Store, registry: Registry) -> str | None:
     model = store.model(item.recipe, item.model_version)
     assert model is not None
     if item.kind == "champion":
@@ -50,9 +50,9 @@ def _follow(item: Waiting, store: Store, registry: Registry) -> str | None:
         return None
     contents = store.model_files(model)
     recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
-    panel = panel_of(recipe, store, model.lineage.as_of)
+    panel = load_panel(recipe, store, model.lineage.as_of)
     forecaster, gate = load_forecaster(contents, model.model_hash), model.record.gate
-    made = forecast_all(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
+    made = forecast_panel(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
     verdict = f"{gate.outcome}: {gate.reason}" if gate else None
     report = build_report(
         recipe,

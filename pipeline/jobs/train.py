@@ -8,16 +8,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pipeline.config.history import refuse_short
+from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
-from pipeline.jobs.inputs import lineage_of, panel_of
+from pipeline.jobs.inputs import lineage_of, load_panel
 from pipeline.jobs.training_decision import TrainingDecision, decide_training
 from pipeline.preprocessing import gaps
-from pipeline.records.lineage import Lineage, Model
+from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import PROMOTED, ProtocolRecord, TrainingRecord
 from pipeline.storage.leases import holder_here
-from pipeline.storage.models import Challenger
+from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
@@ -88,7 +88,7 @@ def _train(
     decided: TrainingDecision, store: Store, now: datetime, *, epoch: int, registry: Registry | None
 ) -> TrainResult:
     recipe, champion, publishes = decided.recipe, decided.champion, decided.as_of is None
-    panel = panel_of(recipe, store, decided.as_of)
+    panel = load_panel(recipe, store, decided.as_of)
     lineage = lineage_of(recipe, panel)
     _refuse_untrainable(panel, recipe)
     job = TrainingJob(
@@ -105,7 +105,7 @@ def _train(
     replace(decided, training=outcome.record.training, reason=outcome.record.reason).remember(store, now)
     model_hash = model_hash_of(outcome.files)
     load_forecaster(outcome.files, model_hash)
-    challenger = Challenger(
+    challenger = NewModel(
         recipe=recipe,
         record=outcome.record,
         model_hash=model_hash,
@@ -120,7 +120,7 @@ def _train(
 
 def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:
     longest = int(panel.lengths.argmax())
-    refuse_short(panel.series[longest], int(panel.lengths[longest]), recipe)
+    require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
     constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.of(s))]
     if constant:
         logger.warning("constant: %s", ", ".join(constant[:5]))
@@ -134,7 +134,7 @@ def _shown_live(
     return registry.live(decided.recipe, lineage, training=decided.training, reason=decided.reason, started_at=now)
 
 
-def _told(model_version: int, record: TrainingRecord, champion: Model | None) -> TrainResult:
+def _told(model_version: int, record: TrainingRecord, champion: ModelVersion | None) -> TrainResult:
     """The model that publishes after a training, which is the champion's where the gate let nothing through."""
     logger.info("trained model %s (%s: %s)", model_version, record.training, record.reason)
     gate = record.gate
@@ -147,7 +147,7 @@ def _told(model_version: int, record: TrainingRecord, champion: Model | None) ->
     return TrainResult(training=record.training, reason=reason, model_version=stays, skill=champion.skill)
 
 
-def _tutorial_so_far(recipe: Recipe, champion: Model | None) -> tuple[ProtocolRecord, ...]:
+def _tutorial_so_far(recipe: Recipe, champion: ModelVersion | None) -> tuple[ProtocolRecord, ...]:
     """The tutorial's figures, which are made once: they are about its protocol, not about today."""
     if champion is None or champion.record.tutorial_fingerprint != recipe.tutorial_fingerprint:
         return ()

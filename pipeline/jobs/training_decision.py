@@ -11,8 +11,8 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.evaluation import drift, retraining_policy
 from pipeline.forecasting.forecaster import fields_of
-from pipeline.jobs.inputs import LATEST, panel_of
-from pipeline.records.lineage import Decided, Model
+from pipeline.jobs.inputs import LATEST, load_panel
+from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.storage.store import Store
 
 
@@ -22,7 +22,7 @@ class TrainingDecision:
 
     recipe: Recipe
     #: the model that publishes
-    champion: Model | None
+    champion: ModelVersion | None
     #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
@@ -30,7 +30,7 @@ class TrainingDecision:
     as_of: datetime | None
 
     @property
-    def kept(self) -> Model | None:
+    def kept(self) -> ModelVersion | None:
         """The champion, where it is to stay as it is."""
         return self.champion if self.training == "keep" else None
 
@@ -38,7 +38,7 @@ class TrainingDecision:
         """Keep it as a row; the same as before is the row that it was."""
         known = store.known_as_of(self.recipe.name, self.as_of or LATEST)
         assert known is not None
-        decided = Decided(
+        decided = Decision(
             what="training",
             kind="live" if self.as_of is None else "backfill",
             outcome=self.training,
@@ -52,22 +52,22 @@ class TrainingDecision:
 def decide_training(recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None) -> TrainingDecision:
     """What the policy says of a recipe, by what is known, or was known at an instant."""
     champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
-    decision = retraining_policy.decide(recipe, _models_so_far(recipe, store, champion, as_of), asked=asked)
+    decision = retraining_policy.choose_training(recipe, _models_so_far(recipe, store, champion, as_of), asked=asked)
     return TrainingDecision(
         recipe=recipe, champion=champion, training=decision.training, reason=decision.reason, as_of=as_of
     )
 
 
 def _models_so_far(
-    recipe: Recipe, store: Store, champion: Model | None, as_of: datetime | None
-) -> retraining_policy.ModelsSoFar | None:
-    newest = panel_of(recipe, store, as_of, length=1).origin
+    recipe: Recipe, store: Store, champion: ModelVersion | None, as_of: datetime | None
+) -> retraining_policy.ModelHistory | None:
+    newest = load_panel(recipe, store, as_of, length=1).origin
     last = store.newest_model(recipe.name, as_of or LATEST)
     if champion is None or last is None:
         return None
     from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
     new_periods = _periods_after(recipe, last.cutoff, newest)
-    return retraining_policy.ModelsSoFar(
+    return retraining_policy.ModelHistory(
         training_fingerprint=last.training_fingerprint,
         new_periods=new_periods,
         age=_periods_after(recipe, from_seed.cutoff, newest),
@@ -77,7 +77,7 @@ def _models_so_far(
     )
 
 
-def _unusable(store: Store, champion: Model) -> str | None:
+def _unusable(store: Store, champion: ModelVersion) -> str | None:
     """What is wrong with the champion's files, so far as it shows without running the network."""
     try:
         fields_of(store.model_files(champion), champion.model_hash)
@@ -86,7 +86,7 @@ def _unusable(store: Store, champion: Model) -> str | None:
     return None
 
 
-def _drift(recipe: Recipe, store: Store, champion: Model, as_of: datetime | None) -> str | None:
+def _drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime | None) -> str | None:
     """What the champion's published forecasts show, as far as their periods are observed."""
     kind, instant = "live" if as_of is None else "backfill", as_of or LATEST
     store.score(recipe.name, kind, instant)

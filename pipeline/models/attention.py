@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
-def attention(sizes: Sizes) -> keras.Model:
+def attention(sizes: NetworkSpec) -> keras.Model:
     """LSTM(units) as a sequence, weighted over its steps, with the last output beside it; Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     sequence = keras.layers.LSTM(

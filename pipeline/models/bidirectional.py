@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
-def bidirectional(sizes: Sizes) -> keras.Model:
+def bidirectional(sizes: NetworkSpec) -> keras.Model:
     """LSTM(units) in both directions, dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     forward, backward = (

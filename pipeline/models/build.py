@@ -10,10 +10,10 @@ from pipeline.config.architectures import ARCHITECTURES
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.models.specs import Sizes
+    from pipeline.models.specs import NetworkSpec
 
 
-def build_network(architecture: str, sizes: Sizes) -> keras.Model:
+def build_network(architecture: str, sizes: NetworkSpec) -> keras.Model:
     """An untrained network."""
     network: keras.Model = resolve_name(ARCHITECTURES[architecture])(sizes)
     return network

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 #: steps that a pattern is long
 _WIDTH = 3
 
 
-def cnn_lstm(sizes: Sizes) -> keras.Model:
+def cnn_lstm(sizes: NetworkSpec) -> keras.Model:
     """Conv1D(units) that looks back three steps, LSTM(units), dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     patterns = keras.layers.Conv1D(sizes.units, _WIDTH, padding="causal", activation="relu")(context)  # [B, L, units]

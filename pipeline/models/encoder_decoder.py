@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
-def encoder_decoder(sizes: Sizes) -> keras.Model:
+def encoder_decoder(sizes: NetworkSpec) -> keras.Model:
     """LSTM(units) over the context; LSTM(units) over the horizon from its state; Dense at each step."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     encoder = keras.layers.LSTM(

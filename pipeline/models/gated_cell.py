@@ -18,7 +18,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
 @keras.saving.register_keras_serializable(package="nextperiod")
@@ -56,7 +56,7 @@ def _forget_gate_open(shape: tuple[int, ...], dtype: Any = None) -> Any:
     return ops.concatenate([ops.zeros(units, dtype), ops.ones(units, dtype), ops.zeros(2 * units, dtype)])
 
 
-def gated_cell(sizes: Sizes) -> keras.Model:
+def gated_cell(sizes: NetworkSpec) -> keras.Model:
     """The cell over the context, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     state = keras.layers.RNN(GatedCell(sizes.units), unroll=True)(context)  # [B, units]

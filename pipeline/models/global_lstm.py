@@ -27,9 +27,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.models.global_lstm_config import Design
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
-from pipeline.models.specs import Reads
+from pipeline.models.specs import InputSpec
 
 #: the least scale: values are logarithms, or relative to the level of their series
 _LEAST = 1e-3
@@ -37,7 +37,7 @@ _LEAST = 1e-3
 _SMALL = 0.09
 
 
-def steps_of(context: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+def steps_of(context: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
     """A window's values, filled where nothing is known, and where they are known, [B, L, 2], as scaled steps.
 
     Returns:
@@ -48,7 +48,7 @@ def steps_of(context: Any, design: Design, horizon: int) -> tuple[Any, Any, Any,
     return made(context[:, :, 0], context[:, :, 1], design, horizon)
 
 
-def _frames(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+def _frames(x: Any, known: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
     p = design.size
     count = x.shape[1] - p + 1
     frames = ops.take(x, np.arange(count)[:, None] + np.arange(p), axis=1)  # [B, T, p]
@@ -61,7 +61,7 @@ def _frames(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any,
     return steps, steps[:, :, :0], base, scale, weight
 
 
-def _folds(x: Any, known: Any, design: Design, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+def _folds(x: Any, known: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
     f, length = design.size, x.shape[1]
     count = length // f
     ahead = 0.0
@@ -121,7 +121,9 @@ def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
     return ops.take(both, first + np.arange(positions)[:, None] + np.arange(ahead.shape[1]), axis=1)
 
 
-def trunk(design: Design, *, reads: Reads, units: int, levels: int, at_origin: bool = False) -> keras.Model:
+def trunk(
+    design: GlobalLSTMConfig, *, reads: InputSpec, units: int, levels: int, at_origin: bool = False
+) -> keras.Model:
     """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features.
 
     With `at_origin` it gives forecasts from the last position alone, which is all that a forecast needs.

@@ -47,7 +47,7 @@ FEWEST, FEWEST_WITH_FEATURES = (100, 16), (300, 32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Design:
+class GlobalLSTMConfig:
     """What one member reads, and how it is fitted."""
 
     kind: Literal["fold", "frame"]
@@ -82,9 +82,9 @@ class Design:
         return 2 if self.kind == "frame" else self.context // 2
 
 
-def designs_for(
+def default_configs(
     panel: Panel, *, season: int, horizon: int, members: int, with_features: bool = False
-) -> tuple[Design, ...]:
+) -> tuple[GlobalLSTMConfig, ...]:
     """One design for each member; different inputs help an average more than different seeds."""
     stride = max(season, horizon, 4)
     base = season if season > 1 and repeats(panel, season) > _ALIKE else 1
@@ -105,7 +105,7 @@ def designs_for(
     return tuple(_paced(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
 
-def _framed_seasons(season: int, horizon: int, base: int, *, num_seasons: int) -> list[Design]:
+def _framed_seasons(season: int, horizon: int, base: int, *, num_seasons: int) -> list[GlobalLSTMConfig]:
     """Of a panel that holds so many seasons in all."""
     if season < LONGEST_FRAMED_SEASON // 2:
         reads = [(2 * season, 4 * horizon), (3 * season, 4 * horizon + season // 2)]
@@ -125,7 +125,7 @@ def _longer_season(panel: Panel, season: int) -> int:
     return (best + 1) * season if alike[best] > _ALIKE else 0
 
 
-def _paced(design: Design, panel: Panel, horizon: int, fewest: tuple[int, int]) -> Design:
+def _paced(design: GlobalLSTMConfig, panel: Panel, horizon: int, fewest: tuple[int, int]) -> GlobalLSTMConfig:
     """Fewer steps, and then smaller ones, where the values are few; not less than the fewest steps and windows."""
     if design.kind == "frame":
         positions = max(int(np.median(panel.lengths)) - horizon, 1)
@@ -140,8 +140,8 @@ def _paced(design: Design, panel: Panel, horizon: int, fewest: tuple[int, int]) 
 
 def _fold(
     size: int, context: int, base: int, *, skip: int, steps: int, draw: Literal["series", "windows"], profile: int = 0
-) -> Design:
-    return Design(
+) -> GlobalLSTMConfig:
+    return GlobalLSTMConfig(
         kind="fold",
         size=size,
         context=context,
@@ -156,8 +156,8 @@ def _fold(
     )
 
 
-def _frame(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> Design:
-    return Design(
+def _frame(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> GlobalLSTMConfig:
+    return GlobalLSTMConfig(
         kind="frame",
         size=size,
         context=max(context, size + 1),

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.specs import Reads
+from pipeline.models.specs import InputSpec
 
 #: numbers for each step that the head goes on with where something is known ahead
 HINTS = 4
@@ -36,7 +36,7 @@ def quantiles(middle: Any, distances: Any) -> Any:
     return ops.concatenate([*reversed(below), middle, *above], axis=-1)
 
 
-def hints_for(reads: Reads) -> int:
+def hints_for(reads: InputSpec) -> int:
     """Numbers for each step that the head goes on with."""
     return HINTS if reads.ahead else 0
 
@@ -71,7 +71,7 @@ def repeated(x: Any, season: int, horizon: int) -> Any:
     return whole[:, :horizon]
 
 
-def inputs_of(reads: Reads, context: int) -> dict[str, Any]:
+def inputs_of(reads: InputSpec, context: int) -> dict[str, Any]:
     """The inputs of a network, by name."""
     return {name: keras.Input(shape, name=name) for name, shape in reads.shapes(context).items()}
 
@@ -89,7 +89,7 @@ def forecasting(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
     return keras.Model(trunk.input, base[:, -1, :, None] + scale[:, -1, :, None] * scaled)
 
 
-def mean_of(networks: list[keras.Model], reads: Reads) -> keras.Model:
+def mean_of(networks: list[keras.Model], reads: InputSpec) -> keras.Model:
     """One network whose quantiles are the mean of the members', each of which reads its own length of the context."""
     lengths = [network.input["context"].shape[1] for network in networks]
     if len(networks) == 1:

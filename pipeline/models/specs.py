@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sizes:
+class NetworkSpec:
     """Input [B, context, features], output [B, numbers]."""
 
     context: int
@@ -29,7 +29,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reads:
+class InputSpec:
     """What every network of a recipe reads beside the values: how many features of each sort."""
 
     horizon: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
-def stacked(sizes: Sizes) -> keras.Model:
+def stacked(sizes: NetworkSpec) -> keras.Model:
     """`layers` times LSTM(units) with dropout behind each, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     sequence = context

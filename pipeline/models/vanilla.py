@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 
 
-def vanilla(sizes: Sizes) -> keras.Model:
+def vanilla(sizes: NetworkSpec) -> keras.Model:
     """LSTM(units), dropout, Dense(numbers)."""
     context = keras.Input((sizes.context, sizes.features), name="context")
     state = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)(

@@ -22,7 +22,7 @@ from keras import ops
 
 from pipeline.models.build import build_network
 from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
-from pipeline.models.specs import Reads, Sizes
+from pipeline.models.specs import InputSpec, NetworkSpec
 
 
 def window_scale(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:
@@ -62,7 +62,7 @@ def _centre_and_scale(x: Any, known: Any, kind: str, lag: int) -> tuple[Any, Any
     return ops.mean(x[:, -lag:], axis=1, keepdims=True), change
 
 
-def scaled_trunk(architecture: str, sizes: Sizes, reads: Reads, *, scaling: str, lag: int) -> keras.Model:
+def scaled_trunk(architecture: str, sizes: NetworkSpec, reads: InputSpec, *, scaling: str, lag: int) -> keras.Model:
     """The trunk of an architecture: one position, the origin.
 
     Args:

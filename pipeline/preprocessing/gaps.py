@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from pipeline.timeseries.panel import Panel
 
-Values = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float64]
 
 
-def is_constant(values: Values) -> bool:
+def is_constant(values: Array) -> bool:
     """Whether all values are the same."""
     present = values[~np.isnan(values)]
     return bool((present == present[0]).all())
@@ -25,7 +25,7 @@ def fill_gaps(panel: Panel, *, longest: int) -> Panel:
     return replace(panel, values=np.concatenate([_filled(panel.of(s), longest) for s in range(len(panel.series))]))
 
 
-def _filled(values: Values, longest: int) -> Values:
+def _filled(values: Array, longest: int) -> Array:
     missing = np.isnan(values)
     positions = np.arange(len(values))
     filled = np.interp(positions, positions[~missing], values[~missing])

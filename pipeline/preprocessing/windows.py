@@ -42,7 +42,7 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Needs:
+class ContextRequirements:
     """What a network needs of a window."""
 
     context: int
@@ -54,12 +54,12 @@ class Needs:
     rather_whole: bool = False
 
 
-def count_windows(panel: Panel, *, needs: Needs, horizon: int) -> int:
+def count_windows(panel: Panel, *, needs: ContextRequirements, horizon: int) -> int:
     """How many windows a panel has to fit on, were there no gaps."""
     return int(_choices(panel, needs, horizon)[1].sum())
 
 
-def windows_ending(panel: Panel, ends: Positions, *, needs: Needs) -> Windows:
+def windows_ending(panel: Panel, ends: Positions, *, needs: ContextRequirements) -> Windows:
     """The windows that end at some positions of the grid, of every series that has enough there and goes on."""
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
     inside = (panel.first[series] <= end) & (end < panel.last[series])
@@ -67,7 +67,7 @@ def windows_ending(panel: Panel, ends: Positions, *, needs: Needs) -> Windows:
     return windows.take(has_enough(panel, windows, needs))
 
 
-def windows_of(panel: Panel, *, needs: Needs, horizon: int) -> Windows:
+def windows_of(panel: Panel, *, needs: ContextRequirements, horizon: int) -> Windows:
     """All windows of a panel that a network can be fitted on: with enough known, and all of the target inside."""
     earliest, count = _choices(panel, needs, horizon)
     series = np.repeat(np.arange(len(count)), count)
@@ -80,7 +80,7 @@ def draw_windows(
     panel: Panel,
     size: int,
     *,
-    needs: Needs,
+    needs: ContextRequirements,
     horizon: int,
     evenly: Literal["series", "windows"],
     rng: np.random.Generator,
@@ -119,7 +119,7 @@ def _num_known(panel: Panel, start: Positions, end: Positions) -> Positions:
     return np.asarray(count[end] - count[start], np.int64)
 
 
-def _choices(panel: Panel, needs: Needs, horizon: int) -> tuple[Positions, Positions]:
+def _choices(panel: Panel, needs: ContextRequirements, horizon: int) -> tuple[Positions, Positions]:
     """Of each series the periods before its earliest window ends, and how many windows it has: [S]."""
     latest = panel.lengths - horizon
     earliest = np.full_like(latest, needs.least_length)
@@ -128,7 +128,7 @@ def _choices(panel: Panel, needs: Needs, horizon: int) -> tuple[Positions, Posit
     return earliest, np.where(latest >= needs.least_length, latest - earliest + 1, 0)
 
 
-def has_enough(panel: Panel, windows: Windows, needs: Needs) -> npt.NDArray[np.bool_]:
+def has_enough(panel: Panel, windows: Windows, needs: ContextRequirements) -> npt.NDArray[np.bool_]:
     """Which windows [N] have what a network needs: length, known values, and one where the context ends."""
     first = panel.offsets[windows.series]
     place = first + windows.end - panel.first[windows.series]

@@ -35,7 +35,7 @@ def training_key(lineage: Lineage, started_at: datetime) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Model:
+class ModelVersion:
     """A trained model, as the store knows it."""
 
     recipe: str
@@ -53,7 +53,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decided:
+class Decision:
     """Something that was decided about a recipe's model."""
 
     #: "training" or "promotion"
@@ -83,7 +83,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class LatestBatch:
     """The batch up to which something was known."""
 
     batch_id: int
@@ -93,7 +93,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class OutboxEntry:
     """Something that MLflow has not followed yet."""
 
     outbox_id: int

@@ -24,7 +24,7 @@ FAR_OFF = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trust:
+class Assessment:
     """A short answer with what speaks for it and against it."""
 
     #: "yes", "care", "no" or "unknown"
@@ -39,12 +39,14 @@ class Trust:
         return " ".join([self.answer, self.skill, *self.reasons])
 
 
-def trust_of(recipe: Recipe, record: TrainingRecord) -> Trust:
+def trust_of(recipe: Recipe, record: TrainingRecord) -> Assessment:
     """What the backtest says for the model against the recipe's baseline, honest about how little it may be."""
     baseline, backtest = recipe.gate.baseline, record.backtest
     if backtest is None:
         answer = "Nobody knows yet: the history is too short for a backtest, so nothing was measured."
-        return Trust(kind="unknown", answer=answer, skill=f"The skill against {baseline} is not defined.", reasons=())
+        return Assessment(
+            kind="unknown", answer=answer, skill=f"The skill against {baseline} is not defined.", reasons=()
+        )
     concerns = list(_concerns(backtest, recipe))
     favours = list(_favours(backtest, baseline))
     kind = _kind(backtest.skill, bool(concerns))
@@ -54,7 +56,7 @@ def trust_of(recipe: Recipe, record: TrainingRecord) -> Trust:
         "no": f"Not more than {baseline}: the network was no better.",
         "unknown": "Nobody can tell: the backtest gave no number to compare.",
     }[kind]
-    return Trust(
+    return Assessment(
         kind=kind,
         answer=answer,
         skill=skill_in_words(backtest.skill, baseline),

@@ -24,7 +24,7 @@ MOST_MARKED = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Axes:
     """One pair of axes."""
 
     #: by label (x, y)
@@ -47,9 +47,9 @@ class Chart:
     name: str
     section: str
     caption: str
-    rows: tuple[Row, ...]
+    rows: tuple[Axes, ...]
     #: where a person can walk through one: the same axes by label
-    slides: tuple[tuple[str, Row], ...] = ()
+    slides: tuple[tuple[str, Axes], ...] = ()
     #: of what is interactive, the part of the first axis that is shown at first
     window: tuple[np.datetime64, np.datetime64] | None = None
     #: in PNGs too much of it would hide the rest: drawn from here on
@@ -70,7 +70,7 @@ def png_of(chart: Chart) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: Any, row: Row, first: np.datetime64 | None) -> None:
+def _draw(axes: Any, row: Axes, first: np.datetime64 | None) -> None:
     if row.shade:
         axes.axvspan(*row.shade, color="#dce4ee", zorder=0)
     for label, band in row.bands.items():
@@ -86,7 +86,7 @@ def _draw(axes: Any, row: Row, first: np.datetime64 | None) -> None:
         axes.plot(x[shown], y[shown], linestyle=style, color=color, linewidth=1.4, marker=marker, label=label)
 
 
-def _finish(axes: Any, row: Row) -> None:
+def _finish(axes: Any, row: Axes) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.ticker import MaxNLocator
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.config.recipe import Recipe
 from pipeline.records.training import BacktestPath, BacktestRecord, OriginPath, ResidualsRecord, TrainingRecord
 from pipeline.reporting.assessment import chance_of
-from pipeline.reporting.chart import Array, Chart, Row
+from pipeline.reporting.chart import Array, Axes, Chart
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
 
@@ -30,7 +30,7 @@ def charts_of(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Fo
         name="series",
         section="History",
         caption=f"Observations of {series}{', test part shaded' if shade else ''}",
-        rows=(Row(lines={"observed": (periods, values)}, ylabel=recipe.unit, shade=shade),),
+        rows=(Axes(lines={"observed": (periods, values)}, ylabel=recipe.unit, shade=shade),),
     )
     if recipe.season >= 2 and len(values) >= 2 * recipe.season and np.isfinite(values).all():
         yield _decomposition(recipe.season, periods, values, series)
@@ -38,7 +38,7 @@ def charts_of(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Fo
         yield _attention(record.attention)
     losses = {"training": record.loss, "validation": record.validation_loss}
     lines = {name: (np.arange(1, len(loss) + 1), np.array(loss)) for name, loss in losses.items() if loss}
-    row = Row(lines=lines, ylabel="loss", xlabel="epoch")
+    row = Axes(lines=lines, ylabel="loss", xlabel="epoch")
     yield Chart(name="loss", section="Training", caption="Loss by epoch", rows=(row,))
 
 
@@ -48,7 +48,7 @@ def _forecast(recipe: Recipe, periods: Array, values: Array, forecast: Forecast)
     ahead = np.append(periods[-1:], forecast.periods)
     quantiles = np.vstack([np.full(len(LEVELS), values[-1]), forecast.quantiles[0]]).T  # [Q, 1 + H]
     mean = np.append(values[-1], forecast.mean[0])
-    row = Row(
+    row = Axes(
         lines={"observed": (periods, values), "forecast": (ahead, mean)},
         bands={
             "95 %": (ahead, quantiles[_LOWER_95], quantiles[_UPPER_95]),
@@ -71,13 +71,13 @@ def _of_backtest(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart]:
     test, observed = _instants(path.periods), _numbers(path.observed)
     lines = {"observed": (test, observed)} | {name: (test, _numbers(line)) for name, line in path.forecast.items()}
     caption = f"Backtest of {path.series}, observed and forecast over the test part"
-    yield Chart(name="backtest", section="Backtest", caption=caption, rows=(Row(lines=lines, ylabel=unit),))
+    yield Chart(name="backtest", section="Backtest", caption=caption, rows=(Axes(lines=lines, ylabel=unit),))
     if backtest.origins:
         yield _by_origin(backtest.origins, path, unit)
     if len(backtest.ends) > 1:
         ends = _instants(backtest.ends)
         errors = {name: (ends, _numbers(line)) for name, line in backtest.mase_by_origin.items()}
-        row = Row(lines=errors, ylabel="MASE", xlabel="origin")
+        row = Axes(lines=errors, ylabel="MASE", xlabel="origin")
         caption = "Error by origin, over all series and steps: how often is the network below its baseline?"
         yield Chart(name="errors", section="Backtest", caption=caption, rows=(row,))
     if backtest.hits:
@@ -86,7 +86,7 @@ def _of_backtest(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart]:
     if backtest.residuals is not None:
         yield _residuals_by_step(backtest.residuals)
         edges, counts = np.array(backtest.residuals.edges), np.array(backtest.residuals.counts)
-        row = Row(bars=(edges, counts), ylabel="count", xlabel=_SEASONAL_DIFFERENCES)
+        row = Axes(bars=(edges, counts), ylabel="count", xlabel=_SEASONAL_DIFFERENCES)
         caption = "Residuals of all series, origins and steps"
         yield Chart(name="residuals-histogram", section="Residuals", caption=caption, rows=(row,))
 
@@ -96,27 +96,27 @@ def _by_origin(origins: tuple[OriginPath, ...], path: BacktestPath, unit: str) -
     observed = (_instants(path.periods), _numbers(path.observed))
     x = np.concatenate([_instants((*one.periods, one.periods[-1])) for one in origins])
     y = np.concatenate([_numbers((*one.forecast, None)) for one in origins])
-    rows = (Row(lines={"observed": observed, "forecast": (x, y)}, ylabel=unit),)
+    rows = (Axes(lines={"observed": observed, "forecast": (x, y)}, ylabel=unit),)
     slides = tuple((one.origin[:16].removesuffix("T00:00"), _slide(one, observed, unit)) for one in origins)
     caption = f"Backtest of {path.series} by origin: what was said with what was known then"
     return Chart(name="origins", section="Backtest", caption=caption, rows=rows, slides=slides)
 
 
-def _slide(one: OriginPath, observed: tuple[Array, Array], unit: str) -> Row:
+def _slide(one: OriginPath, observed: tuple[Array, Array], unit: str) -> Axes:
     periods, bands = _instants(one.periods), {}
     if one.lower_80:
         bands = {
             "95 %": (periods, _numbers(one.lower_95), _numbers(one.upper_95)),
             "80 %": (periods, _numbers(one.lower_80), _numbers(one.upper_80)),
         }
-    return Row(lines={"observed": observed, "forecast": (periods, _numbers(one.forecast))}, bands=bands, ylabel=unit)
+    return Axes(lines={"observed": observed, "forecast": (periods, _numbers(one.forecast))}, bands=bands, ylabel=unit)
 
 
 def _calibration(backtest: BacktestRecord) -> Chart:
     levels, shares = (np.array([getattr(hit, name) for hit in backtest.hits]) for name in ("level", "share"))
     num = backtest.hits[0].num
     fine = np.linspace(0.01, 0.99, 99)
-    row = Row(
+    row = Axes(
         bands={"by chance, 95 %": (fine, *chance_of(fine, num))},
         lines={"as it should be": (fine[[0, -1]], fine[[0, -1]]), "observed share": (levels, shares)},
         points=("observed share",),
@@ -133,14 +133,14 @@ def _calibration(backtest: BacktestRecord) -> Chart:
 def _residuals_over_time(path: BacktestPath, test: Array, observed: Array, unit: str) -> Chart:
     lines = {"lstm": (test, observed - _numbers(path.forecast["lstm"])), "zero": (test[[0, -1]], np.zeros(2))}
     caption = f"Residuals of {path.series} over time, observed minus forecast"
-    row = Row(lines=lines, ylabel=unit, points=("lstm",))
+    row = Axes(lines=lines, ylabel=unit, points=("lstm",))
     return Chart(name="residuals", section="Residuals", caption=caption, rows=(row,))
 
 
 def _residuals_by_step(residuals: ResidualsRecord) -> Chart:
     levels = np.array([_numbers(row) for row in residuals.by_step]).T  # [levels, H]
     steps = np.arange(1, levels.shape[1] + 1)
-    row = Row(
+    row = Axes(
         bands={"90 % of them": (steps, levels[0], levels[-1]), "50 % of them": (steps, levels[1], levels[-2])},
         lines={"median": (steps, levels[len(levels) // 2])},
         xlabel="step",
@@ -156,14 +156,14 @@ def _decomposition(season: int, periods: Array, values: Array, series: str) -> C
 
     parts = seasonal_decompose(values, period=season)
     named = {"trend": parts.trend, "season": parts.seasonal, "residual": parts.resid}
-    rows = tuple(Row(lines={name: (periods, np.asarray(part))}) for name, part in named.items())
+    rows = tuple(Axes(lines={name: (periods, np.asarray(part))}) for name, part in named.items())
     caption = f"Decomposition of {series}, season length {season}"
     return Chart(name="decomposition", section="History", caption=caption, rows=rows)
 
 
 def _attention(weights: tuple[float, ...]) -> Chart:
     steps = np.arange(-len(weights) + 1, 1)
-    row = Row(lines={"weight": (steps, np.array(weights))}, ylabel="weight", xlabel="period")
+    row = Axes(lines={"weight": (steps, np.array(weights))}, ylabel="weight", xlabel="period")
     caption = "Attention over the context, by periods before the newest observation"
     return Chart(name="attention", section="Training", caption=caption, rows=(row,))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from pipeline.config.recipe import Recipe
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.reporting.assessment import trust_of
 from pipeline.text import counted
@@ -15,7 +15,7 @@ _METRICS = ("rmse", "mae", "mase", "smape")
 _DASH = "\N{EN DASH}"
 
 
-def model_card(recipe: Recipe, model: Model, verdict: str | None = None) -> str:
+def model_card(recipe: Recipe, model: ModelVersion, verdict: str | None = None) -> str:
     """Of one version of a recipe's model; the verdict is the gate's, in a sentence."""
     record, trust = model.record, trust_of(recipe, model.record)
     about = ": ".join(filter(None, (recipe.name, recipe.description)))
@@ -31,7 +31,7 @@ def model_card(recipe: Recipe, model: Model, verdict: str | None = None) -> str:
     return "\n\n".join(parts)
 
 
-def _facts(recipe: Recipe, model: Model, verdict: str | None) -> Iterator[str]:
+def _facts(recipe: Recipe, model: ModelVersion, verdict: str | None) -> Iterator[str]:
     record = model.record
     levels = "quantiles from the network" if recipe.loss == "pinball" else "intervals from its past errors"
     yield (
@@ -88,7 +88,7 @@ def _limits(recipe: Recipe, record: TrainingRecord) -> Iterator[str]:
         yield f"what is published is clipped to be {' and '.join(told)}; the model itself is not"
 
 
-def _usage(recipe: Recipe, model: Model) -> str:
+def _usage(recipe: Recipe, model: ModelVersion) -> str:
     name = recipe.name.replace("'", "''")
     return f"""The forecasts are in the database:
 
@@ -109,7 +109,7 @@ if forecaster.calibration:
 ```"""
 
 
-def _lineage(model: Model) -> Iterator[str]:
+def _lineage(model: ModelVersion) -> Iterator[str]:
     yield f"model version {model.model_version}, hash `{model.model_hash}`"
     yield f"code `{model.lineage.code_version}`, recipe `{model.lineage.recipe_fingerprint}`"
     yield f"data `{model.lineage.data_hash}`, as known at {model.lineage.as_of.isoformat()}"

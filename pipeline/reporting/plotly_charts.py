@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.reporting.chart import BLUE, INK, MOST_MARKED, STYLES, Array, Chart, Row
+from pipeline.reporting.chart import BLUE, INK, MOST_MARKED, STYLES, Array, Axes, Chart
 
 #: of a longer line the newest points are shown
 MOST_POINTS = 5000
@@ -41,7 +41,7 @@ def spec_of(chart: Chart) -> dict[str, Any]:
     return {"data": [trace for n, row in enumerate(rows) for trace in _traces(row, n)], "layout": layout}
 
 
-def _traces(row: Row, n: int) -> Iterator[dict[str, Any]]:
+def _traces(row: Axes, n: int) -> Iterator[dict[str, Any]]:
     number = str(n + 1) if n else ""
     axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "yhoverformat": ",.6~g", "showlegend": True}
     for label, (x, lower, upper) in row.bands.items():
@@ -70,7 +70,7 @@ def _traces(row: Row, n: int) -> Iterator[dict[str, Any]]:
         yield {"type": "scatter", "mode": mode, "line": line, "marker": marker, **told, **axes}
 
 
-def _layout(chart: Chart, rows: tuple[Row, ...]) -> dict[str, Any]:
+def _layout(chart: Chart, rows: tuple[Axes, ...]) -> dict[str, Any]:
     slider = _SLIDER_PIXELS if chart.slides else 0
     layout: dict[str, Any] = {
         "height": _FRAME_PIXELS + _ROW_PIXELS * len(rows) + slider,
@@ -102,12 +102,12 @@ def _layout(chart: Chart, rows: tuple[Row, ...]) -> dict[str, Any]:
     return layout
 
 
-def _x_of(chart: Chart, row: Row, n: int) -> dict[str, Any]:
+def _x_of(chart: Chart, row: Axes, n: int) -> dict[str, Any]:
     told: dict[str, Any] = {"title": _title(row.xlabel)} | ({"matches": "x"} if n else {})
     return told | ({"range": [_instant(end) for end in chart.window]} if chart.window else {})
 
 
-def _shade(row: Row, n: int) -> dict[str, Any]:
+def _shade(row: Axes, n: int) -> dict[str, Any]:
     assert row.shade is not None
     number = str(n + 1) if n else ""
     ends = dict(zip(("x0", "x1"), (_instant(end) for end in row.shade), strict=True))

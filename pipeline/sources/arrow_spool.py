@@ -18,7 +18,7 @@ from pipeline.sources.delivery import Chunk
 ROWS = 20_000
 
 
-class Spool:
+class ArrowSpool:
     """A file of rows; the type of a column is known when all have been added."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:

@@ -14,14 +14,14 @@ from pipeline.config.sources import TextSource
 from pipeline.sources.columns import named_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
 from pipeline.sources.files import files_of
-from pipeline.sources.text import Looked, look_through, unpacked
+from pipeline.sources.text import TextScan, scan_text, unpacked
 
 
 @contextmanager
-def fetch_csv(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_csv(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """All rows of the recipe's files.
 
     Raises:
@@ -55,7 +55,7 @@ def delivery_of_csv(files: Sequence[File], recipe: Recipe, *, source: str, may_b
 class _Look:
     file: File
     stamp: Stamp
-    looked: Looked
+    looked: TextScan
     content: hashlib._Hash
 
 
@@ -64,7 +64,7 @@ def _look(file: File, recipe: Recipe) -> _Look:
     assert isinstance(source, TextSource)
     content = hash_begun(source)
     before = stamp(file.path)
-    looked = look_through(file, source, content.update)
+    looked = scan_text(file, source, content.update)
     if looked.is_empty:
         refuse(file.name, "is empty: expected a header line and rows", "empty")
     if looked.beginning.startswith(("<", "{")):

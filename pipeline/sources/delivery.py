@@ -14,7 +14,7 @@ from pipeline.errors import Rejection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Earlier:
+class FetchContext:
     """What a source is told about what was taken in before."""
 
     #: the clock's reading

@@ -19,7 +19,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.sources import HttpSource
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
 from pipeline.sources.csv_file import delivery_of_csv
-from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.delivery import Delivery, FetchContext
 from pipeline.sources.environment import filled, masked, refuse_literal_password
 from pipeline.sources.file import File, Packing, hint, refuse
 from pipeline.sources.json_records import delivery_of_json
@@ -57,7 +57,7 @@ _LOCKED = (401, 403, 407)
 
 
 @contextmanager
-def fetch_http(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_http(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """All records of the recipe's document; nothing, after one request, where it did not change.
 
     Raises:
@@ -92,7 +92,7 @@ class _Request:
     may_be_empty: bool
 
 
-def _request(recipe: Recipe, source: HttpSource, earlier: Earlier) -> _Request:
+def _request(recipe: Recipe, source: HttpSource, earlier: FetchContext) -> _Request:
     refuse_literal_password(source.url, recipe.name)
     url, secrets = filled(source.url, recipe=recipe.name)
     url = url.replace("{since}", quote(_since(source, earlier), safe=""))
@@ -117,7 +117,7 @@ def _request(recipe: Recipe, source: HttpSource, earlier: Earlier) -> _Request:
     )
 
 
-def _since(source: HttpSource, earlier: Earlier) -> str:
+def _since(source: HttpSource, earlier: FetchContext) -> str:
     """The newest known period as ISO 8601: a date where it is one, else an instant in UTC."""
     if earlier.newest is None:
         return source.since
@@ -125,14 +125,14 @@ def _since(source: HttpSource, earlier: Earlier) -> str:
     return str(day) if day == earlier.newest else f"{np.datetime_as_string(earlier.newest, 's')}Z"
 
 
-def _conditions(earlier: Earlier, key: str) -> dict[str, str]:
+def _conditions(earlier: FetchContext, key: str) -> dict[str, str]:
     if earlier.content_hash is None or earlier.state.get("key") != key:
         return {}
     asked = {"If-None-Match": earlier.state.get("etag"), "If-Modified-Since": earlier.state.get("last_modified")}
     return {name: value for name, value in asked.items() if value}
 
 
-def _unchanged(request: _Request, earlier: Earlier) -> Delivery:
+def _unchanged(request: _Request, earlier: FetchContext) -> Delivery:
     return Delivery(
         source=request.shown, content_hash=str(earlier.content_hash), chunks=tuple, state=dict(earlier.state)
     )
@@ -152,14 +152,14 @@ def _download(request: _Request, source: HttpSource, path: Path) -> dict[str, st
     """Write the body to `path`; none where it is what it was."""
     import httpx
 
-    from pipeline.sources.http_client import Guard, answer
+    from pipeline.sources.http_client import RequestPolicy, answer
 
     try:
         url = httpx.URL(request.url)
     except httpx.InvalidURL:
         raise SourceMissing(f"{request.shown} is no address: expected https://HOST/PATH{hint(source)}") from None
     deadline = time.monotonic() + source.timeout_seconds
-    guard = Guard(shown=request.shown, hosts=source.hosts, deadline=deadline)
+    guard = RequestPolicy(shown=request.shown, hosts=source.hosts, deadline=deadline)
     with answer(url, request.headers, request.conditions, guard) as response:
         if response.status_code == 304 and request.conditions:
             return None

@@ -29,7 +29,7 @@ _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Guard:
+class RequestPolicy:
     """Where a request may go."""
 
     #: as messages show what is asked for
@@ -115,7 +115,7 @@ def is_public(address: str) -> bool:
 
 @contextmanager
 def answer(
-    url: httpx.URL, headers: Mapping[str, str], conditions: Mapping[str, str], guard: Guard
+    url: httpx.URL, headers: Mapping[str, str], conditions: Mapping[str, str], guard: RequestPolicy
 ) -> Iterator[httpx.Response]:
     """The answer behind all redirects, its body still to be read.
 
@@ -148,7 +148,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _next(asked: httpx.URL, response: httpx.Response, guard: Guard) -> httpx.URL:
+def _next(asked: httpx.URL, response: httpx.Response, guard: RequestPolicy) -> httpx.URL:
     try:
         return asked.join(response.headers["Location"])
     except (KeyError, httpx.InvalidURL):
@@ -158,7 +158,7 @@ def _next(asked: httpx.URL, response: httpx.Response, guard: Guard) -> httpx.URL
 class _Transport(httpx.BaseTransport):
     """Connects to the very address that was checked, so that a second look-up of the name changes nothing."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: RequestPolicy) -> None:
         self.pool = httpcore.ConnectionPool(
             ssl_context=_tls(), network_backend=_Network(guard), max_connections=1, max_keepalive_connections=0
         )
@@ -193,7 +193,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Network(httpcore.NetworkBackend):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: RequestPolicy) -> None:
         self.guard = guard
 
     def connect_tcp(
@@ -218,7 +218,7 @@ class _Network(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     """A connection on which each step has only the time that is left for all."""
 
-    def __init__(self, stream: httpcore.NetworkStream, guard: Guard) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, guard: RequestPolicy) -> None:
         self.stream = stream
         self.guard = guard
 

@@ -11,12 +11,12 @@ import pyarrow as pa
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import IntegersSource
 from pipeline.sources.columns import sliced
-from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.delivery import Delivery, FetchContext
 from pipeline.sources.file import hash_begun
 
 
 @contextmanager
-def fetch_integers(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_integers(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """`count` integers from 0 to 9, for the periods 1, 2, 3 … of which `start` is the first."""
     source = recipe.source
     assert isinstance(source, IntegersSource)

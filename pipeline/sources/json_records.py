@@ -18,7 +18,7 @@ from pipeline.errors import Rejection
 from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_columns, rows_of_chunk, text_batch
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.file import File, hash_begun, refuse, stamp, unchanged
-from pipeline.sources.text import look_through, unpacked
+from pipeline.sources.text import scan_text, unpacked
 
 #: a document is one text in memory; lines and CSV have no such bound
 MOST_DOCUMENT_BYTES = 256 << 20
@@ -51,7 +51,7 @@ def delivery_of_json(files: Sequence[File], recipe: Recipe, *, source: str, may_
     assert isinstance(recipe.source, HttpSource)
     content = hash_begun(recipe.source)
     before = stamp(file.path)
-    looked = look_through(file, recipe.source, content.update)
+    looked = scan_text(file, recipe.source, content.update)
     if looked.beginning.startswith("<"):
         beginning = " ".join(looked.beginning.split())[:200]
         refuse(file.name, f'is not JSON, it begins with "{beginning}": an error page may have been sent', "not json")

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NextperiodError, SourceMissing, SourceUnavailable
 from pipeline.sources.file import File, hint, no_such_file, packing_of, refuse
-from pipeline.text import known, without_secrets
+from pipeline.text import list_names, without_secrets
 
 #: schemes that may be named, and how long a request of each may take
 SCHEMES: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ def fetched_files(path: str, recipe: Recipe, what: str) -> Iterator[tuple[File, 
     scheme = path.partition("://")[0].lower()
     if scheme not in SCHEMES or "::" in path:
         raise SourceMissing(
-            f"{shown} cannot be read: expected a path, or one that begins with one of {known(f'{name}://' for name in SCHEMES)}"
+            f"{shown} cannot be read: expected a path, or one that begins with one of {list_names(f'{name}://' for name in SCHEMES)}"
         )
     with tempfile.TemporaryDirectory(prefix="nextperiod-") as folder:
         with _told(shown, recipe, what):

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.config.recipe import Recipe
 from pipeline.errors import SourceUnavailable
 from pipeline.sources.columns import delivered, named_twice, nothing, plain_types, rows_of_chunk, sliced
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
 from pipeline.sources.files import files_of
 
@@ -21,7 +21,7 @@ BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
-def fetch_parquet(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_parquet(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """All rows of the recipe's files.
 
     Raises:

@@ -22,7 +22,7 @@ from pipeline.config.sources import PricesSource
 from pipeline.errors import Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources.arrow_spool import hash_rows
 from pipeline.sources.columns import sliced
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.file import hash_begun, refuse
 from pipeline.sources.prices_day import Ask, Day
 
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 
 
 @contextmanager
-def fetch_prices(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_prices(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """All days of all tickers since what is known of each.
 
     Raises:
@@ -69,7 +69,7 @@ def fetch_prices(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
     )
 
 
-def _known(source: PricesSource, earlier: Earlier) -> dict[str, date]:
+def _known(source: PricesSource, earlier: FetchContext) -> dict[str, date]:
     """The last day that was taken in, by ticker."""
     if earlier.newest is None or earlier.state.get("key") != _key(source):
         return {}

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import added_kinds
 from pipeline.sources.csv_file import fetch_csv
-from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.delivery import Delivery, FetchContext
 from pipeline.sources.http import fetch_http
 from pipeline.sources.integers import fetch_integers
 from pipeline.sources.parquet_file import fetch_parquet
@@ -16,7 +16,7 @@ from pipeline.sources.prices import fetch_prices
 from pipeline.sources.sql import fetch_sql
 
 #: what a source gives, there as long as the context is
-Fetch = Callable[[Recipe, Earlier], AbstractContextManager[Delivery]]
+Fetch = Callable[[Recipe, FetchContext], AbstractContextManager[Delivery]]
 
 SOURCES: dict[str, Fetch] = {
     "csv": fetch_csv,
@@ -28,7 +28,7 @@ SOURCES: dict[str, Fetch] = {
 }
 
 
-def fetch(recipe: Recipe, earlier: Earlier) -> AbstractContextManager[Delivery]:
+def fetch(recipe: Recipe, earlier: FetchContext) -> AbstractContextManager[Delivery]:
     """What the recipe's source gives; a kind that another package adds is imported here.
 
     Raises:

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import SqlSource
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.sources.arrow_spool import ROWS, Spool, hash_rows
+from pipeline.sources.arrow_spool import ROWS, ArrowSpool, hash_rows
 from pipeline.sources.columns import delivered, named_columns, named_twice
-from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.delivery import Delivery, FetchContext
 from pipeline.sources.environment import filled, masked, refuse_literal_password
 from pipeline.sources.file import hash_begun, hint, refuse
-from pipeline.text import known
+from pipeline.text import list_names
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -53,7 +53,7 @@ _CURSORS: dict[str, Any] = {
 
 
 @contextmanager
-def fetch_sql(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+def fetch_sql(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """The rows of the recipe's table or query; with a cursor, those from the newest known on.
 
     Raises:
@@ -141,8 +141,8 @@ def _query(recipe: Recipe, name: str) -> str:
 
 
 def _read(
-    asked: _Asked, recipe: Recipe, source: SqlSource, earlier: Earlier, path: Path
-) -> tuple[Spool, Any, Mapping[str, str]]:
+    asked: _Asked, recipe: Recipe, source: SqlSource, earlier: FetchContext, path: Path
+) -> tuple[ArrowSpool, Any, Mapping[str, str]]:
     """Write all rows to a file; the rows, the cursor that they begin at, and what is left for the next time."""
     seen = _seen(asked, source, earlier)
     with _reading(asked, source.timeout_seconds) as connection:
@@ -150,7 +150,7 @@ def _read(
         header = _header(connection, table, asked, recipe, source)
         names = [header[position] for position in delivered(header, recipe)]
         names += [source.cursor] if source.cursor and source.cursor not in names else []
-        spool, newest = Spool(path, names), _Newest(names, source.cursor)
+        spool, newest = ArrowSpool(path, names), _Newest(names, source.cursor)
         streamed = {"stream_results": True, "max_row_buffer": ROWS}
         statement = _statement(table, names, recipe, seen)
         try:
@@ -161,7 +161,7 @@ def _read(
     return spool, seen, newest.state(asked.key) or dict(earlier.state)
 
 
-def _seen(asked: _Asked, source: SqlSource, earlier: Earlier) -> Any:
+def _seen(asked: _Asked, source: SqlSource, earlier: FetchContext) -> Any:
     if source.cursor is None or earlier.state.get("key") != asked.key:
         return None
     return _CURSORS[earlier.state["type"]](earlier.state["cursor"])
@@ -209,7 +209,7 @@ def _table(connection: sa.Connection, asked: _Asked, source: SqlSource) -> sa.Fr
     inspector = sa.inspect(connection)
     if not inspector.has_table(name, schema=schema or None):
         names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
-        shown = known(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+        shown = list_names(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
         raise SourceMissing(f"there is no table {source.table}: expected one of {shown}{asked.hint}")
     quoted = sa.quoted_name(name, quote=True)
     return sa.table(quoted, schema=sa.quoted_name(schema, quote=True) if schema else None)

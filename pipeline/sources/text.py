@@ -59,7 +59,7 @@ def _stream(packed: BinaryIO, file: File) -> BinaryIO:
     return packed
 
 
-class Looked:
+class TextScan:
     """What a look through a whole text shows."""
 
     def __init__(self, file: File) -> None:
@@ -157,14 +157,14 @@ class Looked:
             start, self._line_bytes = newline + 1, 0
 
 
-def look_through(file: File, source: TextSource, take: Take) -> Looked:
+def scan_text(file: File, source: TextSource, take: Take) -> TextScan:
     """Read all of a file once; `take` gets each of its blocks, unpacked.
 
     Raises:
         BatchRefused: it is larger than expected, cut, or no UTF-8 text.
         SourceUnavailable: it cannot be read.
     """
-    looked = Looked(file)
+    looked = TextScan(file)
     most = _most_bytes(file, source)
     with unpacked(file) as stream:
         while block := stream.read(BLOCK_BYTES):

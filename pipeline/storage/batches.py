@@ -17,7 +17,7 @@ from pipeline.storage.bulk_load import Column, all_values, load, num_values_of, 
 from pipeline.storage.mapping import rejection_row
 from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.long_values import Values, joined, no_values
+from pipeline.timeseries.long_values import LongValues, concatenate, empty_values
 from pipeline.timeseries.observations import TARGET
 
 #: revisions that wait for those of further parts
@@ -28,7 +28,7 @@ Counts = Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
+class BatchHeader:
     """Where a batch comes from."""
 
     recipe: str
@@ -41,11 +41,11 @@ class Header:
 
 
 @dataclass(slots=True)
-class Intake:
+class BatchWriter:
     """A batch on its way into the store: under the recipe's lock, so that what it is compared with stays."""
 
     transaction: Transaction
-    header: Header
+    header: BatchHeader
     recorded_at: datetime
     batch_id: int = 0
     #: the store's numbers of the series, by their number in the batch
@@ -54,7 +54,7 @@ class Intake:
     _before: int = 0
     _known: set[int] = field(default_factory=set)
     _told: set[int] = field(default_factory=set)
-    _revised: list[Values] = field(default_factory=list)
+    _revised: list[LongValues] = field(default_factory=list)
     #: the first and the last period of what changes
     _periods: list[np.datetime64] = field(default_factory=list)
 
@@ -70,8 +70,8 @@ class Intake:
         self._series_ids = np.array([known[name] for name in names], np.int64)
 
     def known(
-        self, told: Values, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
-    ) -> Values:
+        self, told: LongValues, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
+    ) -> LongValues:
         """What is known of the series that are told of, under the batch's numbers.
 
         All of it, or with `since` what is later than that period, and so many values of each series `before`.
@@ -79,7 +79,7 @@ class Intake:
         numbers = np.unique(told.series)
         numbers = numbers[[int(series_id) in self._known for series_id in self._series_ids[numbers]]]
         if self._before == 0 or len(numbers) == 0:
-            return no_values()
+            return empty_values()
         ids = self._series_ids[numbers]
         self._told.update(ids.tolist())
         if since is None:
@@ -87,7 +87,7 @@ class Intake:
         else:
             found = values_as_of(self.transaction, ids.tolist(), self._before, length=before, since=since)
         order = np.argsort(ids)
-        values = Values(numbers[order][np.searchsorted(ids[order], found.series)], found.period, found.value)
+        values = LongValues(numbers[order][np.searchsorted(ids[order], found.series)], found.period, found.value)
         in_order = (np.diff(values.series) >= 0).all()
         return values if in_order else values.take(np.argsort(values.series, kind="stable"))
 
@@ -95,9 +95,9 @@ class Intake:
         """How many values are known of series of which the batch told nothing, as far as it was compared."""
         return num_values_of(self.transaction, sorted(self._known - self._told))
 
-    def add(self, new: Values, revised: Values) -> None:
+    def add(self, new: LongValues, revised: LongValues) -> None:
         """Put values in; revisions are few in each part, and go in together."""
-        new, revised = (Values(self._series_ids[one.series], one.period, one.value) for one in (new, revised))
+        new, revised = (LongValues(self._series_ids[one.series], one.period, one.value) for one in (new, revised))
         for changed in (new, revised):
             if len(changed):
                 periods = [*self._periods, changed.period.min(), changed.period.max()]
@@ -109,10 +109,10 @@ class Intake:
 
     def _load_revised(self) -> None:
         if self._revised:
-            self._load("revisions", joined(*self._revised))
+            self._load("revisions", concatenate(*self._revised))
         self._revised = []
 
-    def _load(self, table: str, values: Values) -> None:
+    def _load(self, table: str, values: LongValues) -> None:
         if len(values) == 0:
             return
         columns: dict[str, Column] = {
@@ -156,7 +156,7 @@ class Intake:
             self.transaction.execute("release_batch", batch_id=self.header.releases)
 
 
-def begin_intake(transaction: Transaction, header: Header, now: datetime) -> Intake:
+def begin_intake(transaction: Transaction, header: BatchHeader, now: datetime) -> BatchWriter:
     """Begin a batch in a transaction of its own: the recipe is locked until its end.
 
     Raises:
@@ -170,12 +170,12 @@ def begin_intake(transaction: Transaction, header: Header, now: datetime) -> Int
     newest = transaction.row("newest_batch", recipe=header.recipe)
     before = int(newest["batch_id"] or 0) if newest else 0
     batch_id = insert_batch(transaction, header, recorded_at, status="accepted")
-    return Intake(transaction, header, recorded_at, batch_id=batch_id, _before=before)
+    return BatchWriter(transaction, header, recorded_at, batch_id=batch_id, _before=before)
 
 
 def insert_batch(
     transaction: Transaction,
-    header: Header,
+    header: BatchHeader,
     recorded_at: datetime,
     *,
     status: str,
@@ -226,7 +226,7 @@ class HeldPart:
     """Cleaned values of some series of a batch that waits for a person."""
 
     names: list[tuple[str, str]]
-    values: Values
+    values: LongValues
     attributes: dict[tuple[str, str], str]
 
     def packed(self) -> bytes:
@@ -250,7 +250,7 @@ def unpacked(content: bytes) -> HeldPart:
     """A part as it was packed."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         described = json.loads(arrays["described"].tobytes())
-        values = Values(arrays["series"], arrays["period"].view("datetime64[us]"), arrays["value"])
+        values = LongValues(arrays["series"], arrays["period"].view("datetime64[us]"), arrays["value"])
     return HeldPart(
         names=[(series, variable) for series, variable in described["names"]],
         values=values,
@@ -259,7 +259,7 @@ def unpacked(content: bytes) -> HeldPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class HeldBatch:
     """A batch that waits for a person."""
 
     batch_id: int
@@ -270,9 +270,9 @@ class Held:
     num_read: int
 
 
-def held_of(row: Row) -> Held:
+def held_of(row: Row) -> HeldBatch:
     """The held batch that a row is."""
-    return Held(
+    return HeldBatch(
         batch_id=row["batch_id"],
         source=row["source"],
         content_hash=row["content_hash"],

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.storage.statements import Row, Transaction, period_text, query_text
 from pipeline.timeseries.frequency import Frequency, Periods
-from pipeline.timeseries.long_values import Values, last_word, merged, no_values
+from pipeline.timeseries.long_values import LongValues, apply_revisions, empty_values, merge
 
 #: one value for all rows, or one for each: whole numbers, numbers or periods
 Column = npt.NDArray[Any] | str | int | float | None
@@ -123,7 +123,7 @@ def values_as_of(
     *,
     length: int | None = None,
     since: np.datetime64 | None = None,
-) -> Values:
+) -> LongValues:
     """What was known of series when a batch was taken in, revisions included; of each its last `length` values.
 
     With `since` of each series what is later than that period, and `length` values up to it.
@@ -134,11 +134,15 @@ def values_as_of(
         moment = None if since is None else since.astype("datetime64[us]").item()
         wanted = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length, "since": moment}
         series, fields = _arrays(transaction, "values_as_of", wanted, 5)
-        return last_word(_sorted(_flat(series, *fields[:2])), _flat(series, *fields[2:]))
-    return last_word(no_values(), _rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since))
+        return apply_revisions(_sorted(_flat(series, *fields[:2])), _flat(series, *fields[2:]))
+    return apply_revisions(
+        empty_values(), _rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since)
+    )
 
 
-def all_values(transaction: Transaction, series_ids: Sequence[int], batch_id: int, *, frequency: Frequency) -> Values:
+def all_values(
+    transaction: Transaction, series_ids: Sequence[int], batch_id: int, *, frequency: Frequency
+) -> LongValues:
     """The same of whole series, faster: where a series has no gap its periods need not be read."""
     series_ids = sorted(series_ids)
     if transaction.dialect == "postgresql":
@@ -153,8 +157,8 @@ def all_values(transaction: Transaction, series_ids: Sequence[int], batch_id: in
         revised = _rows(transaction, "revisions_as_of", series_ids, batch_id)
     told, irregular = _placed(numbers, frequency)
     if len(irregular):
-        told = merged(told, values_as_of(transaction, irregular.tolist(), batch_id))
-    return last_word(told, revised)
+        told = merge(told, values_as_of(transaction, irregular.tolist(), batch_id))
+    return apply_revisions(told, revised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +173,17 @@ class _Packed:
     form: np.dtype[Any]
 
 
-def _placed(numbers: _Packed, frequency: Frequency) -> tuple[Values, npt.NDArray[np.int64]]:
+def _placed(numbers: _Packed, frequency: Frequency) -> tuple[LongValues, npt.NDArray[np.int64]]:
     """Numbers with their periods, which follow each other; and the series that have gaps."""
     series, first, last = numbers.series, numbers.first, numbers.last
     if len(series) == 0:
-        return no_values(), series
+        return empty_values(), series
     counts = np.array([len(content) for content in numbers.content], np.int64) // numbers.form.itemsize
     grid = frequency.between(first.min(), last.max())
     start = np.searchsorted(grid, first)
     regular = (np.searchsorted(grid, last) - start + 1 == counts) & (grid[np.minimum(start, len(grid) - 1)] == first)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    told = Values(
+    told = LongValues(
         np.repeat(series, counts),
         grid[np.minimum(np.repeat(start, counts) + within, len(grid) - 1)],
         np.frombuffer(b"".join(numbers.content), numbers.form).astype(np.float64),
@@ -200,10 +204,12 @@ def _arrays(
     return series, columns[1:]
 
 
-def _flat(series: npt.NDArray[np.int64], periods: Sequence[bytes | None], numbers: Sequence[bytes | None]) -> Values:
+def _flat(
+    series: npt.NDArray[np.int64], periods: Sequence[bytes | None], numbers: Sequence[bytes | None]
+) -> LongValues:
     """Arrays by series as one column each."""
     moments = (_elements(periods) + _POSTGRESQL_EPOCH.astype(np.int64)).view("datetime64[us]")
-    return Values(np.repeat(series, _counts(periods)), moments, _elements(numbers).view(np.float64))
+    return LongValues(np.repeat(series, _counts(periods)), moments, _elements(numbers).view(np.float64))
 
 
 def _counts(arrays: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
@@ -241,7 +247,7 @@ def _rows(
     *,
     length: int | None = None,
     since: np.datetime64 | None = None,
-) -> Values:
+) -> LongValues:
     """SQLite's rows of series, period and value."""
     parameters = {
         "series_ids": json.dumps(sorted(series_ids)),
@@ -253,7 +259,7 @@ def _rows(
     for block in transaction.blocks(query_text(query, "sqlite"), parameters, block=_BLOCK):
         series, value = (np.fromiter(map(itemgetter(n), block), kind, len(block)) for n, kind in ((0, "i8"), (2, "f8")))
         parts.append((series, _periods(list(map(itemgetter(1), block))), value))
-    return Values(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else no_values()
+    return LongValues(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else empty_values()
 
 
 def _periods(texts: Sequence[str]) -> Periods:
@@ -261,7 +267,7 @@ def _periods(texts: Sequence[str]) -> Periods:
     return np.fromiter(map(known.__getitem__, texts), np.int64, len(texts)).view("datetime64[us]")
 
 
-def _sorted(values: Values) -> Values:
+def _sorted(values: LongValues) -> LongValues:
     """In order of series: databases promise none that is not asked for, and asking would sort what is in order."""
     if (np.diff(values.series) >= 0).all():
         return values

@@ -8,7 +8,7 @@ from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
 
 
-def broken_promises(store: Store) -> list[str]:
+def integrity_errors(store: Store) -> list[str]:
     """What in a store is not as it is promised to be, one sentence each; empty when all is well."""
     with store.database.read() as transaction:
         broken = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.records.lineage import Decided, Lineage, Model, Run
+from pipeline.records.lineage import Decision, Lineage, ModelVersion, Run
 from pipeline.records.training import TrainingRecord
 from pipeline.storage.statements import Row, Transaction
 from pipeline.text import one_line
@@ -52,14 +52,14 @@ def run_of(row: Row) -> Run:
     return Run(**{name: row[name] for name in Run.__dataclass_fields__})
 
 
-def model_of(row: Row) -> Model:
+def model_of(row: Row) -> ModelVersion:
     """The model that a row is."""
-    plain = {name: row[name] for name in Model.__dataclass_fields__ if name not in ("lineage", "record")}
+    plain = {name: row[name] for name in ModelVersion.__dataclass_fields__ if name not in ("lineage", "record")}
     lineage = Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__})
-    return Model(**plain, lineage=lineage, record=TrainingRecord.model_validate_json(row["record"]))
+    return ModelVersion(**plain, lineage=lineage, record=TrainingRecord.model_validate_json(row["record"]))
 
 
-def insert_decision(transaction: Transaction, recipe: str, decided: Decided, now: datetime) -> None:
+def insert_decision(transaction: Transaction, recipe: str, decided: Decision, now: datetime) -> None:
     """Write a decision, unless it is the one that was taken last."""
     transaction.execute(
         "insert_decision",

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Overtaken
-from pipeline.records.lineage import Decided, Lineage
+from pipeline.records.lineage import Decision, Lineage
 from pipeline.records.training import NOT_PROMOTED, PROMOTED, TrainingRecord
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_overtaken
@@ -19,7 +19,7 @@ from pipeline.storage.statements import Transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Challenger:
+class NewModel:
     """A trained model, where it comes from, and whose place it is to take."""
 
     recipe: Recipe
@@ -40,10 +40,10 @@ class Challenger:
         """Whether the gate let it through."""
         return self.record.gate is None or self.record.gate.outcome == PROMOTED
 
-    def decided(self, version: int) -> Decided:
+    def decided(self, version: int) -> Decision:
         """What the gate said."""
         gate = self.record.gate
-        return Decided(
+        return Decision(
             what="promotion",
             kind="live" if self.publishes else "backfill",
             outcome=PROMOTED if self.is_promoted else NOT_PROMOTED,
@@ -54,7 +54,7 @@ class Challenger:
         )
 
 
-def add_model(challenger: Challenger, database: Database, now: datetime) -> int:
+def add_model(challenger: NewModel, database: Database, now: datetime) -> int:
     """Keep a model and, if the gate let it through and it publishes, make it the champion; its version.
 
     The same model again is the version that it was.
@@ -80,7 +80,7 @@ def add_model(challenger: Challenger, database: Database, now: datetime) -> int:
     return version
 
 
-def _kept(transaction: Transaction, challenger: Challenger, now: datetime) -> int:
+def _kept(transaction: Transaction, challenger: NewModel, now: datetime) -> int:
     """The version of this model, which is written unless it is known."""
     name, record = challenger.recipe.name, challenger.record
     known = transaction.row("model_by_hash", recipe=name, model_hash=challenger.model_hash)

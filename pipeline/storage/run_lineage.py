@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.evaluation.retraining_policy import Decision
-from pipeline.records.lineage import Lineage, Model, Run
+from pipeline.evaluation.retraining_policy import TrainingChoice
+from pipeline.records.lineage import Lineage, ModelVersion, Run
 from pipeline.storage.engine import Database
 from pipeline.storage.mapping import model_of, run_of
 from pipeline.storage.statements import Row, Transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Vintage:
+class SourceBatch:
     """The newest batch that was known when a run was made."""
 
     source: str
@@ -29,7 +29,7 @@ class Vintage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Since:
+class ChangesSince:
     """What became of the data after a run."""
 
     num_batches: int
@@ -50,7 +50,7 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Explanation:
+class RunLineage:
     """All that a run came from."""
 
     run: Run
@@ -59,18 +59,18 @@ class Explanation:
     superseded_by: str | None
     supersedes: tuple[str, ...]
     methods: tuple[Method, ...]
-    vintage: Vintage
+    vintage: SourceBatch
     #: values that were known then
     num_known: int
-    since: Since
+    since: ChangesSince
     #: the recipe's fingerprint as it was seen last
     present_fingerprint: str
-    model: Model
+    model: ModelVersion
     is_champion: bool
-    decision: Decision
+    decision: TrainingChoice
 
 
-def explain(database: Database, run_id: str) -> Explanation | None:
+def read_run_lineage(database: Database, run_id: str) -> RunLineage | None:
     """What a run came from; None if there is no such run."""
     with database.read() as transaction:
         row = transaction.row("explain_run", run_id=run_id)
@@ -84,16 +84,16 @@ def explain(database: Database, run_id: str) -> Explanation | None:
         superseded = transaction.rows("explain_superseded", run_id=run_id)
         methods = transaction.rows("explain_methods", run_number=row["run_number"])
     model = model_of(found)
-    return Explanation(
+    return RunLineage(
         run=run_of(row),
         lineage=Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__}),
         published_at=row["published_at"],
         superseded_by=row["superseded_by"],
         supersedes=tuple(one["run_id"] for one in superseded),
         methods=tuple(Method(**one) for one in methods),
-        vintage=Vintage(**{name: vintage[name] for name in Vintage.__dataclass_fields__}),
+        vintage=SourceBatch(**{name: vintage[name] for name in SourceBatch.__dataclass_fields__}),
         num_known=int(batches["num_known"]),
-        since=Since(num_batches=int(batches["num_batches"]), num_new=int(batches["num_new"]), **revised),
+        since=ChangesSince(num_batches=int(batches["num_batches"]), num_new=int(batches["num_new"]), **revised),
         present_fingerprint=row["present_fingerprint"],
         model=model,
         is_champion=row["champion_version"] == model.model_version,
@@ -133,10 +133,10 @@ def _one(transaction: Transaction, query: str, **parameters: Any) -> Row:
     return row
 
 
-def _decision(run: Row, model: Model) -> Decision:
+def _decision(run: Row, model: ModelVersion) -> TrainingChoice:
     """What was done about the model before this run: it was made for it, or an earlier one was kept."""
     if (model.lineage.as_of, model.lineage.recipe_fingerprint) == (run["as_of"], run["recipe_fingerprint"]):
-        return Decision(training=model.training, reason=model.reason)
+        return TrainingChoice(training=model.training, reason=model.reason)
     if model.cutoff == run["origin"]:
-        return Decision(training="keep", reason="no new period since the training")
-    return Decision(training="keep", reason=f"trained up to {str(model.cutoff)[:16].removesuffix('T00:00')}")
+        return TrainingChoice(training="keep", reason="no new period since the training")
+    return TrainingChoice(training="keep", reason=f"trained up to {str(model.cutoff)[:16].removesuffix('T00:00')}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NewerPublished, Overtaken
 from pipeline.forecasting.calibration import Calibration
-from pipeline.records.lineage import Lineage, Model, Run
+from pipeline.records.lineage import Lineage, ModelVersion, Run
 from pipeline.storage.bulk_load import Column, load, numbers_of_run
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_overtaken
@@ -32,7 +32,7 @@ class Publication:
 
     recipe: Recipe
     forecast: Forecast
-    model: Model
+    model: ModelVersion
     lineage: Lineage
     kind: str
     expected_next_by: datetime

@@ -22,7 +22,7 @@ _LOADED = 500_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scenarios:
+class RunPaths:
     """A published run, and how many paths were drawn from it."""
 
     #: the run's row
@@ -38,7 +38,7 @@ class Scenarios:
         return int(self.run["run_number"])
 
 
-def scenarios_of(database: Database, run_id: str) -> Scenarios:
+def read_run_paths(database: Database, run_id: str) -> RunPaths:
     """A run with what was drawn from it."""
     with database.read() as transaction:
         run = transaction.row("run", run_id=run_id)
@@ -46,7 +46,7 @@ def scenarios_of(database: Database, run_id: str) -> Scenarios:
         number = run["run_number"]
         forecast = forecast_in(transaction, number, run["origin"])
         ids = {row["series"]: row["series_id"] for row in transaction.rows("series_of_run", run_number=number)}
-        return Scenarios(
+        return RunPaths(
             run=run,
             forecast=forecast,
             series_ids=np.array([ids[name] for name in forecast.series], np.int64),
@@ -54,7 +54,7 @@ def scenarios_of(database: Database, run_id: str) -> Scenarios:
         )
 
 
-def add_paths(database: Database, seen: Scenarios, num_paths: int, values: Iterable[Array]) -> None:
+def add_paths(database: Database, seen: RunPaths, num_paths: int, values: Iterable[Array]) -> None:
     """Write the paths that follow those which were seen, up to `num_paths`, whole.
 
     Args:
@@ -89,7 +89,7 @@ def add_paths(database: Database, seen: Scenarios, num_paths: int, values: Itera
         assert row == len(seen.series_ids) * num_new * horizon, "every series has every path"
 
 
-def paths_of(database: Database, seen: Scenarios, num_paths: int) -> Iterator[tuple[str, int, Array]]:
+def paths_of(database: Database, seen: RunPaths, num_paths: int) -> Iterator[tuple[str, int, Array]]:
     """The first paths of a run as they are kept: the series, the number of the first of some paths, and these [n, H]."""
     at_once = max(1, _LOADED // seen.forecast.horizon)
     with database.read() as transaction:
@@ -99,7 +99,7 @@ def paths_of(database: Database, seen: Scenarios, num_paths: int) -> Iterator[tu
                 yield name, first, _paths(transaction, seen, series_id, first, last)
 
 
-def first_path(database: Database, seen: Scenarios, s: int) -> Array:
+def first_path(database: Database, seen: RunPaths, s: int) -> Array:
     """The first path of the forecast's series s as it is kept: [H]."""
     with database.read() as transaction:
         path: Array = _paths(transaction, seen, int(seen.series_ids[s]), 1, 1)[0]
@@ -112,7 +112,7 @@ def _num_paths(transaction: Transaction, run_number: int) -> int:
     return int(row["num_paths"])
 
 
-def _paths(transaction: Transaction, seen: Scenarios, series_id: int, first: int, last: int) -> Array:
+def _paths(transaction: Transaction, seen: RunPaths, series_id: int, first: int, last: int) -> Array:
     wanted = {"run_number": seen.run_number, "series_id": series_id, "first": first, "last": last}
     row = transaction.row("paths_of_series", **wanted)
     assert row is not None

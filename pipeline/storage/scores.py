@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
 
 #: kinds of runs, which are scored apart
@@ -37,7 +37,9 @@ def score(database: Database, recipe: str, kind: str, as_of: datetime) -> int:
     return found
 
 
-def worse_of_late(database: Database, model: Model, kind: str, as_of: datetime, baseline: str) -> dict[str, str]:
+def series_worse_than_baseline(
+    database: Database, model: ModelVersion, kind: str, as_of: datetime, baseline: str
+) -> dict[str, str]:
     """Series of which a model's published forecasts lost to the baseline, as it was known at an instant, with the figures.
 
     A sign test of the next period's absolute errors: they hang together least.

@@ -15,13 +15,13 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, Rejection
 from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.forecasting.calibration import Outcomes
-from pipeline.records.lineage import Decided, Known, Model, Run, Waiting
-from pipeline.sources.delivery import Earlier
+from pipeline.records.lineage import Decision, LatestBatch, ModelVersion, OutboxEntry, Run
+from pipeline.sources.delivery import FetchContext
 from pipeline.storage.batches import (
-    Header,
-    Held,
+    BatchHeader,
+    BatchWriter,
+    HeldBatch,
     HeldPart,
-    Intake,
     begin_intake,
     held_of,
     held_parts,
@@ -31,11 +31,11 @@ from pipeline.storage.batches import (
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import give_lease_back, lease_epoch, take_lease
 from pipeline.storage.mapping import insert_decision, model_of, rejection_row
-from pipeline.storage.models import Challenger, add_model
+from pipeline.storage.models import NewModel, add_model
 from pipeline.storage.observations import observations_as_of, with_covariates
 from pipeline.storage.outcomes import read_outcomes, read_outcomes_by_period
 from pipeline.storage.runs import Publication, forecast_in, publish
-from pipeline.storage.scores import score, worse_of_late
+from pipeline.storage.scores import score, series_worse_than_baseline
 from pipeline.storage.statements import Row
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET, Observations
@@ -57,14 +57,14 @@ class Store:
             for query in ("insert_recipe", "insert_recipe_version"):
                 transaction.execute(query, recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
 
-    def earlier(self, recipe: str, now: datetime) -> Earlier:
+    def earlier(self, recipe: str, now: datetime) -> FetchContext:
         """What a source is told about what was taken in before, and of the time."""
         with self.database.read() as transaction:
             last = transaction.row("last_delivery", recipe=recipe)
             newest = transaction.row("newest_period", recipe=recipe)
         if last is None:
-            return Earlier(now=now)
-        return Earlier(
+            return FetchContext(now=now)
+        return FetchContext(
             now=now,
             content_hash=last["content_hash"],
             state=json.loads(last["state"]),
@@ -72,13 +72,13 @@ class Store:
         )
 
     @contextmanager
-    def taking_in(self, header: Header, now: datetime) -> Iterator[Intake]:
+    def taking_in(self, header: BatchHeader, now: datetime) -> Iterator[BatchWriter]:
         """A batch in one transaction, under the recipe's lock; an error leaves nothing of it."""
         with self.database.write() as transaction:
             yield begin_intake(transaction, header, now)
             transaction.execute("forget_held_parts", recipe=header.recipe)
 
-    def refuse(self, header: Header, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
+    def refuse(self, header: BatchHeader, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
         """Keep what was refused, and nothing else of the batch; the same refusal again is the one that it was."""
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
@@ -90,7 +90,9 @@ class Store:
             )
             transaction.execute_many("insert_rejection", [rejection_row(batch_id, one) for one in rejections])
 
-    def hold(self, header: Header, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime) -> None:
+    def hold(
+        self, header: BatchHeader, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime
+    ) -> None:
         """Keep a batch for a person to look at; nothing of it counts yet. The same one again is the one that it was."""
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
@@ -111,23 +113,23 @@ class Store:
             for n, part in enumerate(parts):
                 transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.packed())
 
-    def held(self, recipe: str) -> Held | None:
+    def held(self, recipe: str) -> HeldBatch | None:
         """The batch that waits for a person, if one does."""
         with self.database.read() as transaction:
             row = transaction.row("held_batch", recipe=recipe)
         return None if row is None else held_of(row)
 
-    def held_parts(self, held: Held) -> Iterator[HeldPart]:
+    def held_parts(self, held: HeldBatch) -> Iterator[HeldPart]:
         """What a held batch brings."""
         with self.database.read() as transaction:
             rows = transaction.rows("held_parts", batch_id=held.batch_id)
         return held_parts(rows)
 
-    def known_as_of(self, recipe: str, as_of: datetime) -> Known | None:
+    def known_as_of(self, recipe: str, as_of: datetime) -> LatestBatch | None:
         """The newest batch that changed what was known at an instant; None before the first."""
         with self.database.read() as transaction:
             row = transaction.row("batch_as_of", recipe=recipe, as_of=as_of)
-        return None if row is None else Known(**row)
+        return None if row is None else LatestBatch(**row)
 
     def instants(self, recipe: str) -> list[datetime]:
         """When something new was recorded of a recipe, in order: between two of them nothing changed."""
@@ -201,39 +203,39 @@ class Store:
 
     # models
 
-    def champion(self, recipe: str) -> Model | None:
+    def champion(self, recipe: str) -> ModelVersion | None:
         """The model that publishes."""
         return self._model("champion", recipe=recipe)
 
-    def champion_as_of(self, recipe: str, as_of: datetime) -> Model | None:
+    def champion_as_of(self, recipe: str, as_of: datetime) -> ModelVersion | None:
         """The model that was promoted last on what was known at an instant."""
         return self._model("champion_as_of", recipe=recipe, as_of=as_of)
 
-    def newest_model(self, recipe: str, as_of: datetime, *, training: str | None = None) -> Model | None:
+    def newest_model(self, recipe: str, as_of: datetime, *, training: str | None = None) -> ModelVersion | None:
         """The model that was trained last on what was known at an instant, promoted or not."""
         return self._model("newest_model_as_of", recipe=recipe, as_of=as_of, training=training)
 
-    def decide(self, recipe: str, decided: Decided, now: datetime) -> None:
+    def decide(self, recipe: str, decided: Decision, now: datetime) -> None:
         """Keep a decision, unless it is the one that was taken last."""
         with self.database.write() as transaction:
             insert_decision(transaction, recipe, decided, now)
 
-    def model(self, recipe: str, model_version: int) -> Model | None:
+    def model(self, recipe: str, model_version: int) -> ModelVersion | None:
         """One model."""
         return self._model("model", recipe=recipe, model_version=model_version)
 
-    def _model(self, query: str, **parameters: Any) -> Model | None:
+    def _model(self, query: str, **parameters: Any) -> ModelVersion | None:
         with self.database.read() as transaction:
             row = transaction.row(query, **parameters)
         return None if row is None else model_of(row)
 
-    def model_files(self, model: Model) -> dict[str, bytes]:
+    def model_files(self, model: ModelVersion) -> dict[str, bytes]:
         """The model directory's files and what goes with them, by name."""
         with self.database.read() as transaction:
             rows = transaction.rows("model_files", recipe=model.recipe, model_version=model.model_version)
         return {row["name"]: bytes(row["content"]) for row in rows}
 
-    def add_model(self, challenger: Challenger, now: datetime) -> int:
+    def add_model(self, challenger: NewModel, now: datetime) -> int:
         """Keep a trained model and, if the gate let it through, make it the champion; its version."""
         return add_model(challenger, self.database, now)
 
@@ -261,9 +263,11 @@ class Store:
         """Score runs of one kind against what was known at an instant; how many scores are new."""
         return score(self.database, recipe, kind, as_of)
 
-    def worse_of_late(self, model: Model, kind: str, as_of: datetime, baseline: str) -> dict[str, str]:
+    def series_worse_than_baseline(
+        self, model: ModelVersion, kind: str, as_of: datetime, baseline: str
+    ) -> dict[str, str]:
         """Series of which a model's published forecasts lost to the baseline, with the figures."""
-        return worse_of_late(self.database, model, kind, as_of, baseline)
+        return series_worse_than_baseline(self.database, model, kind, as_of, baseline)
 
     def outcomes(self, recipe: Recipe, kind: str, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
         """What became of the newest forecasts made before an origin, as it was known at an instant."""
@@ -294,16 +298,16 @@ class Store:
             if status == "unchanged":
                 transaction.execute("forget_idle_attempts", attempt_id=attempt_id)
 
-    def waiting(self, recipe: str | None = None) -> list[Waiting]:
+    def waiting(self, recipe: str | None = None) -> list[OutboxEntry]:
         """What MLflow has to follow yet, oldest first."""
         with self.database.read() as transaction:
             rows = transaction.rows("outbox_waiting", recipe=recipe)
         return [
-            Waiting(outbox_id=r["outbox_id"], recipe=r["recipe"], kind=r["kind"], reference=r["reference"])
+            OutboxEntry(outbox_id=r["outbox_id"], recipe=r["recipe"], kind=r["kind"], reference=r["reference"])
             for r in rows
         ]
 
-    def followed(self, item: Waiting, now: datetime, *, mlflow_run_id: str | None = None) -> None:
+    def followed(self, item: OutboxEntry, now: datetime, *, mlflow_run_id: str | None = None) -> None:
         """MLflow has followed; a training is shown as `mlflow_run_id`."""
         with self.database.write() as transaction:
             if mlflow_run_id is not None:
@@ -315,7 +319,7 @@ class Store:
                 )
             transaction.execute("outbox_done", outbox_id=item.outbox_id, done_at=now)
 
-    def not_followed(self, item: Waiting, error: str) -> None:
+    def not_followed(self, item: OutboxEntry, error: str) -> None:
         """MLflow could not follow; it is tried again."""
         with self.database.write() as transaction:
             transaction.execute("outbox_failed", outbox_id=item.outbox_id, last_error=error)

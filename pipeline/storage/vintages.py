@@ -12,7 +12,7 @@ from pipeline.storage.engine import Database
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Newest:
+class Vintage:
     """From an instant on, until the next one, this was the newest period of which a value was known."""
 
     recorded_at: datetime
@@ -20,7 +20,7 @@ class Newest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sight:
+class Snapshot:
     """How an origin can be seen."""
 
     #: what was known at this instant; None: what is known now
@@ -29,20 +29,20 @@ class Sight:
     is_cut: bool
 
 
-def newest_periods(database: Database, recipe: str) -> list[Newest]:
+def read_vintages(database: Database, recipe: str) -> list[Vintage]:
     """After each batch that changed what was known of a recipe, the newest period; ascending."""
     with database.read() as transaction:
         rows = transaction.rows("newest_by_batch", recipe=recipe)
-    newest: list[Newest] = []
+    newest: list[Vintage] = []
     for row in rows:
         told = [row["period"]] if row["period"] is not None else []
         before = [newest[-1].period] if newest else []
         if told or before:
-            newest.append(Newest(recorded_at=row["recorded_at"], period=max(told + before)))
+            newest.append(Vintage(recorded_at=row["recorded_at"], period=max(told + before)))
     return newest
 
 
-def sight_of(origin: np.datetime64, newest: Sequence[Newest]) -> Sight:
+def snapshot_at(origin: np.datetime64, newest: Sequence[Vintage]) -> Snapshot:
     """As it was last known while the origin was the newest period.
 
     An origin that never was came in one delivery with later periods: then that delivery, cut at the origin. Of what
@@ -50,8 +50,8 @@ def sight_of(origin: np.datetime64, newest: Sequence[Newest]) -> Sight:
     """
     then = [one.recorded_at for one in newest if one.period == origin]
     if then:
-        return Sight(as_of=then[-1], is_cut=False)
+        return Snapshot(as_of=then[-1], is_cut=False)
     later = [n for n, one in enumerate(newest) if one.period > origin]
     if later and later[0] > 0:
-        return Sight(as_of=newest[later[0]].recorded_at, is_cut=True)
-    return Sight(as_of=None, is_cut=True)
+        return Snapshot(as_of=newest[later[0]].recorded_at, is_cut=True)
+    return Snapshot(as_of=None, is_cut=True)

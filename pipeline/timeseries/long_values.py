@@ -15,7 +15,7 @@ _MOST_EMPTY = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class LongValues:
     """Values in order of series and period; each pair once."""
 
     series: npt.NDArray[np.int64]  # [n]
@@ -25,9 +25,9 @@ class Values:
     def __len__(self) -> int:
         return len(self.value)
 
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Values:
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> LongValues:
         """Some of them."""
-        return Values(self.series[rows], self.period[rows], self.value[rows])
+        return LongValues(self.series[rows], self.period[rows], self.value[rows])
 
     def positions(self, series: npt.NDArray[np.int64], period: Periods) -> npt.NDArray[np.int64]:
         """Where each (series, period) is; -1 where it is not."""
@@ -53,32 +53,32 @@ class Values:
         return np.flatnonzero(np.concatenate([[True], self.series[1:] != self.series[:-1], [True]]))
 
 
-def no_values() -> Values:
+def empty_values() -> LongValues:
     """None."""
-    return Values(np.empty(0, np.int64), np.empty(0, "datetime64[us]"), np.empty(0))
+    return LongValues(np.empty(0, np.int64), np.empty(0, "datetime64[us]"), np.empty(0))
 
 
-def merged(known: Values, told: Values) -> Values:
+def merge(known: LongValues, told: LongValues) -> LongValues:
     """Both, with the told value where both have one."""
     if len(known) == 0 or len(told) == 0:
         return told if len(known) == 0 else known
     others = known.take(told.positions(known.series, known.period) < 0)
     if len(others) == 0:
         return told
-    both = joined(others, told)
+    both = concatenate(others, told)
     return both.take(np.lexsort((both.period, both.series)))
 
 
-def joined(*parts: Values) -> Values:
+def concatenate(*parts: LongValues) -> LongValues:
     """One behind the other, in no order; at least one."""
-    return Values(
+    return LongValues(
         np.concatenate([part.series for part in parts]),
         np.concatenate([part.period for part in parts]),
         np.concatenate([part.value for part in parts]),
     )
 
 
-def last_word(told: Values, later: Values) -> Values:
+def apply_revisions(told: LongValues, later: LongValues) -> LongValues:
     """Values in order, with what was said later of their periods, or of others; of several the last one counts."""
     if len(later) == 0:
         return told
@@ -86,8 +86,8 @@ def last_word(told: Values, later: Values) -> Values:
     if (place >= 0).all():
         value = told.value.copy()
         value[place] = later.value  # numpy keeps the last of several
-        return Values(told.series, told.period, value)
-    both = joined(told, later)
+        return LongValues(told.series, told.period, value)
+    both = concatenate(told, later)
     both = both.take(np.lexsort((both.period, both.series)))  # stable: the last word stays last
     last = np.ones(len(both), bool)
     last[:-1] = (both.series[1:] != both.series[:-1]) | (both.period[1:] != both.period[:-1])

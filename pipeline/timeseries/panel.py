@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.timeseries.frequency import Frequency, Periods
 
-Values = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,12 +28,12 @@ class Panel:
     grid: Periods  # [T], the union of all series' ranges
     first: npt.NDArray[np.int64]  # [S], positions in grid
     offsets: npt.NDArray[np.int64]  # [S + 1]
-    values: Values  # [sum of lengths]
+    values: Array  # [sum of lengths]
     as_of: datetime | None = None
     #: covariates by name, laid out as the values
-    past: Mapping[str, Values] = field(default_factory=dict)
+    past: Mapping[str, Array] = field(default_factory=dict)
     #: covariates that are known ahead, by name: each series has `ahead` more of them than values
-    future: Mapping[str, Values] = field(default_factory=dict)
+    future: Mapping[str, Array] = field(default_factory=dict)
     ahead: int = 0
     #: attributes by name, a text for each series
     static: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Panel:
         """Position in grid of each series' last period: [S]."""
         return self.first + self.lengths - 1
 
-    def of(self, s: int | np.integer[Any]) -> Values:
+    def of(self, s: int | np.integer[Any]) -> Array:
         """The values of series s: [T_s]."""
         return self.values[self.offsets[s] : self.offsets[s + 1]]
 
@@ -123,7 +123,7 @@ def panel_from_observations(
     names: Sequence[str],
     series: npt.NDArray[np.int64],
     period: Periods,
-    value: Values,
+    value: Array,
     *,
     frequency: Frequency,
     as_of: datetime | None = None,
@@ -180,7 +180,7 @@ def _require_distinct(names: Sequence[str], series: npt.NDArray[np.int64], perio
 def with_covariate(
     panel: Panel,
     name: str,
-    told: tuple[Sequence[str], npt.NDArray[np.int64], Periods, Values],
+    told: tuple[Sequence[str], npt.NDArray[np.int64], Periods, Array],
     *,
     frequency: Frequency,
     known_ahead: bool,
@@ -233,9 +233,9 @@ def _offsets(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.i
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def _without_trailing_gap(values: Values) -> Values:
+def _without_trailing_gap(values: Array) -> Array:
     return values[: np.flatnonzero(~np.isnan(values))[-1] + 1]
 
 
-def _leading_gap(values: Values) -> int:
+def _leading_gap(values: Array) -> int:
     return int(np.flatnonzero(~np.isnan(values))[0])

@@ -21,7 +21,7 @@ _SECONDS_BETWEEN = 1.0
 PATIENCE_SECONDS = 10.0
 
 
-class Showing(Protocol):
+class EpochSink(Protocol):
     """Where one training is shown."""
 
     def begin(self) -> None:
@@ -37,13 +37,13 @@ class Showing(Protocol):
         """Take back a run that came too late to be found."""
 
 
-class Live:
+class ProgressStream:
     """Called with the progress of a training, hands it on in a thread of its own.
 
     Importing MLflow and making its run happen there too, beside the training.
     """
 
-    def __init__(self, showing: Showing) -> None:
+    def __init__(self, showing: EpochSink) -> None:
         self._showing = showing
         self._told: SimpleQueue[Progress | None] = SimpleQueue()
         self._reason: str | None = None

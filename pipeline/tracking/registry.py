@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import RegistryUnavailable
-from pipeline.records.lineage import Lineage, Model, training_key
+from pipeline.records.lineage import Lineage, ModelVersion, training_key
 from pipeline.text import without_secrets
-from pipeline.tracking.live_progress import Live
+from pipeline.tracking.live_progress import ProgressStream
 from pipeline.tracking.run_fields import lineage_tags, metrics_of, parameters_of, saved_view, tags_of
 from pipeline.training.progress import Progress
 
@@ -85,7 +85,7 @@ class Registry:
             return f"run {run_id}"
         return f"{self.shown.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
-    def log_training(self, recipe: Recipe, model: Model, files: Mapping[str, bytes], *, card: str) -> str:
+    def log_training(self, recipe: Recipe, model: ModelVersion, files: Mapping[str, bytes], *, card: str) -> str:
         """Show one training: a run with parameters, losses, figures, report and the model, registered with its card.
 
         Doing it again finds what is there and adds what is missing. The card describes the model, in Markdown.
@@ -111,13 +111,13 @@ class Registry:
     @contextmanager
     def live(
         self, recipe: Recipe, lineage: Lineage, *, training: str, reason: str, started_at: datetime
-    ) -> Iterator[Live]:
+    ) -> Iterator[ProgressStream]:
         """Show a training while it runs; what is given is to be told of its progress.
 
         What MLflow does or does not do neither holds the body up nor makes it fail: `log_training` shows the same
         later, in the same run. A body that fails ends the run as failed, with the reason.
         """
-        shown = Live(_LiveRun(self, recipe, lineage, training, reason, started_at))
+        shown = ProgressStream(_LiveRun(self, recipe, lineage, training, reason, started_at))
         try:
             yield shown
         except BaseException as error:
@@ -125,7 +125,7 @@ class Registry:
             raise
         shown.end()
 
-    def set_champion(self, model: Model) -> None:
+    def set_champion(self, model: ModelVersion) -> None:
         """Let the alias follow the database.
 
         Raises:
@@ -136,7 +136,7 @@ class Registry:
             if registered is not None:
                 self._client.set_registered_model_alias(model.recipe, CHAMPION, registered)
 
-    def show_publication(self, model: Model, run_id: str) -> None:
+    def show_publication(self, model: ModelVersion, run_id: str) -> None:
         """Let the training of a model say which of our runs it published last.
 
         Raises:
@@ -166,7 +166,7 @@ class Registry:
         tags = {"mlflow.experimentKind": "custom_model_development", **view}
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
-    def _run(self, experiment: str, recipe: Recipe, model: Model) -> str:
+    def _run(self, experiment: str, recipe: Recipe, model: ModelVersion) -> str:
         """The one that showed the training live, or that was made before for this model, or a new one."""
         version, key = str(model.model_version), training_key(model.lineage, model.trained_at)
         identities = (
@@ -188,7 +188,7 @@ class Registry:
         run = self._client.create_run(experiment, start_time=_milliseconds(started_at), run_name=name, tags=tags)
         return str(run.info.run_id)
 
-    def _show(self, run_id: str, recipe: Recipe, model: Model, card: str) -> None:
+    def _show(self, run_id: str, recipe: Recipe, model: ModelVersion, card: str) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         at = _milliseconds(model.trained_at)  # once more is the same
@@ -202,7 +202,7 @@ class Registry:
         )
 
     def _register(
-        self, experiment: str, run_id: str, recipe: Recipe, model: Model, files: Mapping[str, bytes], card: str
+        self, experiment: str, run_id: str, recipe: Recipe, model: ModelVersion, files: Mapping[str, bytes], card: str
     ) -> None:
         if self._registered(recipe.name, model.model_hash) is not None:
             return
@@ -347,7 +347,7 @@ def _signature(golden: bytes) -> Any:
 def _write_mlflow_model(folder: Path, files: Mapping[str, bytes], run_id: str, model_id: str) -> None:
     """The folder that `mlflow.keras.save_model` would write for the same network."""
     from mlflow import pyfunc
-    from mlflow.models import Model as MlflowModel
+    from mlflow.models import ModelVersion as MlflowModel
 
     model = MlflowModel(signature=_signature(files["golden.npz"]), run_id=run_id, model_id=model_id)
     model.add_flavor(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from pipeline.config.recipe import Recipe
-from pipeline.records.lineage import Lineage, Model
+from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
 
 #: how MLflow's page opens the table of trainings with the columns that count: `?viewStateShareKey=…`, or its menu "Views"
@@ -68,7 +68,7 @@ def parameters_of(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
     return {name: str(value) for name, value in shown.items()}
 
 
-def tags_of(model: Model) -> dict[str, str]:
+def tags_of(model: ModelVersion) -> dict[str, str]:
     """Where a model comes from, why it was trained, and what the gate said."""
     gate = model.record.gate
     return {

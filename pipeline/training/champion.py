@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
-from pipeline.models.global_lstm_config import Design
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.training.export import member_weights
 
 Array = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ class Champion:
     forecaster: Forecaster
     #: of each member; no epochs: those of the recipe
     weights: Sequence[Sequence[Array]]
-    designs: Sequence[Design]
+    designs: Sequence[GlobalLSTMConfig]
     epochs: Sequence[int] | None
     #: share of the correction that counts
     trust: float
@@ -61,7 +61,7 @@ def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
         recipe=recipe,
         forecaster=forecaster,
         weights=member_weights(files["weights.npz"]),
-        designs=[Design(**design) for design in fields["members"]],
+        designs=[GlobalLSTMConfig(**design) for design in fields["members"]],
         epochs=fields.get("epochs"),  # earlier releases did not keep them, nor the trust
         trust=float(fields.get("trust", 1.0)),
     )

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import GLOBAL, Recipe
-from pipeline.forecasting.forecaster import Read, read_windows, volatility
+from pipeline.forecasting.forecaster import ModelInputs, read_windows, volatility
 from pipeline.models.heads import forecasting, mean_of
-from pipeline.models.specs import Reads
+from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import Features, fit_features
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
 from pipeline.preprocessing.windows import (
-    Needs,
+    ContextRequirements,
     Windows,
     count_windows,
     draw_windows,
@@ -60,7 +60,7 @@ class Ensemble:
     fitted: list[Fitted]
     scaling: Scaling
     features: Features
-    reads: Reads
+    reads: InputSpec
     trust: float
     #: of a fit of each from its seed
     epochs: Sequence[int]
@@ -77,14 +77,14 @@ class Ensemble:
         return mean_of(networks, self.reads)
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> ContextRequirements:
         """Of a window that all of them can read."""
         each = [member.needs for member in self.members]
-        return Needs(
+        return ContextRequirements(
             **{name: max(getattr(one, name) for one in each) for name in ("context", "least_length", "least_known")}
         )
 
-    def quantiles(self, network: keras.Model, read: Read) -> Array:
+    def quantiles(self, network: keras.Model, read: ModelInputs) -> Array:
         """What a network says of the windows that were read, in units of the series: [N, H, K]."""
         return self.scaling.values(predict(network, read.inputs), read.centre[:, :, None], read.scale[:, :, None])
 
@@ -155,7 +155,7 @@ def fit(
     features = tuned.forecaster.features if tuned else fit_features(panel, recipe)
     flat = flattened(panel, scaling, features.of(panel))
     judge = (flattened(held_out[0], scaling, features.of(held_out[0])), held_out[1]) if held_out else None
-    reads = Reads(horizon=recipe.horizon, **features.counts)
+    reads = InputSpec(horizon=recipe.horizon, **features.counts)
     fitted, num_windows = [], 0
     for n, member in enumerate(members):
         windows = windows_for(scaling.readable(panel), member, recipe)

@@ -10,10 +10,10 @@ import keras
 
 from pipeline.config.recipe import GLOBAL, Recipe
 from pipeline.models import global_lstm
-from pipeline.models.global_lstm_config import Design, designs_for
-from pipeline.models.specs import Reads, Sizes
+from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
+from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import scaled_trunk
-from pipeline.preprocessing.windows import Needs
+from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.fit import Fitting
@@ -28,14 +28,14 @@ _STEPS_AN_EPOCH = 25
 class Member:
     """One network to fit."""
 
-    needs: Needs
+    needs: ContextRequirements
     fitting: Fitting
     #: an untrained trunk, from what it reads; with `at_origin` it forecasts from nowhere else
     build: Callable[..., keras.Model]
     #: what is as likely where windows are drawn; none: an epoch is all of them
     evenly: Literal["series", "windows"] | None = None
     #: of a network that chooses what it reads
-    design: Design | None = None
+    design: GlobalLSTMConfig | None = None
 
     @property
     def num_drawn(self) -> int:
@@ -59,7 +59,7 @@ class Member:
         return replace(self, fitting=replace(self.fitting, epochs=epochs, patience=None))
 
 
-def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[Design] | None = None) -> list[Member]:
+def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
     """The members of a recipe's network.
 
     Args:
@@ -68,7 +68,7 @@ def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[Design] | None
         designs: of the members of a global network that is to be fine-tuned; none: by the rule.
     """
     if recipe.model.architecture == GLOBAL:
-        chosen = designs or designs_for(
+        chosen = designs or default_configs(
             panel,
             season=recipe.season,
             horizon=recipe.horizon,
@@ -79,12 +79,12 @@ def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[Design] | None
     return [_as_told(recipe, recipe.training.seed + n) for n in range(recipe.num_members)]
 
 
-def _designed(design: Design, recipe: Recipe, seed: int) -> Member:
-    def build(reads: Reads, *, at_origin: bool = False) -> keras.Model:
+def _designed(design: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
+    def build(reads: InputSpec, *, at_origin: bool = False) -> keras.Model:
         return global_lstm.trunk(design, reads=reads, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin)
 
     return Member(
-        needs=Needs(
+        needs=ContextRequirements(
             context=design.context,
             least_length=design.least_known,
             least_known=design.least_known,
@@ -109,7 +109,7 @@ def _designed(design: Design, recipe: Recipe, seed: int) -> Member:
 
 def _as_told(recipe: Recipe, seed: int) -> Member:
     model, training = recipe.model, recipe.training
-    sizes = Sizes(
+    sizes = NetworkSpec(
         context=recipe.context,
         features=0,
         horizon=recipe.horizon,
@@ -123,13 +123,13 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
     scaling = "last" if model.scaling == "log" else model.scaling
     lag = {"seasonal": recipe.season, "last": 1}.get(scaling, 0)
 
-    def build(reads: Reads, *, at_origin: bool = True) -> keras.Model:
+    def build(reads: InputSpec, *, at_origin: bool = True) -> keras.Model:
         del at_origin  # it forecasts from nowhere else
         kind = "given" if recipe.is_scaled_by_series else scaling
         return scaled_trunk(model.architecture, sizes, reads, scaling=kind, lag=lag)
 
     return Member(
-        needs=Needs(
+        needs=ContextRequirements(
             context=recipe.context,
             least_length=recipe.context,
             least_known=max(recipe.context // 2, min(2, recipe.context)),

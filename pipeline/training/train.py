@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.evaluation.comparison import contest_of, forecasts_of, worse_series
-from pipeline.evaluation.holdout import Backtest, calibration_of, mase_scales, spread_of
+from pipeline.evaluation.comparison import compare_errors, forecast_windows, series_worse_than_baseline
+from pipeline.evaluation.holdout import HoldoutBacktest, calibration_of, mase_scales, spread_of
 from pipeline.evaluation.promotion import decide
 from pipeline.forecasting.baselines import seasonal_naive
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.forecaster import Spread, manifest_of, read_windows, volatility
+from pipeline.forecasting.forecaster import IntervalWidths, manifest_of, read_windows, volatility
 from pipeline.preprocessing.windows import Windows, contexts_of, has_enough, targets_of, windows_ending
 from pipeline.records.training import GateRecord
 from pipeline.timeseries.forecast import LEVELS
@@ -63,7 +63,7 @@ class TrainedModel:
     validation_loss: tuple[float, ...]
     epochs: int
     num_windows: int
-    backtest: Backtest | None
+    backtest: HoldoutBacktest | None
     #: by step of the context, oldest first; empty for networks without attention
     attention: tuple[float, ...] = ()
     #: of each member, where the network chooses what it reads and how it is fitted
@@ -125,7 +125,7 @@ def train(
         attention=_attention(panel, final),
         designs=tuple(_described(member, trust) for member in members if member.design),
         gate=gate,
-        worse=worse_series(backtest, recipe.gate.baseline, panel.series) if backtest else {},
+        worse=series_worse_than_baseline(backtest, recipe.gate.baseline, panel.series) if backtest else {},
     )
 
 
@@ -155,7 +155,7 @@ def _rehearsed(
     on_epoch: OnEpoch | None,
     *,
     tuned: Champion | None = None,
-) -> Backtest | None:
+) -> HoldoutBacktest | None:
     """The backtest of the same network fitted up to `cutoff`; None where that leaves nothing to fit on or to test."""
     if cutoff < 0 or not (earlier := panel.until(cutoff)).series:
         return None
@@ -170,7 +170,7 @@ def _judged(
     panel: Panel,
     recipe: Recipe,
     cutoff: int,
-    backtest: Backtest | None,
+    backtest: HoldoutBacktest | None,
     champion: Champion | None,
     unusable: str | None,
     on_epoch: OnEpoch | None,
@@ -188,8 +188,8 @@ def _judged(
             rival = _refitted(panel, cutoff, backtest, champion, on_epoch)
         else:
             backtest = backtest.take(panel.grid[backtest.windows.end] >= champion.forecaster.cutoff)
-            rival = forecasts_of(champion.forecaster, panel, backtest.windows)
-    contest = contest_of(backtest, rival, recipe.gate.baseline) if backtest else None
+            rival = forecast_windows(champion.forecaster, panel, backtest.windows)
+    contest = compare_errors(backtest, rival, recipe.gate.baseline) if backtest else None
     verdict = decide(contest, baseline=recipe.gate.baseline, replaced=replaced)
     if contest is None:
         return GateRecord(outcome=verdict.outcome, reason=verdict.reason)
@@ -210,7 +210,7 @@ def _mean(losses: Array | None) -> float | None:
 
 
 def _refitted(
-    panel: Panel, cutoff: int, backtest: Backtest, champion: Champion, on_epoch: OnEpoch | None
+    panel: Panel, cutoff: int, backtest: HoldoutBacktest, champion: Champion, on_epoch: OnEpoch | None
 ) -> Array | None:
     """What a network of the champion's recipe says, fitted without the test part that the champion has seen."""
     recipe, earlier = champion.recipe, panel.until(cutoff)
@@ -238,7 +238,7 @@ def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
     )
 
 
-def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) -> Backtest | None:
+def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) -> HoldoutBacktest | None:
     """Every origin of the test part, by a network fitted on the part before it only."""
     ends = np.arange(len(earlier.grid) - 1, len(panel.grid) - 1)
     if len(ends) * len(panel.series) > MOST_TESTED:
@@ -259,7 +259,7 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
     scales = dict(zip(earlier.series, mase_scales(earlier, recipe.season), strict=True))
     length = max(ensemble.needs.context, recipe.season)
     observed, some = targets_of(panel, tested, recipe.horizon), tested.series % every == 0
-    return Backtest(
+    return HoldoutBacktest(
         windows=tested,
         context=contexts_of(panel, tested, length)[0],
         observed=observed,
@@ -273,7 +273,7 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
     )
 
 
-def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: Backtest | None) -> Spread:
+def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutBacktest | None) -> IntervalWidths:
     """From the backtest's residuals; where the history is too short for one, from the seasonal naive's."""
     length = ensemble.needs.context
     if backtest is not None:
@@ -289,7 +289,7 @@ def _model_directory(
     panel: Panel,
     recipe: Recipe,
     ensemble: Ensemble,
-    spread: Spread | None,
+    spread: IntervalWidths | None,
     calibration: Calibration | None,
     *,
     instead_of: str | None,

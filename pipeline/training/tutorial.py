@@ -22,7 +22,7 @@ from pipeline.errors import ModelRefused
 from pipeline.evaluation import metrics
 from pipeline.models.build import build_network
 from pipeline.models.fused_lstm import fused
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 from pipeline.training.epoch_loop import epochs_of
 from pipeline.training.export import predict
 from pipeline.training.fit import OnEpoch, refuse_unless_finite
@@ -126,9 +126,9 @@ def _outputs(network: keras.Model, scaled: Array, test: npt.NDArray[np.int64], t
     return np.array(context[tutorial.context :])
 
 
-def sizes_of(tutorial: Tutorial) -> Sizes:
+def sizes_of(tutorial: Tutorial) -> NetworkSpec:
     """The sizes of its network."""
-    return Sizes(
+    return NetworkSpec(
         context=tutorial.context,
         features=1,
         horizon=1,

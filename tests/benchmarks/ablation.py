@@ -22,7 +22,7 @@ from keras import ops
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import read_windows
 from pipeline.models import global_lstm, losses
-from pipeline.models.global_lstm_config import Design, designs_for
+from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.heads import forecasting
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows, has_enough
@@ -61,7 +61,9 @@ def split_of(part: Part) -> Split:
     return Split(part, series, observed, panel_of(series, part.recipe()), reference)
 
 
-def fitted(split: Split, designs: Sequence[Design], *, seed: int) -> tuple[npt.NDArray[np.int64], list[Array]]:
+def fitted(
+    split: Split, designs: Sequence[GlobalLSTMConfig], *, seed: int
+) -> tuple[npt.NDArray[np.int64], list[Array]]:
     """Series that can be forecast, and the medians of each member."""
     panel, recipe = split.panel, split.part.recipe()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
@@ -76,23 +78,23 @@ def fitted(split: Split, designs: Sequence[Design], *, seed: int) -> tuple[npt.N
     return windows.series[read.usable], made
 
 
-def _each(**changes: Any) -> Callable[[Design], Design]:
-    def changed(design: Design) -> Design:
+def _each(**changes: Any) -> Callable[[GlobalLSTMConfig], GlobalLSTMConfig]:
+    def changed(design: GlobalLSTMConfig) -> GlobalLSTMConfig:
         return replace(design, **changes)
 
     return changed
 
 
-def _one_period_a_step(design: Design) -> Design:
+def _one_period_a_step(design: GlobalLSTMConfig) -> GlobalLSTMConfig:
     return replace(design, size=1)
 
 
-def _half_the_steps(design: Design) -> Design:
+def _half_the_steps(design: GlobalLSTMConfig) -> GlobalLSTMConfig:
     return replace(design, steps=design.steps // 2)
 
 
 #: an ingredient: the parts that it is shown on, and the design without it
-DESIGNS: dict[str, tuple[tuple[str, ...], Callable[[Design], Design]]] = {
+DESIGNS: dict[str, tuple[tuple[str, ...], Callable[[GlobalLSTMConfig], GlobalLSTMConfig]]] = {
     "seasons folded into a step": (("weekly",), _one_period_a_step),
     "last season as the base": (("hourly", "quarterly"), _each(base=1)),
     "profile of the week": (("hourly",), _each(profile=0)),
@@ -113,13 +115,13 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def _everything_known(context: Any, design: Design, horizon: int) -> Any:
+def _everything_known(context: Any, design: GlobalLSTMConfig, horizon: int) -> Any:
     """Steps that do not see which values are padded."""
     values = context[:, :, :1]
     return _STEPS(ops.concatenate([values, ops.ones_like(values)], axis=-1), design, horizon)
 
 
-def _unscaled(context: Any, design: Design, horizon: int) -> Any:
+def _unscaled(context: Any, design: GlobalLSTMConfig, horizon: int) -> Any:
     """Steps relative to the level only."""
     steps, skip, base, scale, weight = _STEPS(context, design, horizon)
     bare = -1 if design.kind == "frame" else -2  # the others are the mask and the scale
@@ -165,9 +167,9 @@ MEMBERS = (("weekly", "monthly"), (1, 3, 5))
 def lines(split: Split, *, members: int, seed: int) -> Iterator[str]:
     """The rows of one part: ingredient, part, OWA with it, OWA without."""
     part = split.part
-    designs = designs_for(split.panel, season=part.season, horizon=part.horizon, members=max(MEMBERS[1]))
+    designs = default_configs(split.panel, season=part.season, horizon=part.horizon, members=max(MEMBERS[1]))
 
-    def owa(changed: Sequence[Design]) -> float:
+    def owa(changed: Sequence[GlobalLSTMConfig]) -> float:
         which, made = fitted(split, changed, seed=seed)
         return split.owa(which, np.mean(made, axis=0))
 

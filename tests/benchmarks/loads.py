@@ -12,10 +12,10 @@ import numpy as np
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.ingest.changes import Comparison
-from pipeline.ingest.reader import Reading
-from pipeline.ingest.row_spool import ROW, Rows, Spool
-from pipeline.storage.batches import Header
+from pipeline.ingest.changes import BatchDiff
+from pipeline.ingest.reader import ParsedBatch
+from pipeline.ingest.row_spool import ROW, Rows, RowSpool
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.store import Store
 from pipeline.timeseries.frequency import Frequency, Periods
 from pipeline.timeseries.observations import TARGET
@@ -82,11 +82,11 @@ def bench_recipe() -> Recipe:
     return parse_recipe(text, where="bench.toml", folder=Path())
 
 
-def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tuple[Comparison, float]:
+def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tuple[BatchDiff, float]:
     """What `nextperiod ingest` does once the rows are read: check, compare, load, in one transaction; its seconds."""
     recipe = bench_recipe()
-    with Spool() as spool:
-        reading = Reading(
+    with RowSpool() as spool:
+        reading = ParsedBatch(
             source="bench",
             recipe=recipe,
             spool=spool,
@@ -96,9 +96,9 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
             periods=panel.periods,
         )
         spool.add(panel.rows())
-        comparison = Comparison(reading, recipe)
+        comparison = BatchDiff(reading, recipe)
         began = time.perf_counter()
-        header = Header(recipe=recipe.name, source="bench", content_hash=content_hash)
+        header = BatchHeader(recipe=recipe.name, source="bench", content_hash=content_hash)
         with store.taking_in(header, datetime.now(UTC)) as intake:
             intake.register(reading.names)
             for rows in spool.parts():

@@ -20,7 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from pipeline.records.lineage import Lineage
-from pipeline.storage.batches import Header
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.runs import Publication
 from pipeline.storage.schema import require_schema
@@ -184,7 +184,9 @@ def bench_publication(bench: Bench, num_series: int) -> None:
     ratios, seconds = [], []
     with bench.fresh() as database:
         store = Store(database)
-        with store.taking_in(Header(recipe="bench", source="bench", content_hash="0"), datetime.now(UTC)) as intake:
+        with store.taking_in(
+            BatchHeader(recipe="bench", source="bench", content_hash="0"), datetime.now(UTC)
+        ) as intake:
             intake.register([(name, TARGET) for name in names])
             intake.finish(dict.fromkeys(("num_read", "num_new", "num_revised", "num_same"), 0), [])
         with database.write() as transaction:

@@ -28,7 +28,7 @@ from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import code_version
 from pipeline.records.lineage import Lineage
 from pipeline.storage.engine import open_database
-from pipeline.storage.models import Challenger
+from pipeline.storage.models import NewModel
 from pipeline.storage.schema import REVISION, require_schema
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
@@ -108,7 +108,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOu
         recipe_fingerprint=recipe.fingerprint,
         code_version=code_version(),
     )
-    challenger = Challenger(
+    challenger = NewModel(
         recipe=recipe,
         record=outcome.record,
         model_hash=model_hash_of(outcome.files),

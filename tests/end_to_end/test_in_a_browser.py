@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.jobs.sync_mlflow import follow
+from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -52,7 +52,7 @@ def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> 
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))
     publish_forecast(small_recipe(), store, NOW)
-    assert follow(small_recipe(), store, registry, NOW)
+    assert sync_mlflow(small_recipe(), store, registry, NOW)
     (report,) = folder.glob("mlartifacts/**/report.html")
     backtest = outcome.record.backtest
     assert backtest is not None

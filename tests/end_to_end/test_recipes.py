@@ -16,7 +16,7 @@ from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.train import train_model
-from pipeline.storage.integrity import broken_promises
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
 
 RECIPES = Path(__file__).parents[2] / "deployments/recipes"
@@ -93,7 +93,7 @@ def test_a_recipe_publishes_its_next_periods(
     assert all(
         row["lower_95"] <= row["lower_80"] <= row["median"] <= row["upper_80"] <= row["upper_95"] for row in rows
     )
-    assert broken_promises(store) == []
+    assert integrity_errors(store) == []
     champion = store.champion(name)
     assert champion is not None
     assert [line.protocol.split(" (")[0] for line in champion.record.tutorial] == ["as written", "without the leak"]

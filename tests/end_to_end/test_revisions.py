@@ -24,7 +24,7 @@ from pipeline.jobs.ingest import approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
 from pipeline.jobs.train import train_model
 from pipeline.storage.engine import open_database
-from pipeline.storage.integrity import broken_promises
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
 from tests.end_to_end.shell import Said, Shell, shell_in
 from tests.end_to_end.vintages import SERIES, VINTAGES, generated_vintage, values_of, vintage
@@ -371,7 +371,7 @@ def test_a_store_that_saw_both_vintages_before_any_training_gives_the_same_numbe
     assert newest_then is not None
     assert newest_late.model_hash == newest_then.model_hash
     assert {row["run_id"] for row in late.store.latest_forecasts("fred")} == {late.live.run_id}
-    assert broken_promises(late.store) == []
+    assert integrity_errors(late.store) == []
 
 
 def test_generated_vintages_are_revised_as_the_real_ones_are(store: Store, tmp_path: Path) -> None:

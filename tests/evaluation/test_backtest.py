@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.holdout import Backtest, mase_scales, skill, spread_of
+from pipeline.evaluation.holdout import HoldoutBacktest, mase_scales, skill, spread_of
 from pipeline.evaluation.metrics import coverage
-from pipeline.forecasting.forecaster import Spread, volatility
+from pipeline.forecasting.forecaster import IntervalWidths, volatility
 from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
@@ -31,11 +31,13 @@ def panel_of(*rows: list[float]) -> Panel:
     )
 
 
-def backtest_of(panel: Panel, forecast: Array, *, ends: range, context: int, horizon: int, season: int) -> Backtest:
+def backtest_of(
+    panel: Panel, forecast: Array, *, ends: range, context: int, horizon: int, season: int
+) -> HoldoutBacktest:
     """Every series of the panel from the same origins."""
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
     windows = Windows(series, end)
-    return Backtest(
+    return HoldoutBacktest(
         windows=windows,
         context=contexts_of(panel, windows, context)[0],
         observed=targets_of(panel, windows, horizon),
@@ -45,7 +47,7 @@ def backtest_of(panel: Panel, forecast: Array, *, ends: range, context: int, hor
     )
 
 
-def small_backtest() -> Backtest:
+def small_backtest() -> HoldoutBacktest:
     """1 … 8 with origins at positions 3 to 6, always forecast one too high."""
     forecast = np.array([[6.0, 7], [7, 8], [8, 9], [9, 10]])
     panel = panel_of([1, 2, 3, 4, 5, 6, 7, 8])
@@ -226,7 +228,7 @@ def test_forecasts_that_were_never_wrong_have_intervals_of_no_width() -> None:
 
 
 def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
-    spread = Spread(by_step=np.array([1.0, 2]), at_level=np.array([-3.0, -1, 0, 1, 3]))
+    spread = IntervalWidths(by_step=np.array([1.0, 2]), at_level=np.array([-3.0, -1, 0, 1, 3]))
 
     quantiles = spread.around(np.array([[10.0, 20]]), np.array([[2.0]]))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.retraining_policy import Decision, ModelsSoFar, decide
+from pipeline.evaluation.retraining_policy import ModelHistory, TrainingChoice, choose_training
 from tests.support.examples import small_recipe
 
 CHANGED = "the recipe has changed since the training"
@@ -18,8 +18,8 @@ def recipe_with(policy: str = "auto", **training: float | None) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"policy": policy, **training})})
 
 
-def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: Any) -> ModelsSoFar:
-    return ModelsSoFar(
+def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: Any) -> ModelHistory:
+    return ModelHistory(
         training_fingerprint=fingerprint or small_recipe().training_fingerprint,
         new_periods=new_periods,
         **{"age": new_periods, **known},
@@ -29,7 +29,9 @@ def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: An
 @pytest.mark.parametrize("asked", [None, "retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("policy", ["auto", "retrain", "fine-tune", "keep"])
 def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: str | None) -> None:
-    assert decide(recipe_with(policy), None, asked=asked) == Decision(training="retrain", reason="no model yet")
+    assert choose_training(recipe_with(policy), None, asked=asked) == TrainingChoice(
+        training="retrain", reason="no model yet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,20 +55,22 @@ def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: st
 def test_where_nobody_asks_the_recipe_s_policy_decides(
     policy: str, new_periods: int, training: str, reason: str
 ) -> None:
-    assert decide(recipe_with(policy), trained(new_periods)) == Decision(training=training, reason=reason)
+    assert choose_training(recipe_with(policy), trained(new_periods)) == TrainingChoice(
+        training=training, reason=reason
+    )
 
 
 def test_a_recipe_may_say_after_how_many_periods_it_fine_tunes_and_retrains() -> None:
     recipe = recipe_with(fine_tune_after=5, retrain_after=7)
 
-    decisions = [decide(recipe, trained(new, age=age)) for new, age in ((4, 4), (5, 6), (5, 7), (1, 7))]
+    decisions = [choose_training(recipe, trained(new, age=age)) for new, age in ((4, 4), (5, 6), (5, 7), (1, 7))]
 
     assert [one.training for one in decisions] == ["keep", "fine-tune", "retrain", "keep"]
     assert decisions[0].reason == "4 new periods, due after 5"
 
 
 def test_where_retraining_is_due_sooner_nothing_is_fine_tuned() -> None:
-    decisions = [decide(recipe_with(retrain_after=2), trained(new)) for new in (1, 2)]
+    decisions = [choose_training(recipe_with(retrain_after=2), trained(new)) for new in (1, 2)]
 
     assert [one.training for one in decisions] == ["keep", "retrain"]
 
@@ -74,22 +78,24 @@ def test_where_retraining_is_due_sooner_nothing_is_fine_tuned() -> None:
 def test_a_champion_that_cannot_be_used_is_replaced_at_once_unless_a_model_is_to_be_kept() -> None:
     broken = trained(0, unusable="network.onnx is missing")
 
-    assert decide(recipe_with(), broken) == Decision(
+    assert choose_training(recipe_with(), broken) == TrainingChoice(
         training="retrain", reason="the champion cannot be used: network.onnx is missing"
     )
-    assert decide(recipe_with(budget_minutes=0.1), trained(0, unusable="x", seconds=600.0)).training == "retrain"
-    assert decide(recipe_with("keep"), broken).training == "keep"
-    assert decide(recipe_with(), broken, asked="keep").training == "keep"
+    assert (
+        choose_training(recipe_with(budget_minutes=0.1), trained(0, unusable="x", seconds=600.0)).training == "retrain"
+    )
+    assert choose_training(recipe_with("keep"), broken).training == "keep"
+    assert choose_training(recipe_with(), broken, asked="keep").training == "keep"
 
 
 def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon() -> None:
     drifted = {"age": 8, "drift": "bias since 2024-01-01"}
 
-    decisions = [decide(recipe_with(), trained(new, **drifted)) for new in (5, 6)]
+    decisions = [choose_training(recipe_with(), trained(new, **drifted)) for new in (5, 6)]
 
     assert decisions == [
-        Decision(training="keep", reason="5 new periods, due after 6"),
-        Decision(training="retrain", reason="drift: bias since 2024-01-01"),
+        TrainingChoice(training="keep", reason="5 new periods, due after 6"),
+        TrainingChoice(training="retrain", reason="drift: bias since 2024-01-01"),
     ]
 
 
@@ -99,7 +105,7 @@ def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon
 )
 def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, age: int, training: str) -> None:
     """The last fit from the seed took ten minutes."""
-    decision = decide(recipe_with(budget_minutes=budget), trained(min(age, 6), age=age, seconds=600))
+    decision = choose_training(recipe_with(budget_minutes=budget), trained(min(age, 6), age=age, seconds=600))
 
     assert decision.training == training
     assert ("of training.budget_minutes" in decision.reason) == (
@@ -111,7 +117,7 @@ def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, ag
 @pytest.mark.parametrize("policy", ["auto", "retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("new_periods", [0, 40])
 def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, new_periods: int) -> None:
-    assert decide(recipe_with(policy), trained(new_periods), asked=asked) == Decision(
+    assert choose_training(recipe_with(policy), trained(new_periods), asked=asked) == TrainingChoice(
         training=asked, reason="asked for"
     )
 
@@ -129,6 +135,6 @@ def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, ne
 def test_a_changed_recipe_is_trained_anew_unless_the_model_is_to_be_kept(
     policy: str, asked: str | None, training: str, reason: str
 ) -> None:
-    decision = decide(recipe_with(policy), trained(fingerprint="another"), asked=asked)
+    decision = choose_training(recipe_with(policy), trained(fingerprint="another"), asked=asked)
 
-    assert decision == Decision(training=training, reason=reason)
+    assert decision == TrainingChoice(training=training, reason=reason)

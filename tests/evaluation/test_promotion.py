@@ -8,13 +8,15 @@ import pytest
 from scipy import signal
 
 from pipeline.config.recipe import FEWEST_PERIODS
-from pipeline.evaluation.promotion import LEVEL, Contest, decide, gain_by_chance, worse_than
+from pipeline.evaluation.promotion import LEVEL, ErrorComparison, decide, diebold_mariano_p_value, worse_than
 
 Array = npt.NDArray[np.float64]
 
 
-def contest(challenger: Array, champion: Array | None, baseline: float = 9.0) -> Contest:
-    return Contest(challenger=challenger, champion=champion, baseline=np.full_like(challenger, baseline), num_series=1)
+def contest(challenger: Array, champion: Array | None, baseline: float = 9.0) -> ErrorComparison:
+    return ErrorComparison(
+        challenger=challenger, champion=champion, baseline=np.full_like(challenger, baseline), num_series=1
+    )
 
 
 def verdict(challenger: Array, champion: Array | None, baseline: float = 9.0, replaced: str | None = None) -> str:
@@ -80,10 +82,10 @@ def test_losses_without_a_scale_decide_nothing() -> None:
 def test_the_test_has_one_side(sign: int) -> None:
     gains = sign * (1 + 0.1 * np.random.default_rng(0).normal(size=24))
 
-    assert (gain_by_chance(gains) < LEVEL) == (sign > 0)
-    assert gain_by_chance(0.1 + np.tile([1.0, -1.0], 12)) > 0.2  # no slow wave in it, and no steady gain
-    assert gain_by_chance(np.zeros(24)) == 1
-    assert gain_by_chance(np.full(24, float(sign))) == (0 if sign > 0 else 1)
+    assert (diebold_mariano_p_value(gains) < LEVEL) == (sign > 0)
+    assert diebold_mariano_p_value(0.1 + np.tile([1.0, -1.0], 12)) > 0.2  # no slow wave in it, and no steady gain
+    assert diebold_mariano_p_value(np.zeros(24)) == 1
+    assert diebold_mariano_p_value(np.full(24, float(sign))) == (0 if sign > 0 else 1)
 
 
 @pytest.mark.parametrize("num_periods", [6, 12, 18, 48])
@@ -91,7 +93,7 @@ def test_the_test_has_one_side(sign: int) -> None:
 def test_noise_passes_no_more_often_than_the_level(num_periods: int, correlation: float) -> None:
     rng = np.random.default_rng(num_periods)
 
-    chance = gain_by_chance(dependent(rng, (4000, num_periods), correlation))
+    chance = diebold_mariano_p_value(dependent(rng, (4000, num_periods), correlation))
 
     # few periods that hang together cost some of it
     allowed = {0.0: LEVEL / 2, 0.5: 1.5 * LEVEL, 0.8: 3 * LEVEL}[correlation]
@@ -111,16 +113,16 @@ def test_a_loss_of_one_standard_error_almost_never_passes_and_a_gain_of_four_mos
     noise = np.random.default_rng(num_periods).normal(size=(10_000, num_periods))
     error = 1 / np.sqrt(num_periods)
 
-    assert np.mean(gain_by_chance(noise - error) < LEVEL) < 0.003
-    assert np.mean(gain_by_chance(noise + 4 * error) < LEVEL) > {6: 0.4, 12: 0.75, 24: 0.85}[num_periods]
+    assert np.mean(diebold_mariano_p_value(noise - error) < LEVEL) < 0.003
+    assert np.mean(diebold_mariano_p_value(noise + 4 * error) < LEVEL) > {6: 0.4, 12: 0.75, 24: 0.85}[num_periods]
 
 
 def test_rows_are_tested_one_by_one() -> None:
     rows = dependent(np.random.default_rng(1), (5, 12), 0.3) + np.arange(5)[:, None]
 
-    together = gain_by_chance(rows)
+    together = diebold_mariano_p_value(rows)
 
-    np.testing.assert_allclose(together, [gain_by_chance(row) for row in rows])
+    np.testing.assert_allclose(together, [diebold_mariano_p_value(row) for row in rows])
 
 
 def test_an_identical_twin_is_promoted_in_no_more_than_the_stated_level_of_200_tries() -> None:

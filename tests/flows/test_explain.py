@@ -17,8 +17,8 @@ from pipeline.errors import BatchHeld, InvalidArgument, NoObservations
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.inputs import code_version
 from pipeline.jobs.train import train_model
-from pipeline.records.lineage import Model
-from pipeline.storage.batches import Header
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.run_lineage import known_since
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
@@ -62,7 +62,7 @@ def says(database_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def model(store: Store) -> Model:
+def model(store: Store) -> ModelVersion:
     """The champion of a store in which the small series and another one are known."""
     store.register(small_recipe())
     take_in(store, batch({"small": monthly(VALUES), "tall": monthly(VALUES)}, "first"), NOW)
@@ -83,7 +83,7 @@ def two_series() -> Forecast:
 
 
 def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
-    says: Says, store: Store, model: Model
+    says: Says, store: Store, model: ModelVersion
 ) -> None:
     publish(store, two_series(), model, now=NOW + HOUR)
 
@@ -121,7 +121,7 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
     assert told["decision"] == {"training": "retrain", "reason": "no model yet"}
 
 
-def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Store, model: Model) -> None:
+def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, two_series(), model, now=NOW + HOUR)
 
     lines = says("small-2023-04-01-1").splitlines()
@@ -145,7 +145,7 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
     ]
 
 
-def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: Model) -> None:
+def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: ModelVersion) -> None:
     reasons = tuple("word " * 40 + str(n) for n in range(12))
     names = tuple(f"s{n:02d}" for n in range(12))
     take_in(store, batch({name: monthly(VALUES[:2]) for name in names}, "more"), NOW + HOUR)
@@ -159,7 +159,9 @@ def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: Mode
     assert "              … and in 4 other ways (--json)" in lines
 
 
-def test_it_says_how_many_of_the_values_known_then_were_revised_since(says: Says, store: Store, model: Model) -> None:
+def test_it_says_how_many_of_the_values_known_then_were_revised_since(
+    says: Says, store: Store, model: ModelVersion
+) -> None:
     publish(store, forecast(), model)
     revised = {**monthly(VALUES), "2020-01-01": 1.5, "2020-02-01": 2.5, "2023-05-01": 9.0}
     take_in(store, batch({"small": revised}, "second"), NOW + HOUR)
@@ -177,7 +179,7 @@ def test_it_says_how_many_of_the_values_known_then_were_revised_since(says: Says
     assert (first["batch"]["content_hash"], first["num_known"]) == ("first", 80)
 
 
-def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, model: Model) -> None:
+def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     take_in(store, batch({"small": monthly(VALUES)}, "the same in another order"), NOW + HOUR)
 
@@ -185,8 +187,8 @@ def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, 
     assert "nothing: these are the data as they are known now" in says("small")
 
 
-def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, model: Model) -> None:
-    held = Header(recipe="small", source="small.csv", content_hash="held")
+def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, model: ModelVersion) -> None:
+    held = BatchHeader(recipe="small", source="small.csv", content_hash="held")
     store.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
     waiting = store.held("small")
     assert waiting is not None
@@ -199,7 +201,7 @@ def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, mode
     assert "held at 2026-01-01T13:00:00+00:00 and released by a person" in " ".join(says("small").split())
 
 
-def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, store: Store, model: Model) -> None:
+def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     publish(store, forecast([1, 2, 3]), model, data_hash="newer", now=NOW + HOUR)
 
@@ -211,7 +213,7 @@ def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, sto
 
 
 def test_a_model_that_was_kept_is_told_from_one_that_was_made_for_the_run(
-    says: Says, store: Store, model: Model
+    says: Says, store: Store, model: ModelVersion
 ) -> None:
     more = {**monthly(VALUES), "2023-05-01": 9.0}
     take_in(store, batch({"small": more}, "second"), NOW + HOUR)
@@ -229,7 +231,7 @@ def test_a_model_that_was_kept_is_told_from_one_that_was_made_for_the_run(
     assert facts(says, "small")["decision"] == {"training": "keep", "reason": "no new period since the training"}
 
 
-def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model: Model) -> None:
+def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     store.register(small_recipe().model_copy(update={"max_gap": 3}))
 
@@ -240,7 +242,7 @@ def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model
     assert "the recipe has changed since" in says("small")
 
 
-def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store, model: Model) -> None:
+def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     store.followed(store.waiting()[0], NOW, mlflow_run_id="abc")
 
@@ -249,7 +251,7 @@ def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store
 
 
 def test_a_recipe_s_name_is_its_latest_live_run_and_a_backfill_has_its_own(
-    says: Says, store: Store, model: Model
+    says: Says, store: Store, model: ModelVersion
 ) -> None:
     publish(store, forecast(), model)
     publish(store, forecast(origin="2023-03-01"), model, kind="backfill", now=NOW + HOUR)
@@ -261,7 +263,7 @@ def test_a_recipe_s_name_is_its_latest_live_run_and_a_backfill_has_its_own(
     )
 
 
-def test_a_recipe_may_be_given_as_a_path(says: Says, store: Store, model: Model, tmp_path: Path) -> None:
+def test_a_recipe_may_be_given_as_a_path(says: Says, store: Store, model: ModelVersion, tmp_path: Path) -> None:
     publish(store, forecast(), model)
 
     assert facts(says, str(tmp_path / "recipes/small.toml"))["run_id"] == "small-2023-04-01-1"
@@ -273,7 +275,7 @@ def refusal(says: Says, name: str) -> str:
     return str(refused.value)
 
 
-def test_a_run_that_is_not_known_lists_the_newest(says: Says, store: Store, model: Model) -> None:
+def test_a_run_that_is_not_known_lists_the_newest(says: Says, store: Store, model: ModelVersion) -> None:
     for month in range(1, 8):
         publish(store, forecast(origin=f"2022-0{month}-01"), model, now=NOW + month * HOUR)
 
@@ -288,7 +290,7 @@ def test_a_store_without_runs_says_so(says: Says, store: Store) -> None:
     assert refusal(says, "small") == "no forecast is published for small: run `nextperiod run small`"
 
 
-def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store, model: Model) -> None:
+def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model, kind="backfill")
 
     assert refusal(says, "small") == (
@@ -296,7 +298,7 @@ def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store
     )
 
 
-def test_before_anything_was_known_a_job_says_since_when_something_is(store: Store, model: Model) -> None:
+def test_before_anything_was_known_a_job_says_since_when_something_is(store: Store, model: ModelVersion) -> None:
     for job in (train_model, publish_forecast):
         with pytest.raises(NoObservations) as refused:
             job(small_recipe(), store, NOW, as_of=NOW - HOUR)
@@ -318,7 +320,7 @@ def test_since_when_something_is_known_is_the_first_batch_with_a_value(store: St
     store.register(small_recipe())
     assert known_since(store.database, "small") is None
 
-    store.refuse(Header(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
+    store.refuse(BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
     assert known_since(store.database, "small") is None
 
     take_in(store, batch({"small": monthly(VALUES)}), NOW + HOUR)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from flows import context
-from flows.context import Opened, tried_again
+from flows.context import RunContext, retried
 from flows.cycle_steps import (
-    carry_out_forecast,
-    carry_out_ingest,
-    carry_out_paths,
-    carry_out_scoring,
-    carry_out_training,
+    run_forecast,
+    run_ingest,
+    run_sample_paths,
+    run_scoring,
+    run_training_step,
 )
 from pipeline.errors import NoObservations, NothingHeld, Transient
 from pipeline.storage.engine import open_database
@@ -33,7 +33,7 @@ def calls() -> Counter[str]:
 
 
 @pytest.fixture
-def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[RunContext]:
     """The small recipe, whose jobs find something unavailable at their first call."""
     monkeypatch.setattr(context, "RETRY_AFTER_SECONDS", [0, 0, 0])
     (tmp_path / "small.csv").write_text(small_csv(), "utf-8")
@@ -47,9 +47,9 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
                 raise Transient("away")
             return job(*arguments, **options)
 
-        return tried_again(called)
+        return retried(called)
 
-    yield Opened(
+    yield RunContext(
         recipe=small_recipe(tmp_path),
         store=Store(database),
         registry=Registry("sqlite://", lambda: NOW),
@@ -60,35 +60,35 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
     database.close()
 
 
-def test_ingest_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
-    assert carry_out_ingest(at).num_new == 40
+def test_ingest_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
+    assert run_ingest(at).num_new == 40
     assert calls == {"ingest_source": 2}
 
 
-def test_approving_is_retried(at: Opened, calls: Counter[str]) -> None:
+def test_approving_is_retried(at: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NothingHeld):
-        carry_out_ingest(at, approve=True)
+        run_ingest(at, approve=True)
     assert calls == {"approve_batch": 2}
 
 
-def test_training_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+def test_training_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
-        carry_out_training(at)
+        run_training_step(at)
     assert calls == {"train_model": 2}
 
 
-def test_forecasting_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
+def test_forecasting_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
-        carry_out_forecast(at)
+        run_forecast(at)
     assert calls == {"publish_forecast": 2}
 
 
-def test_drawing_sample_paths_is_retried(at: Opened, calls: Counter[str], tmp_path: Path) -> None:
+def test_drawing_sample_paths_is_retried(at: RunContext, calls: Counter[str], tmp_path: Path) -> None:
     with pytest.raises(NoObservations):
-        carry_out_paths(at, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
+        run_sample_paths(at, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
     assert calls == {"publish_forecast": 2}
 
 
-def test_scoring_alone_is_retried(at: Opened, calls: Counter[str]) -> None:
-    assert carry_out_scoring(at) == 0
+def test_scoring_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
+    assert run_scoring(at) == 0
     assert calls == {"score_forecasts": 2}

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
@@ -80,7 +80,7 @@ def test_poisoned_series_get_labelled_rows_and_the_others_stay_bit_by_bit(
     kinds = rng.choice(list(POISONED), len(victims), replace=False)
     poisoned = clean | {name: POISONED[kind][0] for name, kind in zip(victims, kinds, strict=True)}
 
-    before, after = (forecast_all(trained, panel_of(rows), recipe) for rows in (clean, poisoned))
+    before, after = (forecast_panel(trained, panel_of(rows), recipe) for rows in (clean, poisoned))
 
     assert after.series == before.series
     assert after.num_rows == NUM_SERIES * recipe.horizon
@@ -100,7 +100,7 @@ def test_each_kind_of_poison_is_answered_with_finite_labelled_rows(
 ) -> None:
     values, method = POISONED[kind]
 
-    made = forecast_all(trained, panel_of({"sound": np.array(small_values()), "poisoned": values}), recipe)
+    made = forecast_panel(trained, panel_of({"sound": np.array(small_values()), "poisoned": values}), recipe)
 
     assert made.method[0] == "lstm"
     assert made.method[1] == method or (method == "any" and made.method[1] in ("lstm", "fallback:seasonal-naive"))
@@ -112,9 +112,9 @@ def test_a_series_that_the_champion_forecasts_worse_is_the_baseline_s_with_the_r
     trained: Forecaster, recipe: Recipe
 ) -> None:
     panel, why = panel_of(sound()), "worse than seasonal-naive over 6 test periods: MASE 1.50 against 1.00"
-    plain = forecast_all(trained, panel, recipe)
+    plain = forecast_panel(trained, panel, recipe)
 
-    made = forecast_all(trained, panel, recipe, worse={"sound 007": why, "gone": "worse"})
+    made = forecast_panel(trained, panel, recipe, worse={"sound 007": why, "gone": "worse"})
 
     assert made.method[7] == "fallback:seasonal-naive"
     assert made.reason[7] == why

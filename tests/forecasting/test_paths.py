@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.config.recipe import Publish, Recipe
+from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting.error_autocorrelation import past_differences, past_scores, persistence
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.forecasting.quantile_function import SCORES, at_scores, scores_of
 from pipeline.forecasting.sample_paths import (
@@ -28,7 +28,7 @@ from pipeline.forecasting.sample_paths import (
 )
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling
-from pipeline.preprocessing.windows import Needs
+from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -77,7 +77,9 @@ class Weighing(StandIn):
 
 
 def recipe_of(horizon: int = HORIZON, minimum: float | None = None, maximum: float | None = None) -> Recipe:
-    return small_recipe().model_copy(update={"horizon": horizon, "publish": Publish(minimum=minimum, maximum=maximum)})
+    return small_recipe().model_copy(
+        update={"horizon": horizon, "publish": PublishSettings(minimum=minimum, maximum=maximum)}
+    )
 
 
 def panel_of(*rows: list[float]) -> Panel:
@@ -95,7 +97,7 @@ def autoregressive(times: float, panel: Panel, horizon: int = HORIZON) -> Autore
         network=b"",
         scaling=Scaling(kind="standard", per_series=True, fitted=dict.fromkeys(panel.series, (0.0, 1.0))),
         features=fit_features(panel, recipe_of(horizon)),
-        needs=Needs(context=4, least_length=4, least_known=2),
+        needs=ContextRequirements(context=4, least_length=4, least_known=2),
         horizon=horizon,
         spread=None,
         cutoff=panel.origin,
@@ -113,7 +115,7 @@ def drawn_from(
     published: Forecast | None = None,
 ) -> tuple[Array, Forecast]:
     """Paths of every series [S, N, H], and what was published."""
-    forecast = published or forecast_all(network, panel, recipe)
+    forecast = published or forecast_panel(network, panel, recipe)
     sampler = sampler_of(network, panel, forecast, recipe, seed)
     return np.concatenate(list(draw(sampler, 1, count))).reshape(len(forecast.series), count, -1), forecast
 
@@ -298,7 +300,7 @@ def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel()
         network=b"",
         scaling=Scaling(kind="last"),
         features=fit_features(panel, recipe),
-        needs=Needs(context=6, least_length=6, least_known=3),
+        needs=ContextRequirements(context=6, least_length=6, least_known=3),
         horizon=3,
         spread=None,
         cutoff=panel.origin,
@@ -307,7 +309,7 @@ def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel()
     scores = np.random.default_rng(2).normal(size=(5, 3))
 
     for whole, s in ((panel, 0), (one, 0)):
-        sampler = sampler_of(network, whole, forecast_all(network, whole, recipe), recipe, 0)
+        sampler = sampler_of(network, whole, forecast_panel(network, whole, recipe), recipe, 0)
         found = sampler.fed_back(s, scores)
         for n in range(5):
             longer = one
@@ -346,7 +348,11 @@ def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
 def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
     panel = panel_of([value / np.sqrt(1 - 0.9**2) for value in process(0.9, 600)])
     sampler = sampler_of(
-        autoregressive(0.9, panel), panel, forecast_all(autoregressive(0.9, panel), panel, recipe_of()), recipe_of(), 0
+        autoregressive(0.9, panel),
+        panel,
+        forecast_panel(autoregressive(0.9, panel), panel, recipe_of()),
+        recipe_of(),
+        0,
     )
 
     assert abs(sampler.persistence[0]) < 0.25
@@ -400,7 +406,7 @@ def test_differences_of_a_baseline_are_in_units_of_their_size() -> None:
 def test_what_explodes_when_it_is_fed_back_stays_near_the_context() -> None:
     panel = panel_of([1.0, -1, 2, 0, 1])
     network = autoregressive(1e200, panel)
-    published = forecast_all(autoregressive(1.0, panel), panel, recipe_of())
+    published = forecast_panel(autoregressive(1.0, panel), panel, recipe_of())
 
     paths, _ = drawn_from(network, panel, recipe_of(), published=published)
 
@@ -415,7 +421,9 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
     """By seasons, or from the last value, each error added to those before."""
     row = row if lag > 1 else [float("nan")] * 37 + row
     panel = panel_of(small_values(), row)
-    network = replace(autoregressive(1.0, panel, 9), needs=Needs(context=8, least_length=8, least_known=8))
+    network = replace(
+        autoregressive(1.0, panel, 9), needs=ContextRequirements(context=8, least_length=8, least_known=8)
+    )
 
     paths, forecast = drawn_from(network, panel, recipe_of(9), count=4000)
 
@@ -440,7 +448,7 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
 def small_sampler(seed: int = 0, rows: int = 2) -> Sampler:
     panel = panel_of(*[[1.0, -1, 2, 0, 1]] * rows)
     network = autoregressive(1.0, panel)
-    return sampler_of(network, panel, forecast_all(network, panel, recipe_of()), recipe_of(), seed)
+    return sampler_of(network, panel, forecast_panel(network, panel, recipe_of()), recipe_of(), seed)
 
 
 def test_a_seed_gives_the_same_paths_and_another_seed_others() -> None:
@@ -538,7 +546,7 @@ def test_paths_of_a_trained_network_with_a_spread(outcome: TrainingOutcome, valu
 
 def test_a_trained_network_fed_back_is_what_a_loop_gives(outcome: TrainingOutcome) -> None:
     network, panel, scores = loaded(outcome), small_panel(), np.random.default_rng(3).normal(size=(4, 3))
-    sampler = sampler_of(network, panel, forecast_all(network, panel, small_recipe()), small_recipe(), 0)
+    sampler = sampler_of(network, panel, forecast_panel(network, panel, small_recipe()), small_recipe(), 0)
 
     found = sampler.fed_back(0, scores)
 

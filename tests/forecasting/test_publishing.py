@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.config.recipe import Publish, Recipe
+from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.fallback import BELIEVABLE, forecast_all
+from pipeline.forecasting.fallback import BELIEVABLE, forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, manifest_of, model_hash_of
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import fit_scaling
-from pipeline.preprocessing.windows import Needs, Windows, contexts_of, has_enough
+from pipeline.preprocessing.windows import ContextRequirements, Windows, contexts_of, has_enough
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -47,8 +47,8 @@ class StandIn:
     lacks: str = "it lacks what the network needs"
 
     @property
-    def needs(self) -> Needs:
-        return Needs(context=self.context, least_length=self.context, least_known=self.context // 2)
+    def needs(self) -> ContextRequirements:
+        return ContextRequirements(context=self.context, least_length=self.context, least_known=self.context // 2)
 
     def predict(self, panel: Panel) -> Any:
         windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
@@ -58,11 +58,11 @@ class StandIn:
 
 
 def bounded(minimum: float | None = None, maximum: float | None = None) -> Recipe:
-    return small_recipe().model_copy(update={"publish": Publish(minimum=minimum, maximum=maximum)})
+    return small_recipe().model_copy(update={"publish": PublishSettings(minimum=minimum, maximum=maximum)})
 
 
 def forecast_of(panel: Panel, network: Any, recipe: Recipe | None = None) -> Forecast:
-    return forecast_all(network, panel, recipe or small_recipe())
+    return forecast_panel(network, panel, recipe or small_recipe())
 
 
 def numbers(forecast: Forecast, series: str) -> bytes:
@@ -171,7 +171,7 @@ def test_a_network_says_what_it_needs(length: int, known: int, kind: str, expect
         network=b"",
         scaling=fit_scaling(small_panel(), kind=kind, per_series=False, season=4),
         features=fit_features(small_panel(), small_recipe()),
-        needs=Needs(context=8, least_length=length, least_known=known),
+        needs=ContextRequirements(context=8, least_length=length, least_known=known),
         horizon=3,
         spread=None,
         cutoff=small_panel().origin,
@@ -252,7 +252,7 @@ def test_only_the_networks_intervals_are_calibrated_and_bounded_after_that() -> 
     tripled = Calibration(factors=np.tile([3.0, 3, 1, 3, 3], (3, 1)))
 
     raw = forecast_of(panel, StandIn(), bounded(minimum=5.25))
-    calibrated = forecast_all(StandIn(), panel, bounded(minimum=5.25), tripled)  # type: ignore[arg-type]
+    calibrated = forecast_panel(StandIn(), panel, bounded(minimum=5.25), tripled)  # type: ignore[arg-type]
 
     assert numbers(calibrated, "short") == numbers(raw, "short")
     assert raw.quantiles[0, 0].tolist() == [5.25, 5.5, 6, 6.5, 7]

@@ -15,7 +15,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, DatabaseUnavailable, InvalidRecipe, NextperiodError, SchemaTooNew
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import IngestResult, ingest_source
-from pipeline.sources.delivery import Earlier
+from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema, upgrade
@@ -357,7 +357,7 @@ def is_whole(content: bytes, whole: bytes) -> bool:
 
 
 def num_new(recipe: Recipe) -> int:
-    with fetch(recipe, Earlier(now=NOW)) as delivery:
+    with fetch(recipe, FetchContext(now=NOW)) as delivery:
         return len(take_in(delivery, recipe).new)
 
 

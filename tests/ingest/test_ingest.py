@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.config.history import refuse_short
+from pipeline.config.history import require_history
 from pipeline.errors import BatchHeld, InvalidRecipe, NotEnoughHistory
 from pipeline.ingest.reader import CLOCK_TOLERANCE
 from pipeline.text import counted
@@ -370,7 +370,7 @@ def test_the_longest_history_counts_what_was_known_before() -> None:
 @pytest.mark.parametrize(("has", "lacking"), [(0, 11), (1, 10), (10, 1)])
 def test_a_history_shorter_than_context_and_horizon_says_how_many_are_missing(has: int, lacking: int) -> None:
     with pytest.raises(NotEnoughHistory) as short:
-        refuse_short("small", has, small_recipe())
+        require_history("small", has, small_recipe())
 
     assert str(short.value) == (
         f'series "small" has {counted(has, "observation")}, context 8 + horizon 3 need 11: {lacking} are missing; '
@@ -380,7 +380,7 @@ def test_a_history_shorter_than_context_and_horizon_says_how_many_are_missing(ha
 
 @pytest.mark.parametrize("has", [11, 12])
 def test_a_history_of_context_and_horizon_is_long_enough(has: int) -> None:
-    refuse_short("small", has, small_recipe())
+    require_history("small", has, small_recipe())
 
 
 def test_one_mistyped_year_is_named_before_a_grid_is_made_of_it() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
 from pipeline.ingest import row_spool
 from pipeline.ingest.parsers import MISSING, parse_value
-from pipeline.ingest.row_spool import ROW, Spool
+from pipeline.ingest.row_spool import ROW, RowSpool
 from tests.support.deliveries import Key, Taken, delivery_of, recipe_of, take_in
 from tests.support.examples import NOW
 
@@ -108,17 +108,17 @@ def assert_as_a_loop_says(rows: list[Row]) -> None:
 
 #: rules without which something wrong is taken in, or something right is lost, and rows that show it
 BROKEN: dict[str, tuple[Callable[..., Any], list[Row]]] = {
-    "pipeline.ingest.changes.Comparison._without_duplicates": (
+    "pipeline.ingest.changes.BatchDiff._without_duplicates": (
         lambda self, rows, again: ~again,
         [("2024-01-01", "1", "a"), ("2024-01-01", "2", "a")],
     ),
-    "pipeline.ingest.changes.Comparison._on_grid": (lambda self, rows: rows, [("2024-01-02", "1", "a")]),
+    "pipeline.ingest.changes.BatchDiff._on_grid": (lambda self, rows: rows, [("2024-01-02", "1", "a")]),
     "pipeline.ingest.changes._in_order": (
         lambda rows: rows,
         [("2024-01-01", "1", "a"), ("2023-02-01", "1", "a"), ("2024-01-01", "2", "a")],
     ),
-    "pipeline.ingest.reader._Reader._reject_future": (lambda *_: None, [("2031-01-01", "1", "a")]),
-    "pipeline.ingest.series_index.SeriesNames.improper": (
+    "pipeline.ingest.reader._BatchReader._reject_future": (lambda *_: None, [("2031-01-01", "1", "a")]),
+    "pipeline.ingest.series_index.SeriesIndex.improper": (
         lambda _, rows: np.zeros(len(rows), bool),
         [("2024-01-01", "1", "")],
     ),
@@ -185,7 +185,7 @@ def test_parts_hold_whole_series_in_the_order_in_which_their_rows_came(
     monkeypatch.setattr(row_spool, "PART_ROWS", 5)
     every = rows_of([number for chunk in chunks for number in chunk])
 
-    with Spool() as made:
+    with RowSpool() as made:
         start = 0
         for chunk in chunks:
             made.add(every[start : start + len(chunk)])
@@ -212,7 +212,7 @@ def most_of_a_series(part: np.ndarray) -> int:  # type: ignore[type-arg]
 def test_nothing_is_left_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", 2)
 
-    with Spool() as made:
+    with RowSpool() as made:
         made.add(rows_of(random.Random(0).choices(range(9), k=50)))
         file = made._file
         assert file is not None

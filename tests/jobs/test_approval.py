@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
-from pipeline.ingest.changes import Comparison
+from pipeline.ingest.changes import BatchDiff
 from pipeline.jobs.ingest import approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
-from pipeline.sources.delivery import Delivery, Earlier
+from pipeline.sources.delivery import Delivery, FetchContext
 from pipeline.storage.store import Store
 from tests.support.deliveries import delivery_of
 from tests.support.examples import NOW, SMALL_RECIPE, months, small_csv, small_recipe, small_values
@@ -156,13 +156,13 @@ def _with_covariates(folder: Path) -> Recipe:
 
 
 @pytest.fixture
-def deliver(monkeypatch: pytest.MonkeyPatch) -> tuple[Deliver, list[Earlier]]:
+def deliver(monkeypatch: pytest.MonkeyPatch) -> tuple[Deliver, list[FetchContext]]:
     """Sets what the source gives next; and what each fetch was told of earlier ones."""
     given: list[Delivery] = []
-    asked: list[Earlier] = []
+    asked: list[FetchContext] = []
 
     @contextmanager
-    def fetch(recipe: Recipe, earlier: Earlier) -> Iterator[Delivery]:
+    def fetch(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
         asked.append(earlier)
         yield given[-1]
 
@@ -175,7 +175,9 @@ def with_cursor(told: Sequence[tuple[str, ...]], cursor: str) -> Delivery:
     return Delivery(source="table", content_hash=cursor, chunks=made.chunks, state={"cursor": cursor}, incremental=True)
 
 
-def test_a_cursor_only_counts_once_its_batch_is_approved(store: Store, deliver: tuple[Deliver, list[Earlier]]) -> None:
+def test_a_cursor_only_counts_once_its_batch_is_approved(
+    store: Store, deliver: tuple[Deliver, list[FetchContext]]
+) -> None:
     give, asked = deliver
     recipe = small_recipe()
     store.register(recipe)
@@ -197,7 +199,7 @@ def test_a_cursor_only_counts_once_its_batch_is_approved(store: Store, deliver: 
     assert statuses(store) == ["accepted", "released", "accepted"]
 
 
-def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[Deliver, list[Earlier]]) -> None:
+def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[Deliver, list[FetchContext]]) -> None:
     give, _ = deliver
     recipe = small_recipe()
     store.register(recipe)
@@ -212,7 +214,7 @@ def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[D
 
 
 def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
-    store: Store, deliver: tuple[Deliver, list[Earlier]]
+    store: Store, deliver: tuple[Deliver, list[FetchContext]]
 ) -> None:
     give, _ = deliver
     recipe = small_recipe(source='series = "shop"')
@@ -300,7 +302,7 @@ def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
-    monkeypatch.setattr(Comparison, "values_before", 4)
+    monkeypatch.setattr(BatchDiff, "values_before", 4)
     recipe = small_recipe(tmp_path, "rolling = true")
     store.register(recipe)
     every = small_csv(small_values(70)).splitlines(keepends=True)

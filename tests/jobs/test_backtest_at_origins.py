@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
 from pipeline.jobs.backtest import backtest
 from pipeline.storage.engine import open_database
@@ -70,7 +70,7 @@ def test_what_is_said_there_is_what_a_training_then_would_have_published(made: R
     files = run_training(TrainingJob(panel=panel, recipe=small_recipe(), training="retrain", reason="then")).files
 
     forecaster = load_forecaster(files, model_hash_of(files))
-    published = forecast_all(forecaster, panel, small_recipe())
+    published = forecast_panel(forecaster, panel, small_recipe())
 
     np.testing.assert_array_equal(made.predicted["lstm"].mean[1], published.mean)
     np.testing.assert_array_equal(made.predicted["lstm"].quantiles[1], published.quantiles)

@@ -12,7 +12,7 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.jobs.ingest import ingest_source
-from pipeline.jobs.inputs import panel_of
+from pipeline.jobs.inputs import load_panel
 from pipeline.storage.store import Store
 from tests.support.examples import NOW, months
 
@@ -53,7 +53,7 @@ def test_what_a_source_tells_beside_the_values_is_on_the_panel(
     store.register(recipe)
     ingest_source(recipe, store, NOW)
 
-    panel = panel_of(recipe, store, None, length=length)
+    panel = load_panel(recipe, store, None, length=length)
 
     kept = length or LENGTH
     told = np.arange(LENGTH - kept, LENGTH)
@@ -75,12 +75,12 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
     (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
     ingest_source(recipe, store, NOW + HOUR)
 
-    now, before = (panel_of(recipe, store, as_of) for as_of in (None, NOW))
+    now, before = (load_panel(recipe, store, as_of) for as_of in (None, NOW))
 
     assert now.static == {"region": ("the north", "region b")}
     assert before.static == {"region": ("region a", "region b")}
     assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
-    assert panel_of(recipe, store, now.as_of).data_hash == now.data_hash
+    assert load_panel(recipe, store, now.as_of).data_hash == now.data_hash
     assert store.instants("small") == [NOW, NOW + HOUR]
 
 
@@ -88,7 +88,7 @@ def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_pat
     store.register(recipe_in(tmp_path))
     ingest_source(recipe_in(tmp_path), store, NOW)
 
-    panel = panel_of(recipe_in(tmp_path, ""), store, None)
+    panel = load_panel(recipe_in(tmp_path, ""), store, None)
 
     assert (dict(panel.past), dict(panel.future), dict(panel.static), panel.ahead) == ({}, {}, {}, 0)
 
@@ -98,7 +98,7 @@ def test_series_that_read_each_other_are_covariates_of_one_another(store: Store,
     store.register(recipe)
     ingest_source(recipe, store, NOW)
 
-    panel = panel_of(recipe, store, None, length=2)
+    panel = load_panel(recipe, store, None, length=2)
 
     assert panel.past["series a"].tolist() == [29, 30, 29, 30]
     assert panel.past["series b"].tolist() == [129, 130, 129, 130]
@@ -114,4 +114,4 @@ def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) ->
     with pytest.raises(
         ModelRefused, match=r"covariates.other_series is for at most 64 series, small has 65: leave it out"
     ):
-        panel_of(recipe, store, None)
+        load_panel(recipe, store, None)

@@ -13,10 +13,10 @@ from pipeline.config.recipe import GLOBAL, Optimizer, Schedule
 from pipeline.errors import ModelRefused
 from pipeline.models.build import build_network
 from pipeline.models.gated_cell import GatedCell
-from pipeline.models.specs import Sizes
+from pipeline.models.specs import NetworkSpec
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import fit_scaling
-from pipeline.preprocessing.windows import Needs, Windows, windows_of
+from pipeline.preprocessing.windows import ContextRequirements, Windows, windows_of
 from pipeline.timeseries.panel import Panel
 from pipeline.training.export import attention_of, predict
 from pipeline.training.fit import Fitted, Fitting, fit_network
@@ -27,18 +27,18 @@ pytestmark = pytest.mark.tensorflow
 
 Array = npt.NDArray[np.float64]
 
-SIZES = Sizes(context=5, features=1, horizon=3, units=4, layers=2, dropout=0.1)
+SIZES = NetworkSpec(context=5, features=1, horizon=3, units=4, layers=2, dropout=0.1)
 #: the global network has a battery of its own
 PLAIN = [name for name in ARCHITECTURES if name != GLOBAL]
 #: accuracy on fresh examples of the memory check
 REMEMBERED = 0.99
 
 
-def inputs(num_windows: int, sizes: Sizes = SIZES) -> Array:
+def inputs(num_windows: int, sizes: NetworkSpec = SIZES) -> Array:
     return np.random.default_rng(num_windows).normal(size=(num_windows, sizes.context, sizes.features))
 
 
-def network_of(architecture: str, sizes: Sizes = SIZES, seed: int = 0) -> keras.Model:
+def network_of(architecture: str, sizes: NetworkSpec = SIZES, seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     return build_network(architecture, sizes)
 
@@ -66,7 +66,9 @@ def walk(seed: int = 0, length: int = 40) -> Array:
 
 
 def windows_in(flat: Flat) -> Windows:
-    return windows_of(flat.panel, needs=Needs(context=CONTEXT, least_length=CONTEXT, least_known=2), horizon=HORIZON)
+    return windows_of(
+        flat.panel, needs=ContextRequirements(context=CONTEXT, least_length=CONTEXT, least_known=2), horizon=HORIZON
+    )
 
 
 def fitted(*, seed: int = 0, start: list[Array] | None = None, values: Array | None = None, **told: Any) -> Fitted:
@@ -77,8 +79,10 @@ def fitted(*, seed: int = 0, start: list[Array] | None = None, values: Array | N
 
 
 @pytest.mark.parametrize("architecture", PLAIN)
-@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=2, features=1, horizon=1, units=1)], ids=["usual", "smallest"])
-def test_each_window_gives_one_number_a_step(architecture: str, sizes: Sizes) -> None:
+@pytest.mark.parametrize(
+    "sizes", [SIZES, NetworkSpec(context=2, features=1, horizon=1, units=1)], ids=["usual", "smallest"]
+)
+def test_each_window_gives_one_number_a_step(architecture: str, sizes: NetworkSpec) -> None:
     network = network_of(architecture, sizes)
 
     assert network.input_shape == (None, sizes.context, sizes.features)
@@ -121,7 +125,7 @@ def test_the_decoder_goes_on_from_the_encoder_and_is_given_its_own_last_output()
     np.testing.assert_allclose(predict(network, inputs(2)), np.concatenate(outputs, axis=1), atol=1e-6)
 
 
-def gated_and_keras_lstm(sizes: Sizes) -> tuple[keras.Model, keras.Model]:
+def gated_and_keras_lstm(sizes: NetworkSpec) -> tuple[keras.Model, keras.Model]:
     """The gated cell and keras.layers.LSTM with the same weights, none of them zero."""
     gated, lstm = network_of("gated-cell", sizes), network_of("vanilla", sizes)
     rng = np.random.default_rng(0)
@@ -131,8 +135,10 @@ def gated_and_keras_lstm(sizes: Sizes) -> tuple[keras.Model, keras.Model]:
     return gated, lstm
 
 
-@pytest.mark.parametrize("sizes", [SIZES, Sizes(context=12, features=3, horizon=2, units=5)], ids=["usual", "features"])
-def test_the_gated_cell_computes_what_keras_lstm_does(sizes: Sizes) -> None:
+@pytest.mark.parametrize(
+    "sizes", [SIZES, NetworkSpec(context=12, features=3, horizon=2, units=5)], ids=["usual", "features"]
+)
+def test_the_gated_cell_computes_what_keras_lstm_does(sizes: NetworkSpec) -> None:
     gated, lstm = gated_and_keras_lstm(sizes)
 
     np.testing.assert_allclose(predict(gated, inputs(8, sizes)), predict(lstm, inputs(8, sizes)), rtol=0, atol=1e-5)
@@ -181,7 +187,7 @@ def test_the_gated_cell_starts_with_its_forget_gate_open() -> None:
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_a_stacked_network_has_as_many_layers_as_asked_for(layers: int) -> None:
-    network = network_of("stacked", Sizes(context=3, features=1, horizon=1, units=2, layers=layers, dropout=0.2))
+    network = network_of("stacked", NetworkSpec(context=3, features=1, horizon=1, units=2, layers=layers, dropout=0.2))
 
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["InputLayer", *["LSTM", "Dropout"] * layers, "Dense"]
@@ -194,7 +200,7 @@ def test_a_network_remembers_each_step(architecture: str, position: int) -> None
     keras.utils.set_random_seed(0)
     digits = np.random.default_rng(position).integers(0, 10, (10_100, 5))
     one_hot = np.eye(10, dtype=np.float32)[digits]
-    network = build_network(architecture, Sizes(context=5, features=10, horizon=10, units=25))
+    network = build_network(architecture, NetworkSpec(context=5, features=10, horizon=10, units=25))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, 970, warmup_target=0.01, warmup_steps=30)
     network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.loader import parse_recipe
 from pipeline.errors import InvalidRecipe
-from pipeline.models.global_lstm_config import designs_for, repeats
+from pipeline.models.global_lstm_config import default_configs, repeats
 from pipeline.timeseries.panel import Panel
 
 GLOBAL_RECIPE = """
@@ -49,7 +49,7 @@ def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, le
     recipe = parse_recipe(text, where="g.toml", folder=Path())
     panel = panel_of(np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2)
 
-    designs = designs_for(panel, season=season, horizon=horizon, members=4)
+    designs = default_configs(panel, season=season, horizon=horizon, members=4)
 
     assert len(designs) == 4
     for design in designs:
@@ -79,7 +79,7 @@ def test_the_rule_as_it_is_documented(
 ) -> None:
     wave = np.sin(np.arange(length) * 2 * np.pi / 12 if season == 12 else np.arange(length)) + 2
 
-    designs = designs_for(panel_of(wave), season=season, horizon=horizon, members=3)
+    designs = default_configs(panel_of(wave), season=season, horizon=horizon, members=3)
 
     assert {(design.kind, design.size, design.context) for design in designs} == expected
 
@@ -91,8 +91,8 @@ def test_the_last_season_is_the_base_where_changes_repeat() -> None:
 
     assert repeats(panel_of(*seasonal), 12) > 0.8
     assert repeats(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
-    assert designs_for(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
-    assert designs_for(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
+    assert default_configs(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
+    assert default_configs(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
     assert repeats(panel_of([3.0] * 100), 12) == 0
     assert repeats(panel_of([3.0] * 10), 12) == 0
 
@@ -109,8 +109,8 @@ def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> Non
     day = np.sin(hours * 2 * np.pi / 24)
     week = panel_of(5 + day * np.where(hours // 24 % 7 < 5, 1, 0.2))
 
-    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=3)] == [0, 168, 0]
-    assert [design.profile for design in designs_for(week, season=24, horizon=24, members=1)] == [0]
+    assert [design.profile for design in default_configs(week, season=24, horizon=24, members=3)] == [0, 168, 0]
+    assert [design.profile for design in default_configs(week, season=24, horizon=24, members=1)] == [0]
 
 
 @pytest.mark.parametrize("season", [1, 12, 24])
@@ -118,7 +118,7 @@ def test_few_values_are_fitted_on_for_fewer_steps(season: int) -> None:
     rng = np.random.default_rng(0)
     few, many = (panel_of(*(rng.normal(size=24 * 30) for _ in range(count))) for count in (1, 1500))
 
-    few_design, design = (designs_for(panel, season=season, horizon=6, members=1)[0] for panel in (few, many))
+    few_design, design = (default_configs(panel, season=season, horizon=6, members=1)[0] for panel in (few, many))
 
     assert few_design.steps * few_design.batch_size < design.steps * design.batch_size / 10
     assert few_design.steps >= 100

@@ -16,7 +16,7 @@ from pipeline.config.recipe import GLOBAL, Recipe
 from pipeline.forecasting.forecaster import read_windows
 from pipeline.models.heads import forecasting, mean_of
 from pipeline.models.losses import LEVEL_WEIGHTS, sums
-from pipeline.models.specs import Reads
+from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
@@ -34,7 +34,7 @@ BOTH_READS = pytest.mark.parametrize("reads", [BARE, RICH], ids=["values alone",
 
 @EACH
 @BOTH_READS
-def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture: str, reads: Reads) -> None:
+def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture: str, reads: InputSpec) -> None:
     outputs = predict(forecasting(trunk_of(architecture, reads)), windows_for(reads, 50))
 
     assert outputs.shape == (50, HORIZON, len(LEVELS))
@@ -44,7 +44,7 @@ def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture
 
 @EACH
 @BOTH_READS
-def test_a_network_is_built_in_a_fresh_process_too(architecture: str, reads: Reads) -> None:
+def test_a_network_is_built_in_a_fresh_process_too(architecture: str, reads: InputSpec) -> None:
     """Where Keras has not given any name yet."""
     keras.utils.clear_session()
 
@@ -60,7 +60,7 @@ def test_a_point_loss_has_one_number_a_step(architecture: str) -> None:
 
 @EACH
 @BOTH_READS
-def test_everything_that_is_given_is_read(architecture: str, reads: Reads) -> None:
+def test_everything_that_is_given_is_read(architecture: str, reads: InputSpec) -> None:
     network = forecasting(trunk_of(architecture, reads))
     usual = windows_for(reads, 1)
     if architecture != GLOBAL or reads.ahead:
@@ -120,7 +120,7 @@ def test_a_forecast_moves_and_grows_with_its_window(architecture: str, size: flo
 
 @EACH
 @BOTH_READS
-def test_a_saved_network_predicts_the_same(architecture: str, reads: Reads, tmp_path: Path) -> None:
+def test_a_saved_network_predicts_the_same(architecture: str, reads: InputSpec, tmp_path: Path) -> None:
     network = forecasting(trunk_of(architecture, reads))
 
     network.save(tmp_path / "network.keras")
@@ -132,7 +132,7 @@ def test_a_saved_network_predicts_the_same(architecture: str, reads: Reads, tmp_
 @EACH
 @BOTH_READS
 def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows(
-    architecture: str, reads: Reads
+    architecture: str, reads: InputSpec
 ) -> None:
     network = mean_of([forecasting(trunk_of(architecture, reads, seed=seed), 0.5) for seed in (0, 1)], reads)
     windows = windows_for(reads, 9)
@@ -185,7 +185,7 @@ def test_written_weights_come_back_member_by_member() -> None:
 def test_a_loss_is_what_a_loop_computes(loss: str, weighting: str, design: object) -> None:
     levels = LEVELS if loss == "pinball" else (0.5,)
     trunk = trunk_of(GLOBAL, design=design, levels=len(levels))  # type: ignore[arg-type]
-    windows = windows_for(Reads(horizon=HORIZON), 3, context=CONTEXT)
+    windows = windows_for(InputSpec(horizon=HORIZON), 3, context=CONTEXT)
     walk = np.random.default_rng(1).normal(size=(3, HORIZON)).cumsum(axis=1)
     later = np.stack([walk, np.ones_like(walk)], axis=-1)
     windows["context"][0, :3, 1] = 0

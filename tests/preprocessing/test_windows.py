@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.preprocessing.windows import (
-    Needs,
+    ContextRequirements,
     Windows,
     contexts_of,
     draw_windows,
@@ -37,9 +37,11 @@ def panel_of(*rows: list[float], first: tuple[int, ...] = ()) -> Panel:
     )
 
 
-def needing(context: int, *, length: int | None = None, known: int | None = None, rather_whole: bool = False) -> Needs:
+def needing(
+    context: int, *, length: int | None = None, known: int | None = None, rather_whole: bool = False
+) -> ContextRequirements:
     """A whole context without gaps, where nothing else is said."""
-    return Needs(
+    return ContextRequirements(
         context=context,
         least_length=context if length is None else length,
         least_known=context if known is None else known,
@@ -73,14 +75,14 @@ def naive_target(panel: Panel, s: int, end: int, horizon: int) -> list[float]:
     return [float(panel.of(s)[place]) if place < panel.lengths[s] else NAN for place in places]
 
 
-def naive_has_enough(panel: Panel, s: int, end: int, needs: Needs) -> bool:
+def naive_has_enough(panel: Panel, s: int, end: int, needs: ContextRequirements) -> bool:
     if not panel.first[s] <= end <= panel.last[s]:
         return False
     known = naive_context(panel, s, end, needs.context)[1]
     return end - panel.first[s] + 1 >= needs.least_length and sum(known) >= needs.least_known and known[-1]
 
 
-def naive_windows(panel: Panel, needs: Needs, horizon: int) -> list[tuple[int, int]]:
+def naive_windows(panel: Panel, needs: ContextRequirements, horizon: int) -> list[tuple[int, int]]:
     """Of each series: where a context ends that has enough, with all of the target inside."""
     found = []
     for s in range(len(panel.series)):
@@ -218,7 +220,9 @@ shapes = st.builds(
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(a=rows, b=rows, late=st.integers(0, 4), needs=shapes, horizon=st.integers(1, 4))
-def test_windows_equal_a_loop(a: list[float], b: list[float], late: int, needs: Needs, horizon: int) -> None:
+def test_windows_equal_a_loop(
+    a: list[float], b: list[float], late: int, needs: ContextRequirements, horizon: int
+) -> None:
     panel = panel_of(a, b, first=(0, late))
 
     windows = windows_of(panel, needs=needs, horizon=horizon)
@@ -233,7 +237,9 @@ def test_windows_equal_a_loop(a: list[float], b: list[float], late: int, needs: 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(a=rows, b=rows, late=st.integers(0, 4), needs=shapes)
-def test_which_positions_have_enough_equals_a_loop(a: list[float], b: list[float], late: int, needs: Needs) -> None:
+def test_which_positions_have_enough_equals_a_loop(
+    a: list[float], b: list[float], late: int, needs: ContextRequirements
+) -> None:
     panel = panel_of(a, b, first=(0, late))
     everywhere = Windows(np.repeat([0, 1], len(panel.grid)), np.tile(np.arange(len(panel.grid)), 2))
 
@@ -245,7 +251,7 @@ def test_which_positions_have_enough_equals_a_loop(a: list[float], b: list[float
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(a=rows, b=rows, cutoff=st.integers(-2, 12), needs=shapes, horizon=st.integers(1, 3))
 def test_no_value_after_the_cutoff_is_in_a_window_known_by_it(
-    a: list[float], b: list[float], cutoff: int, needs: Needs, horizon: int
+    a: list[float], b: list[float], cutoff: int, needs: ContextRequirements, horizon: int
 ) -> None:
     panel = panel_of(
         [float(t) if v == v else NAN for t, v in enumerate(a)], [float(t) if v == v else NAN for t, v in enumerate(b)]

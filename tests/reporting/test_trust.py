@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pipeline.records.lineage import Lineage, Model
+from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import LevelHits, TrainingRecord
-from pipeline.reporting.assessment import Trust, chance_of, trust_of
+from pipeline.reporting.assessment import Assessment, chance_of, trust_of
 from pipeline.reporting.model_card import model_card
 from pipeline.timeseries.forecast import LEVELS
 from tests.reporting.test_report import HASH, monthly, panel_of, recipe_of, record_of, with_details
 
 
-def trust(**changes: Any) -> Trust:
+def trust(**changes: Any) -> Assessment:
     return trust_of(recipe_of(), with_details(panel_of(monthly()), **changes))
 
 
@@ -98,7 +98,7 @@ def test_the_band_of_chance_is_where_nineteen_of_twenty_counts_fall() -> None:
 
 
 def card(record: TrainingRecord, verdict: str | None = None, **changes: Any) -> str:
-    model = Model(
+    model = ModelVersion(
         recipe="milk",
         model_version=3,
         model_hash=HASH,

@@ -9,11 +9,11 @@ from typing import Any
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.registry import fetch
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
-NOTHING_EARLIER = Earlier(now=NOW)
+NOTHING_EARLIER = FetchContext(now=NOW)
 
 RECIPE = """
 name = "small"
@@ -46,12 +46,12 @@ def names_in(chunks: Sequence[Chunk]) -> list[str]:
     return list(names)
 
 
-def read(recipe: Recipe, earlier: Earlier = NOTHING_EARLIER) -> tuple[Delivery, list[Chunk]]:
+def read(recipe: Recipe, earlier: FetchContext = NOTHING_EARLIER) -> tuple[Delivery, list[Chunk]]:
     """What the recipe's source gives, read whole."""
     with fetch(recipe, earlier) as delivery:
         return delivery, list(delivery.chunks())
 
 
-def values(recipe: Recipe, earlier: Earlier = NOTHING_EARLIER) -> list[tuple[Any, ...]]:
+def values(recipe: Recipe, earlier: FetchContext = NOTHING_EARLIER) -> list[tuple[Any, ...]]:
     """The rows that the recipe's source gives."""
     return [row for _, row in rows_in(read(recipe, earlier)[1])]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources import columns, csv_file, csv_plain, text
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.file import File
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
@@ -421,7 +421,7 @@ def test_a_bad_file_among_many_is_named(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> None:
     recipe = written(tmp_path, "month,sold\n2020-01-01,1\n")
 
-    with fetch(recipe, Earlier(now=NOW)) as delivery:
+    with fetch(recipe, FetchContext(now=NOW)) as delivery:
         written(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2.5\n")
 
         with pytest.raises(SourceUnavailable, match="small.csv was changed while it was read"):
@@ -471,7 +471,7 @@ def test_both_ways_to_split_give_the_same(
 @given(content=st.binary(max_size=60), block=st.integers(1, 9))
 def test_a_look_in_small_blocks_sees_what_a_look_at_once_sees(content: bytes, block: int) -> None:
     def look(step: int) -> object:
-        looked = text.Looked(File(path=Path("x"), name="x"))
+        looked = text.TextScan(File(path=Path("x"), name="x"))
         try:
             for start in range(0, len(content), step):
                 looked.take(content[start : start + step])
@@ -496,7 +496,7 @@ def test_lines_longer_than_a_field_may_be_are_seen_across_blocks(monkeypatch: py
     monkeypatch.setattr(text, "LONGEST_FIELD", 10)
 
     def is_long(*blocks: bytes) -> bool:
-        looked = text.Looked(File(path=Path("x"), name="x"))
+        looked = text.TextScan(File(path=Path("x"), name="x"))
         for block in blocks:
             looked.take(block)
         return looked.has_long_line

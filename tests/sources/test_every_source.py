@@ -26,7 +26,7 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import TABLES
 from pipeline.errors import BatchRefused, NextperiodError, Permanent, SourceMissing, SourceUnavailable, Transient
-from pipeline.sources.delivery import Chunk, Earlier
+from pipeline.sources.delivery import Chunk, FetchContext
 from pipeline.sources.registry import SOURCES, fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in
 from tests.sources.providers import Binance, Yahoo, row
@@ -261,7 +261,7 @@ def test_the_six_rows_are_delivered_and_their_lines_count_from_1(kept: Kept) -> 
 
 
 def test_chunks_can_be_read_twice_and_are_small(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe, fetch(recipe, Earlier(now=NOW)) as delivery:
+    with kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)) as delivery:
         once, again = list(delivery.chunks()), list(delivery.chunks())
 
     assert rows_in(once) == rows_in(again)
@@ -290,7 +290,7 @@ def test_another_meaning_is_another_hash(kept: Kept) -> None:
 def test_what_was_left_behind_can_be_given_back(kept: Kept) -> None:
     with kept.served(last=3.0) as recipe:
         first, _ = read(recipe)
-        earlier = Earlier(now=NOW, content_hash=first.content_hash, state=first.state)
+        earlier = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
         second, _ = read(recipe, earlier)
 
     assert second.content_hash == first.content_hash
@@ -310,11 +310,11 @@ def test_nothing_is_left_open_or_lying_about(kept: Kept) -> None:
         read(recipe)
     before = open_things()
 
-    with kept.served(last=3.0) as recipe, fetch(recipe, Earlier(now=NOW)) as delivery:
+    with kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)) as delivery:
         next(iter(delivery.chunks()))
     with pytest.raises(NextperiodError):
         read(kept.missing())
-    with pytest.raises(ZeroDivisionError), kept.served(last=3.0) as recipe, fetch(recipe, Earlier(now=NOW)):
+    with pytest.raises(ZeroDivisionError), kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)):
         raise ZeroDivisionError
 
     assert open_things() == before
@@ -336,7 +336,7 @@ def test_a_source_that_is_not_there_is_told_in_one_line_without_secrets(kept: Ke
 def test_what_the_reader_raises_passes_unchanged(kept: Kept) -> None:
     raised = BatchRefused(f"mine {SECRET}", source="mine")
 
-    with pytest.raises(BatchRefused) as caught, kept.served(last=3.0) as recipe, fetch(recipe, Earlier(now=NOW)):
+    with pytest.raises(BatchRefused) as caught, kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)):
         raise raised
 
     assert caught.value is raised

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, InvalidRecipe, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.http_client import is_public
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOTHING_EARLIER, NOW, names_in, read, recipe_with, rows_in, values
@@ -86,7 +86,7 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 
     with serving(respond) as server:
         first, _ = read(recipe_at(server))
-        earlier = Earlier(now=NOW, content_hash=first.content_hash, state=first.state)
+        earlier = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
         second, chunks = read(recipe_at(server), earlier)
 
     assert len(server.asked) == 2
@@ -98,7 +98,9 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 def test_what_was_left_behind_for_something_else_is_not_used(change: str) -> None:
     with serving(lambda _: reply(CSV, ETag='"v1"')) as server:
         first, _ = read(recipe_at(server))
-        earlier = Earlier(now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state)
+        earlier = FetchContext(
+            now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state
+        )
         other = 'missing = "gap"' if change == "settings" else ""
         read(recipe_at(server, other, "/other" if change == "address" else "/feed"), earlier)
 
@@ -123,7 +125,7 @@ def test_the_hash_is_that_of_the_content_wherever_it_is() -> None:
 def test_only_what_came_since_is_asked_for(newest: np.datetime64 | None, since: str) -> None:
     with serving(lambda _: reply(CSV)) as server:
         recipe = recipe_at(server, 'since = "1999-12-31"', "/feed?after={since}&x=1")
-        delivery, _ = read(recipe, Earlier(now=NOW, newest=newest))
+        delivery, _ = read(recipe, FetchContext(now=NOW, newest=newest))
 
     assert server.asked[0].query == {"after": since, "x": "1"}
     assert ":" not in server.asked[0].target
@@ -135,7 +137,7 @@ def test_nothing_since_is_no_fault_where_something_was_known(form: str) -> None:
     empty = {"csv": "month,sold\n", "jsonl": "", "json": "[]"}[form]
     with serving(lambda _: reply(empty)) as server:
         recipe = recipe_at(server, f'format = "{form}"', "/feed?after={since}")
-        _, chunks = read(recipe, Earlier(now=NOW, newest=np.datetime64("2026-01-31", "us")))
+        _, chunks = read(recipe, FetchContext(now=NOW, newest=np.datetime64("2026-01-31", "us")))
         with pytest.raises(BatchRefused, match="holds"):
             read(recipe)
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.sources.delivery import Earlier
+from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Server, reply, serving
@@ -155,7 +155,7 @@ def test_the_copies_are_gone_when_the_delivery_is_over(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with fetch(recipe_at("memory://feed/a.csv"), Earlier(now=NOW)) as delivery:
+    with fetch(recipe_at("memory://feed/a.csv"), FetchContext(now=NOW)) as delivery:
         assert rows_in(list(delivery.chunks())) == rows_in(list(delivery.chunks()))
         assert len(list(tmp_path.iterdir())) == 1
 

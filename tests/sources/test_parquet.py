@@ -15,7 +15,7 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
 from pipeline.sources import columns, parquet_file
-from pipeline.sources.delivery import Earlier
+from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
@@ -200,7 +200,7 @@ def test_no_file_a_folder_and_one_that_cannot_be_read_are_told_apart(
 
 
 def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> None:
-    with fetch(written(tmp_path), Earlier(now=NOW)) as delivery:
+    with fetch(written(tmp_path), FetchContext(now=NOW)) as delivery:
         written(tmp_path, SMALL.slice(1))
 
         with pytest.raises(SourceUnavailable, match="small.parquet was changed while it was read"):

@@ -14,7 +14,7 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, InvalidRecipe, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources import prices
-from pipeline.sources.delivery import Chunk, Delivery, Earlier
+from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from tests.sources import examples
 from tests.sources.examples import names_in, recipe_with, rows_in
 from tests.sources.providers import Binance, Row, Yahoo, row
@@ -51,12 +51,12 @@ def recipe_at(server: Server, provider: str, tickers: tuple[str, ...], source: s
     return recipe_with(table + since + source, frequency="D")
 
 
-def read(recipe: Recipe, earlier: Earlier = Earlier(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
+def read(recipe: Recipe, earlier: FetchContext = FetchContext(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
     return examples.read(recipe, earlier)
 
 
-def known(delivery: Delivery) -> Earlier:
-    return Earlier(
+def known(delivery: Delivery) -> FetchContext:
+    return FetchContext(
         now=NOW, content_hash=delivery.content_hash, state=delivery.state, newest=np.datetime64("2026-01-05", "us")
     )
 
@@ -83,7 +83,7 @@ def test_a_day_that_is_not_over_is_left_out_until_it_is(provider: str) -> None:
 
     with serving(speaking(provider, {ticker: [row(MONDAY, 2.0), row(TUESDAY, 3.0)]})) as server:
         before = read(recipe_at(server, provider, (ticker,)))[1]
-        after = read(recipe_at(server, provider, (ticker,)), Earlier(now=NOW + timedelta(days=1)))[1]
+        after = read(recipe_at(server, provider, (ticker,)), FetchContext(now=NOW + timedelta(days=1)))[1]
 
     assert [values[0] for _, values in rows_in(before)] == [MONDAY]
     assert [values[0] for _, values in rows_in(after)] == [MONDAY, TUESDAY]
@@ -109,7 +109,7 @@ def test_where_nothing_is_known_any_more_all_is_asked_for(provider: str) -> None
 
     with serving(speaking(provider, {ticker: [row(FRIDAY, 1.0), row(MONDAY, 2.0)]})) as server:
         first, _ = read(recipe_at(server, provider, (ticker,)))
-        again, chunks = read(recipe_at(server, provider, (ticker,)), Earlier(now=NOW, state=first.state))
+        again, chunks = read(recipe_at(server, provider, (ticker,)), FetchContext(now=NOW, state=first.state))
 
     assert not again.incremental
     assert len(rows_in(chunks)) == 2

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, NextperiodError, SourceMissing, SourceUnavailable
 from pipeline.sources import arrow_spool, sql
-from pipeline.sources.delivery import Earlier
+from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
@@ -73,9 +73,9 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         connection.execute(sa.text(f"drop database {name} with (force)"))
 
 
-def rows_of(warehouse: Warehouse, recipe: Recipe, earlier: Earlier | None = None) -> list[tuple[object, ...]]:
+def rows_of(warehouse: Warehouse, recipe: Recipe, earlier: FetchContext | None = None) -> list[tuple[object, ...]]:
     """The rows, with days as text: SQLite has no dates."""
-    return [(str(row[0]), *row[1:]) for row in values(recipe, earlier or Earlier(now=NOW))]
+    return [(str(row[0]), *row[1:]) for row in values(recipe, earlier or FetchContext(now=NOW))]
 
 
 ROWS = [("2020-01-01", 1.0, "a"), ("2020-02-01", 2.5, "a"), ("2020-02-01", None, "b")]
@@ -199,7 +199,7 @@ def test_with_a_cursor_only_rows_from_the_newest_known_on_are_read(warehouse: Wa
         "insert into sales values ('2019-01-01', 9, 'null', null)",
     )
 
-    second, chunks = read(recipe, Earlier(now=NOW, content_hash=first.content_hash, state=first.state))
+    second, chunks = read(recipe, FetchContext(now=NOW, content_hash=first.content_hash, state=first.state))
 
     assert not first.incremental
     assert second.incremental
@@ -211,10 +211,10 @@ def test_with_a_cursor_only_rows_from_the_newest_known_on_are_read(warehouse: Wa
 def test_nothing_new_keeps_the_cursor(warehouse: Warehouse) -> None:
     recipe = warehouse.recipe(source='cursor = "id"')
     first, _ = read(recipe)
-    second, _ = read(recipe, Earlier(now=NOW, content_hash=first.content_hash, state=first.state))
+    second, _ = read(recipe, FetchContext(now=NOW, content_hash=first.content_hash, state=first.state))
     warehouse.run("delete from sales")
 
-    third, chunks = read(recipe, Earlier(now=NOW, content_hash=second.content_hash, state=second.state))
+    third, chunks = read(recipe, FetchContext(now=NOW, content_hash=second.content_hash, state=second.state))
 
     assert third.state == second.state == first.state
     assert rows_in(chunks) == []
@@ -223,7 +223,7 @@ def test_nothing_new_keeps_the_cursor(warehouse: Warehouse) -> None:
 def test_a_cursor_of_something_else_is_not_used(warehouse: Warehouse) -> None:
     first, _ = read(warehouse.recipe(source='cursor = "id"'))
 
-    other, _ = read(warehouse.recipe(source='cursor = "id"\nmissing = "gap"'), Earlier(now=NOW, state=first.state))
+    other, _ = read(warehouse.recipe(source='cursor = "id"\nmissing = "gap"'), FetchContext(now=NOW, state=first.state))
 
     assert not other.incremental
 
@@ -249,9 +249,9 @@ def test_a_cursor_of_any_type_comes_back_as_it_was(warehouse: Warehouse, kind: s
         "insert into sales values ('2020-03-01', 1, 'old', 9, null)",
     )
 
-    same, _ = read(recipe, Earlier(now=NOW, state=state))
+    same, _ = read(recipe, FetchContext(now=NOW, state=state))
     warehouse.run("delete from sales where shop <> 'b'")
-    last, chunks = read(recipe, Earlier(now=NOW, state=same.state))
+    last, chunks = read(recipe, FetchContext(now=NOW, state=same.state))
 
     assert same.incremental
     assert [row[2] for _, row in rows_in(chunks)] == ["b"]
@@ -414,7 +414,7 @@ def test_the_rows_are_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch
         connection.execute("create table sales as select '2020-01-01' as month, 1 as sold")
     connection.close()
 
-    with fetch(recipe_at("sqlite:///near.db", tmp_path), Earlier(now=NOW)) as delivery:
+    with fetch(recipe_at("sqlite:///near.db", tmp_path), FetchContext(now=NOW)) as delivery:
         assert len(rows_in(list(delivery.chunks()))) == len(rows_in(list(delivery.chunks()))) == 1
         assert len(list((tmp_path / "temporary").iterdir())) == 1
 
@@ -440,7 +440,7 @@ def test_the_rows_are_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch
 def test_a_column_has_one_type_that_holds_all_of_its_values(
     tmp_path: Path, given: list[list[object]], expected: list[object]
 ) -> None:
-    spooled = arrow_spool.Spool(tmp_path / "rows", ["x"])
+    spooled = arrow_spool.ArrowSpool(tmp_path / "rows", ["x"])
 
     spooled.add([[(value,) for value in part] for part in given])
 

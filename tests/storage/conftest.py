@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
 from tests.storage.small_store import add_model, take_in
@@ -22,7 +22,7 @@ def observed_store(store: Store) -> Store:
 
 
 @pytest.fixture
-def model(observed_store: Store, outcome: TrainingOutcome) -> Model:
+def model(observed_store: Store, outcome: TrainingOutcome) -> ModelVersion:
     """The champion, in a store where the small series is known."""
     add_model(observed_store, outcome)
     champion = observed_store.champion("small")

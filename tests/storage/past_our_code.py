@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.statements import Transaction
 from tests.storage.small_store import NEVER, lineage
 from tests.support.examples import NOW
@@ -28,7 +28,7 @@ def refused(transaction: Transaction, match: str | None = None) -> Iterator[None
     savepoint.rollback()
 
 
-def stage(transaction: Transaction, model: Model, run_id: str = "staged", num_rows: int = 1) -> None:
+def stage(transaction: Transaction, model: ModelVersion, run_id: str = "staged", num_rows: int = 1) -> None:
     """A run without rows that nobody sees yet."""
     transaction.execute(
         "insert_run",

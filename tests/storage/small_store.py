@@ -15,19 +15,19 @@ import sqlalchemy as sa
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
 from pipeline.forecasting.forecaster import manifest_of
-from pipeline.ingest.changes import Comparison
-from pipeline.ingest.reader import Reading
-from pipeline.ingest.row_spool import Spool
-from pipeline.records.lineage import Lineage, Model, Run
-from pipeline.storage.batches import Header
+from pipeline.ingest.changes import BatchDiff
+from pipeline.ingest.reader import ParsedBatch
+from pipeline.ingest.row_spool import RowSpool
+from pipeline.records.lineage import Lineage, ModelVersion, Run
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database, open_database
-from pipeline.storage.models import Challenger
+from pipeline.storage.models import NewModel
 from pipeline.storage.runs import Publication
 from pipeline.storage.schema import revision_of
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.long_values import Values
+from pipeline.timeseries.long_values import LongValues
 from pipeline.timeseries.observations import TARGET, Observations
 from pipeline.training.process import TrainingOutcome
 from tests.support.examples import NOW, Batch, months, small_recipe
@@ -61,13 +61,13 @@ def batch(
 def take_in(store: Store, told: Batch, now: datetime = NOW, *, recipe: str = "small") -> datetime:
     """Take a batch in as it is told, whatever it does to the history; when it counts as recorded."""
     small = small_recipe().model_copy(update={"name": recipe})
-    values = Values(told.observations.series, told.observations.period, told.observations.value)
-    header = Header(recipe=recipe, source=told.source, content_hash=told.content_hash)
-    with Spool() as spool, store.taking_in(header, now) as intake:
+    values = LongValues(told.observations.series, told.observations.period, told.observations.value)
+    header = BatchHeader(recipe=recipe, source=told.source, content_hash=told.content_hash)
+    with RowSpool() as spool, store.taking_in(header, now) as intake:
         names = [(name, TARGET) for name in told.observations.names]
         num_read = len(values) + len(told.rejections)
-        comparison = Comparison(
-            Reading(source=told.source, recipe=small, spool=spool, num_read=num_read, names=names), small
+        comparison = BatchDiff(
+            ParsedBatch(source=told.source, recipe=small, spool=spool, num_read=num_read, names=names), small
         )
         intake.register(names)
         change = comparison.compare(values, intake.known(values, small.grid), as_delivered=False)
@@ -127,7 +127,7 @@ def lineage(data_hash: str = "data", as_of: datetime = NOW) -> Lineage:
 def publish(
     store: Store,
     made: Forecast,
-    model: Model,
+    model: ModelVersion,
     *,
     data_hash: str = "data",
     as_of: datetime = NOW,
@@ -168,7 +168,7 @@ def add_model(
 ) -> int:
     """Keep the trained model, or another one if there is a note in it."""
     files, model_hash = model_files(outcome, note)
-    challenger = Challenger(
+    challenger = NewModel(
         recipe=small_recipe(),
         record=outcome.record,
         model_hash=model_hash,

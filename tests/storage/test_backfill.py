@@ -17,12 +17,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from flows.cycle_steps import carry_out_backfill
+from flows.cycle_steps import run_backfill
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations
 from pipeline.jobs.ingest import ingest_source
 from pipeline.storage.engine import open_database
-from pipeline.storage.integrity import broken_promises
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from tests.storage.small_store import rows, value
@@ -80,7 +80,7 @@ def _plain(told: Any) -> Any:
 
 
 def backfill(recipe: Recipe, store: Store, first: datetime = START, until: datetime = LATER) -> list[dict[str, Any]]:
-    return list(carry_out_backfill(at_work(recipe, store, LATER), first, until))
+    return list(run_backfill(at_work(recipe, store, LATER), first, until))
 
 
 def lived(folder: Path, days: range, retrain_after: int) -> dict[str, list[tuple[Any, ...]]]:
@@ -202,7 +202,7 @@ def test_killed_in_the_middle_and_begun_again_it_ends_in_the_same(
     killed_and_resumed(database_url, recipe.folder, trainings, 700)
 
     assert left_in(known) == few_days
-    assert broken_promises(known) == []
+    assert integrity_errors(known) == []
 
 
 def test_it_is_never_the_latest_before_a_live_run(recipe: Recipe, known: Store) -> None:
@@ -412,7 +412,7 @@ def test_sixty_days_trained_in_earnest_each_time_leave_the_same(
     killed_and_resumed(database_url, tmp_path, trained[1], 2500)
 
     assert left_in(store) == left
-    assert broken_promises(store) == []
+    assert integrity_errors(store) == []
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.config.recipe import Publish, Recipe
+from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.score import score_forecasts
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage import outcomes
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
@@ -25,7 +25,7 @@ LEVELS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 ALL_OF_RUN = f"select {', '.join(LEVELS)} from forecasts join runs using (run_number) where run_id = :run order by step"
 
 
-def always_10_too_low(store: Store, model: Model, *, kind: str = "live", origins: range = range(8, 38)) -> None:
+def always_10_too_low(store: Store, model: ModelVersion, *, kind: str = "live", origins: range = range(8, 38)) -> None:
     """Runs whose values are all 10 above the median: outside of the 80 % interval by 5, of the 95 % interval by 2."""
     values, calendar = small_values(), months(40)
     for n in origins:
@@ -33,7 +33,7 @@ def always_10_too_low(store: Store, model: Model, *, kind: str = "live", origins
         publish(store, forecast(mean, origin=calendar[n]), model, kind=kind)
 
 
-def forecaster_of(store: Store, model: Model) -> Forecaster:
+def forecaster_of(store: Store, model: ModelVersion) -> Forecaster:
     return load_forecaster(store.model_files(model), model.model_hash)
 
 
@@ -42,7 +42,7 @@ def calibration_of(store: Store, run_id: str) -> Calibration | None:
     return None if text is None else Calibration.from_text(text)
 
 
-def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, model: Model) -> None:
+def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, model: ModelVersion) -> None:
     made = publish_forecast(small_recipe(), observed_store, NOW)
 
     panel = observed_store.panel(small_recipe(), NOW)
@@ -53,7 +53,7 @@ def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, mo
 
 
 def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
-    observed_store: Store, model: Model
+    observed_store: Store, model: ModelVersion
 ) -> None:
     always_10_too_low(observed_store, model)
 
@@ -72,7 +72,7 @@ def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
     assert told[0][3] - told[0][2] == pytest.approx(2 * (raw[0, 0, 3] - raw[0, 0, 2]))
 
 
-def test_the_same_again_is_unchanged_though_more_is_scored_by_then(observed_store: Store, model: Model) -> None:
+def test_the_same_again_is_unchanged_though_more_is_scored_by_then(observed_store: Store, model: ModelVersion) -> None:
     always_10_too_low(observed_store, model)
     first = publish_forecast(small_recipe(), observed_store, NOW)
     kept = calibration_of(observed_store, first.run_id)
@@ -92,7 +92,9 @@ def read(store: Store, kind: str = "live", *, after_days: int = 0) -> outcomes.O
     return store.outcomes(small_recipe(), kind, origin=np.datetime64("2030-01-01", "us"), as_of=at)
 
 
-def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(observed_store: Store, model: Model) -> None:
+def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(
+    observed_store: Store, model: ModelVersion
+) -> None:
     calibration = Calibration(factors=np.tile([3.0, 2, 1, 2, 3], (3, 1)))
     raw = forecast([100, 110, 120], origin="2023-01-01")
     calibrated = forecast([100, 110, 120], origin="2023-02-01")
@@ -119,7 +121,7 @@ def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(observ
     assert told.step[order].tolist() == [1, 2, 3, 1, 2]
 
 
-def _publication(made: object, model: Model, calibration: Calibration | None) -> Publication:
+def _publication(made: object, model: ModelVersion, calibration: Calibration | None) -> Publication:
     return Publication(
         recipe=small_recipe(),
         forecast=made,  # type: ignore[arg-type]
@@ -132,7 +134,7 @@ def _publication(made: object, model: Model, calibration: Calibration | None) ->
     )
 
 
-def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_store: Store, model: Model) -> None:
+def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_store: Store, model: ModelVersion) -> None:
     publish(observed_store, forecast([100, 110, 120], origin="2023-03-01"), model)
     score_forecasts(small_recipe(), observed_store)
     before = read(observed_store)
@@ -147,7 +149,7 @@ def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_stor
 
 
 def test_only_earlier_forecasts_of_the_network_of_this_kind_by_a_model_fitted_alike_count(
-    observed_store: Store, model: Model
+    observed_store: Store, model: ModelVersion
 ) -> None:
     always_10_too_low(observed_store, model, origins=range(8, 12))
     always_10_too_low(observed_store, model, kind="backfill", origins=range(12, 13))
@@ -161,7 +163,7 @@ def test_only_earlier_forecasts_of_the_network_of_this_kind_by_a_model_fitted_al
     assert len(observed_store.outcomes(changed, "live", origin=before, as_of=NOW)) == 0
 
 
-def test_fallbacks_do_not_count(observed_store: Store, model: Model) -> None:
+def test_fallbacks_do_not_count(observed_store: Store, model: ModelVersion) -> None:
     made = forecast([100, 110, 120], origin="2023-01-01")
     object.__setattr__(made, "method", ("fallback:naive",))
     publish(observed_store, made, model)
@@ -205,7 +207,7 @@ def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: Train
     low = [n - 90 for n in small_values()]
     for n in range(8, 38):
         publish(store, forecast([v + 70 for v in [*low, 0, 0][n + 1 : n + 4]], origin=months(40)[n]), champion)
-    bounded = small_recipe().model_copy(update={"publish": Publish(minimum=0)})
+    bounded = small_recipe().model_copy(update={"publish": PublishSettings(minimum=0)})
 
     assert published(small_recipe()) < 0
     assert published(bounded) == 0

@@ -12,7 +12,7 @@ from pipeline.errors import Overtaken
 from pipeline.jobs import train
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.train import train_model
-from pipeline.records.lineage import Decided, Model
+from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingJob, TrainingOutcome
@@ -29,12 +29,12 @@ def judged(outcome: TrainingOutcome, said: str, reason: str = "as told") -> Trai
     return replace(outcome, record=record)
 
 
-def test_the_first_model_is_promoted_as_the_first(model: Model, observed_store: Store) -> None:
+def test_the_first_model_is_promoted_as_the_first(model: ModelVersion, observed_store: Store) -> None:
     assert rows(observed_store.database, DECISIONS) == [("promotion", "live", "promoted", "the first model", 1)]
 
 
 def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     kept = judged(outcome, "not promoted", "no gain")
 
@@ -51,7 +51,9 @@ def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
     assert [item.kind for item in observed_store.waiting("small")] == ["training", "champion", "training"]
 
 
-def test_who_is_overtaken_leaves_no_decision(model: Model, observed_store: Store, outcome: TrainingOutcome) -> None:
+def test_who_is_overtaken_leaves_no_decision(
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+) -> None:
     with pytest.raises(Overtaken):
         add_model(observed_store, judged(outcome, "promoted"), "second", seen_champion=7)
 
@@ -60,7 +62,7 @@ def test_who_is_overtaken_leaves_no_decision(model: Model, observed_store: Store
 
 def test_the_same_decision_again_is_the_row_that_it_was(store: Store) -> None:
     store.register(small_recipe())
-    keep = Decided(what="training", kind="live", outcome="keep", reason="nothing new", model_version=None, as_of=NOW)
+    keep = Decision(what="training", kind="live", outcome="keep", reason="nothing new", model_version=None, as_of=NOW)
 
     for day, decided in enumerate(
         [keep, keep, replace(keep, kind="backfill"), keep, replace(keep, reason="other"), keep]
@@ -71,7 +73,7 @@ def test_the_same_decision_again_is_the_row_that_it_was(store: Store) -> None:
     assert found == [("live", "nothing new"), ("backfill", "nothing new"), ("live", "other"), ("live", "nothing new")]
 
 
-def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: Model, observed_store: Store) -> None:
+def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, observed_store: Store) -> None:
     before = observed_store.model_files(model)
     take_in(observed_store, batch({"small": monthly(small_values(43))}, "three months"), NOW + DAY)
 
@@ -88,7 +90,7 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: Model, observe
 
 
 def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
-    model: Model, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = {"training": "retrain", "reason": "asked for; the champion cannot be used"}
     made = replace(outcome, record=outcome.record.model_copy(update=done))
@@ -101,7 +103,7 @@ def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
 
 @pytest.mark.parametrize("said", ["promoted", "not promoted"])
 def test_a_training_that_is_due_is_judged_and_both_are_rows(
-    model: Model, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, said: str
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     take_in(observed_store, batch({"small": monthly(small_values(46))}, "six months"), NOW + DAY)
     asked: list[str] = []
@@ -126,7 +128,7 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
 
 
 def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_nothing_is_new(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
 
@@ -148,7 +150,7 @@ def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_not
 
 def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:
     store.register(small_recipe())
-    retrain = Decided(what="training", kind="live", outcome="retrain", reason="due", model_version=None, as_of=NOW)
+    retrain = Decision(what="training", kind="live", outcome="retrain", reason="due", model_version=None, as_of=NOW)
     keep = replace(retrain, outcome="keep", reason="nothing new")
 
     for decided in (retrain, keep, replace(keep, as_of=NOW + DAY)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from tests.storage.past_our_code import carry_out, insert_step, refused, stage
 from tests.storage.small_store import forecast, publish
@@ -33,14 +33,14 @@ def number(status: str) -> str:
 
 
 @pytest.mark.parametrize("column", RUN_COLUMNS)
-def test_no_column_of_a_published_run_changes(column: str, model: Model, observed_store: Store) -> None:
+def test_no_column_of_a_published_run_changes(column: str, model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction, refused(transaction):
         carry_out(transaction, f"update runs set {column} = {RUN_COLUMNS[column]}")
 
 
-def test_a_published_run_is_superseded_by_another_only(model: Model, observed_store: Store) -> None:
+def test_a_published_run_is_superseded_by_another_only(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:
@@ -53,14 +53,14 @@ def test_a_published_run_is_superseded_by_another_only(model: Model, observed_st
                 carry_out(transaction, f"update runs set {change}")
 
 
-def test_a_staged_run_is_not_superseded_into_history(model: Model, observed_store: Store) -> None:
+def test_a_staged_run_is_not_superseded_into_history(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model, num_rows=3)
         with refused(transaction, "a run goes out with the number of rows that it declares"):
             carry_out(transaction, "update runs set status = 'superseded', published_at = as_of")
 
 
-def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: Model, observed_store: Store) -> None:
+def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:
@@ -74,7 +74,7 @@ def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: Model, obse
                 carry_out(transaction, change)
 
 
-def test_a_published_run_is_not_replaced_by_a_staged_one(model: Model, observed_store: Store) -> None:
+def test_a_published_run_is_not_replaced_by_a_staged_one(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:

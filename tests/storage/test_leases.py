@@ -14,8 +14,8 @@ import pytest
 from pipeline.errors import Busy, NotEnoughHistory, Overtaken
 from pipeline.jobs import train
 from pipeline.jobs.train import train_model
-from pipeline.records.lineage import Model
-from pipeline.storage.batches import Header
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import holder_here
 from pipeline.storage.runs import Publication
@@ -37,7 +37,7 @@ def known(store: Store) -> Store:
     return store
 
 
-def publication(model: Model, epoch: int) -> Publication:
+def publication(model: ModelVersion, epoch: int) -> Publication:
     """The small forecast, begun in an epoch."""
     return Publication(
         recipe=small_recipe(),
@@ -275,7 +275,7 @@ def test_who_keeps_the_champion_needs_no_lease(known: Store) -> None:
 def test_taking_data_in_needs_no_lease(known: Store) -> None:
     known.take_lease("small", "host:1", HOUR)
 
-    with known.taking_in(Header(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
+    with known.taking_in(BatchHeader(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
         intake.finish({"num_read": 0, "num_new": 0, "num_revised": 0, "num_same": 0}, [])
 
     assert known.earlier("small", NOW).content_hash == "more"

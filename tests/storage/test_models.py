@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelRefused, Overtaken
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.records.lineage import Model
-from pipeline.storage.integrity import broken_promises
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
 from tests.storage.small_store import add_model, at_once, change, lineage, model_files, rows, value
@@ -27,7 +27,7 @@ def waiting(store: Store) -> list[tuple[str, str]]:
     return [(item.kind, item.reference) for item in store.waiting("small")]
 
 
-def test_a_model_is_kept_with_where_it_came_from(model: Model, outcome: TrainingOutcome) -> None:
+def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: TrainingOutcome) -> None:
     assert model.model_version == 1
     assert model.model_hash == model_files(outcome)[1]
     assert model.lineage == lineage()
@@ -39,21 +39,21 @@ def test_a_model_is_kept_with_where_it_came_from(model: Model, outcome: Training
 
 
 def test_its_files_come_back_to_the_byte_and_forecast_the_same(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     files = observed_store.model_files(model)
 
     assert files == outcome.files
     panel = observed_store.panel(small_recipe(), NOW)
     assert panel is not None
-    kept = forecast_all(load_forecaster(files, model.model_hash), panel, small_recipe())
-    trained = forecast_all(load_forecaster(outcome.files, model.model_hash), small_panel(), small_recipe())
+    kept = forecast_panel(load_forecaster(files, model.model_hash), panel, small_recipe())
+    trained = forecast_panel(load_forecaster(outcome.files, model.model_hash), small_panel(), small_recipe())
     assert kept.content_hash == trained.content_hash
-    assert broken_promises(observed_store) == []
+    assert integrity_errors(observed_store) == []
 
 
 def test_the_same_model_again_is_the_same_version(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     before = waiting(observed_store)
 
@@ -67,7 +67,7 @@ def test_the_same_model_again_is_the_same_version(
 
 
 def test_a_new_model_follows_the_champion_that_was_seen(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     assert add_model(observed_store, outcome, "second", seen_champion=1) == 2
 
@@ -79,7 +79,7 @@ def test_a_new_model_follows_the_champion_that_was_seen(
 
 @pytest.mark.parametrize("seen_champion", [None, 2])
 def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
-    model: Model, observed_store: Store, outcome: TrainingOutcome, seen_champion: int | None
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, seen_champion: int | None
 ) -> None:
     before = waiting(observed_store)
 
@@ -92,7 +92,7 @@ def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
 
 
 def test_a_model_of_the_past_does_not_become_champion(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     version = add_model(observed_store, outcome, "of the past", publishes=False)
 
@@ -106,7 +106,7 @@ def test_a_model_of_the_past_does_not_become_champion(
 
 
 def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
-    model: Model, observed_store: Store
+    model: ModelVersion, observed_store: Store
 ) -> None:
     add_untrained(observed_store, "older", as_of=NOW - timedelta(days=30), publishes=False)
 
@@ -116,7 +116,7 @@ def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
 
 
 def test_an_earlier_model_may_become_champion_again(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     add_model(observed_store, outcome, "second", seen_champion=1)
 
@@ -133,7 +133,7 @@ def test_an_earlier_model_may_become_champion_again(
 
 
 def test_of_workers_that_would_change_the_champion_at_once_one_does(
-    database_url: str, model: Model, observed_store: Store, outcome: TrainingOutcome
+    database_url: str, model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     notes = iter("abcd")
 
@@ -153,7 +153,7 @@ def test_workers_that_trained_the_same_at_once_keep_one_model(
     assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
 
 
-def test_mlflow_follows_each_thing_once(model: Model, observed_store: Store) -> None:
+def test_mlflow_follows_each_thing_once(model: ModelVersion, observed_store: Store) -> None:
     training, champion = observed_store.waiting("small")
     assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
     assert training.model_version == champion.model_version == 1
@@ -174,7 +174,7 @@ def test_mlflow_follows_each_thing_once(model: Model, observed_store: Store) -> 
 
 
 def test_one_changed_byte_in_any_file_is_refused_and_reported(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     update = "update model_files set content = :content where name = :name"
     for name, content in outcome.files.items():
@@ -186,16 +186,16 @@ def test_one_changed_byte_in_any_file_is_refused_and_reported(
             files = observed_store.model_files(model)
             with pytest.raises(ModelRefused, match=r"manifest|is missing or was changed"):
                 load_forecaster(files, model.model_hash)
-            (broken,) = broken_promises(observed_store)
+            (broken,) = integrity_errors(observed_store)
             assert model.model_hash[:12] in broken
             assert ("manifest" if name == "manifest.json" else name) in broken
         change(observed_store.database, update, name=name, content=content)
 
-    assert broken_promises(observed_store) == []
+    assert integrity_errors(observed_store) == []
 
 
 def test_a_file_that_is_missing_is_refused_and_reported(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     for name in outcome.files:
         files = {other: content for other, content in outcome.files.items() if other != name}
@@ -203,11 +203,11 @@ def test_a_file_that_is_missing_is_refused_and_reported(
             load_forecaster(files, model.model_hash)
 
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
-    (broken,) = broken_promises(observed_store)
+    (broken,) = integrity_errors(observed_store)
     assert "network.onnx is missing" in broken
 
 
-def test_a_model_of_another_horizon_is_refused_with_what_to_run(model: Model, observed_store: Store) -> None:
+def test_a_model_of_another_horizon_is_refused_with_what_to_run(model: ModelVersion, observed_store: Store) -> None:
     longer = small_recipe().model_copy(update={"horizon": 5})
 
     with pytest.raises(

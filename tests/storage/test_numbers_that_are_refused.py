@@ -7,7 +7,7 @@ import itertools
 import pytest
 import sqlalchemy as sa
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from tests.storage.past_our_code import NUMBERS, insert_step, insert_value, refused, stage
 from tests.storage.small_store import forecast, publish, value
@@ -30,7 +30,7 @@ def test_an_observation_is_a_finite_number(observed_store: Store) -> None:
     assert value(observed_store.database, "select count(*) from observations where period > '2029-01-01'") == 2
 
 
-def test_every_number_of_a_forecast_is_finite(model: Model, observed_store: Store) -> None:
+def test_every_number_of_a_forecast_is_finite(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model)
         for column in NUMBERS:
@@ -48,7 +48,7 @@ def test_every_number_of_a_forecast_is_finite(model: Model, observed_store: Stor
 
 
 @pytest.mark.parametrize(("below", "above"), list(itertools.pairwise(NUMBERS[:5])))
-def test_quantiles_never_cross(model: Model, observed_store: Store, below: str, above: str) -> None:
+def test_quantiles_never_cross(model: ModelVersion, observed_store: Store, below: str, above: str) -> None:
     names = NUMBERS[:5]
     position = names.index(above)
     crossing = dict.fromkeys(names[:position], 0.0) | dict.fromkeys(names[position:], -1.0)
@@ -60,7 +60,7 @@ def test_quantiles_never_cross(model: Model, observed_store: Store, below: str, 
         insert_step(transaction, **dict.fromkeys(names, 0.0))
 
 
-def test_a_step_is_counted_from_one_and_given_once(model: Model, observed_store: Store) -> None:
+def test_a_step_is_counted_from_one_and_given_once(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model)
         insert_step(transaction)
@@ -69,7 +69,7 @@ def test_a_step_is_counted_from_one_and_given_once(model: Model, observed_store:
                 insert_step(transaction, step=step)
 
 
-def test_a_run_has_a_known_kind_and_status(model: Model, observed_store: Store) -> None:
+def test_a_run_has_a_known_kind_and_status(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.errors import Rejection
-from pipeline.storage.batches import Header
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.bulk_load import values_as_of
 from pipeline.storage.store import Store
 from pipeline.timeseries.observations import TARGET
@@ -102,7 +102,7 @@ def test_what_comes_later_changes_nothing_of_what_was_known(registered: Store) -
 def test_recorded_instants_ascend_even_when_a_clock_goes_back(registered: Store) -> None:
     first = take_in(registered, batch({"small": monthly([1])}), NOW)
     second = take_in(registered, batch({"small": monthly([2])}), NOW - DAY)
-    registered.refuse(Header(recipe="small", source="small.csv", content_hash=""), "empty", [], NOW - DAY)
+    registered.refuse(BatchHeader(recipe="small", source="small.csv", content_hash=""), "empty", [], NOW - DAY)
     third = take_in(registered, batch({"small": monthly([3])}), NOW)
 
     assert (first, second) == (NOW, NOW + MOMENT)
@@ -126,7 +126,9 @@ def test_a_batch_that_brought_nothing_is_a_header(registered: Store) -> None:
 
 def test_the_same_refusal_again_is_the_one_that_it_was(registered: Store) -> None:
     for n in range(3):
-        registered.refuse(Header(recipe="small", source="small.csv", content_hash="bad"), "is empty", [], NOW + n * DAY)
+        registered.refuse(
+            BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "is empty", [], NOW + n * DAY
+        )
 
     assert rows(registered.database, "select status, message from batches") == [("refused", "is empty")]
 
@@ -147,7 +149,7 @@ def test_refused_rows_are_kept_with_their_place_and_rule(registered: Store) -> N
     take_in(registered, batch({"small": monthly([1])}, rejections=[partly]), NOW)
 
     registered.refuse(
-        Header(recipe="small", source="csv", content_hash=""), "small.csv is not UTF-8", [whole], NOW + DAY
+        BatchHeader(recipe="small", source="csv", content_hash=""), "small.csv is not UTF-8", [whole], NOW + DAY
     )
 
     shown = rows(
@@ -170,7 +172,7 @@ def test_only_an_accepted_batch_counts_as_taken_in_last(registered: Store) -> No
 
     take_in(registered, batch({"small": monthly([1])}, "first"), NOW)
     take_in(registered, batch({}, "second"), NOW)
-    registered.refuse(Header(recipe="small", source="csv", content_hash=""), "is empty", [], NOW)
+    registered.refuse(BatchHeader(recipe="small", source="csv", content_hash=""), "is empty", [], NOW)
 
     assert registered.earlier("small", NOW).content_hash == "second"
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.evaluation import drift
 from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.jobs.score import score_forecasts
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
 from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
@@ -31,7 +31,7 @@ def observed(store: Store, outcome: TrainingOutcome) -> Store:
     return store
 
 
-def model_of(store: Store, version: int = 1) -> Model:
+def model_of(store: Store, version: int = 1) -> ModelVersion:
     found = store.model("small", version)
     assert found is not None
     return found

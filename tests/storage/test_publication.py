@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
-from pipeline.storage.integrity import broken_promises
+from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
@@ -35,7 +35,7 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def four(model: Model, observed_store: Store) -> Store:
+def four(model: ModelVersion, observed_store: Store) -> Store:
     """A store that knows four series."""
     take_in(observed_store, batch({name: monthly([1]) for name in FOUR}), NOW + DAY)
     return observed_store
@@ -51,7 +51,7 @@ def shown(database: Database) -> list[tuple[object, ...]]:
     return rows(database, "select run_id, series, step, mean from latest_forecasts order by series, step")
 
 
-def test_a_forecast_is_visible_as_one_whole_run(four: Store, model: Model) -> None:
+def test_a_forecast_is_visible_as_one_whole_run(four: Store, model: ModelVersion) -> None:
     run, is_new = publish(four, forecast([100, 110, 120], series=FOUR), model)
 
     assert is_new
@@ -69,7 +69,7 @@ def test_a_forecast_is_visible_as_one_whole_run(four: Store, model: Model) -> No
     assert {row["series"] for row in four.latest_forecasts("small", "west")} == {"west"}
 
 
-def test_a_fallback_says_what_stood_in_and_why(four: Store, model: Model) -> None:
+def test_a_fallback_says_what_stood_in_and_why(four: Store, model: ModelVersion) -> None:
     made = replace(
         forecast(series=("east", "small")), method=("fallback:naive", "lstm"), reason=("the context is short", None)
     )
@@ -82,7 +82,7 @@ def test_a_fallback_says_what_stood_in_and_why(four: Store, model: Model) -> Non
     assert four.forecast_of_run(run.run_id).reason == ("the context is short", None)
 
 
-def test_publishing_twice_adds_nothing(model: Model, observed_store: Store) -> None:
+def test_publishing_twice_adds_nothing(model: ModelVersion, observed_store: Store) -> None:
     first, _ = publish(observed_store, forecast(), model)
 
     second, is_new = publish(observed_store, forecast(), model, now=NOW + DAY)
@@ -94,7 +94,7 @@ def test_publishing_twice_adds_nothing(model: Model, observed_store: Store) -> N
 
 
 def test_other_data_at_the_same_origin_supersede_and_the_old_run_stays_readable(
-    model: Model, observed_store: Store
+    model: ModelVersion, observed_store: Store
 ) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
 
@@ -111,7 +111,7 @@ def test_other_data_at_the_same_origin_supersede_and_the_old_run_stays_readable(
 
 
 def test_another_model_at_the_same_origin_supersedes(
-    model: Model, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
 ) -> None:
     publish(observed_store, forecast(), model)
     add_model(observed_store, outcome, "another", seen_champion=model.model_version)
@@ -125,7 +125,7 @@ def test_another_model_at_the_same_origin_supersedes(
     assert rows(observed_store.database, "select distinct model_version from latest_forecasts") == [(2,)]
 
 
-def test_a_return_to_an_earlier_state_is_a_publication_of_its_own(model: Model, observed_store: Store) -> None:
+def test_a_return_to_an_earlier_state_is_a_publication_of_its_own(model: ModelVersion, observed_store: Store) -> None:
     for data_hash in ("data", "revised", "data"):
         _, is_new = publish(observed_store, forecast(), model, data_hash=data_hash)
         assert is_new
@@ -134,7 +134,7 @@ def test_a_return_to_an_earlier_state_is_a_publication_of_its_own(model: Model, 
 
 
 def test_the_latest_forecast_is_of_the_newest_origin_not_of_the_last_publication(
-    model: Model, observed_store: Store
+    model: ModelVersion, observed_store: Store
 ) -> None:
     publish(observed_store, forecast([4, 5, 6], origin="2023-04-01"), model)
 
@@ -144,7 +144,7 @@ def test_the_latest_forecast_is_of_the_newest_origin_not_of_the_last_publication
     assert [status for _, status, _ in runs(observed_store.database)] == ["published", "published"]
 
 
-def test_a_backfill_is_never_the_latest(model: Model, observed_store: Store) -> None:
+def test_a_backfill_is_never_the_latest(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast([1, 2, 3], origin="2023-04-01"), model, kind="backfill")
     assert shown(observed_store.database) == []
 
@@ -159,7 +159,9 @@ def test_a_backfill_is_never_the_latest(model: Model, observed_store: Store) -> 
     assert origin[:10] == "2023-03-01"
 
 
-def test_recipes_do_not_supersede_each_other(model: Model, observed_store: Store, outcome: TrainingOutcome) -> None:
+def test_recipes_do_not_supersede_each_other(
+    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
     other = small_recipe().model_copy(update={"name": "other"})
     observed_store.register(other)
@@ -202,7 +204,7 @@ FAILS_AT_THE_FLIP = {
 }
 
 
-def test_a_failure_between_the_rows_and_the_flip_leaves_nothing(model: Model, observed_store: Store) -> None:
+def test_a_failure_between_the_rows_and_the_flip_leaves_nothing(model: ModelVersion, observed_store: Store) -> None:
     database = observed_store.database
     publish(observed_store, forecast([1, 2, 3]), model)
     before = (shown(database), runs(database))
@@ -220,7 +222,7 @@ def test_a_failure_between_the_rows_and_the_flip_leaves_nothing(model: Model, ob
     assert [mean for *_, mean in shown(database)] == [4, 5, 6]
 
 
-def test_a_forecast_of_a_series_that_nobody_knows_is_not_published(model: Model, observed_store: Store) -> None:
+def test_a_forecast_of_a_series_that_nobody_knows_is_not_published(model: ModelVersion, observed_store: Store) -> None:
     with pytest.raises(KeyError):
         publish(observed_store, forecast(series=("small", "unknown")), model)
 
@@ -229,7 +231,7 @@ def test_a_forecast_of_a_series_that_nobody_knows_is_not_published(model: Model,
 
 @pytest.mark.parametrize("declared", [0, 2, 4])
 def test_a_run_with_another_number_of_rows_than_it_declares_does_not_go_out(
-    model: Model, observed_store: Store, declared: int
+    model: ModelVersion, observed_store: Store, declared: int
 ) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model, num_rows=declared)
@@ -242,7 +244,7 @@ def test_a_run_with_another_number_of_rows_than_it_declares_does_not_go_out(
     assert rows(observed_store.database, "select * from forecast_history") == []
 
 
-def test_a_staged_run_is_seen_by_nobody_and_may_be_taken_back(model: Model, observed_store: Store) -> None:
+def test_a_staged_run_is_seen_by_nobody_and_may_be_taken_back(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model)
         insert_step(transaction)
@@ -254,7 +256,7 @@ def test_a_staged_run_is_seen_by_nobody_and_may_be_taken_back(model: Model, obse
 
 
 @pytest.mark.parametrize("status", ["published", "superseded"])
-def test_a_run_begins_staged(model: Model, observed_store: Store, status: str) -> None:
+def test_a_run_begins_staged(model: ModelVersion, observed_store: Store, status: str) -> None:
     publish(observed_store, forecast(), model)
     columns = ", ".join(
         name
@@ -275,7 +277,7 @@ def _columns_of_runs(database: Database) -> list[tuple[str]]:
 
 
 @pytest.mark.parametrize("superseded", [False, True], ids=["published", "superseded"])
-def test_what_went_out_is_never_changed(model: Model, observed_store: Store, superseded: bool) -> None:
+def test_what_went_out_is_never_changed(model: ModelVersion, observed_store: Store, superseded: bool) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
     if superseded:
         publish(observed_store, forecast([4, 5, 6]), model, data_hash="revised")
@@ -314,7 +316,7 @@ def test_what_went_out_is_never_changed(model: Model, observed_store: Store, sup
     assert rows(database, "select * from forecast_history order by run_id, step") == before
 
 
-def test_two_runs_are_never_published_at_one_origin(model: Model, observed_store: Store) -> None:
+def test_two_runs_are_never_published_at_one_origin(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction:
@@ -326,7 +328,7 @@ def test_two_runs_are_never_published_at_one_origin(model: Model, observed_store
     assert len(shown(observed_store.database)) == 3
 
 
-def test_published_numbers_come_back_to_the_bit(model: Model, observed_store: Store) -> None:
+def test_published_numbers_come_back_to_the_bit(model: ModelVersion, observed_store: Store) -> None:
     numbers = np.array([-0.0, 1e-300, 5e-324, 0.1 + 0.2, -1.7976931348623157e308, 1 / 3])
     made = replace(forecast([0] * len(numbers)), mean=numbers[None, :], quantiles=np.tile(numbers[None, :, None], 5))
 
@@ -337,13 +339,13 @@ def test_published_numbers_come_back_to_the_bit(model: Model, observed_store: St
     assert (found.mean + 0.0).tobytes() == (made.mean + 0.0).tobytes()
     assert found.periods.tolist() == made.periods.tolist()
     assert found.origin == made.origin
-    assert broken_promises(observed_store) == []
+    assert integrity_errors(observed_store) == []
 
 
-def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: Model, observed_store: Store) -> None:
+def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: ModelVersion, observed_store: Store) -> None:
     database = observed_store.database
     run, _ = publish(observed_store, forecast(), model)
-    assert broken_promises(observed_store) == []
+    assert integrity_errors(observed_store) == []
     guards = (
         ("published_forecasts_stay_on_update", "published_forecasts_stay_on_delete")
         if database.url.get_backend_name() == "sqlite"
@@ -353,13 +355,13 @@ def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: Model, observ
         change(database, f"drop trigger {guard}")
 
     change(database, "update forecasts set mean = 110.00000000000001 where step = 2")
-    assert broken_promises(observed_store) == [f"run {run.run_id} is not as it was computed"]
+    assert integrity_errors(observed_store) == [f"run {run.run_id} is not as it was computed"]
     change(database, "delete from forecasts where step = 2")
-    assert f"run {run.run_id} holds 2 rows, 3 were declared" in broken_promises(observed_store)
+    assert f"run {run.run_id} holds 2 rows, 3 were declared" in integrity_errors(observed_store)
 
 
 def test_workers_that_publish_the_same_at_once_leave_one_run(
-    database_url: str, model: Model, observed_store: Store
+    database_url: str, model: ModelVersion, observed_store: Store
 ) -> None:
     answers = at_once(database_url, 8, lambda own: publish(own, forecast(), model))
 
@@ -368,11 +370,11 @@ def test_workers_that_publish_the_same_at_once_leave_one_run(
     assert len({run for run, _ in answers}) == 1
     assert runs(observed_store.database) == [("small-2023-04-01-1", "published", None)]
     assert value(observed_store.database, "select count(*) from forecasts") == 3
-    assert broken_promises(observed_store) == []
+    assert integrity_errors(observed_store) == []
 
 
 def test_workers_that_publish_differently_at_once_supersede_each_other(
-    database_url: str, model: Model, observed_store: Store
+    database_url: str, model: ModelVersion, observed_store: Store
 ) -> None:
     names = iter("abcd")
 
@@ -385,7 +387,7 @@ def test_workers_that_publish_differently_at_once_supersede_each_other(
 
 
 def test_readers_during_publications_see_one_whole_run_each_time(
-    database_url: str, model: Model, observed_store: Store
+    database_url: str, model: ModelVersion, observed_store: Store
 ) -> None:
     publish(observed_store, forecast([0, 0, 0]), model, data_hash="0")
     turn = iter(range(8))

@@ -15,15 +15,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from flows.cycle_steps import carry_out_cycle
+from flows.cycle_steps import run_cycle
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld
 from pipeline.forecasting import forecaster
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.jobs import inputs
 from pipeline.jobs.ingest import approve_batch, ingest_source
-from pipeline.jobs.reproduce import Difference, Replayed, first_difference, replay
+from pipeline.jobs.reproduce import Difference, ReproducedRun, first_difference, reproduce_run
 from pipeline.storage.engine import Database
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
@@ -64,8 +64,8 @@ def unguarded(database: Database, table: str) -> None:
         change(database, f"drop trigger {name}")
 
 
-def replayed(store: Store, run_id: str) -> Replayed:
-    found = replay(run_id, store)
+def replayed(store: Store, run_id: str) -> ReproducedRun:
+    found = reproduce_run(run_id, store)
     assert found is not None
     return found
 
@@ -114,7 +114,7 @@ def read_by_the_network(store: Store, run_id: str) -> Read:
         return outputs(self, inputs)
 
     with patch.object(forecaster, "read_windows", reading), patch.object(Forecaster, "outputs", through):
-        replay(run_id, store)
+        reproduce_run(run_id, store)
     return Read(arrays)
 
 
@@ -126,7 +126,7 @@ def test_random_runs_of_a_longer_life_are_made_again_to_the_last_bit(recipe: Rec
     naive = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"baseline": "naive"})})
     live(naive, store, range(20, 24))
     for day in (2, 6, 9, 12, 18):
-        carry_out_cycle(at_work(recipe, store, START + 30 * DAY), as_of=START + day * DAY)
+        run_cycle(at_work(recipe, store, START + 30 * DAY), as_of=START + day * DAY)
     plant(recipe, store, 24)
     of_all = "select count(distinct {}) from runs"
     seen = {what: value(store.database, of_all.format(what)) for what in ("model_version", "recipe_fingerprint")}
@@ -148,7 +148,7 @@ def test_what_is_recorded_later_reaches_no_tensor(recipe: Recipe, lived: Store) 
     after = {run_id: read_by_the_network(lived, run_id) for run_id in before}
     assert after == before
     assert max(read.largest for read in after.values()) < 1_000
-    now = carry_out_cycle(at_work(recipe, lived, START + 8 * DAY), training="keep")
+    now = run_cycle(at_work(recipe, lived, START + 8 * DAY), training="keep")
     assert read_by_the_network(lived, now["run_id"]).largest > PLANTED / 2
 
 
@@ -268,8 +268,8 @@ def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monke
 def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived: Store) -> None:
     model = lived.champion("daily")
     assert model is not None
-    forecaster, panel = inputs.forecaster_and_panel(model, recipe, lived, None)
-    made = forecast_all(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
+    forecaster, panel = inputs.load_forecaster_inputs(model, recipe, lived, None)
+    made = forecast_panel(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
     assert panel.as_of is not None
     publication = Publication(
         recipe=recipe,
@@ -289,7 +289,7 @@ def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived
 
 
 def test_a_run_that_nobody_published_is_none(lived: Store) -> None:
-    assert replay("nothing", lived) is None
+    assert reproduce_run("nothing", lived) is None
 
 
 def test_the_first_difference_is_by_series_and_step() -> None:

@@ -16,8 +16,8 @@ from pipeline.errors import InvalidArgument, NextperiodError, Overtaken
 from pipeline.forecasting.sample_paths import seed_of
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.sample_paths import Drawn, sample_paths
-from pipeline.records.lineage import Model
-from pipeline.storage.sample_paths import add_paths, scenarios_of
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.sample_paths import add_paths, read_run_paths
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.training.process import TrainingOutcome
@@ -35,7 +35,7 @@ TOLD = """
 
 
 @pytest.fixture
-def model(store: Store, outcome: TrainingOutcome) -> Model:
+def model(store: Store, outcome: TrainingOutcome) -> ModelVersion:
     """The champion, in a store where the small series is known beside one that is too short for it."""
     store.register(small_recipe())
     take_in(store, batch({"small": monthly(small_values()), "new": dict(list(monthly(small_values()).items())[-5:])}))
@@ -46,7 +46,7 @@ def model(store: Store, outcome: TrainingOutcome) -> Model:
 
 
 @pytest.fixture
-def run_id(store: Store, model: Model) -> str:
+def run_id(store: Store, model: ModelVersion) -> str:
     return publish_forecast(small_recipe(), store, NOW).run_id
 
 
@@ -165,7 +165,9 @@ def test_paths_of_another_seed_are_refused(store: Store, run_id: str, tmp_path: 
     assert drawn(store, run_id, tmp_path, 40, seed=5).num_new == 20
 
 
-def test_what_was_published_counts_not_what_the_network_says_now(store: Store, model: Model, tmp_path: Path) -> None:
+def test_what_was_published_counts_not_what_the_network_says_now(
+    store: Store, model: ModelVersion, tmp_path: Path
+) -> None:
     """A forecast that was calibrated, bounded or made by hand is what the paths spread as."""
     made = forecast([1000, 2000, 3000], series=("new", "small"))
     run, _ = publish(store, made, model, as_of=NOW)
@@ -249,7 +251,7 @@ def test_an_interrupted_call_leaves_nothing(
 def test_paths_that_somebody_else_wrote_meanwhile_are_not_written_twice(
     store: Store, run_id: str, tmp_path: Path
 ) -> None:
-    seen = scenarios_of(store.database, run_id)
+    seen = read_run_paths(store.database, run_id)
     drawn(store, run_id, tmp_path, 5)
 
     with pytest.raises(
@@ -260,9 +262,9 @@ def test_paths_that_somebody_else_wrote_meanwhile_are_not_written_twice(
     assert len(table(store)) == 30
 
 
-def test_a_run_that_was_superseded_meanwhile_gets_no_paths(store: Store, model: Model) -> None:
+def test_a_run_that_was_superseded_meanwhile_gets_no_paths(store: Store, model: ModelVersion) -> None:
     first, _ = publish(store, forecast(series=("new", "small")), model)
-    seen = scenarios_of(store.database, first.run_id)
+    seen = read_run_paths(store.database, first.run_id)
     publish(store, forecast([1, 2, 3], series=("new", "small")), model, data_hash="other")
 
     with pytest.raises(Overtaken):
@@ -301,13 +303,13 @@ def _forget_paths(store: Store) -> None:
     change(store.database, "delete from sample_paths")
 
 
-def test_numbers_of_every_size_come_back_to_the_bit(store: Store, model: Model) -> None:
+def test_numbers_of_every_size_come_back_to_the_bit(store: Store, model: ModelVersion) -> None:
     run, _ = publish(store, forecast(series=("new", "small")), model)
     told = np.array([[[1e-308, -1e308, 0.1 + 0.2]], [[1 / 3, -0.0, 123456789.123456789]]])
 
-    add_paths(store.database, scenarios_of(store.database, run.run_id), 1, [told.ravel()])
+    add_paths(store.database, read_run_paths(store.database, run.run_id), 1, [told.ravel()])
 
-    seen = scenarios_of(store.database, run.run_id)
+    seen = read_run_paths(store.database, run.run_id)
     found = {name: paths for name, _, paths in sample_paths.paths_of(store.database, seen, 1)}
     assert isinstance(seen.forecast, Forecast)
     np.testing.assert_array_equal(found["new"], told[0])

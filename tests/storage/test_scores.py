@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import NewerPublished, Overtaken
 from pipeline.jobs.score import score_forecasts
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.training.process import TrainingOutcome
 from tests.storage.past_our_code import insert_step, stage
@@ -33,7 +33,7 @@ def published(store: Store, outcome: TrainingOutcome) -> Store:
     return store
 
 
-def champion_of(store: Store) -> Model:
+def champion_of(store: Store) -> ModelVersion:
     """The model that publishes."""
     champion = store.champion("small")
     assert champion is not None
@@ -264,7 +264,7 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
     for month in range(8, 22):
         model = champion_of(store)
         as_of = NOW + (month - 8) * DAY
-        found.append(store.worse_of_late(model, "live", as_of, "naive"))
+        found.append(store.series_worse_than_baseline(model, "live", as_of, "naive"))
         made = forecast([10.0, 10, 10], origin=calendar[month - 1], series=names, baseline=[10.0, 10, 10])
         mean = np.array([[15.0] * 3, [10.1] * 3, [10.1 if month < 11 else 15.0] * 3])
         made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((3, 3), 11.0))
@@ -274,4 +274,4 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
 
     why = "worse than naive in 12 of the last 12 published periods: mean absolute error 5 against 1"
     assert found == [{}] * 12 + [{"bad": why}, {"bad": why.replace("12 of the last 12", "13 of the last 13")}]
-    assert store.worse_of_late(champion_of(store), "backfill", NOW + 99 * DAY, "naive") == {}
+    assert store.series_worse_than_baseline(champion_of(store), "backfill", NOW + 99 * DAY, "naive") == {}

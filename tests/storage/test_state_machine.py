@@ -34,10 +34,10 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
-from pipeline.storage.batches import Header, Intake, begin_intake
+from pipeline.storage.batches import BatchHeader, BatchWriter, begin_intake
 from pipeline.storage.engine import open_database
 from pipeline.storage.store import Store
-from pipeline.timeseries.long_values import last_word, no_values
+from pipeline.timeseries.long_values import apply_revisions, empty_values
 from pipeline.timeseries.observations import TARGET
 from tests.storage.small_store import observations_as_of, rows
 
@@ -310,13 +310,13 @@ class Crash(Exception):
 @contextmanager
 def crashing_after(point: str) -> Iterator[None]:
     """Every intake dies behind one of its steps."""
-    step = getattr(Intake, point)
+    step = getattr(BatchWriter, point)
 
     def dies(*arguments: Any) -> None:
         step(*arguments)
         raise Crash
 
-    with patch.object(Intake, point, dies), pytest.raises(Crash):
+    with patch.object(BatchWriter, point, dies), pytest.raises(Crash):
         yield
 
 
@@ -765,7 +765,7 @@ def test_the_store_holds_what_a_dictionary_would_for_longer(stage: Stage) -> Non
 
 
 @contextmanager
-def committing_what_crashed(store: Store, header: Header, now: datetime) -> Iterator[Intake]:
+def committing_what_crashed(store: Store, header: BatchHeader, now: datetime) -> Iterator[BatchWriter]:
     """A batch whose transaction ends well, whatever happens in it."""
     with store.database.write() as transaction:
         try:
@@ -780,8 +780,8 @@ def committing_what_crashed(store: Store, header: Header, now: datetime) -> Iter
 #: what is broken, and by what
 BREAKAGES: dict[str, tuple[str, Any]] = {
     "the first word counts": (
-        "pipeline.storage.bulk_load.last_word",
-        lambda told, later: told if len(told) else last_word(told, later),
+        "pipeline.storage.bulk_load.apply_revisions",
+        lambda told, later: told if len(told) else apply_revisions(told, later),
     ),
     "every instant is the last": (
         "pipeline.storage.store.Store.known_as_of",
@@ -798,14 +798,14 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
         ),
     ),
     "revisions are lost": (
-        "pipeline.storage.batches.Intake.add",
-        lambda batch, new, revised: add(batch, new, no_values()),
+        "pipeline.storage.batches.BatchWriter.add",
+        lambda batch, new, revised: add(batch, new, empty_values()),
     ),
     "the clock is believed": ("pipeline.storage.batches.next_instant", lambda transaction, recipe, now: now),
     "a crash leaves its rows": ("pipeline.storage.store.Store.taking_in", committing_what_crashed),
-    "nothing is held": ("pipeline.ingest.changes.Comparison.hold_suspicious", lambda comparison, *, incremental: None),
+    "nothing is held": ("pipeline.ingest.changes.BatchDiff.hold_suspicious", lambda comparison, *, incremental: None),
 }
-add, known_as_of, observations = Intake.add, Store.known_as_of, Store.observations
+add, known_as_of, observations = BatchWriter.add, Store.known_as_of, Store.observations
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import BatchRefused, SourceUnavailable
 from pipeline.jobs.attempt import record_attempt
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from tests.storage.small_store import NEVER, forecast, publish, rows, value
 from tests.support.examples import NOW, small_recipe
@@ -47,7 +47,7 @@ def test_a_recipe_that_never_published_is_stale(store: Store) -> None:
 
 @pytest.mark.parametrize(("expected_next_by", "is_stale"), [(NEVER, False), (LONG_AGO, True)])
 def test_a_forecast_is_stale_when_the_next_one_is_overdue(
-    model: Model, observed_store: Store, expected_next_by: datetime, is_stale: bool
+    model: ModelVersion, observed_store: Store, expected_next_by: datetime, is_stale: bool
 ) -> None:
     publish(observed_store, forecast(), model, expected_next_by=expected_next_by)
 
@@ -60,7 +60,7 @@ def test_a_forecast_is_stale_when_the_next_one_is_overdue(
     assert (status["num_series"], status["num_fallback"], status["model_version"]) == (1, 0, 1)
 
 
-def test_staleness_is_told_to_the_second(model: Model, observed_store: Store) -> None:
+def test_staleness_is_told_to_the_second(model: ModelVersion, observed_store: Store) -> None:
     present = datetime.now(UTC)
     publish(observed_store, forecast(), model, expected_next_by=present + HOUR)
     assert not value(observed_store.database, "select is_stale from recipe_status")
@@ -69,7 +69,7 @@ def test_staleness_is_told_to_the_second(model: Model, observed_store: Store) ->
     assert value(observed_store.database, "select is_stale from recipe_status")
 
 
-def test_the_age_of_the_model_is_in_days(model: Model, observed_store: Store) -> None:
+def test_the_age_of_the_model_is_in_days(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     age = value(observed_store.database, "select model_age_days from recipe_status")
@@ -77,7 +77,7 @@ def test_the_age_of_the_model_is_in_days(model: Model, observed_store: Store) ->
     assert age == pytest.approx((datetime.now(UTC) - NOW) / timedelta(days=1), abs=0.01)
 
 
-def test_a_backfill_makes_no_recipe_fresh(model: Model, observed_store: Store) -> None:
+def test_a_backfill_makes_no_recipe_fresh(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model, kind="backfill")
 
     assert observed_store.status()[0]["is_stale"]
@@ -103,7 +103,7 @@ def test_an_attempt_that_is_under_way_is_shown_as_running(store: Store) -> None:
     assert store.status()[0]["last_attempt_status"] == "running"
 
 
-def test_the_last_good_forecast_stays_through_a_failed_attempt(model: Model, observed_store: Store) -> None:
+def test_the_last_good_forecast_stays_through_a_failed_attempt(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     attempt(observed_store, "failed", "the source is away")

@@ -12,7 +12,7 @@ from pipeline.evaluation.rolling_origin import Plan
 from pipeline.jobs.backtest import at_origins, backtest
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.store import Store
-from pipeline.storage.vintages import Newest, Sight, newest_periods, sight_of
+from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
 from tests.storage.small_store import batch, monthly, observed, take_in
 from tests.support.examples import NOW, Batch, months, small_recipe
 
@@ -42,22 +42,22 @@ def at(day: int) -> datetime:
 
 
 def test_after_each_batch_one_period_was_the_newest(told: Store) -> None:
-    assert newest_periods(told.database, "small") == [
-        Newest(recorded_at=at(0), period=FEBRUARY),
-        Newest(recorded_at=at(1), period=MARCH),
-        Newest(recorded_at=at(2), period=MARCH),
-        Newest(recorded_at=at(3), period=MAY),
-        Newest(recorded_at=at(4), period=MAY),
+    assert read_vintages(told.database, "small") == [
+        Vintage(recorded_at=at(0), period=FEBRUARY),
+        Vintage(recorded_at=at(1), period=MARCH),
+        Vintage(recorded_at=at(2), period=MARCH),
+        Vintage(recorded_at=at(3), period=MAY),
+        Vintage(recorded_at=at(4), period=MAY),
     ]
-    assert newest_periods(told.database, "another") == []
+    assert read_vintages(told.database, "another") == []
 
 
 def test_batches_that_were_refused_or_brought_nothing_new_count_for_nothing(told: Store) -> None:
-    before = newest_periods(told.database, "small")
+    before = read_vintages(told.database, "small")
 
     take_in(told, batch({"a": {"2020-05-01": 5.0}}, "again"), at(6))
 
-    assert newest_periods(told.database, "small") == before
+    assert read_vintages(told.database, "small") == before
 
 
 def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
@@ -71,23 +71,23 @@ def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
             "where variable = 'price'"
         )
 
-    assert newest_periods(told.database, "small")[-1].period == MAY
+    assert read_vintages(told.database, "small")[-1].period == MAY
 
 
 @pytest.mark.parametrize(
     ("origin", "sight"),
     [
-        (JANUARY, Sight(as_of=None, is_cut=True)),
-        (FEBRUARY, Sight(as_of=at(0), is_cut=False)),
-        (MARCH, Sight(as_of=at(2), is_cut=False)),
-        (APRIL, Sight(as_of=at(3), is_cut=True)),
-        (MAY, Sight(as_of=at(4), is_cut=False)),
+        (JANUARY, Snapshot(as_of=None, is_cut=True)),
+        (FEBRUARY, Snapshot(as_of=at(0), is_cut=False)),
+        (MARCH, Snapshot(as_of=at(2), is_cut=False)),
+        (APRIL, Snapshot(as_of=at(3), is_cut=True)),
+        (MAY, Snapshot(as_of=at(4), is_cut=False)),
     ],
 )
 def test_an_origin_is_seen_as_it_was_last_known_while_it_was_the_newest(
-    told: Store, origin: np.datetime64, sight: Sight
+    told: Store, origin: np.datetime64, sight: Snapshot
 ) -> None:
-    assert sight_of(origin, newest_periods(told.database, "small")) == sight
+    assert snapshot_at(origin, read_vintages(told.database, "small")) == sight
 
 
 def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple[dict[str, list[float]], datetime, str]:

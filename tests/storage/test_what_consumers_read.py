@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
 from pipeline.storage.schema import VIEWS
 from pipeline.storage.store import Store
@@ -44,7 +44,9 @@ def test_every_view_has_the_columns_of_the_contract_in_their_order(database: Dat
 
 
 @pytest.mark.parametrize("view", ["latest_forecasts", "forecast_history"])
-def test_a_day_written_as_text_bounds_the_periods_from_below(model: Model, observed_store: Store, view: str) -> None:
+def test_a_day_written_as_text_bounds_the_periods_from_below(
+    model: ModelVersion, observed_store: Store, view: str
+) -> None:
     publish(observed_store, forecast(), model)
 
     counted = f"select count(*) from {view} where period >= :day".replace(":day", "'{}'")
@@ -55,7 +57,7 @@ def test_a_day_written_as_text_bounds_the_periods_from_below(model: Model, obser
     assert found == {"2023-01-01": 3, "2023-05-01": 3, "2023-05-02": 2, "2023-07-01": 1, "2024-01-01": 0}
 
 
-def test_periods_read_as_their_start(model: Model, observed_store: Store) -> None:
+def test_periods_read_as_their_start(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     found = rows(observed_store.database, "select cast(period as text), cast(origin as text) from latest_forecasts")
@@ -63,7 +65,7 @@ def test_periods_read_as_their_start(model: Model, observed_store: Store) -> Non
     assert sorted(found)[0] == (f"2023-05-01{midnight}", f"2023-04-01{midnight}")
 
 
-def test_a_day_written_as_text_finds_its_period(model: Model, observed_store: Store) -> None:
+def test_a_day_written_as_text_finds_its_period(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model)
 
     counted = "select count(*) from latest_forecasts where "

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.forecasting.calibration import WINDOW
-from pipeline.records.lineage import Model
-from pipeline.storage.batches import Header
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database
 from pipeline.storage.outcomes import MOST_READ
 from pipeline.storage.store import Store
@@ -47,9 +47,9 @@ def hurried(database: Database) -> Database:
     return database
 
 
-def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: Store, model: Model) -> None:
+def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: Store, model: ModelVersion) -> None:
     with observed_store.taking_in(
-        Header(recipe=small_recipe().name, source="wide", content_hash="wide"), datetime.now(UTC)
+        BatchHeader(recipe=small_recipe().name, source="wide", content_hash="wide"), datetime.now(UTC)
     ) as intake:
         intake.register([(name, TARGET) for name in NAMES])
         intake.finish(dict.fromkeys(("num_read", "num_new", "num_revised", "num_same"), 0), [])

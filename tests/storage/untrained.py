@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipeline.forecasting.forecaster import manifest_of, model_hash_of
-from pipeline.records.lineage import Model
+from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import TrainingRecord
-from pipeline.storage.models import Challenger
+from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from tests.storage.small_store import lineage
 from tests.support.examples import NOW, small_recipe
@@ -39,11 +39,11 @@ def add_untrained(
     publishes: bool = True,
     epoch: int = 0,
     now: datetime = NOW,
-) -> Model:
+) -> ModelVersion:
     """Keep a model of the small recipe; another name is another model."""
     files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
     files["manifest.json"] = manifest_of(files)
-    challenger = Challenger(
+    challenger = NewModel(
         recipe=small_recipe(),
         record=made or record(),
         model_hash=model_hash_of(files),

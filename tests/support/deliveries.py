@@ -15,10 +15,10 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, Rejection
-from pipeline.ingest.changes import Comparison
-from pipeline.ingest.reader import read
+from pipeline.ingest.changes import BatchDiff
+from pipeline.ingest.reader import parse_delivery
 from pipeline.sources.delivery import Chunk, Delivery
-from pipeline.timeseries.long_values import Values, no_values
+from pipeline.timeseries.long_values import LongValues, empty_values
 from pipeline.timeseries.observations import TARGET
 from tests.support.examples import NOW, SMALL_RECIPE
 
@@ -97,8 +97,8 @@ def take_in(
         BatchRefused: as the job does, with all that is refused.
     """
     known = known or {}
-    with read(delivery, recipe, now=now) as reading:
-        comparison = Comparison(reading, recipe)
+    with parse_delivery(delivery, recipe, now=now) as reading:
+        comparison = BatchDiff(reading, recipe)
         if not recipe.source.rolling:
             told_of = {(name, variable) if variable else (name,) for name, variable in reading.names}
             comparison.guard.num_expected = sum((key[0], *key[2:]) not in told_of for key in known)
@@ -135,7 +135,7 @@ def refusal(delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | Non
     return refused.value
 
 
-def by_key(values: Values, names: Sequence[tuple[str, str]]) -> dict[Key, float]:
+def by_key(values: LongValues, names: Sequence[tuple[str, str]]) -> dict[Key, float]:
     """Values by series and period, and by variable where that is not the target."""
     return {
         (names[s][0], str(period)[:16], *([] if names[s][1] == TARGET else [names[s][1]])): float(value)
@@ -143,7 +143,7 @@ def by_key(values: Values, names: Sequence[tuple[str, str]]) -> dict[Key, float]
     }
 
 
-def _known(known: Mapping[Key, float], told: Values, names: Sequence[tuple[str, str]]) -> Values:
+def _known(known: Mapping[Key, float], told: LongValues, names: Sequence[tuple[str, str]]) -> LongValues:
     """What is known of the series that are told of, as the store gives it."""
     numbers = {names[n]: int(n) for n in np.unique(told.series)}
     rows = sorted(
@@ -152,6 +152,6 @@ def _known(known: Mapping[Key, float], told: Values, names: Sequence[tuple[str, 
         if (key[0], key[2] if len(key) > 2 else TARGET) in numbers
     )
     if not rows:
-        return no_values()
+        return empty_values()
     series, period, value = zip(*rows, strict=True)
-    return Values(np.array(series, np.int64), np.array(period, "datetime64[us]"), np.array(value, np.float64))
+    return LongValues(np.array(series, np.int64), np.array(period, "datetime64[us]"), np.array(value, np.float64))

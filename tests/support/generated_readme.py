@@ -7,7 +7,15 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from pipeline.config import sources
-from pipeline.config.recipe import Backtest, Covariates, Gate, Model, Publish, Recipe, Training
+from pipeline.config.recipe import (
+    BacktestSettings,
+    CovariateSettings,
+    GateSettings,
+    ModelSettings,
+    PublishSettings,
+    Recipe,
+    TrainingSettings,
+)
 from pipeline.config.settings import SETTINGS
 from pipeline.config.tutorial import Tutorial
 
@@ -18,12 +26,12 @@ TABLES: dict[str, type[BaseModel]] = {
     "": Recipe,
     "[source], whatever the kind": sources.Source,
     **{f'[source] kind = "{kind}"': table for kind, table in sources.TABLES.items()},
-    "[covariates]": Covariates,
-    "[model]": Model,
-    "[training]": Training,
-    "[backtest]": Backtest,
-    "[gate]": Gate,
-    "[publish]": Publish,
+    "[covariates]": CovariateSettings,
+    "[model]": ModelSettings,
+    "[training]": TrainingSettings,
+    "[backtest]": BacktestSettings,
+    "[gate]": GateSettings,
+    "[publish]": PublishSettings,
     "[tutorial]": Tutorial,
 }
 

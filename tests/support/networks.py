@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import GLOBAL
 from pipeline.models.global_lstm import trunk
-from pipeline.models.global_lstm_config import Design
-from pipeline.models.specs import Reads, Sizes
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
+from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import scaled_trunk
 from pipeline.timeseries.forecast import LEVELS
 
 Array = npt.NDArray[np.float64]
 
 CONTEXT, HORIZON = 12, 3
-BARE = Reads(horizon=HORIZON)
-RICH = Reads(horizon=HORIZON, past=1, ahead=2, static=2)
-FRAME = Design(
+BARE = InputSpec(horizon=HORIZON)
+RICH = InputSpec(horizon=HORIZON, past=1, ahead=2, static=2)
+FRAME = GlobalLSTMConfig(
     kind="frame",
     size=4,
     context=CONTEXT,
@@ -38,12 +38,12 @@ FOLD = replace(FRAME, kind="fold", skip=8, weighting="between")
 
 def trunk_of(
     architecture: str,
-    reads: Reads = BARE,
+    reads: InputSpec = BARE,
     *,
     seed: int = 0,
     units: int = 4,
     levels: int = len(LEVELS),
-    design: Design = FRAME,
+    design: GlobalLSTMConfig = FRAME,
     scaling: str = "last",
     lag: int = 1,
 ) -> keras.Model:
@@ -51,11 +51,11 @@ def trunk_of(
     keras.utils.set_random_seed(seed)
     if architecture == GLOBAL:
         return trunk(design, reads=reads, units=units, levels=levels)
-    sizes = Sizes(context=CONTEXT, features=0, horizon=HORIZON, units=units, levels=levels, layers=2)
+    sizes = NetworkSpec(context=CONTEXT, features=0, horizon=HORIZON, units=units, levels=levels, layers=2)
     return scaled_trunk(architecture, sizes, reads, scaling=scaling, lag=lag)
 
 
-def windows_for(reads: Reads = BARE, count: int = 7, seed: int = 0, context: int = CONTEXT) -> dict[str, Array]:
+def windows_for(reads: InputSpec = BARE, count: int = 7, seed: int = 0, context: int = CONTEXT) -> dict[str, Array]:
     """What a network reads of some random walks, all of whose values are known."""
     rng = np.random.default_rng(seed)
     told = {name: rng.normal(size=(count, *shape)) for name, shape in reads.shapes(context).items()}

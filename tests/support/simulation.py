@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 import numpy as np
 
-from flows.context import Opened
-from flows.cycle_steps import carry_out_cycle
+from flows.context import RunContext
+from flows.cycle_steps import run_cycle
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.jobs import train
 from pipeline.jobs.ingest import ingest_source
-from pipeline.jobs.sync_mlflow import follow
+from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.jobs.train import train_model
 from pipeline.records.training import PROMOTED, GateRecord, TrainingRecord
 from pipeline.storage.store import Store
@@ -94,19 +94,19 @@ def _value(shop: str, n: int) -> float:
     return float(100 + 20 * "abc".index(shop) + 8 * np.sin(2 * np.pi * n / 7) + 0.3 * n + rng.normal())
 
 
-def at_work(recipe: Recipe, store: Store, now: datetime) -> Opened:
+def at_work(recipe: Recipe, store: Store, now: datetime) -> RunContext:
     """The recipe opened at an instant; its steps are carried out once, and nobody waits for MLflow."""
 
     def as_step(job: Callable[..., Any]) -> Callable[..., Any]:
         if job is train_model:
             return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
-        return (lambda *_, **__: True) if job is follow else job
+        return (lambda *_, **__: True) if job is sync_mlflow else job
 
     def clock() -> datetime:
         return now
 
     registry = Registry("sqlite://", clock)
-    return Opened(recipe=recipe, store=store, registry=registry, clock=clock, now=now, as_step=as_step)
+    return RunContext(recipe=recipe, store=store, registry=registry, clock=clock, now=now, as_step=as_step)
 
 
 def live(recipe: Recipe, store: Store, days: range) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def live(recipe: Recipe, store: Store, days: range) -> list[dict[str, Any]]:
     facts = []
     for day in days:
         (recipe.folder / "daily.csv").write_text(delivered(day), "utf-8")
-        facts.append(carry_out_cycle(at_work(recipe, store, START + day * DAY)))
+        facts.append(run_cycle(at_work(recipe, store, START + day * DAY)))
     return facts
 
 

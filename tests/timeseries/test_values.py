@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.timeseries.long_values import Values, joined, last_word, merged, no_values
+from pipeline.timeseries.long_values import LongValues, apply_revisions, concatenate, empty_values, merge
 
 Told = dict[tuple[int, int], float]
 
@@ -15,21 +15,21 @@ KEYS = st.tuples(st.sampled_from([0, 1, 2, 7, 10**6, 10**9]), st.sampled_from([-
 TOLD = st.dictionaries(KEYS, st.sampled_from([0.0, 1.0, -2.5]), max_size=15)
 
 
-def values_of(told: Told) -> Values:
+def values_of(told: Told) -> LongValues:
     keys = sorted(told)
-    return Values(
+    return LongValues(
         np.array([series for series, _ in keys], np.int64),
         np.array([period for _, period in keys], np.int64).astype("datetime64[D]").astype("datetime64[us]"),
         np.array([told[key] for key in keys], np.float64),
     )
 
 
-def by_key(values: Values) -> Told:
+def by_key(values: LongValues) -> Told:
     days = values.period.astype("datetime64[D]").astype(np.int64)
     return {(int(s), int(p)): float(v) for s, p, v in zip(values.series, days, values.value, strict=True)}
 
 
-def is_in_order(values: Values) -> bool:
+def is_in_order(values: LongValues) -> bool:
     return list(by_key(values)) == sorted(by_key(values)) and len(by_key(values)) == len(values)
 
 
@@ -46,7 +46,7 @@ def test_each_is_found_where_it_is(known: Told, told: Told) -> None:
 @given(known=TOLD, told=TOLD)
 @settings(max_examples=200, deadline=None)
 def test_what_is_told_replaces_what_is_known(known: Told, told: Told) -> None:
-    both = merged(values_of(known), values_of(told))
+    both = merge(values_of(known), values_of(told))
 
     assert by_key(both) == known | told
     assert is_in_order(both)
@@ -55,11 +55,11 @@ def test_what_is_told_replaces_what_is_known(known: Told, told: Told) -> None:
 @given(told=TOLD, later=st.lists(TOLD, max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_of_what_is_said_later_the_last_word_counts(told: Told, later: list[Told]) -> None:
-    said = no_values()
+    said = empty_values()
     for one in later:
-        said = joined(said, values_of(one))
+        said = concatenate(said, values_of(one))
 
-    final = last_word(values_of(told), said)
+    final = apply_revisions(values_of(told), said)
 
     expected = dict(told)
     for one in later:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ModelRefused
-from pipeline.records.lineage import Model, training_key
+from pipeline.records.lineage import ModelVersion, training_key
 from pipeline.reporting.model_card import model_card
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from pipeline.tracking.live_progress import Live
+from pipeline.tracking.live_progress import ProgressStream
 from pipeline.tracking.registry import Registry
 from pipeline.training.process import TrainingOutcome
 from pipeline.training.progress import Progress
@@ -35,7 +35,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def model(tmp_path: Path, outcome: TrainingOutcome) -> Iterator[Model]:
+def model(tmp_path: Path, outcome: TrainingOutcome) -> Iterator[ModelVersion]:
     """The trained model, in a store, trained when the tests' live trainings start."""
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
@@ -121,7 +121,7 @@ def test_the_same_training_tried_again_goes_on_in_the_same_run(registry: Registr
 
 
 def test_the_model_is_shown_in_the_run_that_was_live(
-    registry: Registry, model: Model, outcome: TrainingOutcome
+    registry: Registry, model: ModelVersion, outcome: TrainingOutcome
 ) -> None:
     with live(registry) as on_progress:
         on_progress(epoch(1, 0.5))
@@ -152,7 +152,7 @@ def test_mlflow_s_page_offers_the_columns_that_count(registry: Registry) -> None
 
 
 def test_the_registered_version_and_its_run_carry_the_model_s_card(
-    registry: Registry, model: Model, outcome: TrainingOutcome
+    registry: Registry, model: ModelVersion, outcome: TrainingOutcome
 ) -> None:
     files = {**outcome.files, "network.keras": outcome.keras_archive}
 
@@ -200,7 +200,7 @@ class Slow:
 
 def test_an_mlflow_that_hangs_is_left_behind_and_takes_its_late_run_back(caplog: pytest.LogCaptureFixture) -> None:
     slow = Slow()
-    shown = Live(slow)
+    shown = ProgressStream(slow)
     shown(epoch(1, 0.5))
 
     shown.end(patience=0.05)

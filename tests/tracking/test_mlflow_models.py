@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.forecasting.forecaster import Forecaster, Read, load_forecaster
+from pipeline.forecasting.forecaster import Forecaster, ModelInputs, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.reporting.model_card import model_card
 from pipeline.storage.engine import open_database
@@ -41,7 +41,7 @@ class Shown:
     """A model in MLflow, and what it has published."""
 
     forecaster: Forecaster
-    read: Read
+    read: ModelInputs
     address: str
     published: Array  # [H, 1 + Q], mean and quantiles
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.evaluation.holdout import Backtest
+from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.holdout_record import MOST_ENDS, MOST_ORIGINS, details_of
 from pipeline.preprocessing.windows import Windows
 from pipeline.records.training import BacktestRecord, TrainingRecord
@@ -20,13 +20,13 @@ from tests.support.examples import small_panel, small_recipe
 LEVEL_OFFSETS = np.array([-8.0, -5.0, 0.0, 5.0, 8.0])
 
 
-def backtest(panel: Panel, first_end: int, horizon: int = 3, *, with_quantiles: bool = True) -> Backtest:
+def backtest(panel: Panel, first_end: int, horizon: int = 3, *, with_quantiles: bool = True) -> HoldoutBacktest:
     """Of one series from every origin on; each forecast is one too low."""
     ends = np.arange(first_end, len(panel.grid) - 1)
     values = np.append(panel.values, np.full(horizon, np.nan))
     observed = values[ends[:, None] + 1 + np.arange(horizon)]
     known = np.where(np.isnan(observed), 0.0, observed)
-    return Backtest(
+    return HoldoutBacktest(
         windows=Windows(np.zeros(len(ends), np.int64), ends),
         context=values[ends[:, None] - np.arange(8)[::-1]],
         observed=observed,
@@ -102,7 +102,9 @@ def test_a_series_that_never_changes_has_no_residuals_in_units_of_its_change() -
     flat = backtest(small_panel(), 33)
 
     told = details_of(
-        Backtest(**{name: getattr(flat, name) for name in Backtest.__slots__} | {"mase_scale": np.zeros((6, 1))}),
+        HoldoutBacktest(
+            **{name: getattr(flat, name) for name in HoldoutBacktest.__slots__} | {"mase_scale": np.zeros((6, 1))}
+        ),
         small_panel(),
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.comparison import forecasts_of
+from pipeline.evaluation.comparison import forecast_windows
 from pipeline.evaluation.promotion import LEVEL
 from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
 from pipeline.preprocessing.windows import Windows, targets_of
@@ -96,7 +96,7 @@ def later_error(files: Mapping[str, bytes], whole: Panel) -> float:
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(whole.series)), ends, indexing="ij"))
     windows = Windows(series, end)
     return float(
-        np.abs(targets_of(whole, windows, forecaster.horizon) - forecasts_of(forecaster, whole, windows)).mean()
+        np.abs(targets_of(whole, windows, forecaster.horizon) - forecast_windows(forecaster, whole, windows)).mean()
     )
 
 

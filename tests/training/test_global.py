@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.config.recipe import GLOBAL
 from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of, trunk
-from pipeline.models.global_lstm_config import Design
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import forecasting
-from pipeline.models.specs import Reads
+from pipeline.models.specs import InputSpec
 from pipeline.training.export import predict
 from tests.support.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
 
@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("design", [FRAME, FOLD], ids=["frame", "fold"])
 
 
 @BOTH
-def test_a_forecast_moves_with_the_level_of_its_window(design: Design) -> None:
+def test_a_forecast_moves_with_the_level_of_its_window(design: GlobalLSTMConfig) -> None:
     network = forecasting(trunk_of(GLOBAL, design=design))
     usual = windows_for()
     moved = {"context": usual["context"] + np.array([100.0, 0.0])}
@@ -31,7 +31,7 @@ def test_a_forecast_moves_with_the_level_of_its_window(design: Design) -> None:
 
 
 @BOTH
-def test_the_base_is_the_last_season(design: Design) -> None:
+def test_the_base_is_the_last_season(design: GlobalLSTMConfig) -> None:
     scaled, base, scale, _ = trunk_of(GLOBAL, design=replace(design, base=2), levels=1)(single(windows_for()))
 
     last = windows_for()["context"][:, -2:, 0]
@@ -82,7 +82,7 @@ def test_each_position_has_what_is_known_over_its_own_horizon() -> None:
 
 
 @BOTH
-def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: Design) -> None:
+def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: GlobalLSTMConfig) -> None:
     trunk = trunk_of(GLOBAL, RICH, design=design)
     layer = trunk.get_layer("ahead_correction")
     layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
@@ -114,7 +114,7 @@ def test_it_remembers_each_step() -> None:
     digits = np.random.default_rng(0).integers(0, 10, (21_000, 5)).astype(np.float32)
     context = np.stack([digits, np.ones_like(digits)], axis=-1)
     design = replace(FOLD, size=1, context=5, skip=0)
-    network = forecasting(trunk(design, reads=Reads(horizon=5), units=64, levels=1))
+    network = forecasting(trunk(design, reads=InputSpec(horizon=5), units=64, levels=1))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, 3970, warmup_target=0.01, warmup_steps=30)
     network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.config.history import refuse_short
+from pipeline.config.history import require_history
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NotEnoughHistory
-from pipeline.forecasting.fallback import forecast_all
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
@@ -88,7 +88,7 @@ def loaded(outcome: TrainingOutcome) -> Forecaster:
 
 
 def forecast(outcome: TrainingOutcome, series: dict[str, Array]) -> Forecast:
-    return forecast_all(loaded(outcome), panel_of(series), recipe())
+    return forecast_panel(loaded(outcome), panel_of(series), recipe())
 
 
 def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome) -> None:
@@ -111,9 +111,9 @@ def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:
     with pytest.raises(
         NotEnoughHistory, match="the global network and horizon 3 need 5: 1 are missing; add them, or shorten"
     ):
-        refuse_short("shop", 4, recipe())
+        require_history("shop", 4, recipe())
 
-    refuse_short("shop", 5, recipe())
+    require_history("shop", 5, recipe())
 
 
 def test_series_of_every_size_are_forecast_alike(trained: TrainingOutcome) -> None:
@@ -159,8 +159,8 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
     assert (calibration.factors >= 1).all()
     assert calibration.num_outcomes > 0
     raw = forecaster.predict(panel_of(usual()))[2]
-    assert np.array_equal(forecast_all(forecaster, panel_of(usual()), recipe()).quantiles, raw)
-    calibrated = forecast_all(forecaster, panel_of(usual()), recipe(), calibration)
+    assert np.array_equal(forecast_panel(forecaster, panel_of(usual()), recipe()).quantiles, raw)
+    calibrated = forecast_panel(forecaster, panel_of(usual()), recipe(), calibration)
     assert np.array_equal(calibrated.quantiles, calibration.apply(raw))
     assert np.array_equal(calibrated.mean, raw[:, :, 2])
 

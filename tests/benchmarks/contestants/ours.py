@@ -7,11 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from pipeline.models.specs import Reads, Sizes
+from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import scaled_trunk
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
-from pipeline.preprocessing.windows import Needs, windows_of
+from pipeline.preprocessing.windows import ContextRequirements, windows_of
 from pipeline.timeseries.panel import Panel
 from pipeline.training.epoch_loop import parts_side_by_side
 from pipeline.training.fit import Fitting, fit_network
@@ -41,11 +41,11 @@ def main() -> None:
         **none, calendar=np.empty((length + told.horizon, 0), np.float32), static=np.empty((SERIES, 0), np.float32)
     )
     flat = flattened(panel, Scaling(kind="last", season=1), features)
-    sizes = Sizes(
+    sizes = NetworkSpec(
         context=told.context, features=0, horizon=told.horizon, units=told.units, layers=told.layers, levels=5
     )
-    trunk = scaled_trunk("stacked", sizes, Reads(horizon=told.horizon), scaling="last", lag=1)
-    needs = Needs(context=told.context, least_length=told.context, least_known=told.context)
+    trunk = scaled_trunk("stacked", sizes, InputSpec(horizon=told.horizon), scaling="last", lag=1)
+    needs = ContextRequirements(context=told.context, least_length=told.context, least_known=told.context)
     windows = windows_of(panel, needs=needs, horizon=told.horizon)
     windows = windows.take(rng.permutation(len(windows)))
     fitting = Fitting(
