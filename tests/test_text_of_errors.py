@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.errors import NextperiodError
-from pipeline.text import counted, one_line, without_secrets
+from pipeline.text import counted, format_period, list_names, one_line, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -31,5 +32,29 @@ def test_letters_of_any_language_stay_as_they_are() -> None:
     assert one_line("Größe – 価格") == "Größe – 価格"
 
 
-def test_one_is_not_many() -> None:
+def test_a_noun_is_plural_unless_its_count_is_one() -> None:
     assert [counted(count, "period") for count in (0, 1, 2)] == ["0 periods", "1 period", "2 periods"]
+
+
+@pytest.mark.parametrize(
+    ("period", "text"),
+    [
+        ("2026-11-22T00:00:00.000000", "2026-11-22"),
+        ("2026-11-22T06:00:00.000000", "2026-11-22T06:00"),
+        ("2026-11-22T06:30:00.000000", "2026-11-22T06:30"),
+        ("2026-11-22T00:00:15.000000", "2026-11-22T00:00:15"),
+        ("2026-11-22T06:30:15.250000", "2026-11-22T06:30:15.250000"),
+    ],
+)
+def test_a_period_is_shown_as_short_as_it_is_exact(period: str, text: str) -> None:
+    assert format_period(np.datetime64(period, "us")) == text
+
+
+@pytest.mark.parametrize("unit", ["h", "m", "s", "us", "ns"])
+def test_a_period_is_shown_the_same_in_every_unit(unit: str) -> None:
+    assert format_period(np.datetime64("2026-11-22T06:00").astype(f"datetime64[{unit}]")) == "2026-11-22T06:00"
+
+
+def test_names_are_listed_in_order() -> None:
+    assert list_names(["b", "a"]) == "a, b"
+    assert list_names([]) == "none"

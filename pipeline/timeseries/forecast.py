@@ -10,8 +10,18 @@ import numpy.typing as npt
 
 from pipeline.timeseries.frequency import Periods
 
-#: The quantile levels of the forecast table: lower 95, lower 80, median, upper 80, upper 95.
+#: the quantile levels (Q = 5) of every forecast, ascending
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+#: the column of each level, in tables, views and files
+QUANTILE_COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
+#: the index of each level on the quantile axis
+LOWER_95, LOWER_80, MEDIAN, UPPER_80, UPPER_95 = range(5)
+#: the quantiles of the standard normal distribution at LEVELS, exactly symmetric. `scipy.special.ndtri` differs in the
+#: last bit at the lowest level, and published forecasts are hashed to the last bit: do not compute them anew.
+NORMAL_SCORES: npt.NDArray[np.float64] = np.array(
+    [-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054]
+)
+NORMAL_SCORES.setflags(write=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,19 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.special import ndtri
 
-from pipeline.timeseries.forecast import LEVELS, Forecast
+from pipeline.timeseries.forecast import (
+    LEVELS,
+    LOWER_80,
+    LOWER_95,
+    MEDIAN,
+    NORMAL_SCORES,
+    QUANTILE_COLUMNS,
+    UPPER_80,
+    UPPER_95,
+    Forecast,
+)
 
 
 def forecast_of(*series: str) -> Forecast:
@@ -33,6 +44,19 @@ def changed(array: npt.NDArray[np.float64], value: float) -> npt.NDArray[np.floa
 
 def test_levels_are_two_intervals_around_the_median() -> None:
     assert LEVELS == (0.025, 0.1, 0.5, 0.9, 0.975)
+    assert (LEVELS[LOWER_95], LEVELS[UPPER_95]) == (0.025, 0.975)
+    assert (LEVELS[LOWER_80], LEVELS[UPPER_80]) == (0.1, 0.9)
+    assert LEVELS[MEDIAN] == 0.5
+
+
+def test_each_level_has_a_column() -> None:
+    assert QUANTILE_COLUMNS == ("lower_95", "lower_80", "median", "upper_80", "upper_95")
+    assert QUANTILE_COLUMNS[LOWER_80] == "lower_80"
+
+
+def test_normal_scores_are_the_normal_quantiles_of_the_levels() -> None:
+    np.testing.assert_allclose(NORMAL_SCORES, ndtri(LEVELS), rtol=3e-16)
+    np.testing.assert_array_equal(NORMAL_SCORES, -NORMAL_SCORES[::-1])
 
 
 def test_a_forecast_has_a_row_for_each_series_and_step() -> None:
