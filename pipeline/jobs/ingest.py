@@ -49,7 +49,7 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
         NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = BatchHeader(recipe=recipe.name, source=recipe.source.kind, content_hash="")
-    earlier = store.earlier(recipe.name, now)
+    earlier = store.fetch_context(recipe.name, now)
     try:
         with fetch(recipe, earlier) as delivery:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)

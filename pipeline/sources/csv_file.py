@@ -21,7 +21,7 @@ from pipeline.sources.text import TextScan, scan_text, unpacked
 
 
 @contextmanager
-def fetch_csv(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_csv(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """All rows of the recipe's files.
 
     Raises:

@@ -15,15 +15,19 @@ from pipeline.errors import Rejection
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchContext:
-    """What a source is told about what was taken in before."""
+    """What a source may use to fetch only what is new: the time and the last accepted delivery.
 
-    #: the clock's reading
+    Everything but `now` is empty at the first fetch of a recipe.
+    """
+
+    #: the current time, aware; a source takes dates from here, not from the clock
     now: datetime
+    #: content hash of the last accepted delivery
     content_hash: str | None = None
-    #: what the source left behind the last time
+    #: `Delivery.state` of the last accepted delivery, unchanged: a cursor, an ETag
     state: Mapping[str, str] = field(default_factory=dict)
-    #: the newest period of any series
-    newest: np.datetime64 | None = None
+    #: the newest stored period of any series; None before the first observation
+    newest_period: np.datetime64 | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,7 +57,7 @@ _LOCKED = (401, 403, 407)
 
 
 @contextmanager
-def fetch_http(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_http(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """All records of the recipe's document; nothing, after one request, where it did not change.
 
     Raises:
@@ -67,12 +67,12 @@ def fetch_http(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     """
     source = recipe.source
     assert isinstance(source, HttpSource)
-    request = _request(recipe, source, earlier)
+    request = _request(recipe, source, context)
     with tempfile.TemporaryDirectory(prefix="nextperiod-") as folder:
         path = Path(folder) / "body"
         with _told(request):
             state = _download(request, source, path)
-            delivery = _unchanged(request, earlier) if state is None else _read(request, recipe, path, state)
+            delivery = _unchanged(request, context) if state is None else _read(request, recipe, path, state)
         yield replace(delivery, incremental=request.incremental)
 
 
@@ -92,10 +92,10 @@ class _Request:
     may_be_empty: bool
 
 
-def _request(recipe: Recipe, source: HttpSource, earlier: FetchContext) -> _Request:
+def _request(recipe: Recipe, source: HttpSource, context: FetchContext) -> _Request:
     refuse_literal_password(source.url, recipe.name)
     url, secrets = filled(source.url, recipe=recipe.name)
-    url = url.replace("{since}", quote(_since(source, earlier), safe=""))
+    url = url.replace("{since}", quote(_since(source, context), safe=""))
     headers = {}
     for name, written in source.headers.items():
         headers[name], values = filled(written, recipe=recipe.name)
@@ -108,33 +108,33 @@ def _request(recipe: Recipe, source: HttpSource, earlier: FetchContext) -> _Requ
     return _Request(
         url=url,
         headers=headers,
-        conditions=_conditions(earlier, key),
+        conditions=_conditions(context, key),
         secrets=secrets,
         shown=without_secrets(source.url),
         key=key,
         incremental="{since}" in source.url,
-        may_be_empty=source.on_empty == "keep" or ("{since}" in source.url and earlier.newest is not None),
+        may_be_empty=source.on_empty == "keep" or ("{since}" in source.url and context.newest_period is not None),
     )
 
 
-def _since(source: HttpSource, earlier: FetchContext) -> str:
+def _since(source: HttpSource, context: FetchContext) -> str:
     """The newest known period as ISO 8601: a date where it is one, else an instant in UTC."""
-    if earlier.newest is None:
+    if context.newest_period is None:
         return source.since
-    day = earlier.newest.astype("datetime64[D]")
-    return str(day) if day == earlier.newest else f"{np.datetime_as_string(earlier.newest, 's')}Z"
+    day = context.newest_period.astype("datetime64[D]")
+    return str(day) if day == context.newest_period else f"{np.datetime_as_string(context.newest_period, 's')}Z"
 
 
-def _conditions(earlier: FetchContext, key: str) -> dict[str, str]:
-    if earlier.content_hash is None or earlier.state.get("key") != key:
+def _conditions(context: FetchContext, key: str) -> dict[str, str]:
+    if context.content_hash is None or context.state.get("key") != key:
         return {}
-    asked = {"If-None-Match": earlier.state.get("etag"), "If-Modified-Since": earlier.state.get("last_modified")}
+    asked = {"If-None-Match": context.state.get("etag"), "If-Modified-Since": context.state.get("last_modified")}
     return {name: value for name, value in asked.items() if value}
 
 
-def _unchanged(request: _Request, earlier: FetchContext) -> Delivery:
+def _unchanged(request: _Request, context: FetchContext) -> Delivery:
     return Delivery(
-        source=request.shown, content_hash=str(earlier.content_hash), chunks=tuple, state=dict(earlier.state)
+        source=request.shown, content_hash=str(context.content_hash), chunks=tuple, state=dict(context.state)
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.sources.file import hash_begun
 
 
 @contextmanager
-def fetch_integers(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_integers(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """`count` integers from 0 to 9, for the periods 1, 2, 3 … of which `start` is the first."""
     source = recipe.source
     assert isinstance(source, IntegersSource)

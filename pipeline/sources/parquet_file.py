@@ -21,7 +21,7 @@ BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
-def fetch_parquet(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_parquet(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """All rows of the recipe's files.
 
     Raises:

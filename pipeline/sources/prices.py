@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 
 
 @contextmanager
-def fetch_prices(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_prices(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """All days of all tickers since what is known of each.
 
     Raises:
@@ -50,8 +50,8 @@ def fetch_prices(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     source = recipe.source
     assert isinstance(source, PricesSource)
     shown = f"prices of {source.provider}" + (f" from {source.exchange}" if source.provider == "ccxt" else "")
-    known = _known(source, earlier)
-    today = earlier.now.astimezone(UTC).date()  # the day that is not over anywhere behind UTC
+    known = _known(source, context)
+    today = context.now.astimezone(UTC).date()  # the day that is not over anywhere behind UTC
     with _provider(source, today) as ask:
         days = {ticker: _days_of(ticker, ask, source, known.get(ticker)) for ticker in source.tickers}
     silent = [ticker for ticker, found in days.items() if not found]
@@ -69,11 +69,11 @@ def fetch_prices(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     )
 
 
-def _known(source: PricesSource, earlier: FetchContext) -> dict[str, date]:
+def _known(source: PricesSource, context: FetchContext) -> dict[str, date]:
     """The last day that was taken in, by ticker."""
-    if earlier.newest is None or earlier.state.get("key") != _key(source):
+    if context.newest_period is None or context.state.get("key") != _key(source):
         return {}
-    days = {name.removeprefix("newest:"): day for name, day in earlier.state.items() if name.startswith("newest:")}
+    days = {name.removeprefix("newest:"): day for name, day in context.state.items() if name.startswith("newest:")}
     return {ticker: date.fromisoformat(day) for ticker, day in days.items()}
 
 

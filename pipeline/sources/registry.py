@@ -28,7 +28,7 @@ SOURCES: dict[str, Fetch] = {
 }
 
 
-def fetch(recipe: Recipe, earlier: FetchContext) -> AbstractContextManager[Delivery]:
+def fetch(recipe: Recipe, context: FetchContext) -> AbstractContextManager[Delivery]:
     """What the recipe's source gives; a kind that another package adds is imported here.
 
     Raises:
@@ -38,4 +38,4 @@ def fetch(recipe: Recipe, earlier: FetchContext) -> AbstractContextManager[Deliv
     """
     kind = recipe.source.kind
     found: Fetch = SOURCES[kind] if kind in SOURCES else added_kinds()[kind].load().fetch
-    return found(recipe, earlier)
+    return found(recipe, context)

@@ -53,7 +53,7 @@ _CURSORS: dict[str, Any] = {
 
 
 @contextmanager
-def fetch_sql(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
+def fetch_sql(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
     """The rows of the recipe's table or query; with a cursor, those from the newest known on.
 
     Raises:
@@ -66,7 +66,7 @@ def fetch_sql(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
     asked = _asked(recipe, source)
     with tempfile.TemporaryDirectory(prefix="nextperiod-") as folder:
         with _told(asked):
-            spool, seen, state = _read(asked, recipe, source, earlier, Path(folder) / "rows")
+            spool, seen, state = _read(asked, recipe, source, context, Path(folder) / "rows")
         if spool.num_rows == 0 and seen is None and source.on_empty == "error":
             refuse(asked.shown, f"holds no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")
         leave_out = source.cursor if source.cursor not in named_columns(recipe) else None
@@ -141,10 +141,10 @@ def _query(recipe: Recipe, name: str) -> str:
 
 
 def _read(
-    asked: _Asked, recipe: Recipe, source: SqlSource, earlier: FetchContext, path: Path
+    asked: _Asked, recipe: Recipe, source: SqlSource, context: FetchContext, path: Path
 ) -> tuple[ArrowSpool, Any, Mapping[str, str]]:
     """Write all rows to a file; the rows, the cursor that they begin at, and what is left for the next time."""
-    seen = _seen(asked, source, earlier)
+    seen = _seen(asked, source, context)
     with _reading(asked, source.timeout_seconds) as connection:
         table = _table(connection, asked, source)
         header = _header(connection, table, asked, recipe, source)
@@ -158,13 +158,13 @@ def _read(
                 spool.add(newest.watch(_in_time(rows.partitions(ROWS), source.timeout_seconds)))
         except TypeError:
             refuse(asked.shown, "holds bytes in a column that is asked for: expected text, numbers or dates", "columns")
-    return spool, seen, newest.state(asked.key) or dict(earlier.state)
+    return spool, seen, newest.state(asked.key) or dict(context.state)
 
 
-def _seen(asked: _Asked, source: SqlSource, earlier: FetchContext) -> Any:
-    if source.cursor is None or earlier.state.get("key") != asked.key:
+def _seen(asked: _Asked, source: SqlSource, context: FetchContext) -> Any:
+    if source.cursor is None or context.state.get("key") != asked.key:
         return None
-    return _CURSORS[earlier.state["type"]](earlier.state["cursor"])
+    return _CURSORS[context.state["type"]](context.state["cursor"])
 
 
 class _Newest:

@@ -57,7 +57,7 @@ class Store:
             for query in ("insert_recipe", "insert_recipe_version"):
                 transaction.execute(query, recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
 
-    def earlier(self, recipe: str, now: datetime) -> FetchContext:
+    def fetch_context(self, recipe: str, now: datetime) -> FetchContext:
         """What a source is told about what was taken in before, and of the time."""
         with self.database.read() as transaction:
             last = transaction.row("last_delivery", recipe=recipe)
@@ -68,7 +68,7 @@ class Store:
             now=now,
             content_hash=last["content_hash"],
             state=json.loads(last["state"]),
-            newest=newest["period"] if newest else None,
+            newest_period=newest["period"] if newest else None,
         )
 
     @contextmanager

@@ -13,7 +13,7 @@ from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.registry import fetch
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
-NOTHING_EARLIER = FetchContext(now=NOW)
+FIRST_FETCH = FetchContext(now=NOW)
 
 RECIPE = """
 name = "small"
@@ -46,12 +46,12 @@ def names_in(chunks: Sequence[Chunk]) -> list[str]:
     return list(names)
 
 
-def read(recipe: Recipe, earlier: FetchContext = NOTHING_EARLIER) -> tuple[Delivery, list[Chunk]]:
+def read(recipe: Recipe, context: FetchContext = FIRST_FETCH) -> tuple[Delivery, list[Chunk]]:
     """What the recipe's source gives, read whole."""
-    with fetch(recipe, earlier) as delivery:
+    with fetch(recipe, context) as delivery:
         return delivery, list(delivery.chunks())
 
 
-def values(recipe: Recipe, earlier: FetchContext = NOTHING_EARLIER) -> list[tuple[Any, ...]]:
+def values(recipe: Recipe, context: FetchContext = FIRST_FETCH) -> list[tuple[Any, ...]]:
     """The rows that the recipe's source gives."""
-    return [row for _, row in rows_in(read(recipe, earlier)[1])]
+    return [row for _, row in rows_in(read(recipe, context)[1])]

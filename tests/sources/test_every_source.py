@@ -290,8 +290,8 @@ def test_another_meaning_is_another_hash(kept: Kept) -> None:
 def test_what_was_left_behind_can_be_given_back(kept: Kept) -> None:
     with kept.served(last=3.0) as recipe:
         first, _ = read(recipe)
-        earlier = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
-        second, _ = read(recipe, earlier)
+        context = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
+        second, _ = read(recipe, context)
 
     assert second.content_hash == first.content_hash
     assert dict(second.state) == dict(first.state)

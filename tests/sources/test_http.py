@@ -20,7 +20,7 @@ from pipeline.errors import BatchRefused, InvalidRecipe, NextperiodError, Reject
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
 from pipeline.sources.http_client import is_public
 from pipeline.sources.registry import fetch
-from tests.sources.examples import NOTHING_EARLIER, NOW, names_in, read, recipe_with, rows_in, values
+from tests.sources.examples import FIRST_FETCH, NOW, names_in, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Respond, Server, reply, serving
 
 CSV = "month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
@@ -86,8 +86,8 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 
     with serving(respond) as server:
         first, _ = read(recipe_at(server))
-        earlier = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
-        second, chunks = read(recipe_at(server), earlier)
+        context = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
+        second, chunks = read(recipe_at(server), context)
 
     assert len(server.asked) == 2
     assert chunks == []
@@ -98,11 +98,11 @@ def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
 def test_what_was_left_behind_for_something_else_is_not_used(change: str) -> None:
     with serving(lambda _: reply(CSV, ETag='"v1"')) as server:
         first, _ = read(recipe_at(server))
-        earlier = FetchContext(
+        context = FetchContext(
             now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state
         )
         other = 'missing = "gap"' if change == "settings" else ""
-        read(recipe_at(server, other, "/other" if change == "address" else "/feed"), earlier)
+        read(recipe_at(server, other, "/other" if change == "address" else "/feed"), context)
 
     assert "if-none-match" not in server.asked[1].headers
 
@@ -125,7 +125,7 @@ def test_the_hash_is_that_of_the_content_wherever_it_is() -> None:
 def test_only_what_came_since_is_asked_for(newest: np.datetime64 | None, since: str) -> None:
     with serving(lambda _: reply(CSV)) as server:
         recipe = recipe_at(server, 'since = "1999-12-31"', "/feed?after={since}&x=1")
-        delivery, _ = read(recipe, FetchContext(now=NOW, newest=newest))
+        delivery, _ = read(recipe, FetchContext(now=NOW, newest_period=newest))
 
     assert server.asked[0].query == {"after": since, "x": "1"}
     assert ":" not in server.asked[0].target
@@ -137,7 +137,7 @@ def test_nothing_since_is_no_fault_where_something_was_known(form: str) -> None:
     empty = {"csv": "month,sold\n", "jsonl": "", "json": "[]"}[form]
     with serving(lambda _: reply(empty)) as server:
         recipe = recipe_at(server, f'format = "{form}"', "/feed?after={since}")
-        _, chunks = read(recipe, FetchContext(now=NOW, newest=np.datetime64("2026-01-31", "us")))
+        _, chunks = read(recipe, FetchContext(now=NOW, newest_period=np.datetime64("2026-01-31", "us")))
         with pytest.raises(BatchRefused, match="holds"):
             read(recipe)
 
@@ -603,7 +603,7 @@ def test_documents_and_lines_have_bounds(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_body_is_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with serving(lambda _: reply(CSV)) as server, fetch(recipe_at(server), NOTHING_EARLIER) as delivery:
+    with serving(lambda _: reply(CSV)) as server, fetch(recipe_at(server), FIRST_FETCH) as delivery:
         assert len(list(tmp_path.iterdir())) == 1
         assert rows_in(list(delivery.chunks())) == [(2, TWO_ROWS[0]), (3, TWO_ROWS[1])]
 

@@ -51,13 +51,16 @@ def recipe_at(server: Server, provider: str, tickers: tuple[str, ...], source: s
     return recipe_with(table + since + source, frequency="D")
 
 
-def read(recipe: Recipe, earlier: FetchContext = FetchContext(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
-    return examples.read(recipe, earlier)
+def read(recipe: Recipe, context: FetchContext = FetchContext(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
+    return examples.read(recipe, context)
 
 
 def known(delivery: Delivery) -> FetchContext:
     return FetchContext(
-        now=NOW, content_hash=delivery.content_hash, state=delivery.state, newest=np.datetime64("2026-01-05", "us")
+        now=NOW,
+        content_hash=delivery.content_hash,
+        state=delivery.state,
+        newest_period=np.datetime64("2026-01-05", "us"),
     )
 
 

@@ -73,9 +73,9 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         connection.execute(sa.text(f"drop database {name} with (force)"))
 
 
-def rows_of(warehouse: Warehouse, recipe: Recipe, earlier: FetchContext | None = None) -> list[tuple[object, ...]]:
+def rows_of(warehouse: Warehouse, recipe: Recipe, context: FetchContext | None = None) -> list[tuple[object, ...]]:
     """The rows, with days as text: SQLite has no dates."""
-    return [(str(row[0]), *row[1:]) for row in values(recipe, earlier or FetchContext(now=NOW))]
+    return [(str(row[0]), *row[1:]) for row in values(recipe, context or FetchContext(now=NOW))]
 
 
 ROWS = [("2020-01-01", 1.0, "a"), ("2020-02-01", 2.5, "a"), ("2020-02-01", None, "b")]

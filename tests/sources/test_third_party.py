@@ -33,7 +33,7 @@ class EchoSource(Source):
 
 
 @contextmanager
-def fetch_echo(recipe, earlier):
+def fetch_echo(recipe, context):
     """The value."""
     columns = pa.RecordBatch.from_pydict({recipe.source.period: ["2020-01-01"], recipe.source.value: [recipe.source.said]})
     chunk = Chunk(columns=columns, line=np.array([1]))

@@ -278,4 +278,4 @@ def test_taking_data_in_needs_no_lease(known: Store) -> None:
     with known.taking_in(BatchHeader(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
         intake.finish({"num_read": 0, "num_new": 0, "num_revised": 0, "num_same": 0}, [])
 
-    assert known.earlier("small", NOW).content_hash == "more"
+    assert known.fetch_context("small", NOW).content_hash == "more"

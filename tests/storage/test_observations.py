@@ -168,13 +168,13 @@ def test_refused_rows_are_kept_with_their_place_and_rule(registered: Store) -> N
 
 
 def test_only_an_accepted_batch_counts_as_taken_in_last(registered: Store) -> None:
-    assert registered.earlier("small", NOW).content_hash is None
+    assert registered.fetch_context("small", NOW).content_hash is None
 
     take_in(registered, batch({"small": monthly([1])}, "first"), NOW)
     take_in(registered, batch({}, "second"), NOW)
     registered.refuse(BatchHeader(recipe="small", source="csv", content_hash=""), "is empty", [], NOW)
 
-    assert registered.earlier("small", NOW).content_hash == "second"
+    assert registered.fetch_context("small", NOW).content_hash == "second"
 
 
 def test_recipes_know_nothing_of_each_other(observed_store: Store) -> None:
