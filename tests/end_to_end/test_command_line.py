@@ -18,7 +18,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from flows.cli.app import app, doctor, main
+from flows.cli import doctor
+from flows.cli.app import app, main
 from flows.cli.console import print_table
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting.forecaster import model_hash_of

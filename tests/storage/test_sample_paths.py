@@ -14,10 +14,11 @@ import pytest
 
 from pipeline.errors import InvalidArgument, NextperiodError, Overtaken
 from pipeline.forecasting.sample_paths import seed_of
+from pipeline.jobs import sample_paths as job
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.sample_paths import Drawn, sample_paths
 from pipeline.records.lineage import ModelVersion
-from pipeline.storage.sample_paths import add_paths, read_run_paths
+from pipeline.storage.sample_paths import add_paths, paths_of, read_run_paths
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.training.process import TrainingOutcome
@@ -232,15 +233,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_paths_in_the_t
 def test_an_interrupted_call_leaves_nothing(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample_paths, "_TAKEN", 100)
-    whole = sample_paths._taken
+    monkeypatch.setattr(job, "_TAKEN", 100)
+    whole = job._taken
 
     def cut(spool: object) -> Iterator[npt.NDArray[np.float64]]:
         pieces = whole(spool)  # type: ignore[arg-type]
         yield next(pieces)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sample_paths, "_taken", cut)
+    monkeypatch.setattr(job, "_taken", cut)
     with pytest.raises(KeyboardInterrupt):
         drawn(store, run_id, tmp_path, 50)
 
@@ -310,7 +311,7 @@ def test_numbers_of_every_size_come_back_to_the_bit(store: Store, model: ModelVe
     add_paths(store.database, read_run_paths(store.database, run.run_id), 1, [told.ravel()])
 
     seen = read_run_paths(store.database, run.run_id)
-    found = {name: paths for name, _, paths in sample_paths.paths_of(store.database, seen, 1)}
+    found = {name: paths for name, _, paths in paths_of(store.database, seen, 1)}
     assert isinstance(seen.forecast, Forecast)
     np.testing.assert_array_equal(found["new"], told[0])
     np.testing.assert_array_equal(found["small"], told[1])
