@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process import run_training
 from tests.support.examples import small_panel, small_recipe
 from tests.support.servers import new_database, running_postgresql
 
@@ -60,7 +61,7 @@ def store(database: Database) -> Store:
 
 
 @pytest.fixture(scope="session")
-def outcome() -> TrainingOutcome:
+def outcome() -> TrainedModel:
     """What training the small recipe on the small panel gives; trained once a session."""
     return run_training(
         TrainingJob(panel=small_panel(), recipe=small_recipe(), training="retrain", reason="no model yet")

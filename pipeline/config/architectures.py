@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 #: by name, a function from sizes to an untrained network; from a design, where the network chooses its own inputs
 ARCHITECTURES = {
-    "global": "pipeline.models.global_lstm:trunk",
+    "global": "pipeline.models.global_lstm:build_trunk",
     "vanilla": "pipeline.models.vanilla:vanilla",
     "stacked": "pipeline.models.stacked:stacked",
     "bidirectional": "pipeline.models.bidirectional:bidirectional",

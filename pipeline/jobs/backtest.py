@@ -37,7 +37,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, read_vintages, snapshot_at
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
-from pipeline.training.process import run_fits, run_replay
+from pipeline.training.process import run_fits, run_tutorial
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime])
         ModelRefused: the series does not fit the protocol, or a fit did not stay finite.
     """
     panel = _known(recipe, store, clock)
-    return run_replay(gaps.fill_gaps(panel, longest=recipe.max_gap), recipe)
+    return run_tutorial(gaps.fill_gaps(panel, longest=recipe.max_gap), recipe)
 
 
 def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> RollingBacktest:

@@ -21,7 +21,8 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
-from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.job import TrainingJob
+from pipeline.training.process import run_training
 from pipeline.training.progress import OnProgress
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 @tf.custom_gradient
-def lstm(sequence: Any, h: Any, c: Any, weights: Any, bias: Any) -> Any:
+def run_block_lstm(sequence: Any, h: Any, c: Any, weights: Any, bias: Any) -> Any:
     """The LSTM equations (see `gated_cell`) over a sequence.
 
     Args:
@@ -67,7 +67,9 @@ class FusedLSTM(keras.layers.Layer):
             steps = steps[::-1]
         zero = tf.zeros((tf.shape(sequence)[0], layer.units))
         h, c = initial_state or (zero, zero)
-        outputs, states = lstm(steps, h, c, tf.concat([cell.kernel, cell.recurrent_kernel], axis=0), cell.bias + 0)
+        outputs, states = run_block_lstm(
+            steps, h, c, tf.concat([cell.kernel, cell.recurrent_kernel], axis=0), cell.bias + 0
+        )
         made = tf.transpose(outputs, (1, 0, 2)) if layer.return_sequences else outputs[-1]
         return (made, outputs[-1], states[-1]) if layer.return_state else made
 
@@ -76,7 +78,7 @@ class FusedLSTM(keras.layers.Layer):
         return self.layer.compute_mask(sequence, mask)
 
 
-def fused(network: keras.Model) -> keras.Model:
+def fuse_lstm_layers(network: keras.Model) -> keras.Model:
     """The same network on the same weights, its LSTM layers fused where the kernel computes what they do."""
     if tf.config.list_physical_devices("GPU"):
         return network

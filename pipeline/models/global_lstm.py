@@ -28,7 +28,7 @@ import numpy as np
 from keras import ops
 
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
+from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec
 
 #: the least scale: values are logarithms, or relative to the level of their series
@@ -37,7 +37,7 @@ _LEAST = 1e-3
 _SMALL = 0.09
 
 
-def steps_of(context: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
+def make_steps(context: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
     """A window's values, filled where nothing is known, and where they are known, [B, L, 2], as scaled steps.
 
     Returns:
@@ -76,7 +76,7 @@ def _folds(x: Any, known: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[
     steps = ops.reshape(z[:, length - count * f :], (-1, count, f))
     mask = ops.reshape(known[:, length - count * f :], (-1, count, f))[:, :, :1]
     size = ops.ones_like(mask) * (0.3 * ops.log(scale))[:, :, None]
-    base = (repeated(x, design.base, horizon) + ahead)[:, None, :]
+    base = (repeat_season(x, design.base, horizon) + ahead)[:, None, :]
     skip = z[:, None, length - design.skip :] if design.skip else z[:, None, :0]
     return ops.concatenate([steps, mask, size], axis=-1), skip, base, scale[:, :, None], known[:, -1:]
 
@@ -91,14 +91,14 @@ def _profile_of(x: Any, known: Any, period: int, horizon: int) -> tuple[Any, Any
     is_whole = ops.cast(ops.min(num_there, axis=1, keepdims=True) > 0, x.dtype)
     profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_whole
     within = ops.concatenate([profile] * (count + 1), axis=1)[:, (count + 1) * period - length :]
-    return within, repeated(profile, period, horizon)
+    return within, repeat_season(profile, period, horizon)
 
 
 def _mean(x: Any, known: Any) -> Any:
     return ops.sum(x * known, axis=1, keepdims=True) / ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
 
 
-def features_of(features: Any, *, kind: str, size: int) -> Any:
+def step_features(features: Any, *, kind: str, size: int) -> Any:
     """Features of a context [B, L, F] for each of its T steps: of the last period of a frame, of all in a fold.
 
     Returns:
@@ -111,7 +111,7 @@ def features_of(features: Any, *, kind: str, size: int) -> Any:
     return ops.reshape(features[:, length - steps * size :], (-1, steps, size * count))
 
 
-def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
+def gather_ahead(context: Any, ahead: Any, positions: int) -> Any:
     """What is known over the horizon of each of T positions [B, T, H, F], of the context [B, L, F] and beyond it [B, H, F].
 
     The position t of the context has the H periods after it.
@@ -121,7 +121,7 @@ def ahead_of_each(context: Any, ahead: Any, positions: int) -> Any:
     return ops.take(both, first + np.arange(positions)[:, None] + np.arange(ahead.shape[1]), axis=1)
 
 
-def trunk(
+def build_trunk(
     design: GlobalLSTMConfig, *, reads: InputSpec, units: int, levels: int, at_origin: bool = False
 ) -> keras.Model:
     """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features.
@@ -129,12 +129,12 @@ def trunk(
     With `at_origin` it gives forecasts from the last position alone, which is all that a forecast needs.
     """
     horizon = reads.horizon
-    inputs = inputs_of(reads, design.context)
+    inputs = build_inputs(reads, design.context)
     context = inputs["context"]
-    steps, skip, base, scale, weight = steps_of(context[:, :, :2], design, horizon)
+    steps, skip, base, scale, weight = make_steps(context[:, :, :2], design, horizon)
     parts = [steps]
     if reads.channels > 2:
-        parts.append(features_of(context[:, :, 2:], kind=design.kind, size=design.size))
+        parts.append(step_features(context[:, :, 2:], kind=design.kind, size=design.size))
     if reads.static:
         parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
     read = keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
@@ -145,12 +145,12 @@ def trunk(
         output = keras.layers.Reshape((1, units))(output)
     if design.skip:
         output = keras.layers.Concatenate()([output, skip])
-    ahead = ahead_of_each(context[:, :, -reads.ahead :], inputs["ahead"], output.shape[1]) if reads.ahead else None
-    middle = _per_step(output, horizon, 1 + hints_for(reads), "middle")
+    ahead = gather_ahead(context[:, :, -reads.ahead :], inputs["ahead"], output.shape[1]) if reads.ahead else None
+    middle = _per_step(output, horizon, 1 + num_latent(reads), "middle")
     distances = (
         _per_step(ops.stop_gradient(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
     )
-    scaled = scaled_steps(middle, distances, ahead)
+    scaled = predict_scaled_quantiles(middle, distances, ahead)
     return keras.Model(inputs, [scaled, base, scale, weight])
 
 

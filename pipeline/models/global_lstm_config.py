@@ -87,7 +87,7 @@ def default_configs(
 ) -> tuple[GlobalLSTMConfig, ...]:
     """One design for each member; different inputs help an average more than different seeds."""
     stride = max(season, horizon, 4)
-    base = season if season > 1 and repeats(panel, season) > _ALIKE else 1
+    base = season if season > 1 and changes_autocorrelation(panel, season) > _ALIKE else 1
     if season > LONGEST_FRAMED_SEASON:
         profiles = (0, _longer_season(panel, season))
         variants = [
@@ -118,7 +118,7 @@ def _framed_seasons(season: int, horizon: int, base: int, *, num_seasons: int) -
 
 def _longer_season(panel: Panel, season: int) -> int:
     """Periods after which changes repeat best, such as the week of hours; the season if they only fade, 0 without one."""
-    alike = [repeats(panel, n * season) for n in range(1, _LONGER + 1)]
+    alike = [changes_autocorrelation(panel, n * season) for n in range(1, _LONGER + 1)]
     best = int(np.argmax(alike[1:])) + 1
     if alike[best] <= alike[best - 1]:
         best = 0
@@ -171,7 +171,7 @@ def _frame(size: int, context: int, base: int, weighting: Literal["relative", "h
     )
 
 
-def repeats(panel: Panel, season: int) -> float:
+def changes_autocorrelation(panel: Panel, season: int) -> float:
     """How alike changes a season apart are: their autocorrelation, the mean over at most 500 series, evenly chosen.
 
     Of changes, since the values of any series that wanders are alike at every lag.

@@ -19,12 +19,12 @@ from keras import ops
 from pipeline.models.specs import InputSpec
 
 #: numbers for each step that the head goes on with where something is known ahead
-HINTS = 4
+NUM_LATENT = 4
 #: units of the layer that joins them with what is known ahead
 _UNITS_AHEAD = 32
 
 
-def quantiles(middle: Any, distances: Any) -> Any:
+def build_quantiles(middle: Any, distances: Any) -> Any:
     """A middle number [..., 1] and distances [..., K - 1] as K quantiles that cannot cross.
 
     Softplus makes the distances positive; the middle one does not learn from the others.
@@ -36,12 +36,12 @@ def quantiles(middle: Any, distances: Any) -> Any:
     return ops.concatenate([*reversed(below), middle, *above], axis=-1)
 
 
-def hints_for(reads: InputSpec) -> int:
+def num_latent(reads: InputSpec) -> int:
     """Numbers for each step that the head goes on with."""
-    return HINTS if reads.ahead else 0
+    return NUM_LATENT if reads.ahead else 0
 
 
-def scaled_steps(middle: Any, distances: Any, ahead: Any) -> Any:
+def predict_scaled_quantiles(middle: Any, distances: Any, ahead: Any) -> Any:
     """The scaled quantiles [B, T, H, K] of a network.
 
     What is known ahead corrects each step from its own features and hints, with the same weights for all steps (the
@@ -61,22 +61,22 @@ def scaled_steps(middle: Any, distances: Any, ahead: Any) -> Any:
         middle = keras.layers.Add()([middle[..., :1], corrections[..., :1]])
         if count:
             distances = keras.layers.Add()([distances, corrections[..., 1:]])
-    return quantiles(middle, distances) if count else middle
+    return build_quantiles(middle, distances) if count else middle
 
 
-def repeated(x: Any, season: int, horizon: int) -> Any:
+def repeat_season(x: Any, season: int, horizon: int) -> Any:
     """The last season of windows [B, L], repeated over the horizon: [B, H]."""
     last = x[:, -season:]
     whole = ops.concatenate([last] * -(-horizon // season), axis=1) if horizon > season else last
     return whole[:, :horizon]
 
 
-def inputs_of(reads: InputSpec, context: int) -> dict[str, Any]:
+def build_inputs(reads: InputSpec, context: int) -> dict[str, Any]:
     """The inputs of a network, by name."""
     return {name: keras.Input(shape, name=name) for name, shape in reads.shapes(context).items()}
 
 
-def forecasting(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
+def build_forecast_network(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
     """A network from what a trunk reads to quantiles [B, H, K] in the units of its context.
 
     The middle one is as far from the base as the trunk is trusted: 1 is wholly, 0 not at all.
@@ -89,12 +89,12 @@ def forecasting(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
     return keras.Model(trunk.input, base[:, -1, :, None] + scale[:, -1, :, None] * scaled)
 
 
-def mean_of(networks: list[keras.Model], reads: InputSpec) -> keras.Model:
+def average_networks(networks: list[keras.Model], reads: InputSpec) -> keras.Model:
     """One network whose quantiles are the mean of the members', each of which reads its own length of the context."""
     lengths = [network.input["context"].shape[1] for network in networks]
     if len(networks) == 1:
         return networks[0]
-    inputs = inputs_of(reads, max(lengths))
+    inputs = build_inputs(reads, max(lengths))
     outputs = [
         network({**inputs, "context": inputs["context"][:, -length:]})
         for network, length in zip(networks, lengths, strict=True)

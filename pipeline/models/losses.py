@@ -18,7 +18,7 @@ _HUBER = 1.0
 _USUAL_SCALE = 0.1
 
 
-def pointwise(loss: str, error: Any) -> Any:
+def pointwise_loss(loss: str, error: Any) -> Any:
     """The loss [...] of errors [..., K] in the network's units.
 
     The pinball loss is doubled, so that of the median alone it is the absolute error.
@@ -34,7 +34,7 @@ def pointwise(loss: str, error: Any) -> Any:
     return size
 
 
-def factor(weighting: str, scale: Any) -> Any:
+def error_weight(weighting: str, scale: Any) -> Any:
     """What an error in the window's own units counts: the unit of the series, the window's, or between the two."""
     if weighting == "relative":
         return scale
@@ -43,7 +43,7 @@ def factor(weighting: str, scale: Any) -> Any:
     return ops.sqrt(scale) if weighting == "between" else ops.ones_like(scale)
 
 
-def sums(
+def sum_losses(
     trunk: keras.Model, inputs: dict[str, Any], counts: Any, *, loss: str, weighting: str, training: bool
 ) -> tuple[Any, Any]:
     """The sum of a trunk's losses over windows, positions and steps, and how much was summed.
@@ -68,4 +68,4 @@ def sums(
     target, known = (ops.stack([step[:, :, n] for step in ahead], axis=-1) for n in (0, 1))
     error = ((target - base) / scale)[..., None] - scaled
     counted = known * weight[..., None] * counts[:, None, None]
-    return ops.sum(pointwise(loss, error) * factor(weighting, scale) * counted), ops.sum(counted)
+    return ops.sum(pointwise_loss(loss, error) * error_weight(weighting, scale) * counted), ops.sum(counted)

@@ -21,11 +21,11 @@ import keras
 from keras import ops
 
 from pipeline.models.build import build_network
-from pipeline.models.heads import hints_for, inputs_of, repeated, scaled_steps
+from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec, NetworkSpec
 
 
-def window_scale(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:
+def scale_windows(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:
     """A context [B, L, 2] as a network reads it [B, L, 2], its base [B, 1, H] and its scale [B, 1, 1].
 
     Args:
@@ -38,7 +38,7 @@ def window_scale(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[An
     centre, scale = _centre_and_scale(x, known, kind, lag)
     scale = ops.where(scale > 0, scale, ops.ones_like(scale))
     steps = ops.stack([(x - centre) / scale * known, known], axis=-1)
-    base = repeated(x, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
+    base = repeat_season(x, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
     return steps, base[:, None, :], scale[:, None, :]
 
 
@@ -62,7 +62,9 @@ def _centre_and_scale(x: Any, known: Any, kind: str, lag: int) -> tuple[Any, Any
     return ops.mean(x[:, -lag:], axis=1, keepdims=True), change
 
 
-def scaled_trunk(architecture: str, sizes: NetworkSpec, reads: InputSpec, *, scaling: str, lag: int) -> keras.Model:
+def build_scaled_trunk(
+    architecture: str, sizes: NetworkSpec, reads: InputSpec, *, scaling: str, lag: int
+) -> keras.Model:
     """The trunk of an architecture: one position, the origin.
 
     Args:
@@ -72,20 +74,20 @@ def scaled_trunk(architecture: str, sizes: NetworkSpec, reads: InputSpec, *, sca
         scaling: as above.
         lag: periods that the base repeats; 0: none.
     """
-    inputs = inputs_of(reads, sizes.context)
+    inputs = build_inputs(reads, sizes.context)
     context = inputs["context"]
-    steps, base, scale = window_scale(context[:, :, :2], kind=scaling, lag=lag, horizon=sizes.horizon)
+    steps, base, scale = scale_windows(context[:, :, :2], kind=scaling, lag=lag, horizon=sizes.horizon)
     parts = [steps]
     if reads.channels > 2:
         parts.append(context[:, :, 2:])
     if reads.static:
         parts.append(keras.layers.RepeatVector(sizes.context)(inputs["static"]))
     steps = keras.layers.Identity(name="steps")(keras.layers.Concatenate()(parts) if len(parts) > 1 else steps)
-    filled = replace(sizes, features=reads.channels + reads.static, hints=hints_for(reads))
+    filled = replace(sizes, features=reads.channels + reads.static, hints=num_latent(reads))
     network = build_network(architecture, filled)
     network.name = architecture
     numbers = keras.layers.Reshape((1, sizes.horizon, sizes.levels + filled.hints))(network(steps))
     middle, distances = numbers[..., : 1 + filled.hints], numbers[..., 1 + filled.hints :]
     ahead = keras.layers.Reshape((1, *inputs["ahead"].shape[1:]))(inputs["ahead"]) if reads.ahead else None
-    scaled = scaled_steps(middle, distances, ahead)
+    scaled = predict_scaled_quantiles(middle, distances, ahead)
     return keras.Model(inputs, [scaled, base, scale, ops.ones_like(scale)[:, :, 0]])

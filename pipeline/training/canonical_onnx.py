@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def canonical(model: Any) -> Any:
+def canonicalize(model: Any) -> Any:
     """The same network with its nodes in the order in which its output needs them, and named by that order.
 
     The exporter orders and numbers nodes as its sets happen to lie in memory. What no output needs is

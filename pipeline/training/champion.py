@@ -13,7 +13,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.training.export import member_weights
+from pipeline.training.export import unpack_weights
 
 Array = npt.NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
     return Champion(
         recipe=recipe,
         forecaster=forecaster,
-        weights=member_weights(files["weights.npz"]),
+        weights=unpack_weights(files["weights.npz"]),
         designs=[GlobalLSTMConfig(**design) for design in fields["members"]],
         epochs=fields.get("epochs"),  # earlier releases did not keep them, nor the trust
         trust=float(fields.get("trust", 1.0)),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import GLOBAL, Recipe
 from pipeline.forecasting.forecaster import ModelInputs, read_windows, volatility
-from pipeline.models.heads import forecasting, mean_of
+from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import Features, fit_features
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
@@ -27,9 +27,9 @@ from pipeline.preprocessing.windows import (
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.export import predict
-from pipeline.training.fit import Fitted, OnEpoch, fit_network
-from pipeline.training.members import Member, members_of
-from pipeline.training.window_batches import flattened
+from pipeline.training.fit import FittedNetwork, OnEpoch, fit_network
+from pipeline.training.members import Member, build_members
+from pipeline.training.window_batches import flatten_panel
 
 Array = npt.NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Ensemble:
     """Members fitted on one panel, and how their numbers are to be read."""
 
     members: list[Member]
-    fitted: list[Fitted]
+    fitted: list[FittedNetwork]
     scaling: Scaling
     features: Features
     reads: InputSpec
@@ -73,8 +73,8 @@ class Ensemble:
         for member, one in zip(self.members, self.fitted, strict=True):
             trunk = member.build(self.reads, at_origin=True)
             trunk.set_weights(one.trunk.get_weights())
-            networks.append(forecasting(trunk, self.trust))
-        return mean_of(networks, self.reads)
+            networks.append(build_forecast_network(trunk, self.trust))
+        return average_networks(networks, self.reads)
 
     @property
     def needs(self) -> ContextRequirements:
@@ -91,25 +91,25 @@ class Ensemble:
 
 def planned(panel: Panel, recipe: Recipe, search: Search | None) -> list[Member]:
     """The members to fit on a panel, for the epochs that were found."""
-    members = members_of(panel, recipe)
+    members = build_members(panel, recipe)
     return [member.for_epochs(search.epochs) for member in members] if search else members
 
 
 def as_before(panel: Panel, recipe: Recipe, champion: Champion) -> list[Member]:
     """Members such as those of the champion, for as many epochs."""
-    members = members_of(panel, recipe, designs=champion.designs)
+    members = build_members(panel, recipe, designs=champion.designs)
     if champion.epochs is None:
         return members
     return [member.for_epochs(epochs) for member, epochs in zip(members, champion.epochs, strict=False)]
 
 
-def can_fit(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
+def have_windows(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
     """Whether each of them has a window in the panel."""
-    readable = scaling_of(panel, recipe).readable(panel)
-    return all(len(windows_for(readable, member, recipe)) > 0 for member in members)
+    readable = fit_recipe_scaling(panel, recipe).readable(panel)
+    return all(len(select_windows(readable, member, recipe)) > 0 for member in members)
 
 
-def scaling_of(panel: Panel, recipe: Recipe) -> Scaling:
+def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
     """Fitted on all of a panel; the global network reads logarithms where every value has one."""
     if recipe.model.architecture == GLOBAL:
         kind = "log" if all_positive(panel.values) else "last"
@@ -117,7 +117,7 @@ def scaling_of(panel: Panel, recipe: Recipe) -> Scaling:
     return fit_scaling(panel, kind=recipe.model.scaling, per_series=recipe.is_scaled_by_series, season=recipe.season)
 
 
-def windows_for(panel: Panel, member: Member, recipe: Recipe) -> Windows:
+def select_windows(panel: Panel, member: Member, recipe: Recipe) -> Windows:
     """All windows that a member is fitted on, in random order where it is not fitted on each of them."""
     horizon, rng = recipe.horizon, np.random.default_rng(member.fitting.seed)
     if member.evenly:
@@ -127,7 +127,7 @@ def windows_for(panel: Panel, member: Member, recipe: Recipe) -> Windows:
     return windows_of(panel, needs=member.needs, horizon=horizon)
 
 
-def fit(
+def fit_ensemble(
     panel: Panel,
     recipe: Recipe,
     members: list[Member],
@@ -151,14 +151,14 @@ def fit(
     Raises:
         ModelRefused: a fit did not stay finite.
     """
-    scaling = tuned.forecaster.scaling if tuned else scaling_of(panel, recipe)
+    scaling = tuned.forecaster.scaling if tuned else fit_recipe_scaling(panel, recipe)
     features = tuned.forecaster.features if tuned else fit_features(panel, recipe)
-    flat = flattened(panel, scaling, features.of(panel))
-    judge = (flattened(held_out[0], scaling, features.of(held_out[0])), held_out[1]) if held_out else None
+    flat = flatten_panel(panel, scaling, features.of(panel))
+    judge = (flatten_panel(held_out[0], scaling, features.of(held_out[0])), held_out[1]) if held_out else None
     reads = InputSpec(horizon=recipe.horizon, **features.counts)
     fitted, num_windows = [], 0
     for n, member in enumerate(members):
-        windows = windows_for(scaling.readable(panel), member, recipe)
+        windows = select_windows(scaling.readable(panel), member, recipe)
         num_windows += len(windows)
         keras.utils.set_random_seed(member.fitting.seed)
         weights = tuned.weights[n] if tuned else None
@@ -178,7 +178,7 @@ def fit(
     )
 
 
-def search_of(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | None) -> Search | None:
+def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | None) -> Search | None:
     """When the first member forecast the windows just before `cutoff` best, and how far it was to be trusted then.
 
     The global network's steps follow from its design: only on a small panel, where it would learn every window by
@@ -189,14 +189,14 @@ def search_of(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | Non
     before = panel.until(inner) if inner >= 0 else None
     if before is None or not before.series:
         return None
-    member = members_of(before, recipe)[0]
-    if not can_fit(before, [member], recipe):
+    member = build_members(before, recipe)[0]
+    if not have_windows(before, [member], recipe):
         return None
     num_windows = count_windows(before, needs=member.needs, horizon=recipe.horizon)
     if is_global and num_windows > _FEW and member.num_drawn < _OFTEN * num_windows:
         return None
     known = panel.until(cutoff)
-    readable = scaling_of(before, recipe).readable(known)
+    readable = fit_recipe_scaling(before, recipe).readable(known)
     held_out = windows_ending(readable, np.arange(inner + 1, cutoff + 1) - recipe.horizon, needs=member.needs).known_by(
         cutoff, horizon=recipe.horizon
     )
@@ -205,7 +205,7 @@ def search_of(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | Non
     if len(held_out) > MOST_AN_EPOCH:
         rng = np.random.default_rng(member.fitting.seed)
         held_out = held_out.take(rng.choice(len(held_out), MOST_AN_EPOCH, replace=False))
-    ensemble = fit(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
+    ensemble = fit_ensemble(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
     trust = _trust(known, ensemble, held_out, recipe) if is_global else 1.0
     return Search(epochs=ensemble.fitted[0].best_epoch, trust=trust, validation_loss=ensemble.fitted[0].validation_loss)
 
@@ -216,7 +216,7 @@ def _trust(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -
     if not read.usable.any():
         return 1.0
     trunk = ensemble.fitted[0].trunk
-    whole, base = (ensemble.quantiles(forecasting(trunk, trust), read) for trust in (1.0, 0.0))
+    whole, base = (ensemble.quantiles(build_forecast_network(trunk, trust), read) for trust in (1.0, 0.0))
     middle = whole.shape[2] // 2
     size = volatility(read.context, read.known, recipe.season)
     target, whole, base = (

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-Numbers = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 #: from numbers of windows [B] and how much each counts [B] to the sum of their losses and what it is a sum of
-Losses = Callable[[Any, Any], tuple[Any, Any]]
+SumLosses = Callable[[Any, Any], tuple[Any, Any]]
 
 #: smaller parts cost more than they gain, and each is traced of its own
 _LEAST_PART, _MOST_PARTS = 16, 4
@@ -25,20 +25,20 @@ _LEAST_PART, _MOST_PARTS = 16, 4
 _JUDGED_AT_ONCE = 1024
 
 
-def parts_side_by_side() -> None:
+def configure_threads() -> None:
     """Let this process run parts side by side, each on threads of its own; before TensorFlow has run anything."""
     parts = min(_num_processors(), _MOST_PARTS)
     tf.config.threading.set_inter_op_parallelism_threads(parts)
     tf.config.threading.set_intra_op_parallelism_threads(_num_processors() // parts)
 
 
-def epochs_of(
+def compile_epoch(
     variables: Sequence[keras.Variable],
-    losses: Losses,
+    losses: SumLosses,
     optimizer: keras.optimizers.Optimizer,
     *,
     batch_size: int,
-) -> Callable[[Numbers], float]:
+) -> Callable[[Indices], float]:
     """A function that fits variables to windows, in the order in which they are told, and gives their mean loss."""
     optimizer.build(variables)
     num_parts = _num_parts(batch_size)
@@ -60,7 +60,7 @@ def epochs_of(
     return _over_batches(step, batch_size)
 
 
-def judged(losses: Losses) -> Callable[[Numbers], float]:
+def compile_mean_loss(losses: SumLosses) -> Callable[[Indices], float]:
     """A function from windows to their mean loss."""
     num_parts = _num_parts(_JUDGED_AT_ONCE)
 
@@ -70,14 +70,14 @@ def judged(losses: Losses) -> Callable[[Numbers], float]:
     return _over_batches(sums_of, _JUDGED_AT_ONCE)
 
 
-def _over_batches(sums_of: Callable[[Any], Any], batch_size: int) -> Callable[[Numbers], float]:
+def _over_batches(sums_of: Callable[[Any], Any], batch_size: int) -> Callable[[Indices], float]:
     """The ratio of two sums over batches of one shape; the last one is filled with windows that do not count."""
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def in_graph(batches: Any) -> Any:
         return tf.foldl(lambda sums, numbers: sums + sums_of(numbers), batches, tf.zeros(2), parallel_iterations=1)
 
-    def over(numbers: Numbers) -> float:
+    def over(numbers: Indices) -> float:
         filled = np.append(numbers, np.full(-len(numbers) % batch_size, -1))
         total, count = in_graph(tf.constant(filled.reshape(-1, batch_size))).numpy()
         return float(total / max(count, 1.0))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pipeline.training.canonical_onnx import canonical
+from pipeline.training.canonical_onnx import canonicalize
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def predict(network: keras.Model, inputs: Array | dict[str, Array]) -> Array:
     return np.asarray(network.predict(single, batch_size=1024, verbose=0), dtype=np.float64)
 
 
-def attention_of(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
+def attention_weights(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
     """What a network gives to each step of its windows [N, L]; None if it has no attention."""
     network = next((layer for layer in trunk.layers if layer.name == "attention"), None)
     if network is None:
@@ -34,17 +34,17 @@ def attention_of(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
     return weights.reshape(weights.shape[:2])
 
 
-def weights_of(networks: Sequence[keras.Model]) -> bytes:
+def pack_weights(networks: Sequence[keras.Model]) -> bytes:
     """All members' weights as an npz file, named by member and position."""
     arrays = {
         f"{member}.{position:03d}": weight
         for member, network in enumerate(networks)
         for position, weight in enumerate(network.get_weights())
     }
-    return npz(arrays)
+    return to_npz(arrays)
 
 
-def member_weights(weights: bytes) -> list[list[Array]]:
+def unpack_weights(weights: bytes) -> list[list[Array]]:
     """What `weights_of` wrote, one list a member."""
     members: dict[int, list[Array]] = {}
     with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
@@ -53,14 +53,14 @@ def member_weights(weights: bytes) -> list[list[Array]]:
     return [members[member] for member in sorted(members)]
 
 
-def npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
+def to_npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
     """Arrays as an npz file; the same arrays give the same bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def export(network: keras.Model, example: Array | dict[str, Array]) -> tuple[bytes, bytes]:
+def export_network(network: keras.Model, example: Array | dict[str, Array]) -> tuple[bytes, bytes]:
     """The network as ONNX and as a Keras archive. `example` is what it is first called with."""
     import onnx
 
@@ -72,4 +72,4 @@ def export(network: keras.Model, example: Array | dict[str, Array]) -> tuple[byt
         graph = onnx.load(str(onnx_path))
         for value in [*graph.graph.input, *graph.graph.output]:
             value.type.tensor_type.shape.dim[0].dim_param = "windows"
-        return canonical(graph).SerializeToString(deterministic=True), keras_path.read_bytes()
+        return canonicalize(graph).SerializeToString(deterministic=True), keras_path.read_bytes()

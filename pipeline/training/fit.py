@@ -12,11 +12,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline.errors import ModelRefused
-from pipeline.models.fused_lstm import fused
-from pipeline.models.losses import sums
+from pipeline.models.fused_lstm import fuse_lstm_layers
+from pipeline.models.losses import sum_losses
 from pipeline.preprocessing.windows import Windows
-from pipeline.training.epoch_loop import Losses, Numbers, epochs_of, judged
-from pipeline.training.window_batches import Flat, gathered
+from pipeline.training.epoch_loop import Indices, SumLosses, compile_epoch, compile_mean_loss
+from pipeline.training.window_batches import FlatPanel, build_window_lookup
 
 Array = npt.NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Fitting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
+class FittedNetwork:
     """A fitted trunk and its loss by epoch."""
 
     trunk: keras.Model
@@ -64,14 +64,14 @@ class Fitted:
 
 def fit_network(
     trunk: keras.Model,
-    flat: Flat,
+    flat: FlatPanel,
     windows: Windows,
     fitting: Fitting,
     *,
-    held_out: tuple[Flat, Windows] | None = None,
+    held_out: tuple[FlatPanel, Windows] | None = None,
     start: Sequence[Array] | None = None,
     on_epoch: OnEpoch | None = None,
-) -> Fitted:
+) -> FittedNetwork:
     """Fit one network; the same arguments give the same weights on the same machine.
 
     Args:
@@ -90,8 +90,8 @@ def fit_network(
         _go_on_from(trunk, start)
     steps = fitting.steps_per_epoch or -(-len(windows) // fitting.batch_size)
     order, optimizer = _order(len(windows), fitting), _optimizer(fitting, num_steps=steps * fitting.epochs)
-    faster = fused(trunk)
-    fit_epoch = epochs_of(
+    faster = fuse_lstm_layers(trunk)
+    fit_epoch = compile_epoch(
         trunk.trainable_variables,
         _losses(faster, flat, windows, fitting, training=True),
         optimizer,
@@ -99,7 +99,7 @@ def fit_network(
     )
     judge = None
     if held_out is not None:
-        judge = _Judge(trunk, judged(_losses(faster, *held_out, fitting, training=False)), len(held_out[1]))
+        judge = _Judge(trunk, compile_mean_loss(_losses(faster, *held_out, fitting, training=False)), len(held_out[1]))
     losses: list[float] = []
     for epoch in range(fitting.epochs):
         losses.append(fit_epoch(order(epoch)))
@@ -107,16 +107,16 @@ def fit_network(
             on_epoch(epoch + 1, fitting.epochs, losses[-1])
         if not np.isfinite(losses[-1]) or (judge and judge.waits() >= (fitting.patience or fitting.epochs)):
             break
-    refuse_unless_finite(trunk, losses)
+    require_finite(trunk, losses)
     if judge:
         trunk.set_weights(judge.best)
-    return Fitted(trunk=trunk, loss=tuple(losses), validation_loss=tuple(judge.losses) if judge else ())
+    return FittedNetwork(trunk=trunk, loss=tuple(losses), validation_loss=tuple(judge.losses) if judge else ())
 
 
 class _Judge:
     """Remembers the weights that forecast held-out windows best."""
 
-    def __init__(self, trunk: keras.Model, loss_of: Callable[[Numbers], float], num_windows: int) -> None:
+    def __init__(self, trunk: keras.Model, loss_of: Callable[[Indices], float], num_windows: int) -> None:
         self.trunk, self.loss_of, self.windows = trunk, loss_of, np.arange(num_windows)
         self.losses: list[float] = []
         self.best: list[Array] = trunk.get_weights()
@@ -130,7 +130,7 @@ class _Judge:
         return waited
 
 
-def _order(num_windows: int, fitting: Fitting) -> Callable[[int], Numbers]:
+def _order(num_windows: int, fitting: Fitting) -> Callable[[int], Indices]:
     """The windows of an epoch: all in random order, or the next of those that were drawn."""
     if fitting.steps_per_epoch is None:
         rng = np.random.default_rng(fitting.seed)
@@ -139,13 +139,13 @@ def _order(num_windows: int, fitting: Fitting) -> Callable[[int], Numbers]:
     return lambda epoch: (epoch * len(some) + some) % num_windows
 
 
-def _losses(trunk: keras.Model, flat: Flat, windows: Windows, fitting: Fitting, *, training: bool) -> Losses:
-    gather = gathered(flat, context=trunk.input["context"].shape[1], horizon=trunk.output[0].shape[2])
+def _losses(trunk: keras.Model, flat: FlatPanel, windows: Windows, fitting: Fitting, *, training: bool) -> SumLosses:
+    gather = build_window_lookup(flat, context=trunk.input["context"].shape[1], horizon=trunk.output[0].shape[2])
     series, end = tf.constant(windows.series), tf.constant(windows.end)
 
     def losses(numbers: Any, counts: Any) -> tuple[Any, Any]:
         inputs = gather(tf.gather(series, numbers), tf.gather(end, numbers))
-        return sums(trunk, inputs, counts, loss=fitting.loss, weighting=fitting.weighting, training=training)
+        return sum_losses(trunk, inputs, counts, loss=fitting.loss, weighting=fitting.weighting, training=training)
 
     return losses
 
@@ -175,7 +175,7 @@ def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimize
     return keras.optimizers.get({"class_name": fitting.optimizer, "config": config})
 
 
-def refuse_unless_finite(network: keras.Model, losses: Sequence[float]) -> None:
+def require_finite(network: keras.Model, losses: Sequence[float]) -> None:
     """Refuse a network whose training ran away.
 
     Raises:

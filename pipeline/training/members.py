@@ -12,7 +12,7 @@ from pipeline.config.recipe import GLOBAL, Recipe
 from pipeline.models import global_lstm
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.specs import InputSpec, NetworkSpec
-from pipeline.models.window_scaling import scaled_trunk
+from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
@@ -59,7 +59,7 @@ class Member:
         return replace(self, fitting=replace(self.fitting, epochs=epochs, patience=None))
 
 
-def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
+def build_members(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
     """The members of a recipe's network.
 
     Args:
@@ -81,7 +81,9 @@ def members_of(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMConf
 
 def _designed(design: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
     def build(reads: InputSpec, *, at_origin: bool = False) -> keras.Model:
-        return global_lstm.trunk(design, reads=reads, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin)
+        return global_lstm.build_trunk(
+            design, reads=reads, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
+        )
 
     return Member(
         needs=ContextRequirements(
@@ -126,7 +128,7 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
     def build(reads: InputSpec, *, at_origin: bool = True) -> keras.Model:
         del at_origin  # it forecasts from nowhere else
         kind = "given" if recipe.is_scaled_by_series else scaling
-        return scaled_trunk(model.architecture, sizes, reads, scaling=kind, lag=lag)
+        return build_scaled_trunk(model.architecture, sizes, reads, scaling=kind, lag=lag)
 
     return Member(
         needs=ContextRequirements(

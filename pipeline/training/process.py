@@ -16,15 +16,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, TrainingFailed
-from pipeline.records.training import FitRecord, FitsRecord, ProtocolRecord, ReplayRecord, TrainingRecord
+from pipeline.records.training import FitRecord, FitsRecord, ReplayRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import write_panel
+from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.progress import OnProgress
 
 logger = logging.getLogger(__name__)
@@ -35,33 +35,7 @@ REFUSED = 3
 _WORKER = "pipeline.training.worker"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingJob:
-    """What to train: the panel up to the cutoff, and how."""
-
-    panel: Panel
-    recipe: Recipe
-    #: "retrain" or "fine-tune"
-    training: str
-    reason: str
-    #: the files of the model that publishes: to beat, or to fine-tune
-    champion: Mapping[str, bytes] | None = None
-    #: what was recorded of them
-    champion_hash: str = ""
-    #: the tutorial's lines, if an earlier training has made them
-    tutorial: tuple[ProtocolRecord, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingOutcome:
-    """A model directory's files, the Keras archive of the same network, and the record of the training."""
-
-    files: dict[str, bytes]
-    keras_archive: bytes
-    record: TrainingRecord
-
-
-def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> TrainingOutcome:
+def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> TrainedModel:
     """Train in a fresh process and wait for it.
 
     Args:
@@ -83,10 +57,10 @@ def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> Tra
     ) as folder:
         files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
         record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
-        return TrainingOutcome(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
+        return TrainedModel(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
 
 
-def run_replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
+def run_tutorial(panel: Panel, recipe: Recipe) -> ReplayRecord:
     """Carry out a tutorial's protocol on the first series, with its own network and its variants, in a fresh process.
 
     Raises:

@@ -33,14 +33,14 @@ from pipeline.training.ensemble import (
     Ensemble,
     Search,
     as_before,
-    can_fit,
-    fit,
+    fit_ensemble,
+    fit_recipe_scaling,
+    have_windows,
     planned,
-    scaling_of,
-    search_of,
-    windows_for,
+    search_epochs,
+    select_windows,
 )
-from pipeline.training.export import attention_of, export, npz, predict, weights_of
+from pipeline.training.export import attention_weights, export_network, pack_weights, predict, to_npz
 from pipeline.training.fit import OnEpoch
 from pipeline.training.members import Member
 
@@ -102,15 +102,15 @@ def train(
     test_start = len(panel.grid) - 1 - recipe.test_periods
     tuned = champion if fine_tune else None
     rehearses = tuned if tuned and test_start >= 0 and not tuned.has_seen(panel.grid[test_start]) else None
-    search = None if rehearses else search_of(panel, recipe, test_start, on_epoch)
+    search = None if rehearses else search_epochs(panel, recipe, test_start, on_epoch)
     backtest = _rehearsed(panel, recipe, test_start, search, on_epoch, tuned=rehearses)
     gc.collect()  # networks are rings of references, each of which holds the panel
     gate = _judged(panel, recipe, test_start, backtest, champion, unusable, on_epoch)
     trust = _trust(search, tuned)
     members = _members(panel, recipe, search, tuned)
-    if not can_fit(panel, members, recipe):
+    if not have_windows(panel, members, recipe):
         raise ModelRefused(_why_not(panel, members, recipe))
-    final = fit(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
+    final = fit_ensemble(panel, recipe, members, trust=trust, tuned=tuned, on_epoch=on_epoch)
     spread = None if recipe.loss == "pinball" else _spread(panel, recipe, final, backtest)
     calibration = backtest.calibration if backtest else None
     files, archive = _model_directory(panel, recipe, final, spread, calibration, instead_of=unusable)
@@ -160,9 +160,9 @@ def _rehearsed(
     if cutoff < 0 or not (earlier := panel.until(cutoff)).series:
         return None
     members = _members(earlier, recipe, search, tuned)
-    if not can_fit(earlier, members, recipe):
+    if not have_windows(earlier, members, recipe):
         return None
-    ensemble = fit(earlier, recipe, members, trust=_trust(search, tuned), tuned=tuned, on_epoch=on_epoch)
+    ensemble = fit_ensemble(earlier, recipe, members, trust=_trust(search, tuned), tuned=tuned, on_epoch=on_epoch)
     return _backtest(panel, earlier, recipe, ensemble)
 
 
@@ -215,9 +215,9 @@ def _refitted(
     """What a network of the champion's recipe says, fitted without the test part that the champion has seen."""
     recipe, earlier = champion.recipe, panel.until(cutoff)
     members = as_before(earlier, recipe, champion)
-    if not can_fit(earlier, members, recipe):
+    if not have_windows(earlier, members, recipe):
         return None
-    ensemble = fit(earlier, recipe, members, trust=champion.trust, on_epoch=on_epoch)
+    ensemble = fit_ensemble(earlier, recipe, members, trust=champion.trust, on_epoch=on_epoch)
     theirs = _backtest(panel, earlier, recipe, ensemble)
     if theirs is None:
         return None
@@ -231,7 +231,7 @@ def _refitted(
 
 def _why_not(panel: Panel, members: Sequence[Member], recipe: Recipe) -> str:
     needs = max((member.needs for member in members), key=lambda needs: needs.least_length)
-    positive = " above 0, whose logarithm there is," if scaling_of(panel, recipe).logarithms else ""
+    positive = " above 0, whose logarithm there is," if fit_recipe_scaling(panel, recipe).logarithms else ""
     return (
         f"no series has a window to fit on: {needs.least_length + recipe.horizon} periods are needed, {needs.least_known} "
         f"of those before the last {recipe.horizon} with values{positive} and one where the context ends"
@@ -279,7 +279,7 @@ def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutB
     if backtest is not None:
         windows, residuals = backtest.windows, backtest.residuals()
     else:
-        windows = windows_for(panel, ensemble.members[0], recipe)
+        windows = select_windows(panel, ensemble.members[0], recipe)
         context, _ = contexts_of(panel, windows, length)
         residuals = targets_of(panel, windows, recipe.horizon) - seasonal_naive(context, recipe.horizon, recipe.season)
     return spread_of(residuals, volatility(*contexts_of(panel, windows, length), recipe.season))
@@ -299,7 +299,7 @@ def _model_directory(
     if not golden.usable.any():
         raise ModelRefused("no series ends with a window that can be read: its values are not above 0")
     network = ensemble.network
-    onnx_network, archive = export(network, golden.inputs)
+    onnx_network, archive = export_network(network, golden.inputs)
     fields = {
         "recipe": recipe.model_dump(mode="json"),
         "training_fingerprint": recipe.training_fingerprint,
@@ -320,9 +320,9 @@ def _model_directory(
     single = {name: told.astype(np.float32) for name, told in golden.inputs.items()}
     files = {
         "network.onnx": onnx_network,
-        "weights.npz": weights_of([one.trunk for one in ensemble.fitted]),
+        "weights.npz": pack_weights([one.trunk for one in ensemble.fitted]),
         "forecaster.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
-        "golden.npz": npz({**single, "outputs": predict(network, golden.inputs)}),
+        "golden.npz": to_npz({**single, "outputs": predict(network, golden.inputs)}),
     }
     return {**files, "manifest.json": manifest_of(files)}, archive
 
@@ -340,5 +340,5 @@ def _attention(panel: Panel, ensemble: Ensemble) -> tuple[float, ...]:
     windows = Windows(np.arange(len(panel.series)), panel.last)
     windows = windows.take(has_enough(panel, windows, ensemble.needs))
     read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
-    weights = attention_of(ensemble.fitted[0].trunk, read.inputs)
+    weights = attention_weights(ensemble.fitted[0].trunk, read.inputs)
     return () if weights is None else tuple(weights.mean(axis=0).tolist())

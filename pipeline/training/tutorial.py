@@ -21,12 +21,19 @@ from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused
 from pipeline.evaluation import metrics
 from pipeline.models.build import build_network
-from pipeline.models.fused_lstm import fused
+from pipeline.models.fused_lstm import fuse_lstm_layers
 from pipeline.models.specs import NetworkSpec
-from pipeline.training.epoch_loop import epochs_of
+from pipeline.training.epoch_loop import compile_epoch
 from pipeline.training.export import predict
-from pipeline.training.fit import OnEpoch, refuse_unless_finite
-from pipeline.training.tutorial_protocol import contexts, one_before, scaler, season_before, split_of, without_leak
+from pipeline.training.fit import OnEpoch, require_finite
+from pipeline.training.tutorial_protocol import (
+    build_contexts,
+    fit_scaler,
+    naive_forecast,
+    remove_leak,
+    seasonal_naive_forecast,
+    split_series,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -43,7 +50,7 @@ class ProtocolLine:
     num_test: int
 
 
-def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) -> list[ProtocolLine]:
+def run_protocol(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) -> list[ProtocolLine]:
     """Fit and score the tutorial's network under its own protocol and under the mended one.
 
     Args:
@@ -59,43 +66,43 @@ def replay(values: Array, recipe: Recipe, *, on_epoch: OnEpoch | None = None) ->
         return []
     as_taken = values[::-1] if tutorial.order == "newest-first" else values
     lines = [_line("as written", as_taken, recipe, tutorial, on_epoch)]
-    mended = without_leak(tutorial)
+    mended = remove_leak(tutorial)
     if mended == tutorial:
         return [*lines, replace(lines[0], protocol="without the leak (it has none)")]
     return [*lines, _line("without the leak", values, recipe, mended, on_epoch)]
 
 
 def _line(protocol: str, values: Array, recipe: Recipe, tutorial: Tutorial, on_epoch: OnEpoch | None) -> ProtocolLine:
-    split = split_of(len(values), tutorial)
-    centre, scale = scaler(values, tutorial, until=split.fitting)
+    split = split_series(len(values), tutorial)
+    centre, scale = fit_scaler(values, tutorial, until=split.fitting)
     scaled = (values - centre) / scale
-    inputs, targets = contexts(scaled, split.train, tutorial.context), scaled[split.train]
-    network = fit_as_told(tutorial, inputs, targets, seed=recipe.training.seed, on_epoch=on_epoch)
+    inputs, targets = build_contexts(scaled, split.train, tutorial.context), scaled[split.train]
+    network = fit_tutorial_network(tutorial, inputs, targets, seed=recipe.training.seed, on_epoch=on_epoch)
     outputs = _outputs(network, scaled, split.test, tutorial)
     observed = values[split.test]
     return ProtocolLine(
         protocol=protocol,
         rmse=metrics.rmse(observed, outputs * scale + centre),
-        naive=metrics.rmse(observed, one_before(values, split.test, tutorial)),
-        seasonal_naive=metrics.rmse(observed, season_before(values, split.test, recipe.season, tutorial)),
+        naive=metrics.rmse(observed, naive_forecast(values, split.test, tutorial)),
+        seasonal_naive=metrics.rmse(observed, seasonal_naive_forecast(values, split.test, recipe.season, tutorial)),
         num_test=len(split.test),
     )
 
 
-def fit_as_told(
+def fit_tutorial_network(
     tutorial: Tutorial, inputs: Array, targets: Array, *, seed: int, on_epoch: OnEpoch | None
 ) -> keras.Model:
     """The network after the tutorial's epochs: Adam and MSE, as all of the texts have it."""
     keras.utils.set_random_seed(seed)
-    network = build_network(tutorial.architecture, sizes_of(tutorial))
-    faster = fused(network)
+    network = build_network(tutorial.architecture, network_spec(tutorial))
+    faster = fuse_lstm_layers(network)
     x, y = (tf.constant(values, tf.float32) for values in (inputs, targets))
 
     def squares(numbers: Any, counts: Any) -> tuple[Any, Any]:
         errors = faster(tf.gather(x, numbers), training=True)[:, 0] - tf.gather(y, numbers)
         return tf.reduce_sum(tf.square(errors) * counts), tf.reduce_sum(counts)
 
-    fit_epoch = epochs_of(
+    fit_epoch = compile_epoch(
         network.trainable_variables,
         squares,
         keras.optimizers.Adam(tutorial.learning_rate, clipvalue=tutorial.clip_value),
@@ -107,7 +114,7 @@ def fit_as_told(
         if on_epoch:
             on_epoch(epoch + 1, tutorial.epochs, losses[-1])
     try:
-        refuse_unless_finite(network, losses)
+        require_finite(network, losses)
     except ModelRefused:
         raise ModelRefused(
             f"the {tutorial.architecture} network of tutorial {tutorial.row} did not stay finite: "
@@ -119,14 +126,14 @@ def fit_as_told(
 def _outputs(network: keras.Model, scaled: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
     """What the network predicts for the test part, each from observed values or from its own predictions."""
     if not tutorial.recursive:
-        return predict(network, contexts(scaled, test, tutorial.context))[:, 0]
+        return predict(network, build_contexts(scaled, test, tutorial.context))[:, 0]
     context = list(scaled[test[0] - tutorial.context : test[0]])
     for _ in test:
         context.append(float(predict(network, np.array(context[-tutorial.context :])[None, :, None])[0, 0]))
     return np.array(context[tutorial.context :])
 
 
-def sizes_of(tutorial: Tutorial) -> NetworkSpec:
+def network_spec(tutorial: Tutorial) -> NetworkSpec:
     """The sizes of its network."""
     return NetworkSpec(
         context=tutorial.context,

@@ -25,12 +25,12 @@ class Split:
     fitting: int
 
 
-def without_leak(tutorial: Tutorial) -> Tutorial:
+def remove_leak(tutorial: Tutorial) -> Tutorial:
     """The same protocol with a scaler that has not seen the test part, in the order of time."""
     return tutorial.model_copy(update={"scaled_on": "train", "order": "time"})
 
 
-def networks(tutorial: Tutorial) -> list[Tutorial]:
+def list_networks(tutorial: Tutorial) -> list[Tutorial]:
     """The protocol with the tutorial's own network, then with each of its variants under its row's name.
 
     What is stacked has one layer more than the tutorial's own network; no variant's figure was printed.
@@ -50,13 +50,13 @@ def networks(tutorial: Tutorial) -> list[Tutorial]:
     ]
 
 
-def refuse_unfit(values: Array, tutorial: Tutorial, series: str) -> None:
+def require_tutorial_history(values: Array, tutorial: Tutorial, series: str) -> None:
     """Refuse a series that the protocol cannot be carried out on.
 
     Raises:
         NotEnoughHistory: one of its parts is empty, or a period has no value.
     """
-    split = split_of(len(values), tutorial)
+    split = split_series(len(values), tutorial)
     num_train, num_test = int((split.train < len(values)).sum()), len(split.test)
     if not num_train or not num_test:
         raise NotEnoughHistory(
@@ -71,7 +71,7 @@ def refuse_unfit(values: Array, tutorial: Tutorial, series: str) -> None:
         )
 
 
-def split_of(count: int, tutorial: Tutorial) -> Split:
+def split_series(count: int, tutorial: Tutorial) -> Split:
     """The parts of a series of `count` values, in the order in which the tutorial takes them."""
     context, lost = tutorial.context, int(tutorial.lose_last)
     if tutorial.split == "windows":
@@ -89,7 +89,7 @@ def _size(count: int, tutorial: Tutorial) -> int:
     return (math.ceil if tutorial.rounding == "ceil" else math.floor)(count * tutorial.train)
 
 
-def scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, float]:
+def fit_scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, float]:
     """Centre and scale, over all values or the first `until`."""
     seen = values if tutorial.scaled_on == "all" else values[:until]
     if tutorial.scaling == "min-max":
@@ -99,18 +99,18 @@ def scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, flo
     return float(centre), float(scale) if seen.max() > seen.min() else 1.0
 
 
-def contexts(scaled: Array, predicted: npt.NDArray[np.int64], context: int) -> Array:
+def build_contexts(scaled: Array, predicted: npt.NDArray[np.int64], context: int) -> Array:
     """What comes before each predicted value [N, L, 1]."""
     windows: Array = scaled[predicted[:, None] - np.arange(context, 0, -1)]
     return windows[:, :, None]
 
 
-def one_before(values: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
+def naive_forecast(values: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
     """The last value that the protocol knows: of the period before, or of the whole fitting part."""
     return np.full(len(test), values[test[0] - 1]) if tutorial.recursive else values[test - 1]
 
 
-def season_before(values: Array, test: npt.NDArray[np.int64], season: int, tutorial: Tutorial) -> Array:
+def seasonal_naive_forecast(values: Array, test: npt.NDArray[np.int64], season: int, tutorial: Tutorial) -> Array:
     """The value one season before, as far as the protocol knows it; NaN before the first."""
     back = test - season
     if tutorial.recursive:

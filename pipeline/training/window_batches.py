@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flat:
+class FlatPanel:
     """A panel as networks read it while they are fitted."""
 
     panel: Panel
@@ -41,7 +41,7 @@ class Flat:
         return [tf.constant(each) for each in (*arrays, told.past, told.future, told.calendar, told.static)]
 
 
-def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
+def flatten_panel(panel: Panel, scaling: Scaling, features: FeatureArrays) -> FlatPanel:
     """A whole panel, ready to be read by windows; what has no logarithm counts as not known where logarithms are read."""
     values = scaling.readable(panel).values
     known = ~np.isnan(values)
@@ -52,10 +52,10 @@ def flattened(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Flat:
     if scaling.per_series:
         centre, scale = (np.repeat(one, panel.lengths) for one in scaling.of_series(panel))
         values = scaling.numbers(values, centre, scale)
-    return Flat(panel=panel, values=values, known=known, features=features, scaling=scaling)
+    return FlatPanel(panel=panel, values=values, known=known, features=features, scaling=scaling)
 
 
-def gathered(flat: Flat, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
+def build_window_lookup(flat: FlatPanel, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
     """A function from series and ends [B] to what a network reads there, and `later` [B, H, 2]: what it is asked for."""
     values, known, offsets, starts, past, future, calendar, static = flat.tensors
     pad = flat.panel.ahead if future.shape[1] else 0

@@ -20,7 +20,7 @@ from pipeline.records.training import FitRecord, FitsRecord, ProtocolRecord, Rep
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import read_panel
 from pipeline.training.process import REFUSED
-from pipeline.training.tutorial_protocol import networks, refuse_unfit
+from pipeline.training.tutorial_protocol import list_networks, require_tutorial_history
 
 if TYPE_CHECKING:
     from pipeline.training.champion import Champion
@@ -36,13 +36,13 @@ def _child(folder: Path) -> int:
     record: TrainingRecord | ReplayRecord | FitsRecord
     try:
         if recipe.tutorial is not None and kind != "fits" and not fields.get("tutorial"):
-            refuse_unfit(panel.of(0), recipe.tutorial, panel.series[0])
+            require_tutorial_history(panel.of(0), recipe.tutorial, panel.series[0])
 
         import tensorflow as tf
 
-        from pipeline.training.epoch_loop import parts_side_by_side
+        from pipeline.training.epoch_loop import configure_threads
 
-        parts_side_by_side()
+        configure_threads()
         tf.config.experimental.enable_op_determinism()
         if kind == "fits":
             record = _fit_each(folder, panels, recipe)
@@ -76,7 +76,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     seconds = round(time.monotonic() - began, 1)
     lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
     if not lines:
-        replayed = tutorial.replay(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+        replayed = tutorial.run_protocol(panel.of(0), recipe, on_epoch=_printer("tutorial"))
         lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
     _write_files(folder / "model", trained.files)
     (folder / "network.keras").write_bytes(trained.keras_archive)
@@ -146,9 +146,9 @@ def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
 
     assert recipe.tutorial is not None
     lines = []
-    for network in networks(recipe.tutorial):
+    for network in list_networks(recipe.tutorial):
         named = network.model_dump(include={"row", "architecture", "layers", "published"})
-        replayed = tutorial.replay(
+        replayed = tutorial.run_protocol(
             panel.of(0),
             recipe.model_copy(update={"tutorial": network}),
             on_epoch=_printer(f"{network.row} {network.architecture}"),

@@ -23,13 +23,13 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import read_windows
 from pipeline.models import global_lstm, losses
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
-from pipeline.models.heads import forecasting
+from pipeline.models.heads import build_forecast_network
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows, has_enough
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training import ensemble
-from pipeline.training.members import members_of
+from pipeline.training.members import build_members
 from tests.benchmarks.accuracy import PARTS, Part, histories, naive2, panel_of, smape_and_mase
 
 Array = npt.NDArray[np.float64]
@@ -67,14 +67,14 @@ def fitted(
     """Series that can be forecast, and the medians of each member."""
     panel, recipe = split.panel, split.part.recipe()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
-    members = ensemble.fit(panel, recipe, members_of(panel, recipe, designs=designs), on_epoch=None)
+    members = ensemble.fit_ensemble(panel, recipe, build_members(panel, recipe, designs=designs), on_epoch=None)
     windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
     windows = windows.take(has_enough(panel, windows, members.needs))
     read = read_windows(panel, members.features.of(panel), windows, members.scaling, members.needs.context)
     made = []
     for design, one in zip(designs, members.fitted, strict=True):
         own = replace(read, inputs={"context": read.inputs["context"][:, -design.context :]})
-        made.append(members.quantiles(forecasting(one.trunk), own)[:, :, len(LEVELS) // 2])
+        made.append(members.quantiles(build_forecast_network(one.trunk), own)[:, :, len(LEVELS) // 2])
     return windows.series[read.usable], made
 
 
@@ -135,7 +135,7 @@ def _unscaled(context: Any, design: GlobalLSTMConfig, horizon: int) -> Any:
     )
 
 
-_STEPS = global_lstm.steps_of
+_STEPS = global_lstm.make_steps
 #: values differ by about this from their level
 _USUAL = 0.1
 
@@ -146,8 +146,8 @@ def _attached(numbers: Any) -> Any:
 
 
 PATCHES: dict[str, tuple[tuple[str, ...], tuple[Any, str, Any]]] = {
-    "padding is told apart": (("yearly", "monthly"), (global_lstm, "steps_of", _everything_known)),
-    "window's own volatility": (("hourly", "weekly"), (global_lstm, "steps_of", _unscaled)),
+    "padding is told apart": (("yearly", "monthly"), (global_lstm, "make_steps", _everything_known)),
+    "window's own volatility": (("hourly", "weekly"), (global_lstm, "make_steps", _unscaled)),
     "LSTM learns from the median alone": (("weekly", "daily"), (ops, "stop_gradient", _attached)),
     "median counts half": (("daily",), (losses, "LEVEL_WEIGHTS", (0.2,) * len(LEVELS))),
 }
@@ -158,7 +158,7 @@ def _without_logarithms(panel: Panel, recipe: Recipe) -> Scaling:
     return Scaling(kind="last", season=recipe.season)
 
 
-PATCHES["logarithms"] = (("weekly", "monthly"), (ensemble, "scaling_of", _without_logarithms))
+PATCHES["logarithms"] = (("weekly", "monthly"), (ensemble, "fit_recipe_scaling", _without_logarithms))
 
 #: parts on which the number of members is shown
 MEMBERS = (("weekly", "monthly"), (1, 3, 5))

@@ -19,7 +19,8 @@ import pandas as pd
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.timeseries.panel import Panel
-from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.job import TrainingJob
+from pipeline.training.process import run_training
 
 Array = npt.NDArray[np.float64]
 

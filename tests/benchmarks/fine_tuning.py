@@ -27,7 +27,7 @@ from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
 from pipeline.training import ensemble, train
 from pipeline.training.champion import Champion, read_champion
-from pipeline.training.epoch_loop import parts_side_by_side
+from pipeline.training.epoch_loop import configure_threads
 
 Array = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def quantile_loss(files: dict[str, bytes], panel: Panel, observed: Array) -> flo
 
 def with_fitted_scaler(champion: Champion, panel: Panel, recipe: Recipe) -> Champion:
     """The same weights, with a scaler of the longer panel."""
-    forecaster = replace(champion.forecaster, scaling=ensemble.scaling_of(panel, recipe))
+    forecaster = replace(champion.forecaster, scaling=ensemble.fit_recipe_scaling(panel, recipe))
     return replace(champion, forecaster=forecaster)
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--row", type=int, choices=range(len(ROWS)), action="append", help="only these")
     asked = parser.parse_args()
-    parts_side_by_side()
+    configure_threads()
     columns = ("seconds of fine-tuning", "WQL, scaler kept", "WQL, scaler fitted again", "WQL, not trained")
     print("| of a retraining | " + " | ".join(columns) + " |")
     print("|---|" + "---|" * len(columns))

@@ -16,7 +16,8 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
-from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.job import TrainingJob
+from pipeline.training.process import run_training
 from tests.benchmarks.training import panel_of
 
 RECIPE = """

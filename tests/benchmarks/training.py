@@ -16,7 +16,8 @@ import numpy as np
 
 from pipeline.config.loader import parse_recipe
 from pipeline.timeseries.panel import Panel
-from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.job import TrainingJob
+from pipeline.training.process import run_training
 
 RECIPE = """
 name = "wide"

@@ -40,10 +40,10 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
     import keras
 
     from pipeline.models.build import build_network
-    from pipeline.training.tutorial import sizes_of
+    from pipeline.training.tutorial import network_spec
 
     keras.utils.set_random_seed(0)
-    network = build_network(tutorial.architecture, sizes_of(tutorial))
+    network = build_network(tutorial.architecture, network_spec(tutorial))
     network.compile(keras.optimizers.Adam(tutorial.learning_rate, clipvalue=tutorial.clip_value), "mse")
     options = {"epochs": tutorial.epochs, "batch_size": tutorial.batch_size, "shuffle": tutorial.shuffle, "verbose": 0}
     return network.fit(inputs.astype(np.float32), targets.astype(np.float32), **options).history["loss"]
@@ -51,10 +51,10 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
 
 def with_ours(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> list[float]:
     """As a training does it."""
-    from pipeline.training.tutorial import fit_as_told
+    from pipeline.training.tutorial import fit_tutorial_network
 
     losses: list[float] = []
-    fit_as_told(tutorial, inputs, targets, seed=0, on_epoch=lambda _, __, loss: losses.append(loss))
+    fit_tutorial_network(tutorial, inputs, targets, seed=0, on_epoch=lambda _, __, loss: losses.append(loss))
     return losses
 
 
@@ -64,7 +64,7 @@ def measured(row: str, way: str) -> None:
     import tensorflow as tf
 
     from pipeline.training import tutorial as _  # noqa: F401
-    from pipeline.training.epoch_loop import parts_side_by_side
+    from pipeline.training.epoch_loop import configure_threads
 
     tutorial = tutorial_of(row)
     rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def measured(row: str, way: str) -> None:
     inputs = np.lib.stride_tricks.sliding_window_view(waves, tutorial.context)[:-1, :, None]
     targets = waves[tutorial.context :]
     if way == "ours":
-        parts_side_by_side()
+        configure_threads()
     tf.constant(0.0).numpy()
     began = time.perf_counter()
     losses = with_ours(tutorial, inputs, targets) if way == "ours" else with_fit(tutorial, inputs, targets)

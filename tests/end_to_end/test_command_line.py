@@ -32,7 +32,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.models import NewModel
 from pipeline.storage.schema import REVISION, require_schema
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
 
 COMMANDS = {"run", "ingest", "train", "forecast", "score", "backtest", "show", "status", "db", "doctor"}
@@ -94,7 +94,7 @@ def person(tmp_path: Path) -> Person:
 
 
 @pytest.fixture(scope="module")
-def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainingOutcome) -> Path:
+def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainedModel) -> Path:
     folder = tmp_path_factory.mktemp("published")
     person = person_in(folder)
     recipe = small_recipe(folder)

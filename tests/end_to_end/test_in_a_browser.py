@@ -21,7 +21,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import add_model, take_in
 from tests.support import browser
 from tests.support.browser import Page
@@ -43,7 +43,7 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(outcome: TrainingOutcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("seen")
     database = open_database(f"sqlite:///{folder}/store.db")
     require_schema(database)

@@ -10,7 +10,8 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.training.process import TrainingJob, run_training
+from pipeline.training.job import TrainingJob
+from pipeline.training.process import run_training
 from tests.training.test_global_forecasts import AWKWARD, LENGTH, forecast, panel_of, usual
 
 pytestmark = pytest.mark.tensorflow

@@ -12,7 +12,7 @@ from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_h
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.support.examples import small_recipe, small_values
 
 Array = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ def sound() -> dict[str, Array]:
 
 
 @pytest.fixture(scope="module")
-def trained(outcome: TrainingOutcome) -> Forecaster:
+def trained(outcome: TrainedModel) -> Forecaster:
     return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 

@@ -32,7 +32,8 @@ from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
-from pipeline.training.process import TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel
+from pipeline.training.process import run_training
 from tests.preprocessing import test_features
 from tests.support.examples import small_panel, small_recipe, small_values
 from tests.training import test_global_forecasts
@@ -120,7 +121,7 @@ def drawn_from(
     return np.concatenate(list(draw(sampler, 1, count))).reshape(len(forecast.series), count, -1), forecast
 
 
-def loaded(outcome: TrainingOutcome) -> Forecaster:
+def loaded(outcome: TrainedModel) -> Forecaster:
     return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
@@ -534,7 +535,7 @@ def test_a_constant_series_has_constant_paths() -> None:
 
 
 @pytest.mark.parametrize("values", [small_values(), [value - 110 for value in small_values()]])
-def test_paths_of_a_trained_network_with_a_spread(outcome: TrainingOutcome, values: list[float]) -> None:
+def test_paths_of_a_trained_network_with_a_spread(outcome: TrainedModel, values: list[float]) -> None:
     network, panel = loaded(outcome), small_panel(values)
 
     paths, forecast = drawn_from(network, panel, small_recipe())
@@ -544,7 +545,7 @@ def test_paths_of_a_trained_network_with_a_spread(outcome: TrainingOutcome, valu
     assert_spread_as_published(paths, forecast)
 
 
-def test_a_trained_network_fed_back_is_what_a_loop_gives(outcome: TrainingOutcome) -> None:
+def test_a_trained_network_fed_back_is_what_a_loop_gives(outcome: TrainedModel) -> None:
     network, panel, scores = loaded(outcome), small_panel(), np.random.default_rng(3).normal(size=(4, 3))
     sampler = sampler_of(network, panel, forecast_panel(network, panel, small_recipe()), small_recipe(), 0)
 

@@ -22,7 +22,7 @@ from pipeline.preprocessing.windows import ContextRequirements, Windows, context
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.support.examples import small_panel, small_recipe, small_values
 
 NAN = float("nan")
@@ -71,7 +71,7 @@ def numbers(forecast: Forecast, series: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def trained(outcome: TrainingOutcome) -> Forecaster:
+def trained(outcome: TrainedModel) -> Forecaster:
     return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
@@ -345,7 +345,7 @@ def test_a_constant_series_is_believed_within_its_own_magnitude() -> None:
     assert forecast_of(panel, StandIn(distance=51.0)).method == ("fallback:seasonal-naive",)
 
 
-def test_a_model_of_an_earlier_release_is_refused_in_words(outcome: TrainingOutcome) -> None:
+def test_a_model_of_an_earlier_release_is_refused_in_words(outcome: TrainedModel) -> None:
     fields = json.loads(outcome.files["forecaster.json"])
     del fields["needs"]
     files = {**outcome.files, "forecaster.json": json.dumps(fields).encode()}

@@ -18,9 +18,9 @@ from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, windows_of
 from pipeline.timeseries.panel import Panel
-from pipeline.training.export import attention_of, predict
-from pipeline.training.fit import Fitted, Fitting, fit_network
-from pipeline.training.window_batches import Flat, flattened
+from pipeline.training.export import attention_weights, predict
+from pipeline.training.fit import FittedNetwork, Fitting, fit_network
+from pipeline.training.window_batches import FlatPanel, flatten_panel
 from tests.support.networks import CONTEXT, HORIZON, trunk_of, windows_for
 
 pytestmark = pytest.mark.tensorflow
@@ -43,7 +43,7 @@ def network_of(architecture: str, sizes: NetworkSpec = SIZES, seed: int = 0) -> 
     return build_network(architecture, sizes)
 
 
-def flat_of(values: Array) -> Flat:
+def flat_of(values: Array) -> FlatPanel:
     panel = Panel(
         series=("a",),
         grid=np.datetime64("2020-01-01", "us") + np.arange(len(values)) * np.timedelta64(1, "D"),
@@ -57,7 +57,7 @@ def flat_of(values: Array) -> Flat:
         calendar=np.empty((len(values) + HORIZON, 0), np.float32),
         static=np.empty((1, 0), np.float32),
     )
-    return flattened(panel, fit_scaling(panel, kind="last", per_series=False, season=1), none)
+    return flatten_panel(panel, fit_scaling(panel, kind="last", per_series=False, season=1), none)
 
 
 def walk(seed: int = 0, length: int = 40) -> Array:
@@ -65,13 +65,15 @@ def walk(seed: int = 0, length: int = 40) -> Array:
     return values
 
 
-def windows_in(flat: Flat) -> Windows:
+def windows_in(flat: FlatPanel) -> Windows:
     return windows_of(
         flat.panel, needs=ContextRequirements(context=CONTEXT, least_length=CONTEXT, least_known=2), horizon=HORIZON
     )
 
 
-def fitted(*, seed: int = 0, start: list[Array] | None = None, values: Array | None = None, **told: Any) -> Fitted:
+def fitted(
+    *, seed: int = 0, start: list[Array] | None = None, values: Array | None = None, **told: Any
+) -> FittedNetwork:
     usual: dict[str, Any] = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "loss": "mae", "clip_norm": 1.0}
     flat = flat_of(walk() if values is None else values)
     fitting = Fitting(**usual | told, seed=seed)
@@ -211,13 +213,13 @@ def test_a_network_remembers_each_step(architecture: str, position: int) -> None
 
 
 def test_attention_gives_each_step_a_weight_and_all_of_them_make_one() -> None:
-    weights = attention_of(trunk_of("attention"), windows_for())
+    weights = attention_weights(trunk_of("attention"), windows_for())
 
     assert weights is not None
     assert weights.shape == (7, CONTEXT)
     assert (weights > 0).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
-    assert attention_of(trunk_of("vanilla"), windows_for()) is None
+    assert attention_weights(trunk_of("vanilla"), windows_for()) is None
 
 
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
@@ -263,8 +265,8 @@ def test_weights_of_another_network_are_refused() -> None:
 def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss() -> None:
     trunk = trunk_of("vanilla")
 
-    assert Fitted(trunk=trunk, loss=(3, 2, 1), validation_loss=(3, 1, 2)).best_epoch == 2
-    assert Fitted(trunk=trunk, loss=(3, 2, 1), validation_loss=()).best_epoch == 3
+    assert FittedNetwork(trunk=trunk, loss=(3, 2, 1), validation_loss=(3, 1, 2)).best_epoch == 2
+    assert FittedNetwork(trunk=trunk, loss=(3, 2, 1), validation_loss=()).best_epoch == 3
 
 
 def test_fitting_tells_each_epoch_and_stops_when_the_held_out_windows_gain_no_more() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.loader import parse_recipe
 from pipeline.errors import InvalidRecipe
-from pipeline.models.global_lstm_config import default_configs, repeats
+from pipeline.models.global_lstm_config import changes_autocorrelation, default_configs
 from pipeline.timeseries.panel import Panel
 
 GLOBAL_RECIPE = """
@@ -89,19 +89,19 @@ def test_the_last_season_is_the_base_where_changes_repeat() -> None:
     seasonal = [np.sin(np.arange(200) * 2 * np.pi / 12) + 0.1 * rng.normal(size=200) + 5 for _ in range(3)]
     wandering = [np.exp(0.1 * rng.normal(size=200).cumsum()) for _ in range(12)]
 
-    assert repeats(panel_of(*seasonal), 12) > 0.8
-    assert repeats(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
+    assert changes_autocorrelation(panel_of(*seasonal), 12) > 0.8
+    assert changes_autocorrelation(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
     assert default_configs(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
     assert default_configs(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
-    assert repeats(panel_of([3.0] * 100), 12) == 0
-    assert repeats(panel_of([3.0] * 10), 12) == 0
+    assert changes_autocorrelation(panel_of([3.0] * 100), 12) == 0
+    assert changes_autocorrelation(panel_of([3.0] * 10), 12) == 0
 
 
 def test_changes_are_compared_where_both_are_known() -> None:
     values = np.tile([1.0, 2.0, 4.0, 3.0], 20)
     values[[10, 11, 30]] = np.nan
 
-    assert repeats(panel_of(values), 4) == pytest.approx(1, abs=0.1)
+    assert changes_autocorrelation(panel_of(values), 4) == pytest.approx(1, abs=0.1)
 
 
 def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> None:

@@ -14,14 +14,14 @@ from pipeline.config.architectures import ARCHITECTURES
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import GLOBAL, Recipe
 from pipeline.forecasting.forecaster import read_windows
-from pipeline.models.heads import forecasting, mean_of
-from pipeline.models.losses import LEVEL_WEIGHTS, sums
+from pipeline.models.heads import average_networks, build_forecast_network
+from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
-from pipeline.training.ensemble import fit, planned
-from pipeline.training.export import export, member_weights, predict, weights_of
+from pipeline.training.ensemble import fit_ensemble, planned
+from pipeline.training.export import export_network, pack_weights, predict, unpack_weights
 from tests.support.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
 
 pytestmark = pytest.mark.tensorflow
@@ -35,7 +35,7 @@ BOTH_READS = pytest.mark.parametrize("reads", [BARE, RICH], ids=["values alone",
 @EACH
 @BOTH_READS
 def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture: str, reads: InputSpec) -> None:
-    outputs = predict(forecasting(trunk_of(architecture, reads)), windows_for(reads, 50))
+    outputs = predict(build_forecast_network(trunk_of(architecture, reads)), windows_for(reads, 50))
 
     assert outputs.shape == (50, HORIZON, len(LEVELS))
     assert (np.diff(outputs, axis=-1) >= 0).all()
@@ -48,12 +48,16 @@ def test_a_network_is_built_in_a_fresh_process_too(architecture: str, reads: Inp
     """Where Keras has not given any name yet."""
     keras.utils.clear_session()
 
-    assert predict(forecasting(trunk_of(architecture, reads)), windows_for(reads)).shape == (7, HORIZON, len(LEVELS))
+    assert predict(build_forecast_network(trunk_of(architecture, reads)), windows_for(reads)).shape == (
+        7,
+        HORIZON,
+        len(LEVELS),
+    )
 
 
 @EACH
 def test_a_point_loss_has_one_number_a_step(architecture: str) -> None:
-    outputs = predict(forecasting(trunk_of(architecture, levels=1)), windows_for())
+    outputs = predict(build_forecast_network(trunk_of(architecture, levels=1)), windows_for())
 
     assert outputs.shape == (7, HORIZON, 1)
 
@@ -61,7 +65,7 @@ def test_a_point_loss_has_one_number_a_step(architecture: str) -> None:
 @EACH
 @BOTH_READS
 def test_everything_that_is_given_is_read(architecture: str, reads: InputSpec) -> None:
-    network = forecasting(trunk_of(architecture, reads))
+    network = build_forecast_network(trunk_of(architecture, reads))
     usual = windows_for(reads, 1)
     if architecture != GLOBAL or reads.ahead:
         for layer in network.layers:
@@ -87,7 +91,7 @@ def predict_one(network: keras.Model, windows: dict[str, Array]) -> Array:
 
 @EACH
 def test_what_lies_before_the_first_known_value_is_not_read(architecture: str) -> None:
-    network = forecasting(trunk_of(architecture, scaling="standard", lag=0))
+    network = build_forecast_network(trunk_of(architecture, scaling="standard", lag=0))
     padded = windows_for(RICH and BARE, 5)
     padded["context"][:, :4, 1] = 0
     padded["context"][:, :4, 0] = padded["context"][:, 4:5, 0]  # as it comes
@@ -107,7 +111,7 @@ def test_what_lies_before_the_first_known_value_is_not_read(architecture: str) -
 @EACH
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_a_forecast_moves_and_grows_with_its_window(architecture: str, size: float) -> None:
-    network = forecasting(trunk_of(architecture))
+    network = build_forecast_network(trunk_of(architecture))
     usual = windows_for()
     moved = {"context": usual["context"] * [size, 1] + [100 * size, 0]}
 
@@ -121,7 +125,7 @@ def test_a_forecast_moves_and_grows_with_its_window(architecture: str, size: flo
 @EACH
 @BOTH_READS
 def test_a_saved_network_predicts_the_same(architecture: str, reads: InputSpec, tmp_path: Path) -> None:
-    network = forecasting(trunk_of(architecture, reads))
+    network = build_forecast_network(trunk_of(architecture, reads))
 
     network.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras")
@@ -134,10 +138,12 @@ def test_a_saved_network_predicts_the_same(architecture: str, reads: InputSpec, 
 def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows(
     architecture: str, reads: InputSpec
 ) -> None:
-    network = mean_of([forecasting(trunk_of(architecture, reads, seed=seed), 0.5) for seed in (0, 1)], reads)
+    network = average_networks(
+        [build_forecast_network(trunk_of(architecture, reads, seed=seed), 0.5) for seed in (0, 1)], reads
+    )
     windows = windows_for(reads, 9)
 
-    onnx_network, archive = export(network, first(windows, 4))
+    onnx_network, archive = export_network(network, first(windows, 4))
 
     session = onnxruntime.InferenceSession(onnx_network, providers=["CPUExecutionProvider"])
     for count in (1, 9):
@@ -147,20 +153,20 @@ def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows
 
 
 def test_members_of_different_contexts_are_averaged_each_over_its_own() -> None:
-    members = [forecasting(trunk_of(GLOBAL, design=design)) for design in (FRAME, FOLD)]
-    longer = forecasting(trunk_of(GLOBAL, seed=1))
-    mean = mean_of([*members, longer], BARE)
+    members = [build_forecast_network(trunk_of(GLOBAL, design=design)) for design in (FRAME, FOLD)]
+    longer = build_forecast_network(trunk_of(GLOBAL, seed=1))
+    mean = average_networks([*members, longer], BARE)
     windows = windows_for()
 
     expected = np.mean([predict(network, windows) for network in (*members, longer)], axis=0)
 
     np.testing.assert_allclose(predict(mean, windows), expected, atol=1e-6)
-    assert mean_of(members[:1], BARE) is members[0]
+    assert average_networks(members[:1], BARE) is members[0]
 
 
 def test_of_a_correction_that_is_not_trusted_the_base_stays() -> None:
     trunk = trunk_of("vanilla")
-    whole, half, none = (predict(forecasting(trunk, trust), windows_for()) for trust in (1.0, 0.5, 0.0))
+    whole, half, none = (predict(build_forecast_network(trunk, trust), windows_for()) for trust in (1.0, 0.5, 0.0))
 
     last = windows_for()["context"][:, -1, 0]
     np.testing.assert_allclose(none[:, :, 2], np.repeat(last[:, None], HORIZON, axis=1), atol=1e-5)
@@ -171,12 +177,12 @@ def test_of_a_correction_that_is_not_trusted_the_base_stays() -> None:
 def test_written_weights_come_back_member_by_member() -> None:
     members = [trunk_of("stacked", seed=seed) for seed in range(11)]
 
-    read = member_weights(weights_of(members))
+    read = unpack_weights(pack_weights(members))
 
     for network, weights in zip(members, read, strict=True):
         for ours, theirs in zip(network.get_weights(), weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    assert weights_of(members) == weights_of(members)
+    assert pack_weights(members) == pack_weights(members)
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "pinball"])
@@ -193,7 +199,9 @@ def test_a_loss_is_what_a_loop_computes(loss: str, weighting: str, design: objec
 
     for training in (True, False):
         inputs = {**single(windows), "later": later.astype(np.float32)}
-        total, count = sums(trunk, inputs, np.ones(3, np.float32), loss=loss, weighting=weighting, training=training)
+        total, count = sum_losses(
+            trunk, inputs, np.ones(3, np.float32), loss=loss, weighting=weighting, training=training
+        )
 
         parts = [np.asarray(part, np.float64) for part in trunk(single(windows))]
         values = np.concatenate([windows["context"], later], axis=1)
@@ -271,7 +279,7 @@ def test_a_network_learns_a_sine_and_the_same_seed_the_same(architecture: str) -
     fitted_on = panel.until(299)
     members = [member.for_epochs(min(member.fitting.epochs, 20)) for member in planned(fitted_on, recipe, None)]
 
-    ensemble, again = (fit(fitted_on, recipe, members, on_epoch=None) for _ in range(2))
+    ensemble, again = (fit_ensemble(fitted_on, recipe, members, on_epoch=None) for _ in range(2))
 
     ends = np.arange(300, 326)
     windows = Windows(np.zeros_like(ends), ends)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from keras import ops
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from pipeline.models.window_scaling import window_scale
+from pipeline.models.window_scaling import scale_windows
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, contexts_of
 from pipeline.timeseries.panel import Panel
-from pipeline.training.window_batches import Flat, flattened, gathered
+from pipeline.training.window_batches import FlatPanel, build_window_lookup, flatten_panel
 
 pytestmark = pytest.mark.tensorflow
 
@@ -51,7 +51,7 @@ def layer_of(kind: str, *, season: int = 2, per_series: bool = False, horizon: i
     """As a recipe of this scaling has it."""
     within = "last" if kind == "log" else kind
     lag = {"seasonal": season, "last": 1}.get(within, 0)
-    return partial(window_scale, kind="given" if per_series else within, lag=lag, horizon=horizon)
+    return partial(scale_windows, kind="given" if per_series else within, lag=lag, horizon=horizon)
 
 
 def scaled(layer: Scaler, context: Any, known: Any = None) -> tuple[Array, Array, Array]:
@@ -70,14 +70,14 @@ def centre_of(layer: Scaler, base: Array) -> Array:
     return base[:, : max(layer.keywords["lag"], 1)].mean(axis=1, keepdims=True)
 
 
-def without_features(panel: Panel, scaling: Scaling) -> Flat:
+def without_features(panel: Panel, scaling: Scaling) -> FlatPanel:
     features = FeatureArrays(
         past=np.empty((len(panel.values), 0), np.float32),
         future=np.empty((len(panel.values), 0), np.float32),
         calendar=np.empty((len(panel.grid), 0), np.float32),
         static=np.empty((len(panel.series), 0), np.float32),
     )
-    return flattened(panel, scaling, features)
+    return flatten_panel(panel, scaling, features)
 
 
 def test_seasonal_centres_on_the_last_season_which_it_repeats() -> None:
@@ -92,7 +92,7 @@ def test_seasonal_centres_on_the_last_season_which_it_repeats() -> None:
     ("kind", "centre", "scale"), [("last", 7, 3), ("mean", 0, 11 / 3), ("min-max", 1, 6), ("given", 0, 1)]
 )
 def test_others_centre_on_one_value_which_they_repeat(kind: str, centre: float, scale: float) -> None:
-    layer = partial(window_scale, kind=kind, lag=1 if kind == "last" else 0, horizon=HORIZON)
+    layer = partial(scale_windows, kind=kind, lag=1 if kind == "last" else 0, horizon=HORIZON)
 
     steps, base, found = scaled(layer, [[1, 3, 7]])
 
@@ -190,7 +190,7 @@ def test_what_is_not_known_changes_nothing(kind: str) -> None:
     context, known = rng.normal(size=(20, 9)), rng.random((20, 9)) < 0.6
     known[:, -2:] = True
     other = np.where(known, context, 1e4 * rng.normal(size=(20, 9)))
-    layer = partial(window_scale, kind=kind, lag={"seasonal": 2, "last": 1}.get(kind, 0), horizon=HORIZON)
+    layer = partial(scale_windows, kind=kind, lag={"seasonal": 2, "last": 1}.get(kind, 0), horizon=HORIZON)
 
     for one, another in zip(scaled(layer, context, known), scaled(layer, other, known), strict=True):
         np.testing.assert_array_equal(one, another)
@@ -269,7 +269,7 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
     layer = layer_of(kind, per_series=per_series)
     ends = Windows(np.array([0, 0, 1, 1, 2, 2]), np.array([15, 26, 13, 26, 18, 22]))  # at 13 a series is 4 long
 
-    read = gathered(without_features(panel, scaling), context=8, horizon=HORIZON)(ends.series, ends.end)
+    read = build_window_lookup(without_features(panel, scaling), context=8, horizon=HORIZON)(ends.series, ends.end)
     fitted_on = scaled(layer, read["context"][..., 0], read["context"][..., 1])
     context, known = contexts_of(panel, ends, 8)
     centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in ends.series])
@@ -287,7 +287,7 @@ def test_what_is_gathered_of_another_future_is_the_same_up_to_the_cutoff() -> No
     ends = Windows(np.zeros(3, np.int64), np.array([9, 10, 11]))
 
     one, other = (
-        gathered(
+        build_window_lookup(
             without_features(known.until(14), fit_scaling(known.until(14), kind="last", per_series=False, season=1)),
             context=8,
             horizon=HORIZON,

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_recipe
 
@@ -22,7 +22,7 @@ def observed_store(store: Store) -> Store:
 
 
 @pytest.fixture
-def model(observed_store: Store, outcome: TrainingOutcome) -> ModelVersion:
+def model(observed_store: Store, outcome: TrainedModel) -> ModelVersion:
     """The champion, in a store where the small series is known."""
     add_model(observed_store, outcome)
     champion = observed_store.champion("small")

@@ -29,7 +29,7 @@ from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues
 from pipeline.timeseries.observations import TARGET, Observations
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.support.examples import NOW, Batch, months, small_recipe
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ def publish(
     return store.publish(publication, now)
 
 
-def model_files(outcome: TrainingOutcome, note: str = "") -> tuple[dict[str, bytes], str]:
+def model_files(outcome: TrainedModel, note: str = "") -> tuple[dict[str, bytes], str]:
     """The trained model's directory and its hash; with a note in it, it is another model."""
     files = {name: content for name, content in outcome.files.items() if name != "manifest.json"}
     if note:
@@ -159,7 +159,7 @@ def model_files(outcome: TrainingOutcome, note: str = "") -> tuple[dict[str, byt
 
 def add_model(
     store: Store,
-    outcome: TrainingOutcome,
+    outcome: TrainedModel,
     note: str = "",
     *,
     seen_champion: int | None = None,

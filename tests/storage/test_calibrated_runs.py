@@ -16,7 +16,7 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage import outcomes
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import NEVER, add_model, batch, forecast, lineage, monthly, publish, rows, take_in, value
 from tests.support.examples import NOW, months, small_recipe, small_values
 
@@ -174,7 +174,7 @@ def test_fallbacks_do_not_count(observed_store: Store, model: ModelVersion) -> N
 
 
 def test_of_a_wide_panel_always_the_same_few_series_count(
-    store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
+    store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = tuple(f"series-{n}" for n in range(20))
     store.register(small_recipe())
@@ -194,7 +194,7 @@ def test_of_a_wide_panel_always_the_same_few_series_count(
     assert np.array_equal(np.sort(ratio[0]), np.sort(ratio[1]))
 
 
-def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: TrainingOutcome) -> None:
+def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: TrainedModel) -> None:
     def published(recipe: Recipe) -> float:
         publish_forecast(recipe, store, NOW)
         return float(value(store.database, "select min(lower_95) from latest_forecasts"))

@@ -15,7 +15,7 @@ from pipeline.jobs.train import train_model
 from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingJob, TrainingOutcome
+from pipeline.training.job import TrainedModel, TrainingJob
 from tests.storage.small_store import add_model, batch, change, monthly, rows, take_in
 from tests.support.examples import NOW, small_recipe, small_values
 
@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 DECISIONS = "select what, kind, outcome, reason, model_version from decisions order by decision_id"
 
 
-def judged(outcome: TrainingOutcome, said: str, reason: str = "as told") -> TrainingOutcome:
+def judged(outcome: TrainedModel, said: str, reason: str = "as told") -> TrainedModel:
     """The same training with another word of the gate."""
     record = outcome.record.model_copy(update={"gate": GateRecord(outcome=said, reason=reason, p_value=0.2)})
     return replace(outcome, record=record)
@@ -34,7 +34,7 @@ def test_the_first_model_is_promoted_as_the_first(model: ModelVersion, observed_
 
 
 def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     kept = judged(outcome, "not promoted", "no gain")
 
@@ -51,9 +51,7 @@ def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
     assert [item.kind for item in observed_store.waiting("small")] == ["training", "champion", "training"]
 
 
-def test_who_is_overtaken_leaves_no_decision(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
-) -> None:
+def test_who_is_overtaken_leaves_no_decision(model: ModelVersion, observed_store: Store, outcome: TrainedModel) -> None:
     with pytest.raises(Overtaken):
         add_model(observed_store, judged(outcome, "promoted"), "second", seen_champion=7)
 
@@ -90,7 +88,7 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, 
 
 
 def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = {"training": "retrain", "reason": "asked for; the champion cannot be used"}
     made = replace(outcome, record=outcome.record.model_copy(update=done))
@@ -103,12 +101,12 @@ def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
 
 @pytest.mark.parametrize("said", ["promoted", "not promoted"])
 def test_a_training_that_is_due_is_judged_and_both_are_rows(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, said: str
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     take_in(observed_store, batch({"small": monthly(small_values(46))}, "six months"), NOW + DAY)
     asked: list[str] = []
 
-    def trained(job: TrainingJob, *_: object, **__: object) -> TrainingOutcome:
+    def trained(job: TrainingJob, *_: object, **__: object) -> TrainedModel:
         asked.append(job.training)
         assert job.champion is not None
         assert job.champion["weights.npz"] == outcome.files["weights.npz"]
@@ -128,7 +126,7 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
 
 
 def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_nothing_is_new(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
 

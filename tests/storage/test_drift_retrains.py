@@ -13,7 +13,7 @@ from pipeline.jobs import train
 from pipeline.jobs.train import train_model
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingJob, TrainingOutcome
+from pipeline.training.job import TrainedModel, TrainingJob
 from tests.storage.small_store import add_model, batch, forecast, model_files, publish, rows, take_in
 from tests.support.examples import NOW, months, small_recipe
 
@@ -29,14 +29,14 @@ def watched() -> Recipe:
     return recipe.model_copy(update={"training": training})
 
 
-def lived(store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, *, seed: int, bias: float) -> None:
+def lived(store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, *, seed: int, bias: float) -> None:
     """Month after month is forecast and observed; from a month on the first model is off by a bias, a newer one is not.
 
     What is fine-tuned is no better, and what is fitted from the seed is.
     """
     rng, made = np.random.default_rng(seed), iter(range(100))
 
-    def trained(job: TrainingJob, *_: object) -> TrainingOutcome:
+    def trained(job: TrainingJob, *_: object) -> TrainedModel:
         files, _hash = model_files(outcome, f"training {next(made)}")
         said = "promoted" if job.training == "retrain" else "not promoted"
         told = {"training": job.training, "reason": job.reason, "gate": GateRecord(outcome=said, reason="as told")}
@@ -70,7 +70,7 @@ def retrainings(store: Store) -> list[str]:
 
 
 def test_a_planted_bias_causes_exactly_one_retraining(
-    store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch
+    store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lived(store, outcome, monkeypatch, seed=0, bias=4.0)
 
@@ -81,7 +81,7 @@ def test_a_planted_bias_causes_exactly_one_retraining(
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_without_a_change_nothing_is_fitted_from_the_seed(
-    store: Store, outcome: TrainingOutcome, monkeypatch: pytest.MonkeyPatch, seed: int
+    store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     lived(store, outcome, monkeypatch, seed=seed, bias=0.0)
 

@@ -14,7 +14,7 @@ from pipeline.jobs.forecast import publish_forecast
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import add_model, at_once, change, lineage, model_files, rows, value
 from tests.storage.untrained import add_untrained
 from tests.support.examples import NOW, small_panel, small_recipe
@@ -27,7 +27,7 @@ def waiting(store: Store) -> list[tuple[str, str]]:
     return [(item.kind, item.reference) for item in store.waiting("small")]
 
 
-def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: TrainingOutcome) -> None:
+def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: TrainedModel) -> None:
     assert model.model_version == 1
     assert model.model_hash == model_files(outcome)[1]
     assert model.lineage == lineage()
@@ -39,7 +39,7 @@ def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: T
 
 
 def test_its_files_come_back_to_the_byte_and_forecast_the_same(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     files = observed_store.model_files(model)
 
@@ -53,7 +53,7 @@ def test_its_files_come_back_to_the_byte_and_forecast_the_same(
 
 
 def test_the_same_model_again_is_the_same_version(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     before = waiting(observed_store)
 
@@ -67,7 +67,7 @@ def test_the_same_model_again_is_the_same_version(
 
 
 def test_a_new_model_follows_the_champion_that_was_seen(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     assert add_model(observed_store, outcome, "second", seen_champion=1) == 2
 
@@ -79,7 +79,7 @@ def test_a_new_model_follows_the_champion_that_was_seen(
 
 @pytest.mark.parametrize("seen_champion", [None, 2])
 def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome, seen_champion: int | None
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel, seen_champion: int | None
 ) -> None:
     before = waiting(observed_store)
 
@@ -92,7 +92,7 @@ def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
 
 
 def test_a_model_of_the_past_does_not_become_champion(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     version = add_model(observed_store, outcome, "of the past", publishes=False)
 
@@ -116,7 +116,7 @@ def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
 
 
 def test_an_earlier_model_may_become_champion_again(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     add_model(observed_store, outcome, "second", seen_champion=1)
 
@@ -133,7 +133,7 @@ def test_an_earlier_model_may_become_champion_again(
 
 
 def test_of_workers_that_would_change_the_champion_at_once_one_does(
-    database_url: str, model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    database_url: str, model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     notes = iter("abcd")
 
@@ -145,7 +145,7 @@ def test_of_workers_that_would_change_the_champion_at_once_one_does(
 
 
 def test_workers_that_trained_the_same_at_once_keep_one_model(
-    database_url: str, observed_store: Store, outcome: TrainingOutcome
+    database_url: str, observed_store: Store, outcome: TrainedModel
 ) -> None:
     answers = at_once(database_url, 4, lambda own: add_model(own, outcome))
 
@@ -174,7 +174,7 @@ def test_mlflow_follows_each_thing_once(model: ModelVersion, observed_store: Sto
 
 
 def test_one_changed_byte_in_any_file_is_refused_and_reported(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     update = "update model_files set content = :content where name = :name"
     for name, content in outcome.files.items():
@@ -195,7 +195,7 @@ def test_one_changed_byte_in_any_file_is_refused_and_reported(
 
 
 def test_a_file_that_is_missing_is_refused_and_reported(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     for name in outcome.files:
         files = {other: content for other, content in outcome.files.items() if other != name}

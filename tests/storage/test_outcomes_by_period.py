@@ -12,7 +12,7 @@ from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, months, small_recipe
 
@@ -21,7 +21,7 @@ LATER = NOW + 10 * DAY
 
 
 @pytest.fixture
-def observed(store: Store, outcome: TrainingOutcome) -> Store:
+def observed(store: Store, outcome: TrainedModel) -> Store:
     """Two shops, of which the second always sells twice as much, and a model; of each month 10 more than of the last."""
     store.register(small_recipe())
     take_in(
@@ -63,7 +63,7 @@ def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observe
 
 
 def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_count(
-    observed: Store, outcome: TrainingOutcome
+    observed: Store, outcome: TrainedModel
 ) -> None:
     add_model(observed, outcome, "another", seen_champion=1)
     said(observed, 8, [90.0, 100.0, 110.0])

@@ -14,7 +14,7 @@ from pipeline.storage.engine import Database
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.past_our_code import carry_out, insert_step, refused, stage
 from tests.storage.small_store import (
     add_model,
@@ -111,7 +111,7 @@ def test_other_data_at_the_same_origin_supersede_and_the_old_run_stays_readable(
 
 
 def test_another_model_at_the_same_origin_supersedes(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     publish(observed_store, forecast(), model)
     add_model(observed_store, outcome, "another", seen_champion=model.model_version)
@@ -159,9 +159,7 @@ def test_a_backfill_is_never_the_latest(model: ModelVersion, observed_store: Sto
     assert origin[:10] == "2023-03-01"
 
 
-def test_recipes_do_not_supersede_each_other(
-    model: ModelVersion, observed_store: Store, outcome: TrainingOutcome
-) -> None:
+def test_recipes_do_not_supersede_each_other(model: ModelVersion, observed_store: Store, outcome: TrainedModel) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
     other = small_recipe().model_copy(update={"name": "other"})
     observed_store.register(other)

@@ -21,7 +21,7 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage.sample_paths import add_paths, paths_of, read_run_paths
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.small_store import add_model, batch, change, forecast, monthly, publish, rows, take_in, value
 from tests.support.examples import NOW, small_recipe, small_values
 
@@ -36,7 +36,7 @@ TOLD = """
 
 
 @pytest.fixture
-def model(store: Store, outcome: TrainingOutcome) -> ModelVersion:
+def model(store: Store, outcome: TrainedModel) -> ModelVersion:
     """The champion, in a store where the small series is known beside one that is too short for it."""
     store.register(small_recipe())
     take_in(store, batch({"small": monthly(small_values()), "new": dict(list(monthly(small_values()).items())[-5:])}))

@@ -13,7 +13,7 @@ from pipeline.errors import NewerPublished, Overtaken
 from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from tests.storage.past_our_code import insert_step, stage
 from tests.storage.small_store import add_model, batch, change, forecast, monthly, publish, rows, take_in, value
 from tests.support.examples import NOW, months, small_recipe
@@ -24,7 +24,7 @@ HISTORY = [10.0, 20, 30, 40, 12, 22, 32, 42]
 
 
 @pytest.fixture
-def published(store: Store, outcome: TrainingOutcome) -> Store:
+def published(store: Store, outcome: TrainedModel) -> Store:
     """From August 2020, for September 15 (10 to 20, 7 to 23), for October 20, for November 30."""
     store.register(small_recipe())
     take_in(store, batch({"small": monthly(HISTORY)}), NOW)
@@ -212,7 +212,7 @@ def test_as_of_an_instant_a_backfill_is_scored_against_what_was_known_then(publi
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: TrainingOutcome, seed: int) -> None:
+def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: TrainedModel, seed: int) -> None:
     """Values of three series come in any order, are told anew or not, between runs that are published and superseded."""
     rng = np.random.default_rng(seed)
     names, calendar = ("a", "b", "c"), months(24)
@@ -253,7 +253,7 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
 
 
 def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_figures(
-    store: Store, outcome: TrainingOutcome
+    store: Store, outcome: TrainedModel
 ) -> None:
     """Three series for 14 months: of one the forecast is further off than the baseline, of one nearer, of one mostly further."""
     names, calendar = ("bad", "good", "mixed"), months(40)

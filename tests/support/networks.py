@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import GLOBAL
-from pipeline.models.global_lstm import trunk
+from pipeline.models.global_lstm import build_trunk
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.specs import InputSpec, NetworkSpec
-from pipeline.models.window_scaling import scaled_trunk
+from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.timeseries.forecast import LEVELS
 
 Array = npt.NDArray[np.float64]
@@ -50,9 +50,9 @@ def trunk_of(
     """The untrained trunk of any architecture."""
     keras.utils.set_random_seed(seed)
     if architecture == GLOBAL:
-        return trunk(design, reads=reads, units=units, levels=levels)
+        return build_trunk(design, reads=reads, units=units, levels=levels)
     sizes = NetworkSpec(context=CONTEXT, features=0, horizon=HORIZON, units=units, levels=levels, layers=2)
-    return scaled_trunk(architecture, sizes, reads, scaling=scaling, lag=lag)
+    return build_scaled_trunk(architecture, sizes, reads, scaling=scaling, lag=lag)
 
 
 def windows_for(reads: InputSpec = BARE, count: int = 7, seed: int = 0, context: int = CONTEXT) -> dict[str, Array]:

@@ -24,7 +24,8 @@ from pipeline.jobs.train import train_model
 from pipeline.records.training import PROMOTED, GateRecord, TrainingRecord
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
-from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process import run_training
 from pipeline.training.progress import OnProgress
 
 DAY = timedelta(days=1)
@@ -136,7 +137,7 @@ class Remembered:
 
     folder: Path
 
-    def __call__(self, job: TrainingJob, _on_progress: OnProgress | None = None) -> TrainingOutcome:
+    def __call__(self, job: TrainingJob, _on_progress: OnProgress | None = None) -> TrainedModel:
         """What the training makes, with the reason for which it is asked for now."""
         asked = (
             job.panel.data_hash,
@@ -149,13 +150,13 @@ class Remembered:
             self._keep(run_training(job), made)
         files = {path.name: path.read_bytes() for path in sorted((made / "model").iterdir())}
         record = TrainingRecord.model_validate_json((made / "record.json").read_bytes())
-        return TrainingOutcome(
+        return TrainedModel(
             files=files,
             keras_archive=(made / "network.keras").read_bytes(),
             record=record.model_copy(update={"reason": job.reason, "gate": LET_THROUGH}),
         )
 
-    def _keep(self, outcome: TrainingOutcome, made: Path) -> None:
+    def _keep(self, outcome: TrainedModel, made: Path) -> None:
         (made / "model").mkdir(parents=True)
         for name, content in outcome.files.items():
             (made / "model" / name).write_bytes(content)

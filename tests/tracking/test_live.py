@@ -20,7 +20,7 @@ from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.live_progress import ProgressStream
 from pipeline.tracking.registry import Registry
-from pipeline.training.process import TrainingOutcome
+from pipeline.training.job import TrainedModel
 from pipeline.training.progress import Progress
 from tests.storage.small_store import add_model, lineage
 from tests.support.examples import NOW, small_recipe
@@ -35,7 +35,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def model(tmp_path: Path, outcome: TrainingOutcome) -> Iterator[ModelVersion]:
+def model(tmp_path: Path, outcome: TrainedModel) -> Iterator[ModelVersion]:
     """The trained model, in a store, trained when the tests' live trainings start."""
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
@@ -121,7 +121,7 @@ def test_the_same_training_tried_again_goes_on_in_the_same_run(registry: Registr
 
 
 def test_the_model_is_shown_in_the_run_that_was_live(
-    registry: Registry, model: ModelVersion, outcome: TrainingOutcome
+    registry: Registry, model: ModelVersion, outcome: TrainedModel
 ) -> None:
     with live(registry) as on_progress:
         on_progress(epoch(1, 0.5))
@@ -152,7 +152,7 @@ def test_mlflow_s_page_offers_the_columns_that_count(registry: Registry) -> None
 
 
 def test_the_registered_version_and_its_run_carry_the_model_s_card(
-    registry: Registry, model: ModelVersion, outcome: TrainingOutcome
+    registry: Registry, model: ModelVersion, outcome: TrainedModel
 ) -> None:
     files = {**outcome.files, "network.keras": outcome.keras_archive}
 

@@ -18,7 +18,8 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
-from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process import run_training
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_panel, small_recipe
 
@@ -29,7 +30,7 @@ COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 
 
 @pytest.fixture(scope="module")
-def quantile_outcome() -> TrainingOutcome:
+def quantile_outcome() -> TrainedModel:
     """The small recipe's network with quantiles of its own."""
     recipe = small_recipe()
     changed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"loss": "pinball"})})
@@ -48,7 +49,7 @@ class Shown:
 
 @pytest.fixture(params=["outcome", "quantile_outcome"])
 def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
-    trained: TrainingOutcome = request.getfixturevalue(request.param)
+    trained: TrainedModel = request.getfixturevalue(request.param)
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
     store = Store(database)

@@ -117,7 +117,7 @@ def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkey
     """It trains on without held-out windows to stop by: less loss on what it has seen, and more on what follows."""
     from pipeline.training import train
 
-    search = train.search_of
+    search = train.search_epochs
 
     def not_stopped(panel: Panel, recipe: Recipe, *rest: Any) -> Search | None:
         return None if recipe.model.units == MANY_UNITS else search(panel, recipe, *rest)
@@ -126,7 +126,7 @@ def test_a_network_that_has_learnt_its_windows_by_heart_is_never_promoted(monkey
         recipe = recipe_of(seed, epochs=400, batch_size=48)
         return recipe.model_copy(update={"model": recipe.model.model_copy(update={"units": MANY_UNITS})})
 
-    monkeypatch.setattr(train, "search_of", not_stopped)
+    monkeypatch.setattr(train, "search_epochs", not_stopped)
     found = list(contests(lambda seed: recipe_of(seed, batch_size=48), overfitted, num_series=6, tries=OVERFITTED))
 
     overfit = [each for each in found if each.challenger_loss < each.champion_loss and each.later_ratio > 1]

@@ -12,7 +12,7 @@ from pipeline.forecasting.forecaster import read_windows
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, targets_of
-from pipeline.training.window_batches import flattened, gathered
+from pipeline.training.window_batches import build_window_lookup, flatten_panel
 from tests.preprocessing.test_features import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
 
 pytestmark = pytest.mark.tensorflow
@@ -26,9 +26,9 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
     panel = panel_of()
     features = fit_features(panel, recipe_of(covariates))
     scaling = fit_scaling(panel, kind=kind, per_series=True, season=1)
-    flat = flattened(panel, scaling, features.of(panel))
+    flat = flatten_panel(panel, scaling, features.of(panel))
 
-    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(
+    found = build_window_lookup(flat, context=CONTEXT, horizon=HORIZON)(
         tf.constant(EVERYWHERE.series), tf.constant(EVERYWHERE.end)
     )
 
@@ -45,13 +45,13 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
 def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for() -> None:
     panel = panel_of()
     features, scaling = fit_features(panel, recipe_of()), Scaling(kind="last")
-    flat = flattened(panel, scaling, features.of(panel))
+    flat = flatten_panel(panel, scaling, features.of(panel))
     values = flat.values.copy()
     values[13:20] = 1e9
     changed = replace(flat, values=values)
     pair = tf.constant([0], tf.int64), tf.constant([12], tf.int64)
 
-    one, other = (gathered(each, context=CONTEXT, horizon=HORIZON)(*pair) for each in (flat, changed))
+    one, other = (build_window_lookup(each, context=CONTEXT, horizon=HORIZON)(*pair) for each in (flat, changed))
 
     np.testing.assert_array_equal(one["context"], other["context"])
     np.testing.assert_array_equal(one["ahead"], other["ahead"])
@@ -61,9 +61,11 @@ def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for
 def test_what_lies_before_a_series_is_masked_and_filled_by_its_first_value() -> None:
     panel = panel_of()
     features = fit_features(panel, recipe_of())
-    flat = flattened(panel, Scaling(kind="last"), features.of(panel))
+    flat = flatten_panel(panel, Scaling(kind="last"), features.of(panel))
 
-    found = gathered(flat, context=CONTEXT, horizon=HORIZON)(tf.constant([1], tf.int64), tf.constant([7], tf.int64))
+    found = build_window_lookup(flat, context=CONTEXT, horizon=HORIZON)(
+        tf.constant([1], tf.int64), tf.constant([7], tf.int64)
+    )
 
     context = np.asarray(found["context"])[0]
     assert context[:, 1].tolist() == [0, 0, 0, 0, 1, 1]

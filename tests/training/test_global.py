@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.config.recipe import GLOBAL
-from pipeline.models.global_lstm import ahead_of_each, features_of, steps_of, trunk
+from pipeline.models.global_lstm import build_trunk, gather_ahead, make_steps, step_features
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.models.heads import forecasting
+from pipeline.models.heads import build_forecast_network
 from pipeline.models.specs import InputSpec
 from pipeline.training.export import predict
 from tests.support.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("design", [FRAME, FOLD], ids=["frame", "fold"])
 
 @BOTH
 def test_a_forecast_moves_with_the_level_of_its_window(design: GlobalLSTMConfig) -> None:
-    network = forecasting(trunk_of(GLOBAL, design=design))
+    network = build_forecast_network(trunk_of(GLOBAL, design=design))
     usual = windows_for()
     moved = {"context": usual["context"] + np.array([100.0, 0.0])}
 
@@ -44,7 +44,7 @@ def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
     x = np.array([1.0, 3.0, 4.0, 8.0])
     window = keras.ops.convert_to_tensor(np.stack([x, [0, 1, 1, 1]], axis=-1)[None].astype(np.float32))
 
-    steps, _, base, scale, weight = steps_of(window, replace(FRAME, size=3), 2)
+    steps, _, base, scale, weight = make_steps(window, replace(FRAME, size=3), 2)
 
     np.testing.assert_allclose(np.asarray(scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
     np.testing.assert_allclose(np.asarray(steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
@@ -57,7 +57,7 @@ def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:
     x = np.array([9.0, 1, 3, 4, 8])
     window = keras.ops.convert_to_tensor(np.stack([x, np.ones(5)], axis=-1)[None].astype(np.float32))
 
-    steps, skip, base, scale, _ = steps_of(window, replace(FOLD, size=2, base=2, skip=3), 2)
+    steps, skip, base, scale, _ = make_steps(window, replace(FOLD, size=2, base=2, skip=3), 2)
 
     size = 2 * np.abs(np.diff(x)).mean() + 1e-3
     np.testing.assert_allclose(np.asarray(scale)[0, 0, 0], size, rtol=1e-6)
@@ -69,14 +69,14 @@ def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:
 def test_features_of_a_frame_are_those_of_its_last_period_and_of_a_fold_all() -> None:
     features = np.arange(10.0).reshape(1, 5, 2)
 
-    assert np.asarray(features_of(features, kind="frame", size=3))[0].tolist() == [[4, 5], [6, 7], [8, 9]]
-    assert np.asarray(features_of(features, kind="fold", size=2))[0].tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
+    assert np.asarray(step_features(features, kind="frame", size=3))[0].tolist() == [[4, 5], [6, 7], [8, 9]]
+    assert np.asarray(step_features(features, kind="fold", size=2))[0].tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
 
 
 def test_each_position_has_what_is_known_over_its_own_horizon() -> None:
     context, ahead = np.arange(4.0).reshape(1, 4, 1), np.array([[[10.0], [11.0]]])
 
-    found = np.asarray(ahead_of_each(context, ahead, 3))[0, :, :, 0]
+    found = np.asarray(gather_ahead(context, ahead, 3))[0, :, :, 0]
 
     assert found.tolist() == [[2, 3], [3, 10], [10, 11]]
 
@@ -86,7 +86,7 @@ def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: GlobalLST
     trunk = trunk_of(GLOBAL, RICH, design=design)
     layer = trunk.get_layer("ahead_correction")
     layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
-    network = forecasting(trunk)
+    network = build_forecast_network(trunk)
     usual = windows_for(RICH)
     changed = {name: told.copy() for name, told in usual.items()}
     changed["ahead"][:, 1] += 1
@@ -102,7 +102,7 @@ def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
     x = np.tile(np.concatenate([day + level for level in week]), 4)[None]  # 2 seasons of 3
     window = keras.ops.convert_to_tensor(np.stack([x, np.ones_like(x)], axis=-1).astype(np.float32))
 
-    _, _, base, scale, _ = steps_of(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
+    _, _, base, scale, _ = make_steps(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
 
     np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
     assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)
@@ -114,7 +114,7 @@ def test_it_remembers_each_step() -> None:
     digits = np.random.default_rng(0).integers(0, 10, (21_000, 5)).astype(np.float32)
     context = np.stack([digits, np.ones_like(digits)], axis=-1)
     design = replace(FOLD, size=1, context=5, skip=0)
-    network = forecasting(trunk(design, reads=InputSpec(horizon=5), units=64, levels=1))
+    network = build_forecast_network(build_trunk(design, reads=InputSpec(horizon=5), units=64, levels=1))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, 3970, warmup_target=0.01, warmup_steps=30)
     network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
 

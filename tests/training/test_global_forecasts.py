@@ -18,7 +18,8 @@ from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_h
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import parameters_of
-from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process import run_training
 from tests.support.examples import months
 
 pytestmark = pytest.mark.tensorflow
@@ -79,26 +80,26 @@ def job(panel: Panel | None = None, **changes: object) -> TrainingJob:
 
 
 @pytest.fixture(scope="module")
-def trained() -> TrainingOutcome:
+def trained() -> TrainedModel:
     return run_training(job())
 
 
-def loaded(outcome: TrainingOutcome) -> Forecaster:
+def loaded(outcome: TrainedModel) -> Forecaster:
     return load_forecaster(outcome.files, model_hash_of(outcome.files))
 
 
-def forecast(outcome: TrainingOutcome, series: dict[str, Array]) -> Forecast:
+def forecast(outcome: TrainedModel, series: dict[str, Array]) -> Forecast:
     return forecast_panel(loaded(outcome), panel_of(series), recipe())
 
 
-def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainingOutcome) -> None:
+def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainedModel) -> None:
     again = run_training(job())
 
     assert again.files == trained.files
     assert again.record == trained.record.model_copy(update={"seconds": again.record.seconds})
 
 
-def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainingOutcome) -> None:
+def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainedModel) -> None:
     shown = parameters_of(recipe(), trained.record)
 
     assert shown["architecture"] == "global"
@@ -116,7 +117,7 @@ def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:
     require_history("shop", 5, recipe())
 
 
-def test_series_of_every_size_are_forecast_alike(trained: TrainingOutcome) -> None:
+def test_series_of_every_size_are_forecast_alike(trained: TrainedModel) -> None:
     made = forecast(trained, usual())
 
     assert set(made.method) == {"lstm"}
@@ -127,7 +128,7 @@ def test_series_of_every_size_are_forecast_alike(trained: TrainingOutcome) -> No
     np.testing.assert_array_equal(made.mean, made.quantiles[:, :, 2])
 
 
-def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: TrainingOutcome) -> None:
+def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: TrainedModel) -> None:
     backtest = trained.record.backtest
 
     assert backtest is not None
@@ -138,7 +139,7 @@ def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: Traini
     assert mase["lstm"] < mase["naive"]
 
 
-def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained: TrainingOutcome) -> None:
+def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained: TrainedModel) -> None:
     changed = {name: np.append(values[:-5], [1e9, 1e-9, 1e9, 1e-9, 1e9]) for name, values in usual().items()}
 
     again = run_training(job(panel_of(changed)))
@@ -149,7 +150,7 @@ def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained:
     assert first[0] == first[1]
 
 
-def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_them_raw(trained: TrainingOutcome) -> None:
+def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_them_raw(trained: TrainedModel) -> None:
     forecaster = loaded(trained)
     calibration = forecaster.calibration
     assert calibration is not None
@@ -165,7 +166,7 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
     assert np.array_equal(calibrated.mean, raw[:, :, 2])
 
 
-def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainingOutcome) -> None:
+def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainedModel) -> None:
     further = run_training(
         job(training="fine-tune", champion=trained.files, champion_hash=model_hash_of(trained.files))
     )
@@ -187,7 +188,7 @@ AWKWARD = {
 
 
 def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_others_as_they_were(
-    trained: TrainingOutcome,
+    trained: TrainedModel,
 ) -> None:
     alone = forecast(trained, usual())
 

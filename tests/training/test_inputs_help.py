@@ -14,7 +14,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import read_windows
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.panel import Panel, with_other_series
-from pipeline.training.ensemble import fit, planned
+from pipeline.training.ensemble import fit_ensemble, planned
 
 pytestmark = pytest.mark.tensorflow
 
@@ -62,7 +62,7 @@ def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
     """Mean absolute error of one step over the last 40 origins, which the network has not seen."""
     cutoff = LENGTH - 45
     earlier = panel.until(cutoff)
-    ensemble = fit(earlier, recipe, planned(earlier, recipe, None), on_epoch=None)
+    ensemble = fit_ensemble(earlier, recipe, planned(earlier, recipe, None), on_epoch=None)
     ends = np.arange(cutoff + 1, LENGTH - HORIZON)
     windows = Windows(np.full(len(ends), series), ends)
     read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from pipeline.models.fused_lstm import FusedLSTM, fused
+from pipeline.models.fused_lstm import FusedLSTM, fuse_lstm_layers
 from pipeline.training import epoch_loop
-from pipeline.training.epoch_loop import epochs_of, judged
+from pipeline.training.epoch_loop import compile_epoch, compile_mean_loss
 
 pytestmark = pytest.mark.tensorflow
 
@@ -75,8 +75,8 @@ def test_weights_after_forty_steps_are_those_of_keras(
     theirs.compile(adam(), "mse", jit_compile=False)
     loss = theirs.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0).history["loss"][0]
 
-    faster = fused(ours)
-    fit_epoch = epochs_of(ours.trainable_variables, squares(faster, x, y), adam(), batch_size=BATCH)
+    faster = fuse_lstm_layers(ours)
+    fit_epoch = compile_epoch(ours.trainable_variables, squares(faster, x, y), adam(), batch_size=BATCH)
 
     assert sum(isinstance(layer, FusedLSTM) for layer in layers_of(faster)) == NETWORKS[name][1]
     assert fit_epoch(np.arange(len(x))) == pytest.approx(loss, rel=1e-5)
@@ -88,7 +88,7 @@ def test_the_network_that_was_fitted_stays_an_ordinary_one() -> None:
     network = network_of("stacked")
     before = network.get_config()
 
-    faster = fused(network)
+    faster = fuse_lstm_layers(network)
 
     assert network.get_config() == before
     x, _ = examples(7)
@@ -102,8 +102,8 @@ def test_a_last_batch_that_is_not_full_counts_by_its_windows() -> None:
         theirs.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
         theirs.fit(x[some], y[some], batch_size=BATCH, shuffle=False, verbose=0)
 
-    fit_epoch = epochs_of(
-        ours.trainable_variables, squares(fused(ours), x, y), keras.optimizers.SGD(0.1), batch_size=BATCH
+    fit_epoch = compile_epoch(
+        ours.trainable_variables, squares(fuse_lstm_layers(ours), x, y), keras.optimizers.SGD(0.1), batch_size=BATCH
     )
     fit_epoch(np.arange(len(x)))
 
@@ -116,7 +116,7 @@ def test_windows_are_judged_by_their_mean_loss(num_windows: int) -> None:
     x, y = examples(num_windows)
     network = network_of("one")
 
-    told = judged(squares(network, x, y))(np.arange(num_windows))
+    told = compile_mean_loss(squares(network, x, y))(np.arange(num_windows))
 
     assert told == pytest.approx(float(np.square(network.predict(x, verbose=0) - y).mean()), rel=1e-5)
 
@@ -127,7 +127,7 @@ def test_the_order_of_the_windows_is_the_one_that_is_told() -> None:
     weights = []
     for inputs, targets, numbers in ((x, y, order), (x[order], y[order], np.arange(len(x)))):
         network = network_of("one")
-        epochs_of(network.trainable_variables, squares(network, inputs, targets), adam(), batch_size=BATCH)(numbers)
+        compile_epoch(network.trainable_variables, squares(network, inputs, targets), adam(), batch_size=BATCH)(numbers)
         weights.append(network.get_weights())
 
     for one, other in zip(*weights, strict=True):

@@ -23,7 +23,8 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused, TrainingFailed
 from pipeline.forecasting.forecaster import load_forecaster, manifest_of, model_hash_of
-from pipeline.training.process import TrainingJob, TrainingOutcome, run_training
+from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process import run_training
 from tests.support.examples import small_panel, small_recipe, small_values
 
 pytestmark = pytest.mark.tensorflow
@@ -35,14 +36,14 @@ def job(**training: object) -> TrainingJob:
     return TrainingJob(panel=small_panel(), recipe=changed, training="retrain", reason="no model yet")
 
 
-def test_the_same_job_gives_the_same_model_to_the_byte(outcome: TrainingOutcome) -> None:
+def test_the_same_job_gives_the_same_model_to_the_byte(outcome: TrainedModel) -> None:
     again = run_training(job())
 
     assert again.files == outcome.files
     assert again.record == outcome.record.model_copy(update={"seconds": again.record.seconds})
 
 
-def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> None:
+def test_the_record_says_how_the_model_came_to_be(outcome: TrainedModel) -> None:
     record = outcome.record
 
     assert (record.training, record.reason, record.num_series) == ("retrain", "no model yet", 1)
@@ -61,7 +62,7 @@ def test_the_record_says_how_the_model_came_to_be(outcome: TrainingOutcome) -> N
     assert record.gate.champion is None
 
 
-def test_each_epoch_is_told_while_the_process_runs(outcome: TrainingOutcome) -> None:
+def test_each_epoch_is_told_while_the_process_runs(outcome: TrainedModel) -> None:
     told: list[Any] = []
 
     run_training(job(), told.append)
@@ -71,7 +72,7 @@ def test_each_epoch_is_told_while_the_process_runs(outcome: TrainingOutcome) -> 
     assert all(1 <= progress["done"] <= progress["total"] == 2 for progress in told)
 
 
-def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> None:
+def test_attention_is_kept_by_step_of_the_context(outcome: TrainedModel) -> None:
     plain = job()
     model = plain.recipe.model.model_copy(update={"architecture": "attention"})
 
@@ -82,7 +83,7 @@ def test_attention_is_kept_by_step_of_the_context(outcome: TrainingOutcome) -> N
     assert outcome.record.attention == ()
 
 
-def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome: TrainingOutcome) -> None:
+def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(outcome: TrainedModel) -> None:
     values = small_panel().values.copy()
     values[-5:] = [1e6, -1e6, 1e6, -1e6, 1e6]
 
@@ -157,14 +158,12 @@ def test_a_recipe_survives_the_way_into_the_process() -> None:
 
 
 @pytest.fixture(scope="module")
-def tuned(outcome: TrainingOutcome) -> TrainingOutcome:
+def tuned(outcome: TrainedModel) -> TrainedModel:
     """The same model trained a little further."""
     return run_training(replace(job(), training="fine-tune", reason="asked for", **beside(outcome.files)))
 
 
-def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(
-    outcome: TrainingOutcome, tuned: TrainingOutcome
-) -> None:
+def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(outcome: TrainedModel, tuned: TrainedModel) -> None:
     before, after = weights(outcome), weights(tuned)
     moved = max(float(np.abs(after[name] - before[name]).max()) for name in before)
     assert tuned.record.training == "fine-tune"
@@ -172,18 +171,18 @@ def test_fine_tuning_goes_on_from_the_weights_that_it_is_given(
 
 
 def test_the_backtest_of_a_fine_tuned_model_has_not_seen_the_test_part_either(
-    outcome: TrainingOutcome, tuned: TrainingOutcome
+    outcome: TrainedModel, tuned: TrainedModel
 ) -> None:
     assert tuned.record.backtest == outcome.record.backtest
 
 
-def test_what_has_seen_the_test_part_cannot_be_beaten_on_it(tuned: TrainingOutcome) -> None:
+def test_what_has_seen_the_test_part_cannot_be_beaten_on_it(tuned: TrainedModel) -> None:
     assert tuned.record.gate is not None
     assert tuned.record.gate.outcome == "not promoted"
     assert tuned.record.gate.reason == "0 periods that neither it nor the champion has seen, 6 needed"
 
 
-def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: TrainingOutcome) -> None:
+def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: TrainedModel) -> None:
     longer = small_panel(small_values(46))
 
     found = run_training(replace(job(), panel=longer, **beside(outcome.files))).record
@@ -202,7 +201,7 @@ def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: Train
     assert found.gate.champion == pytest.approx(np.nanmean(errors, axis=0).mean() / scale)
 
 
-def test_fine_tuning_is_judged_by_the_same_fine_tuning_before_the_test_part(outcome: TrainingOutcome) -> None:
+def test_fine_tuning_is_judged_by_the_same_fine_tuning_before_the_test_part(outcome: TrainedModel) -> None:
     longer = small_panel(small_values(46))
 
     further = run_training(replace(job(), panel=longer, training="fine-tune", **beside(outcome.files))).record
@@ -215,7 +214,7 @@ def test_fine_tuning_is_judged_by_the_same_fine_tuning_before_the_test_part(outc
 
 
 def test_where_the_recipe_has_changed_the_champion_s_is_fitted_again_without_the_test_part(
-    outcome: TrainingOutcome,
+    outcome: TrainedModel,
 ) -> None:
     plain = job()
     wider = plain.recipe.model_copy(update={"model": plain.recipe.model.model_copy(update={"units": 8})})
@@ -228,7 +227,7 @@ def test_where_the_recipe_has_changed_the_champion_s_is_fitted_again_without_the
     assert found.gate.champion == pytest.approx(outcome.record.gate.challenger)
 
 
-def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> None:
+def test_a_champion_of_another_horizon_is_replaced(outcome: TrainedModel) -> None:
     plain = job()
 
     found = run_training(replace(plain, recipe=plain.recipe.model_copy(update={"horizon": 4}), **beside(outcome.files)))
@@ -238,7 +237,7 @@ def test_a_champion_of_another_horizon_is_replaced(outcome: TrainingOutcome) -> 
     assert found.record.gate.reason == "the champion forecasts other periods, or reads other covariates"
 
 
-def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outcome: TrainingOutcome) -> None:
+def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outcome: TrainedModel) -> None:
     files = with_fields(outcome.files, lambda fields: fields.pop("epochs") and fields.pop("trust"))
 
     found = run_training(replace(job(), training="fine-tune", **beside(files)))
@@ -255,7 +254,7 @@ def test_a_champion_that_keeps_no_epochs_and_no_trust_is_still_gone_on_from(outc
     ],
 )
 def test_a_champion_that_cannot_be_used_is_replaced_by_a_training_from_the_seed(
-    outcome: TrainingOutcome, change: Callable[[dict[str, Any]], object], why: str
+    outcome: TrainedModel, change: Callable[[dict[str, Any]], object], why: str
 ) -> None:
     files = with_fields(outcome.files, change)
 
@@ -270,7 +269,7 @@ def test_a_champion_that_cannot_be_used_is_replaced_by_a_training_from_the_seed(
     assert all((before[name] == after[name]).all() for name in before)
 
 
-def test_a_champion_whose_files_are_damaged_is_replaced(outcome: TrainingOutcome) -> None:
+def test_a_champion_whose_files_are_damaged_is_replaced(outcome: TrainedModel) -> None:
     found = run_training(replace(job(), **beside({**outcome.files, "weights.npz": b"damaged"})))
 
     assert found.record.gate is not None
@@ -278,7 +277,7 @@ def test_a_champion_whose_files_are_damaged_is_replaced(outcome: TrainingOutcome
     assert "weights.npz is missing or was changed" in found.record.gate.reason
 
 
-def test_a_champion_that_is_whole_but_not_the_recorded_one_is_replaced(outcome: TrainingOutcome) -> None:
+def test_a_champion_that_is_whole_but_not_the_recorded_one_is_replaced(outcome: TrainedModel) -> None:
     found = run_training(replace(job(), champion=outcome.files, champion_hash="0" * 64))
 
     assert found.record.gate is not None
@@ -300,6 +299,6 @@ def with_fields(files: Mapping[str, bytes], change: Callable[[dict[str, Any]], o
     return {**changed, "manifest.json": manifest_of(changed)}
 
 
-def weights(of: TrainingOutcome) -> dict[str, Any]:
+def weights(of: TrainedModel) -> dict[str, Any]:
     with np.load(io.BytesIO(of.files["weights.npz"]), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}

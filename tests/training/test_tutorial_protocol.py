@@ -15,13 +15,13 @@ from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.evaluation.metrics import rmse
 from pipeline.training.tutorial_protocol import (
-    contexts,
-    networks,
-    refuse_unfit,
-    scaler,
-    season_before,
-    split_of,
-    without_leak,
+    build_contexts,
+    fit_scaler,
+    list_networks,
+    remove_leak,
+    require_tutorial_history,
+    seasonal_naive_forecast,
+    split_series,
 )
 
 Array = npt.NDArray[np.float64]
@@ -113,18 +113,18 @@ def test_the_windows_equal_the_loops_of_the_tutorial(
     tutorial = tutorial_of(**settings)
     (train_x, train_y), (test_x, test_y) = loops(values.tolist())
 
-    split = split_of(count, tutorial)
+    split = split_series(count, tutorial)
 
-    np.testing.assert_array_equal(contexts(values, split.train, tutorial.context)[:, :, 0], train_x)
+    np.testing.assert_array_equal(build_contexts(values, split.train, tutorial.context)[:, :, 0], train_x)
     np.testing.assert_array_equal(values[split.train], train_y)
-    np.testing.assert_array_equal(contexts(values, split.test, tutorial.context)[:, :, 0], test_x)
+    np.testing.assert_array_equal(build_contexts(values, split.test, tutorial.context)[:, :, 0], test_x)
     np.testing.assert_array_equal(values[split.test], test_y)
     assert (len(split.train), len(split.test)) == (num_train, num_test)
 
 
 @pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
 def test_nothing_is_both_trained_on_and_tested(settings: dict[str, Any]) -> None:
-    split = split_of(1273, tutorial_of(**settings))
+    split = split_series(1273, tutorial_of(**settings))
 
     assert split.train.max() < split.test.min()
     assert split.train.min() == settings["context"]
@@ -138,7 +138,7 @@ def test_the_scaler_agrees_with_scikit_learn_on_all_or_on_the_training_part(
 
     for scaled_on, seen in (("all", values), ("train", values[:156])):
         tutorial = tutorial_of(**{**MILK, "scaling": scaling, "scaled_on": scaled_on})
-        centre, scale = scaler(values, tutorial, until=156)
+        centre, scale = fit_scaler(values, tutorial, until=156)
         expected = oracle.fit(seen[:, None]).transform(values[:, None])[:, 0]
         np.testing.assert_allclose((values - centre) / scale, expected)
 
@@ -146,36 +146,36 @@ def test_the_scaler_agrees_with_scikit_learn_on_all_or_on_the_training_part(
 @pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
 @pytest.mark.parametrize("scaling", ["min-max", "standard"])
 def test_a_changed_test_part_changes_no_scaler_of_a_mended_protocol(settings: dict[str, Any], scaling: str) -> None:
-    mended = without_leak(tutorial_of(**{**settings, "scaling": scaling}))
+    mended = remove_leak(tutorial_of(**{**settings, "scaling": scaling}))
     values = walk(1273)
-    test_from = split_of(1273, mended).test[0]
+    test_from = split_series(1273, mended).test[0]
     another_future = np.concatenate([values[:test_from], np.full(1273 - test_from, 1e9)])
 
-    fitted = scaler(values, mended, until=test_from)
+    fitted = fit_scaler(values, mended, until=test_from)
 
-    assert fitted == scaler(another_future, mended, until=test_from)
+    assert fitted == fit_scaler(another_future, mended, until=test_from)
     assert (mended.scaled_on, mended.order) == ("train", "time")
 
 
 def test_a_series_without_change_has_scale_one() -> None:
-    assert scaler(np.full(20, 5.0), tutorial_of(**INTEGERS), until=15) == (5, 1)
+    assert fit_scaler(np.full(20, 5.0), tutorial_of(**INTEGERS), until=15) == (5, 1)
 
 
 @pytest.mark.tensorflow
 def test_a_recipe_without_a_tutorial_has_nothing_to_replay() -> None:
-    from pipeline.training.tutorial import replay
+    from pipeline.training.tutorial import run_protocol
 
-    assert replay(walk(50), recipe_of(**INTEGERS).model_copy(update={"tutorial": None})) == []
+    assert run_protocol(walk(50), recipe_of(**INTEGERS).model_copy(update={"tutorial": None})) == []
 
 
 @pytest.mark.tensorflow
 def test_the_newest_values_are_trained_on_as_written_and_the_oldest_once_mended() -> None:
-    from pipeline.training.tutorial import replay
+    from pipeline.training.tutorial import run_protocol
 
     values = walk(60)
     settings = {**AIRLINE, "train": 45, "order": "newest-first"}
 
-    lines = replay(values, recipe_of(**settings))
+    lines = run_protocol(values, recipe_of(**settings))
 
     tested = np.arange(48, 59)
     assert [line.protocol for line in lines] == ["as written", "without the leak"]
@@ -189,12 +189,12 @@ def test_the_newest_values_are_trained_on_as_written_and_the_oldest_once_mended(
 def test_recursion_feeds_each_prediction_back_and_knows_nothing_of_the_test_part() -> None:
     import keras
 
-    from pipeline.training.tutorial import replay
+    from pipeline.training.tutorial import run_protocol
 
     values = walk(161)
     recipe = recipe_of(**MILK)
 
-    as_written, mended = replay(values, recipe)
+    as_written, mended = run_protocol(values, recipe)
 
     centre, scale = values[:156].min(), np.ptp(values[:156])
     scaled = ((values - centre) / scale).tolist()
@@ -219,11 +219,11 @@ def test_nothing_one_season_before_gives_no_seasonal_naive() -> None:
     values = np.arange(6.0)
     tutorial = tutorial_of(**INTEGERS)
 
-    np.testing.assert_array_equal(season_before(values, np.array([4, 5]), 5, tutorial), [np.nan, 0])
+    np.testing.assert_array_equal(seasonal_naive_forecast(values, np.array([4, 5]), 5, tutorial), [np.nan, 0])
 
 
 def test_a_mended_scaler_sees_the_whole_training_part_and_nothing_after_it() -> None:
-    split = split_of(144, without_leak(tutorial_of(**AIRLINE)))
+    split = split_series(144, remove_leak(tutorial_of(**AIRLINE)))
 
     assert split.fitting == 96
 
@@ -233,7 +233,7 @@ def test_a_variant_is_the_same_protocol_with_another_network() -> None:
         **AIRLINE, published=47.53, layers=2, variants={"Tv": ["stacked", "attention"], "Tb": ["cnn-lstm"]}
     )
 
-    own, *others = networks(tutorial)
+    own, *others = list_networks(tutorial)
 
     assert own == tutorial.model_copy(update={"variants": {}})
     assert [(other.row, other.architecture, other.layers, other.published) for other in others] == [
@@ -248,18 +248,20 @@ def test_a_variant_is_the_same_protocol_with_another_network() -> None:
 @pytest.mark.parametrize("settings", [MILK, AIRLINE, AAPL, BITCOIN, INTEGERS])
 def test_a_series_fits_from_the_length_on_that_leaves_something_to_test(settings: dict[str, Any]) -> None:
     tutorial = tutorial_of(**settings)
-    least = next(n for n in range(2000) if len(split_of(n, tutorial).test) and (split_of(n, tutorial).train < n).any())
+    least = next(
+        n for n in range(2000) if len(split_series(n, tutorial).test) and (split_series(n, tutorial).train < n).any()
+    )
 
-    refuse_unfit(walk(least), tutorial, "cow")
+    require_tutorial_history(walk(least), tutorial, "cow")
     with pytest.raises(NotEnoughHistory, match=f'series "cow" has {least - 1} values: .* expected some in both'):
-        refuse_unfit(walk(least - 1), tutorial, "cow")
+        require_tutorial_history(walk(least - 1), tutorial, "cow")
 
 
 def test_a_share_that_leaves_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(
         NotEnoughHistory, match="train 0.1, context 12.* leaves 0 to predict in its training part and 95"
     ):
-        refuse_unfit(walk(120), tutorial_of(train=0.1, context=12, lose_last=True), "cow")
+        require_tutorial_history(walk(120), tutorial_of(train=0.1, context=12, lose_last=True), "cow")
 
 
 def test_a_period_without_a_value_is_refused() -> None:
@@ -267,14 +269,14 @@ def test_a_period_without_a_value_is_refused() -> None:
     values[20] = np.nan
 
     with pytest.raises(NotEnoughHistory, match='series "cow" has no value for 1 period, .* raise max_gap'):
-        refuse_unfit(values, tutorial_of(**MILK), "cow")
+        require_tutorial_history(values, tutorial_of(**MILK), "cow")
 
 
 @pytest.mark.tensorflow
 def test_a_fit_that_does_not_stay_finite_is_refused_with_its_row() -> None:
-    from pipeline.training.tutorial import replay
+    from pipeline.training.tutorial import run_protocol
 
     with pytest.raises(
         ModelRefused, match="the vanilla network of tutorial T did not stay finite: lower tutorial.learn"
     ):
-        replay(walk(60), recipe_of(**{**AIRLINE, "learning_rate": 1e38, "epochs": 20}))
+        run_protocol(walk(60), recipe_of(**{**AIRLINE, "learning_rate": 1e38, "epochs": 20}))

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from pipeline.models.specs import InputSpec, NetworkSpec
-from pipeline.models.window_scaling import scaled_trunk
+from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import ContextRequirements, windows_of
 from pipeline.timeseries.panel import Panel
-from pipeline.training.epoch_loop import parts_side_by_side
+from pipeline.training.epoch_loop import configure_threads
 from pipeline.training.fit import Fitting, fit_network
-from pipeline.training.window_batches import flattened
+from pipeline.training.window_batches import flatten_panel
 from tests.benchmarks.contestants.rounds import STEPS, Clock, shape
 
 SERIES = 2000
@@ -24,7 +24,7 @@ SERIES = 2000
 def main() -> None:
     """Measure."""
     told = shape()
-    parts_side_by_side()
+    configure_threads()
     keras.utils.set_random_seed(0)
     length = told.context + told.horizon + 60
     rng = np.random.default_rng(0)
@@ -40,11 +40,11 @@ def main() -> None:
     features = FeatureArrays(
         **none, calendar=np.empty((length + told.horizon, 0), np.float32), static=np.empty((SERIES, 0), np.float32)
     )
-    flat = flattened(panel, Scaling(kind="last", season=1), features)
+    flat = flatten_panel(panel, Scaling(kind="last", season=1), features)
     sizes = NetworkSpec(
         context=told.context, features=0, horizon=told.horizon, units=told.units, layers=told.layers, levels=5
     )
-    trunk = scaled_trunk("stacked", sizes, InputSpec(horizon=told.horizon), scaling="last", lag=1)
+    trunk = build_scaled_trunk("stacked", sizes, InputSpec(horizon=told.horizon), scaling="last", lag=1)
     needs = ContextRequirements(context=told.context, least_length=told.context, least_known=told.context)
     windows = windows_of(panel, needs=needs, horizon=told.horizon)
     windows = windows.take(rng.permutation(len(windows)))
