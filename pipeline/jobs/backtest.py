@@ -1,4 +1,4 @@
-"""Jobs that replay the past: read and compute; nothing of it is published."""
+"""Backtests: rolling origins with the data known at each of them, and the protocols of tutorials. Nothing is published."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
@@ -34,93 +35,158 @@ from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
 from pipeline.preprocessing import gaps
 from pipeline.records.training import FitRecord, ReplayRecord
 from pipeline.storage.store import Store
-from pipeline.storage.vintages import Snapshot, read_vintages, snapshot_at
+from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
+from pipeline.text import format_period
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process import run_fits, run_tutorial
 
 logger = logging.getLogger(__name__)
 
+#: reads a recipe's panel as of an instant
+ReadPanel = Callable[[datetime], Panel]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What an origin sees: the panel up to it, as it was known or cut."""
+class OriginInputs:
+    """The panel up to one origin, and the snapshot it was read from."""
 
     panel: Panel
-    sight: Snapshot
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Fitted:
-    forecaster: Forecaster
-    record: FitRecord
+class BacktestInputs:
+    """Everything a rolling-origin backtest is computed from."""
+
+    #: all values known now, gaps included: what forecasts are scored against
+    present: Panel
+    positions: npt.NDArray[np.int64]  # [O], of the origins in its grid, ascending
+    origins: tuple[OriginInputs, ...]  # [O]
 
 
 def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> ReplayRecord:
-    """The protocol of the recipe's tutorial on what is known of its series; what its source has, if nothing is.
+    """Run the protocol of the recipe's tutorial on its series; an empty store ingests the source first.
 
     Raises:
-        BatchRefused: nothing was known, and what the source has is faulty.
-        NoObservations: nothing was known, and the source has nothing.
+        BatchRefused: the store was empty, and what the source has is faulty.
+        NoObservations: the store was empty, and the source has nothing.
         ModelRefused: the series does not fit the protocol, or a fit did not stay finite.
     """
-    panel = _known(recipe, store, clock)
+    panel = _load_present(recipe, store, clock)
     return run_tutorial(gaps.fill_gaps(panel, longest=recipe.max_gap), recipe)
 
 
 def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> RollingBacktest:
-    """Past origins replayed with what was known then, and the baselines from the same origins.
+    """Forecast from past origins with the data known at each, and the baselines from the same origins.
 
-    What is fitted and forecast there is what a training and a publication at that origin would have been. If nothing
-    is known yet, what the source has is taken in first.
+    Each fit and forecast is what a training and a publication at that origin would have been. An empty store ingests
+    the source first.
 
     Raises:
-        BatchRefused: nothing was known, and what the source has is faulty.
-        NoObservations: nothing was known, and the source has nothing.
+        BatchRefused: the store was empty, and what the source has is faulty.
+        NoObservations: the store was empty, and the source has nothing.
         InvalidArgument: the plan cannot be carried out.
         NotEnoughHistory: the history is too short for so many origins.
         ModelRefused: a fit did not stay finite.
     """
     if plan.classical:
         require_classical()
-    present = _known(recipe, store, clock)
-    positions = origin_positions(present, recipe, plan)
-    seen = at_origins(recipe, store, present, present.grid[positions], plan)
-    panels = [one.panel for one in seen]
-    for panel in panels:
-        _refuse_short(panel, recipe)
-    fitted = _fits(panels if plan.refit == "always" else panels[:1], recipe)
-    fitted = fitted if plan.refit == "always" else fitted * len(panels)
-    parts = [_at(one, fit, recipe, plan) for one, fit in zip(seen, fitted, strict=True)]
-    fingerprint = fingerprint_of(recipe, plan, panels, present, code_version())
-    return assembled(parts, present, positions, plan, fingerprint)
+    inputs = load_backtest_inputs(recipe, store, clock, plan)
+    return produce_backtest(inputs, recipe, plan)
 
 
-def at_origins(recipe: Recipe, store: Store, present: Panel, origins: Periods, plan: Plan) -> list[Seen]:
-    """What each origin sees, its window cut out and its short gaps filled.
+def load_backtest_inputs(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> BacktestInputs:
+    """Read what a backtest needs: the values known now, and for each origin those known then."""
+    present = _load_present(recipe, store, clock)
+    vintages = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
+
+    def read_panel(as_of: datetime) -> Panel:
+        panel = store.panel(recipe, as_of)
+        assert panel is not None
+        return panel
+
+    return prepare_backtest(present, recipe, plan, vintages=vintages, read_panel=read_panel)
+
+
+def prepare_backtest(
+    present: Panel,
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    vintages: Sequence[Vintage] = (),
+    read_panel: ReadPanel | None = None,
+) -> BacktestInputs:
+    """Choose the origins of a plan, and what each of them sees.
 
     Args:
-        recipe: whose.
-        store: what was known when.
-        present: what is known now.
-        origins: ascending.
-        plan: which window, and whether to see it as it is known now.
+        present: all values known now.
+        recipe: what is forecast.
+        plan: how many origins, and which window of the history.
+        vintages: which data were known when; without any, present values are cut at each origin.
+        read_panel: reads the panel as of an instant; needed with `vintages`.
+
+    Raises:
+        InvalidArgument: the plan cannot be carried out.
+        NotEnoughHistory: the history is too short for so many origins.
     """
-    newest = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
-    seen: list[Seen] = []
+    positions = origin_positions(present, recipe, plan)
+    origins = inputs_at_origins(
+        present.grid[positions], present, recipe, plan, vintages=vintages, read_panel=read_panel
+    )
+    for origin in origins:
+        _require_history(origin.panel, recipe)
+    return BacktestInputs(present=present, positions=positions, origins=tuple(origins))
+
+
+def inputs_at_origins(
+    origins: Periods,
+    present: Panel,
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    vintages: Sequence[Vintage] = (),
+    read_panel: ReadPanel | None = None,
+) -> list[OriginInputs]:
+    """Cut what each origin sees out of the data known then, with short gaps filled.
+
+    Args:
+        origins: [O], ascending.
+        present: all values known now.
+        recipe: what is forecast.
+        plan: which window of the history.
+        vintages: which data were known when; without any, present values are cut at each origin.
+        read_panel: reads the panel as of an instant; needed with `vintages`.
+    """
+    inputs: list[OriginInputs] = []
     first_length = 0
     for origin in origins:
-        sight = snapshot_at(origin, newest)
-        panel = present if sight.as_of is None else store.panel(recipe, sight.as_of)
-        assert panel is not None
+        snapshot = snapshot_at(origin, vintages)
+        panel = present if snapshot.as_of is None or read_panel is None else read_panel(snapshot.as_of)
         panel = panel.until(int(np.searchsorted(panel.grid, origin, side="right")) - 1)
         first_length = first_length or len(panel.grid)
-        seen.append(Seen(panel=prepare_panel(window_of(panel, plan, first_length), recipe), sight=sight))
-    return seen
+        panel = prepare_panel(window_of(panel, plan, first_length), recipe)
+        inputs.append(OriginInputs(panel=panel, snapshot=snapshot))
+    return inputs
 
 
-def _known(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel:
-    """What is known now, gaps and all; what the source has, if nothing is."""
+def produce_backtest(inputs: BacktestInputs, recipe: Recipe, plan: Plan) -> RollingBacktest:
+    """Fit and forecast at each origin, in a training process, and compare with what is known now.
+
+    Raises:
+        ModelRefused: a fit did not stay finite.
+        TrainingFailed: the training process crashed, was killed, or ran past its limits.
+    """
+    panels = [origin.panel for origin in inputs.origins]
+    fitted = _fit(panels if plan.refit == "always" else panels[:1], recipe)
+    fitted = fitted if plan.refit == "always" else fitted * len(panels)
+    parts = [_forecast_at(origin, fit, recipe, plan) for origin, fit in zip(inputs.origins, fitted, strict=True)]
+    fingerprint = fingerprint_of(recipe, plan, panels, inputs.present, code_version())
+    return assembled(parts, inputs.present, inputs.positions, plan, fingerprint)
+
+
+def _load_present(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel:
+    """All values known now, gaps included; an empty store ingests the source first."""
     panel = store.panel(recipe, LATEST)
     if panel is None:
         with record_attempt(recipe, store, "ingest", clock):
@@ -131,42 +197,53 @@ def _known(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel
     return panel
 
 
-def _refuse_short(panel: Panel, recipe: Recipe) -> None:
+def _require_history(panel: Panel, recipe: Recipe) -> None:
     longest = int(panel.lengths.argmax())
     try:
         require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
     except NotEnoughHistory as short:
         raise NotEnoughHistory(
-            f"at origin {str(panel.origin)[:16].removesuffix('T00:00')}, {short}; or see what is known now: --as-of-now"
+            f"at origin {format_period(panel.origin)}, {short}; or use the values known now: --as-of-now"
         ) from None
 
 
-def _fits(panels: Sequence[Panel], recipe: Recipe) -> list[_Fitted]:
-    fits = []
-    for files, record in run_fits(panels, recipe):
-        model_hash = model_hash_of(files)
-        fits.append(_Fitted(forecaster=load_forecaster(files, model_hash), record=record))
-    return fits
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _FittedAtOrigin:
+    forecaster: Forecaster
+    record: FitRecord
 
 
-def _at(seen: Seen, fitted: _Fitted, recipe: Recipe, plan: Plan) -> FromOrigin:
-    """What all methods say at an origin."""
-    panel, others = seen.panel, {}
-    made = forecast_panel(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
-    if plan.classical:
-        logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {str(panel.origin)[:16]}"})
-        told = classical_quantiles(panel, recipe.horizon, recipe.season)
-        others = {name: Predicted(mean=each[:, :, each.shape[2] // 2], quantiles=each) for name, each in told.items()}
+def _fit(panels: Sequence[Panel], recipe: Recipe) -> list[_FittedAtOrigin]:
+    return [
+        _FittedAtOrigin(forecaster=load_forecaster(files, model_hash_of(files)), record=record)
+        for files, record in run_fits(panels, recipe)
+    ]
+
+
+def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, plan: Plan) -> FromOrigin:
+    """Forecast from one origin by every method."""
+    panel = inputs.panel
+    forecast = forecast_panel(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
     assert panel.as_of is not None
     origin = Origin(
         origin=panel.origin,
         as_of=panel.as_of,
-        known="cut" if seen.sight.is_cut else "then",
+        known="cut" if inputs.snapshot.is_cut else "then",
         num_periods=len(panel.grid),
         cutoff=fitted.forecaster.cutoff,
         epochs=fitted.record.epochs,
         num_series=len(panel.series),
-        num_fallback=sum(method != NETWORK for method in made.method),
+        num_fallback=sum(method != NETWORK for method in forecast.method),
         data_hash=panel.data_hash,
     )
-    return from_origin(origin, panel, made, recipe, others)
+    statistical = _forecast_statistically(panel, recipe) if plan.classical else {}
+    return from_origin(origin, panel, forecast, recipe, statistical)
+
+
+def _forecast_statistically(panel: Panel, recipe: Recipe) -> dict[str, Predicted]:
+    """AutoETS, AutoARIMA and Theta; their mean is the median."""
+    logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {format_period(panel.origin)}"})
+    quantiles = classical_quantiles(panel, recipe.horizon, recipe.season)
+    return {
+        name: Predicted(mean=values[:, :, values.shape[2] // 2], quantiles=values) for name, values in quantiles.items()
+    }

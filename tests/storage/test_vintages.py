@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.errors import NotEnoughHistory
 from pipeline.evaluation.rolling_origin import Plan
-from pipeline.jobs.backtest import at_origins, backtest
+from pipeline.jobs.backtest import OriginInputs, backtest, inputs_at_origins
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
+from pipeline.timeseries.frequency import Periods
+from pipeline.timeseries.panel import Panel
 from tests.storage.small_store import batch, monthly, observed, take_in
 from tests.support.examples import NOW, Batch, months, small_recipe
 
@@ -90,12 +93,24 @@ def test_an_origin_is_seen_as_it_was_last_known_while_it_was_the_newest(
     assert snapshot_at(origin, read_vintages(told.database, "small")) == sight
 
 
+def origins_seen(recipe: Recipe, store: Store, present: Panel, origins: Periods, plan: Plan) -> list[OriginInputs]:
+    """What the origins of a backtest see."""
+
+    def read_panel(as_of: datetime) -> Panel:
+        panel = store.panel(recipe, as_of)
+        assert panel is not None
+        return panel
+
+    vintages = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
+    return inputs_at_origins(origins, present, recipe, plan, vintages=vintages, read_panel=read_panel)
+
+
 def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple[dict[str, list[float]], datetime, str]:
     """What an origin sees, by series; since when that was known; the last period."""
     recipe = small_recipe()
     present = store.panel(recipe, LATEST)
     assert present is not None
-    (one,) = at_origins(recipe, store, present, np.array([origin]), plan or Plan())
+    (one,) = origins_seen(recipe, store, present, np.array([origin]), plan or Plan())
     assert one.panel.as_of is not None
     by_series = {name: one.panel.of(s).tolist() for s, name in enumerate(one.panel.series)}
     return by_series, one.panel.as_of, str(one.panel.origin)[:7]
@@ -127,8 +142,8 @@ def test_windows_are_cut_from_what_was_known(told: Store) -> None:
     recipe, present = small_recipe(), told.panel(small_recipe(), LATEST)
     assert present is not None
 
-    both = at_origins(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
-    one = at_origins(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding", history=1))
+    both = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
+    one = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding", history=1))
 
     assert [seen.panel.of(0).tolist() for seen in both] == [[1, 2], [3, 4]]
     assert [seen.panel.of(0).tolist() for seen in one] == [[2], [4]]
@@ -143,7 +158,7 @@ def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> No
     present = store.panel(recipe, LATEST)
     assert present is not None
 
-    february, march = at_origins(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
+    february, march = origins_seen(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
 
     assert february.panel.of(0).tolist() == [1]
     assert march.panel.of(0).tolist() == [1, 2, 3]
