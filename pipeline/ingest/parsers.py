@@ -15,7 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.sources import Source
-from pipeline.ingest.timezones import in_utc, in_zone, why_not
+from pipeline.ingest.timezones import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
+    drop_outside_calendar,
+    explain_unclear_time,
+    local_to_utc,
+    utc_to_local,
+)
 from pipeline.timeseries.frequency import Frequency, Periods
 
 #: how a text must look to be a number: digits, a point and an exponent only
@@ -37,8 +44,6 @@ _ISO = {
 #: what makes a whole date of a shorter text
 _REST = {"YYYY": "-01-01", "YYYY-MM": "-01"}
 _COUNT = r"^0*[1-9][0-9]{0,7}$"
-#: no calendar holds what is outside
-_FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 _NAT = np.datetime64("NaT", "us")
 #: the end of what is looked up of an exchange's sessions
 _LAST_SESSION = np.datetime64("2199-12-31", "us")
@@ -165,13 +170,13 @@ class PeriodReader:
         self._num_rows += len(column)
         is_typed = pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)
         moments, is_utc, codes, expected = self._typed(column) if is_typed else self._written(column)
-        moments = _within_calendars(moments)
+        moments = drop_outside_calendar(moments)
         zone = ZoneInfo(self.contract.zone) if self.contract.zone else None
         rules: dict[int, str] = {}
         if zone is None or is_utc == self.grid.is_within_day:
             periods = moments[codes]
         elif is_utc:
-            periods = in_zone(moments, zone)[codes]
+            periods = utc_to_local(moments, zone)[codes]
         else:
             periods, rules = self._from_local(moments, zone, codes, fold)
         bad = np.flatnonzero(np.isnat(periods))
@@ -181,15 +186,15 @@ class PeriodReader:
         self, moments: Periods, zone: ZoneInfo, codes: npt.NDArray[np.int64], fold: pa.Array | None
     ) -> tuple[Periods, dict[int, str]]:
         """Local times as UTC; NaT where one is skipped, or told twice without saying which; and why, by code."""
-        first, second = in_utc(moments, zone)
-        periods = _within_calendars(first)[codes]
+        first, second = local_to_utc(moments, zone)
+        periods = first[codes]
         folds = _folds(fold) if fold is not None else np.full(len(codes), -1)
-        periods[folds == 1] = _within_calendars(second)[codes[folds == 1]]
+        periods[folds == 1] = second[codes[folds == 1]]
         periods[(first != second)[codes] & (folds < 0)] = _NAT
         which = f"0 or 1 in the column {self.contract.fold}" if self.contract.fold else "source.fold"
         changes = np.flatnonzero((first != second) & ~np.isnat(moments))
         expected = f"{which}, or an offset in each row"
-        return periods, {int(code): why_not(moments[code].item(), zone, expected) for code in changes}
+        return periods, {int(code): explain_unclear_time(moments[code].item(), zone, expected) for code in changes}
 
     def _typed(self, column: pa.Array) -> tuple[Periods, bool, npt.NDArray[np.int64], str]:
         kind = column.type
@@ -199,7 +204,7 @@ class PeriodReader:
         codes, distinct = pd.factorize(stamps)
         moments = np.asarray(distinct).view(f"datetime64[{unit}]")
         if unit != "ns":
-            first, last = (bound.astype(moments.dtype) for bound in (_FIRST, _LAST))
+            first, last = (bound.astype(moments.dtype) for bound in (FIRST_MOMENT, LAST_MOMENT))
             moments = np.where((moments < first) | (moments > last), np.datetime64("NaT"), moments)
         return moments.astype("datetime64[us]"), getattr(kind, "tz", None) is not None, codes, "a timestamp"
 
@@ -237,14 +242,9 @@ def _periods_from(start: np.datetime64, count: int, grid: Frequency) -> Periods:
     if grid.calendar is not None:
         following = grid.between(start, _LAST_SESSION)
     else:
-        possible = grid.steps_between(start, _LAST - np.timedelta64(3660, "D"))
+        possible = grid.steps_between(start, LAST_MOMENT - np.timedelta64(3660, "D"))
         following = grid.after(start, min(count, possible))
     return np.append(start, following[following > start])
-
-
-def _within_calendars(periods: Periods) -> Periods:
-    outside = (periods < _FIRST) | (periods > _LAST)
-    return np.where(outside, _NAT, periods) if outside.any() else periods
 
 
 def _folds(fold: pa.Array) -> npt.NDArray[np.int64]:

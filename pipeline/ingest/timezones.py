@@ -1,82 +1,77 @@
-"""Local times as UTC: which of them a change of the clocks skips, and which it repeats."""
+"""Convert local times to UTC and back, and explain local times that the clocks skip or repeat."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 
 from pipeline.timeseries.frequency import Periods
 
-_NAT = np.datetime64("NaT", "us")
-_DAY = timedelta(days=1)
+#: the first and the last moment that Python's calendar can represent
+FIRST_MOMENT, LAST_MOMENT = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
+
+_DAY = np.timedelta64(1, "D")
 
 
-def in_utc(local: Periods, zone: ZoneInfo) -> tuple[Periods, Periods]:
-    """The first and the second instant that local times can mean.
+def local_to_utc(local: Periods, zone: ZoneInfo) -> tuple[Periods, Periods]:
+    """Return the first and the second instant that each local time can mean, in UTC.
 
-    Both are the same where there is one, and NaT where the clocks skip the time.
+    Both are equal unless the clocks repeat the time. Both are NaT where the clocks skip the time, and where UTC
+    would be outside the calendar (years 1 to 9999).
     """
-    days, day = np.unique(local.astype("datetime64[D]"), return_inverse=True)
-    offsets = np.array([_offset_of_day(one, zone) for one in days], "timedelta64[us]")
-    first = local - offsets[day]
-    second = first.copy()
-    for row in np.flatnonzero(np.isnat(first) & ~np.isnat(local)):
-        first[row], second[row] = _instants(local[row].item(), zone)
-    return first, second
+    return _localize(local, zone, is_first=True), _localize(local, zone, is_first=False)
 
 
-def in_zone(instants: Periods, zone: ZoneInfo) -> Periods:
-    """The local times of instants of UTC."""
-    return np.array([_local(one, zone) for one in instants], "datetime64[us]")
+def utc_to_local(instants: Periods, zone: ZoneInfo) -> Periods:
+    """Return the local times of UTC instants; NaT outside the calendar."""
+    inner = _clip_to_calendar(instants)
+    local = pd.DatetimeIndex(inner).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
+    return drop_outside_calendar(local + (instants - inner))
 
 
-def why_not(local: datetime, zone: ZoneInfo, expected: str) -> str:
-    """Which rule a local time breaks that is skipped or told twice, with both candidates."""
-    both = [_instant(local, zone, fold) for fold in (0, 1)]
-    shown = " or ".join(f"{one.isoformat(timespec='minutes')}Z" for one in sorted(both))
-    if _local(np.datetime64(both[0], "us"), zone) != np.datetime64(local, "us"):
-        return f"does not exist in {zone.key}, whose clocks skip it: {shown}?"
-    return f"happens twice in {zone.key}: {shown}? expected {expected}"
+def explain_unclear_time(local: datetime, zone: ZoneInfo, expected: str) -> str:
+    """Say why a local time is not one instant: the clocks skip or repeat it, or UTC would be outside the calendar.
 
-
-def _offset_of_day(day: np.datetime64, zone: ZoneInfo) -> timedelta | None:
-    """How far ahead of UTC the clocks are all day; None if they change, or the day is at an end of all calendars."""
-    if np.isnat(day):
-        return None
-    midnight: datetime = day.astype("datetime64[us]").astype(object)
+    Args:
+        local: a time for which `local_to_utc` returns NaT or two instants.
+        zone: where it is local.
+        expected: what would have decided a repeated time.
+    """
     try:
-        offsets = _offset(midnight, zone, 0), _offset(midnight + _DAY, zone, 1)
+        candidates = [local - _offset(local, zone, fold) for fold in (0, 1)]
     except OverflowError:
-        return None
-    return offsets[0] if offsets[0] == offsets[1] else None
+        return f"is outside the years 1 to 9999 when {zone.key} is converted to UTC"
+    listed = " or ".join(f"{instant.isoformat(timespec='minutes')}Z" for instant in sorted(candidates))
+    first, _ = local_to_utc(np.array([local], "datetime64[us]"), zone)
+    if np.isnat(first[0]):
+        return f"does not exist in {zone.key}, whose clocks skip it: {listed}?"
+    return f"happens twice in {zone.key}: {listed}? expected {expected}"
+
+
+def drop_outside_calendar(moments: Periods) -> Periods:
+    """Return the moments, NaT where they are outside the years 1 to 9999."""
+    outside = (moments < FIRST_MOMENT) | (moments > LAST_MOMENT)
+    return np.where(outside, np.datetime64("NaT", "us"), moments) if outside.any() else moments
+
+
+def _localize(local: Periods, zone: ZoneInfo, *, is_first: bool) -> Periods:
+    inner = _clip_to_calendar(local)
+    index = pd.DatetimeIndex(inner).tz_localize(zone, ambiguous=np.full(len(inner), is_first), nonexistent="NaT")
+    return drop_outside_calendar(index.tz_convert(None).to_numpy() + (local - inner))
+
+
+def _clip_to_calendar(moments: Periods) -> Periods:
+    """Move the first and the last day of the calendar one day inwards: there pandas cannot convert zones.
+
+    No zone changes its clocks on these days, so the offset from UTC is the same.
+    """
+    return np.clip(moments, FIRST_MOMENT + _DAY, LAST_MOMENT - _DAY)
 
 
 def _offset(local: datetime, zone: ZoneInfo, fold: int) -> timedelta:
     offset = local.replace(tzinfo=zone, fold=fold).utcoffset()
     assert offset is not None
     return offset
-
-
-def _instants(local: datetime, zone: ZoneInfo) -> tuple[np.datetime64, np.datetime64]:
-    try:
-        both = [np.datetime64(_instant(local, zone, fold), "us") for fold in (0, 1)]
-    except OverflowError:
-        return _NAT, _NAT
-    exists = _local(both[0], zone) == np.datetime64(local, "us")
-    return (both[0], both[1]) if exists else (_NAT, _NAT)
-
-
-def _instant(local: datetime, zone: ZoneInfo, fold: int) -> datetime:
-    return local - _offset(local, zone, fold)
-
-
-def _local(instant: np.datetime64, zone: ZoneInfo) -> np.datetime64:
-    if np.isnat(instant):
-        return _NAT
-    try:
-        moment: datetime = instant.astype(object).replace(tzinfo=UTC)
-        return np.datetime64(moment.astimezone(zone).replace(tzinfo=None), "us")
-    except OverflowError:
-        return _NAT

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.recipe import Recipe
-from pipeline.ingest.timezones import in_utc, in_zone
+from pipeline.ingest.timezones import local_to_utc, utc_to_local
 from tests.support.deliveries import delivery_of, recipe_of, refusal, take_in
 
 PJM = Path(__file__).parents[3] / "shared" / "data" / "real" / "pjm_hourly_load.parquet"
@@ -226,7 +226,7 @@ WITHIN = st.datetimes(datetime(1950, 1, 1), datetime(2090, 12, 30))
 )
 @settings(max_examples=300, deadline=None)
 def test_any_local_time_is_what_zoneinfo_says(local: list[datetime], zone: str) -> None:
-    first, second = in_utc(np.array(local, "datetime64[us]"), ZoneInfo(zone))
+    first, second = local_to_utc(np.array(local, "datetime64[us]"), ZoneInfo(zone))
 
     for n, one in enumerate(local):
         both = [one.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1)]
@@ -245,7 +245,7 @@ def test_times_of_one_day_are_what_pandas_says(day: int, minutes: Sequence[int],
     midnight = np.datetime64("1975-01-01", "us") + np.timedelta64(day, "D")
     local = np.array([midnight + np.timedelta64(minute, "m") for minute in minutes])
 
-    first, second = in_utc(local, ZoneInfo(zone))
+    first, second = local_to_utc(local, ZoneInfo(zone))
 
     for told, is_first in ((first, True), (second, False)):
         localized = pd.DatetimeIndex(local).tz_localize(
@@ -253,16 +253,32 @@ def test_times_of_one_day_are_what_pandas_says(day: int, minutes: Sequence[int],
         )
         np.testing.assert_array_equal(told, localized.tz_convert("UTC").tz_localize(None).to_numpy())
     exists = ~np.isnat(first)
-    np.testing.assert_array_equal(in_zone(first[exists], ZoneInfo(zone)), local[exists])
+    np.testing.assert_array_equal(utc_to_local(first[exists], ZoneInfo(zone)), local[exists])
 
 
+@pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("end", [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)])
-def test_the_ends_of_all_calendars_are_no_error(end: datetime) -> None:
-    for zone in ZONES:
-        first, second = in_utc(np.array([end], "datetime64[us]"), ZoneInfo(zone))
+def test_a_time_at_an_end_of_the_calendar_is_converted_or_missing(end: datetime, zone: str) -> None:
+    moments = np.array([end], "datetime64[us]")
 
-        assert np.isnat(first).all() or abs(first[0] - np.datetime64(end)) <= np.timedelta64(15, "h")
-        assert len(second) == 1
+    first, second = local_to_utc(moments, ZoneInfo(zone))
+    local = utc_to_local(moments, ZoneInfo(zone))
+
+    try:
+        expected = np.datetime64(end - (end.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()), "us")
+    except OverflowError:
+        expected = np.datetime64("NaT", "us")
+    np.testing.assert_array_equal([*first, *second], [expected, expected])
+    assert np.isnat(local).all() != np.isnat(first).all()
+
+
+@pytest.mark.parametrize(
+    ("zone", "period"), [("America/New_York", "9999-12-31 23:00"), ("Europe/Amsterdam", "0001-01-01 00:00")]
+)
+def test_a_time_whose_instant_no_calendar_holds_is_rejected(zone: str, period: str) -> None:
+    error = refusal(delivery_of([(period, "1")]), recipe_in(zone))
+
+    assert f'"{period}" is outside the years 1 to 9999 when {zone} is converted to UTC' in str(error)
 
 
 def pjm_rows() -> list[tuple[str, str]]:
