@@ -1,4 +1,4 @@
-"""The architectures that a recipe can name, and where each is built; nothing of Keras is imported to know the names."""
+"""Names of the architectures that a recipe can choose, and where each is built; Keras is not imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-#: by name, a function from sizes to an untrained network; from a design, where the network chooses its own inputs
+#: the architecture that chooses its own inputs and hyperparameters
+GLOBAL = "global"
+#: by name, the function that builds the untrained network
 ARCHITECTURES = {
     "global": "pipeline.models.global_lstm:build_trunk",
     "vanilla": "pipeline.models.vanilla:vanilla",
@@ -20,11 +22,11 @@ ARCHITECTURES = {
 }
 
 
-def _known(name: str) -> str:
+def _check_name(name: str) -> str:
     if name not in ARCHITECTURES:
         raise PydanticCustomError("architecture", "expected one of {names}", {"names": ", ".join(ARCHITECTURES)})
     return name
 
 
-#: a key of a recipe that names one
-Architecture = Annotated[str, AfterValidator(_known)]
+#: the value of a recipe's key that names an architecture
+Architecture = Annotated[str, AfterValidator(_check_name)]

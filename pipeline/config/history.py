@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.config.recipe import GLOBAL, Recipe
+from pipeline.config.architectures import GLOBAL
+from pipeline.config.recipe import Recipe
 from pipeline.errors import NotEnoughHistory
 from pipeline.text import counted
 

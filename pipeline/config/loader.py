@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.recipe import (
-    GLOBAL,
-    GLOBAL_TRAINING,
     BacktestSettings,
     CovariateSettings,
     GateSettings,
@@ -21,101 +18,44 @@ from pipeline.config.recipe import (
     Recipe,
     TrainingSettings,
 )
-from pipeline.config.sources import source_table
+from pipeline.config.sources import NEW_RECIPE, source_table
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import InvalidRecipe
 from pipeline.text import list_names
 
 
 def parse_recipe(text: str, *, where: str, folder: Path) -> Recipe:
-    """The recipe in `text`, a TOML document.
+    """Return the recipe in a TOML document.
+
+    Args:
+        text: the document.
+        where: the name of the document in messages.
+        folder: the folder that paths in the recipe are relative to.
 
     Raises:
-        InvalidRecipe: it is no TOML, or not a recipe; the message names the key and what was expected.
+        InvalidRecipe: it is no TOML or no valid recipe; the message names the key and what was expected.
     """
-    document: dict[str, Any] = {}
     try:
         document = tomllib.loads(text)
-        recipe = Recipe.model_validate(document)
-        _refuse_contradictions(recipe)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRecipe(f"{where} is not valid TOML: {error}") from None
+    return validate_recipe(document, where=where).with_folder(folder)
+
+
+def validate_recipe(fields: dict[str, Any], *, where: str) -> Recipe:
+    """Return the recipe with these keys, checked as a new one: contradictions between keys are refused too.
+
+    `fields["source"]` may be a `Source` that was built in Python, such as a `FrameSource`, in place of a table.
+
+    Raises:
+        InvalidRecipe: a key is unknown, missing or wrong, or keys contradict each other; the message begins with `where`.
+    """
+    try:
+        return Recipe.model_validate(fields, context=NEW_RECIPE)
     except ValidationError as error:
-        raise InvalidRecipe(f"{where}: {_first_fault(error, document)}") from None
+        raise InvalidRecipe(f"{where}: {_first_fault(error, fields)}") from None
     except InvalidRecipe as error:
         raise InvalidRecipe(f"{where}: {error}") from None
-    return recipe.with_folder(folder)
-
-
-def _refuse_contradictions(recipe: Recipe) -> None:
-    """What no key is wrong about alone."""
-    if recipe.calendar and recipe.grid.alias not in ("B", "D"):
-        raise InvalidRecipe(
-            f'frequency is "{recipe.frequency}", but the sessions of {recipe.calendar} are days: expected "B" or "D"'
-        )
-    if {"clip_norm", "clip_value"} <= recipe.training.model_fields_set and recipe.training.clip_norm is not None:
-        raise InvalidRecipe("training.clip_norm and training.clip_value are both set: expected one of them")
-    lag = recipe.season if recipe.model.scaling == "seasonal" else 1
-    if (
-        recipe.model.architecture != GLOBAL
-        and recipe.model.scaling in ("seasonal", "last", "log")
-        and recipe.context <= lag
-    ):
-        raise InvalidRecipe(
-            f'model.context is {recipe.context}, but scaling "{recipe.model.scaling}" compares with {lag} periods before: '
-            f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
-        )
-    low, high = recipe.publish.minimum, recipe.publish.maximum
-    if low is not None and high is not None and low > high:
-        raise InvalidRecipe(f"publish.minimum {low:g} is above publish.maximum {high:g}")
-    if recipe.model.architecture == GLOBAL:
-        _refuse_what_global_chooses(recipe)
-    if recipe.model.architecture == "gated-cell" and (
-        recipe.model.activation != "tanh" or recipe.model.recurrent_dropout
-    ):
-        key = "recurrent_dropout" if recipe.model.recurrent_dropout else "activation"
-        raise InvalidRecipe(
-            f'model.{key} is for the other architectures: the gates of "gated-cell" are written out with tanh'
-        )
-    if recipe.model.architecture == "attention" and recipe.context < 2:
-        raise InvalidRecipe("model.context is 1, and attention chooses among the steps of it: expected at least 2")
-    if recipe.tutorial is not None:
-        _refuse_untaught(recipe.tutorial)
-    if recipe.source.layout == "wide" and recipe.covariates.names:
-        raise InvalidRecipe('covariates are columns of a long table: expected source.layout = "long"')
-    taken = {recipe.source.period, recipe.source.value, recipe.source.series, recipe.source.fold}
-    if len(set(recipe.covariates.names) - taken) < len(recipe.covariates.names):
-        raise InvalidRecipe("a covariate names a column that is something else already: expected different ones")
-
-
-def _refuse_untaught(tutorial: Tutorial) -> None:
-    if tutorial.architecture == GLOBAL:
-        raise InvalidRecipe('tutorial.architecture is "global", which is no tutorial\'s: expected another one')
-    for row, architectures in tutorial.variants.items():
-        if GLOBAL in architectures:
-            raise InvalidRecipe(f'tutorial.variants.{row} is "global", which is no tutorial\'s: expected another one')
-    used = {tutorial.architecture, *chain(*tutorial.variants.values())}
-    if "gated-cell" in used and tutorial.activation != "tanh":
-        raise InvalidRecipe(
-            f'tutorial.activation is "{tutorial.activation}", but the gates of "gated-cell" are written out with tanh'
-        )
-    if 1 <= tutorial.train <= tutorial.context:
-        raise InvalidRecipe(
-            f"tutorial.train is {tutorial.train:g}: expected more than tutorial.context = {tutorial.context}"
-        )
-
-
-def _refuse_what_global_chooses(recipe: Recipe) -> None:
-    for name, table, own in (
-        ("model", recipe.model, {"architecture", "units"}),
-        ("training", recipe.training, GLOBAL_TRAINING),
-    ):
-        for key in type(table).model_fields:
-            if key in table.model_fields_set - own:
-                raise InvalidRecipe(
-                    f'{name}.{key} is for the other architectures: "global" chooses it by the season, the horizon and '
-                    "the lengths of the series; leave it out"
-                )
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:

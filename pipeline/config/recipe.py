@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, field_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.architectures import ARCHITECTURES, Architecture
+from pipeline.config.architectures import ARCHITECTURES, GLOBAL, Architecture
 from pipeline.config.sources import Source, Table, parse_source
 from pipeline.config.tutorial import Tutorial
 from pipeline.timeseries.frequency import Frequency
 
-#: the architecture that chooses its own inputs and how it is fitted
-GLOBAL = "global"
-#: what the recipe still says of its training
-GLOBAL_TRAINING = {
+#: the keys of [model] and of [training] that the global architecture leaves to the recipe
+_GLOBAL_MODEL = {"architecture", "units"}
+_GLOBAL_TRAINING = {
     "policy",
     "fine_tune_after",
     "retrain_after",
@@ -73,6 +73,16 @@ class ModelSettings(Table):
         None, description="window, or series up to the cutoff; default: series for standard and min-max"
     )
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for each key that the architecture does not take."""
+        if self.architecture == GLOBAL:
+            yield from _keys_of_others("model", self, _GLOBAL_MODEL)
+        if self.architecture == "gated-cell" and (self.activation != "tanh" or self.recurrent_dropout):
+            key = "recurrent_dropout" if self.recurrent_dropout else "activation"
+            yield f'model.{key} is for the other architectures: the gates of "gated-cell" are written out with tanh'
+        if self.architecture == "attention" and self.context == 1:
+            yield "model.context is 1, and attention chooses among the steps of it: expected at least 2"
+
 
 class TrainingSettings(Table):
     """How the network is fitted, and when."""
@@ -108,6 +118,11 @@ class TrainingSettings(Table):
     time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
     memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message if gradients are clipped in two ways."""
+        if {"clip_norm", "clip_value"} <= self.model_fields_set and self.clip_norm is not None:
+            yield "training.clip_norm and training.clip_value are both set: expected one of them"
+
 
 class BacktestSettings(Table):
     """The test part that no network has seen."""
@@ -127,6 +142,11 @@ class PublishSettings(Table):
     minimum: float | None = Field(None, description="no published number is below")
     maximum: float | None = Field(None, description="no published number is above")
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message if no number lies within the bounds."""
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            yield f"publish.minimum {self.minimum:g} is above publish.maximum {self.maximum:g}"
 
 
 class CovariateSettings(Table):
@@ -198,9 +218,32 @@ class Recipe(Table):
 
     _folder: Path = PrivateAttr(default=Path())
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for each contradiction between tables; each table looks for its own first."""
+        if self.calendar and self.grid.alias not in ("B", "D"):
+            yield f'frequency is "{self.frequency}", but the sessions of {self.calendar} are days: expected "B" or "D"'
+        yield from self._short_contexts()
+        if self.model.architecture == GLOBAL:
+            yield from _keys_of_others("training", self.training, _GLOBAL_TRAINING)
+        if self.source.layout == "wide" and self.covariates.names:
+            yield 'covariates are columns of a long table: expected source.layout = "long"'
+        columns = {self.source.period, self.source.value, self.source.series, self.source.fold}
+        if len(set(self.covariates.names) - columns) < len(self.covariates.names):
+            yield "a covariate names a column that is something else already: expected different ones"
+
+    def _short_contexts(self) -> Iterator[str]:
+        scaling = self.model.scaling
+        lag = self.season if scaling == "seasonal" else 1
+        compares = self.model.architecture != GLOBAL and scaling in ("seasonal", "last", "log")
+        if compares and self.context <= lag:
+            yield (
+                f'model.context is {self.context}, but scaling "{scaling}" compares with {lag} periods before: '
+                f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
+            )
+
     @field_validator("calendar", "frequency")
     @classmethod
-    def _spelled(cls, value: str | None) -> str | None:
+    def _strip_spaces(cls, value: str | None) -> str | None:
         return value.strip() if value else value
 
     @property
@@ -295,6 +338,16 @@ class Recipe(Table):
         )
         fields["training"] = self.training.model_dump(mode="json", exclude=_WHEN)
         return _hash(fields)
+
+
+def _keys_of_others(name: str, table: Table, own: set[str]) -> Iterator[str]:
+    """Yield a message for each key that is set and that the global architecture chooses itself."""
+    for key in type(table).model_fields:
+        if key in table.model_fields_set - own:
+            yield (
+                f'{name}.{key} is for the other architectures: "global" chooses it by the season, the horizon and '
+                "the lengths of the series; leave it out"
+            )
 
 
 def scale_window(season: int) -> int:

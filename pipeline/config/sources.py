@@ -1,4 +1,4 @@
-"""What a recipe says of its source: where it is, and what is expected of its rows.
+"""The schema of a recipe's `[source]`: where the rows come from and what is expected of them, one class a kind.
 
 Another package adds a kind through the entry point group `nextperiod.sources`: an object with
 `table`, a subclass of `Source`, and `fetch`, as in `pipeline.sources.registry`.
@@ -7,13 +7,14 @@ Another package adds a kind through the entry point group `nextperiod.sources`: 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date, datetime
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.text import list_names
@@ -28,10 +29,26 @@ _MEANS_NOTHING = {
 }
 
 
+#: context for the validation of a recipe that somebody writes now. Definitions that an earlier release stored are read
+#: without it: the earlier release accepted them, so they must still parse after checks were added.
+NEW_RECIPE = {"is_new": True}
+
+
 class Table(BaseModel):
     """A table of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for each pair of keys that contradict each other, although each alone is valid."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self, info: ValidationInfo) -> Self:
+        message = next(self.contradictions(), None) if _is_new(info) else None
+        if message is not None:
+            raise _wrong(message)
+        return self
 
 
 class Source(Table):
@@ -218,6 +235,16 @@ class IntegersSource(Source):
     value: str | None = "value"
 
 
+class FrameSource(Source):
+    """Values that a Python program gives in a data frame; no recipe file can name this kind."""
+
+    kind: Literal["frame"]
+    period: str = Field("period", min_length=1, description="column of the periods")
+    value: str | None = Field("value", min_length=1, description="column of the values")
+    series: str | None = Field("series", min_length=1, description="column of the series' names; none: one series")
+
+
+#: the kinds that a recipe file can name
 TABLES: dict[str, type[Source]] = {
     "csv": CsvSource,
     "parquet": ParquetSource,
@@ -230,26 +257,31 @@ TABLES: dict[str, type[Source]] = {
 
 @lru_cache(maxsize=1)
 def added_kinds() -> dict[str, Any]:
-    """What other packages add, by kind; nothing of them is imported before it is used."""
+    """Return the entry points of the kinds that other packages add, by kind; none of them is imported yet."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def source_table(kind: str) -> type[Source]:
-    """The keys of a kind of source.
+    """Return the class that holds the keys of a kind that a recipe file can name.
 
     Raises:
-        KeyError: it is not known.
+        KeyError: the kind is not known.
     """
     return TABLES[kind] if kind in TABLES else added_kinds()[kind].load().table
 
 
-def parse_source(value: Any) -> Any:
-    """A source's table by its kind; anything that is no table is left to the schema to refuse."""
+def parse_source(value: Any, info: ValidationInfo) -> Any:
+    """Return the source of a `[source]` table, by its kind; what is no table is left to the schema to refuse.
+
+    A table of kind "frame" is accepted only in a stored definition, never in a new recipe.
+    """
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
     if kind is None:
         raise PydanticCustomError("missing_kind", 'the key "source.kind" is missing')
+    if kind == "frame" and not _is_new(info):
+        return FrameSource.model_validate(value)
     try:
         table = source_table(kind)
     except (KeyError, TypeError):
@@ -258,11 +290,15 @@ def parse_source(value: Any) -> Any:
             "source.kind is {kind}: expected one of {kinds}",
             {"kind": repr(kind), "kinds": list_names([*TABLES, *added_kinds()])},
         ) from None
-    return table.model_validate(value)
+    return table.model_validate(value, context=info.context)
+
+
+def _is_new(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get("is_new"))
 
 
 def _wrong(message: str) -> PydanticCustomError:
-    """A fault that is said in our own words."""
+    """A fault whose message is shown as it is."""
     return PydanticCustomError("contradiction", "{message}", {"message": message})
 
 

@@ -1,21 +1,23 @@
-"""The protocol of the tutorial that a recipe comes from: its keys, and what they make of a series."""
+"""The schema of a recipe's `[tutorial]`: the protocol of the tutorial that the recipe reproduces."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.config.architectures import Architecture
+from pipeline.config.architectures import GLOBAL, Architecture
 from pipeline.config.sources import Table
 
 
-def _listed(names: Any) -> Any:
+def _as_tuple(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
 #: one architecture, or several in a list
-Architectures = Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)]
+Architectures = Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), BeforeValidator(_as_tuple)]
 
 
 class Tutorial(Table):
@@ -51,3 +53,15 @@ class Tutorial(Table):
     variants: dict[str, Architectures] = Field(
         {}, description="other networks for `backtest` alone: architectures by row; a stacked one has a layer more"
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for each choice that the tutorial's networks cannot follow."""
+        if self.architecture == GLOBAL:
+            yield 'tutorial.architecture is "global", which is no tutorial\'s: expected another one'
+        for row, architectures in self.variants.items():
+            if GLOBAL in architectures:
+                yield f'tutorial.variants.{row} is "global", which is no tutorial\'s: expected another one'
+        if self.activation != "tanh" and "gated-cell" in (self.architecture, *chain(*self.variants.values())):
+            yield f'tutorial.activation is "{self.activation}", but the gates of "gated-cell" are written out with tanh'
+        if 1 <= self.train <= self.context:
+            yield f"tutorial.train is {self.train:g}: expected more than tutorial.context = {self.context}"

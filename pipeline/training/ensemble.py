@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import GLOBAL, Recipe
+from pipeline.config.architectures import GLOBAL
+from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import ModelInputs, read_windows, volatility
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.specs import InputSpec

@@ -8,7 +8,8 @@ from typing import Literal
 
 import keras
 
-from pipeline.config.recipe import GLOBAL, Recipe
+from pipeline.config.architectures import GLOBAL
+from pipeline.config.recipe import Recipe
 from pipeline.models import global_lstm
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.specs import InputSpec, NetworkSpec

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.loader import load_recipe, names_with_tutorial, parse_recipe, recipe_names
+from pipeline.config.loader import load_recipe, names_with_tutorial, parse_recipe, recipe_names, validate_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.config.sources import IntegersSource
+from pipeline.config.sources import FrameSource, IntegersSource
 from pipeline.errors import InvalidRecipe
 
 SMALLEST = """
@@ -364,6 +364,39 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
 def test_what_contradicts_itself_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidRecipe, match=message):
         recipe_of(text)
+
+
+def test_a_stored_recipe_that_contradicts_itself_still_parses() -> None:
+    fields = {"name": "toy", "frequency": "MS", "horizon": 2, "source": {"kind": "integers"}}
+    fields["publish"] = {"minimum": 5.0, "maximum": 1.0}
+
+    assert Recipe.model_validate(fields).publish.minimum == 5
+    with pytest.raises(InvalidRecipe, match=r"^toy: publish.minimum 5 is above publish.maximum 1$"):
+        validate_recipe(fields, where="toy")
+
+
+def test_a_recipe_file_cannot_name_a_data_frame() -> None:
+    assert refusal(changed('"integers"', '"frame"')) == (
+        "toy.toml: source.kind is 'frame': expected one of csv, http, integers, parquet, prices, sql"
+    )
+
+
+def test_a_recipe_of_a_data_frame_is_stored_and_read_back() -> None:
+    source = FrameSource(kind="frame", period="month", value="milk")
+    recipe = validate_recipe({"name": "toy", "frequency": "MS", "horizon": 2, "source": source}, where="toy")
+
+    stored = Recipe.model_validate(recipe.model_dump(mode="json"))
+
+    assert stored == recipe
+    assert stored.source == source
+    assert stored.fingerprint == recipe.fingerprint
+
+
+def test_a_recipe_of_a_data_frame_is_checked_like_one_in_a_file() -> None:
+    fields = {"name": "toy", "frequency": "MS", "horizon": 0, "source": FrameSource(kind="frame")}
+
+    with pytest.raises(InvalidRecipe, match=r'^frame: "horizon": Input should be greater than 0, received 0$'):
+        validate_recipe(fields, where="frame")
 
 
 def test_a_start_that_is_no_date_is_refused() -> None:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from pipeline.config.architectures import ARCHITECTURES
-from pipeline.config.recipe import GLOBAL, Optimizer, Schedule
+from pipeline.config.architectures import ARCHITECTURES, GLOBAL
+from pipeline.config.recipe import Optimizer, Schedule
 from pipeline.errors import ModelRefused
 from pipeline.models.build import build_network
 from pipeline.models.gated_cell import GatedCell

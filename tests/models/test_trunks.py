@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from pipeline.config.architectures import ARCHITECTURES
+from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.loader import parse_recipe
-from pipeline.config.recipe import GLOBAL, Recipe
+from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import read_windows
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses

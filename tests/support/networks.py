@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import GLOBAL
+from pipeline.config.architectures import GLOBAL
 from pipeline.models.global_lstm import build_trunk
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.specs import InputSpec, NetworkSpec

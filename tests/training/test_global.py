@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config.recipe import GLOBAL
+from pipeline.config.architectures import GLOBAL
 from pipeline.models.global_lstm import build_trunk, gather_ahead, make_steps, step_features
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import build_forecast_network
