@@ -17,7 +17,7 @@ from pipeline.evaluation.rolling_origin import NETWORK, Plan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
 from pipeline.records.training import ReplayRecord
 from pipeline.text import counted, list_names
-from pipeline.tracking.backtests import BacktestRegistry
+from pipeline.tracking.backtests import log_backtest
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> N
 def _logged(at: RunContext, made: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
     logger.debug("MLflow follows", extra={"step": "MLflow follows"})
     try:
-        return BacktestRegistry(at.registry.tracking_uri, at.clock).log_backtest(at.recipe, made, facts, at.now)
+        return log_backtest(at.registry.client, at.recipe, made, facts, at.now)
     except RegistryUnavailable as error:
         logger.warning("%s; this backtest is not shown there", error)
         return None

@@ -119,7 +119,7 @@ def _tell(name: str, facts: dict[str, Any]) -> None:
             _tell_backtest(at, facts["model_version"])
         print(
             f"\nforecasts  {at.store.database.shown}: select * from latest_forecasts where recipe = '{at.recipe.name}'"
-            f"\ntrainings  {at.registry.shown}: mlflow ui --backend-store-uri {at.registry.shown}"
+            f"\ntrainings  {at.registry.address}: mlflow ui --backend-store-uri {at.registry.address}"
         )
 
 

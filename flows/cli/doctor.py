@@ -91,7 +91,7 @@ def _outbox(settings: Settings) -> str:
 
 def _mlflow(settings: Settings) -> str:
     registry = Registry(settings.tracking_uri, utc_now)
-    return f"{registry.shown}: {registry.check()}"
+    return f"{registry.address}: {registry.check()}"
 
 
 def _prefect(settings: Settings) -> str:

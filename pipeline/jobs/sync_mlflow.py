@@ -1,4 +1,4 @@
-"""MLflow follows the database: what it has not been told yet waits in the outbox."""
+"""Deliver pending outbox entries to MLflow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.errors import RegistryUnavailable
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.jobs.inputs import load_panel
-from pipeline.records.lineage import OutboxEntry
-from pipeline.reporting.model_card import model_card
+from pipeline.records.lineage import ModelVersion, OutboxEntry
+from pipeline.reporting.model_card import render_model_card
 from pipeline.reporting.report import build_report
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
@@ -21,46 +21,63 @@ logger = logging.getLogger(__name__)
 
 
 def sync_mlflow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
-    """Let MLflow follow the database; False if it is away, then the rest waits for the next time.
+    """Deliver a recipe's pending outbox entries to MLflow, oldest first.
 
-    What was published is shown with the next training: MLflow alone takes longer to start than a forecast.
+    If all pending entries are publications, they stay pending until the next training: starting MLflow takes longer
+    than a forecast.
+
+    Args:
+        recipe: whose entries are delivered.
+        store: holds the outbox and the models.
+        registry: MLflow.
+        now: when the entries count as delivered.
+
+    Returns:
+        False if MLflow is unavailable; what was not delivered stays pending.
     """
-    waiting = store.waiting(recipe.name)
-    if all(item.kind == "publication" for item in waiting):
+    pending = store.waiting(recipe.name)
+    if all(entry.kind == "publication" for entry in pending):
         return True
-    for item in waiting:
+    for entry in pending:
         try:
-            mlflow_run_id = _follow(item, store, registry)
+            mlflow_run_id = _deliver(entry, store, registry)
         except RegistryUnavailable as error:
-            store.not_followed(item, str(error))
-            logger.warning("%s; what it should show waits", error)
+            store.not_followed(entry, str(error))
+            logger.warning("%s; what it should show stays in the outbox", error)
             return False
-        store.followed(item, now, mlflow_run_id=mlflow_run_id)
+        store.followed(entry, now, mlflow_run_id=mlflow_run_id)
     return True
 
 
-def _follow(item: OutboxEntry, store: Store, registry: Registry) -> str | None:
-    model = store.model(item.recipe, item.model_version)
+def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None:
+    """Deliver one entry; the id of MLflow's run if the entry is a training."""
+    model = store.model(entry.recipe, entry.model_version)
     assert model is not None
-    if item.kind == "champion":
+    if entry.kind == "champion":
         registry.set_champion(model)
         return None
-    if item.kind == "publication":
-        registry.show_publication(model, item.run_id)
+    if entry.kind == "publication":
+        registry.tag_publication(model, entry.run_id)
         return None
-    contents = store.model_files(model)
-    recipe = Recipe.model_validate(json.loads(contents["forecaster.json"])["recipe"])
+    return _log_training(model, store, registry)
+
+
+def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:
+    """Log a training with its report, which is built from the data that the model was trained on."""
+    files = store.model_files(model)
+    recipe = Recipe.model_validate(json.loads(files["forecaster.json"])["recipe"])
     panel = load_panel(recipe, store, model.lineage.as_of)
-    forecaster, gate = load_forecaster(contents, model.model_hash), model.record.gate
-    made = forecast_panel(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
+    forecaster = load_forecaster(files, model.model_hash)
+    forecast = forecast_panel(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
+    gate = model.record.gate
     verdict = f"{gate.outcome}: {gate.reason}" if gate else None
     report = build_report(
         recipe,
         panel,
         model.record,
-        made,
+        forecast,
         model_version=model.model_version,
         model_hash=model.model_hash,
         verdict=verdict,
     )
-    return registry.log_training(recipe, model, {**contents, **report}, card=model_card(recipe, model, verdict))
+    return registry.log_training(recipe, model, {**files, **report}, card=render_model_card(recipe, model, verdict))

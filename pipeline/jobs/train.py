@@ -132,7 +132,9 @@ def _shown_live(
 ) -> AbstractContextManager[OnProgress | None]:
     if registry is None:
         return nullcontext()
-    return registry.live(decided.recipe, lineage, training=decided.training, reason=decided.reason, started_at=now)
+    return registry.stream_training(
+        decided.recipe, lineage, training=decided.training, reason=decided.reason, started_at=now
+    )
 
 
 def _told(model_version: int, record: TrainingRecord, champion: ModelVersion | None) -> TrainResult:

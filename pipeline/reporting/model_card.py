@@ -15,7 +15,7 @@ _METRICS = ("rmse", "mae", "mase", "smape")
 _DASH = "\N{EN DASH}"
 
 
-def model_card(recipe: Recipe, model: ModelVersion, verdict: str | None = None) -> str:
+def render_model_card(recipe: Recipe, model: ModelVersion, verdict: str | None = None) -> str:
     """Of one version of a recipe's model; the verdict is the gate's, in a sentence."""
     record, trust = model.record, trust_of(recipe, model.record)
     about = ": ".join(filter(None, (recipe.name, recipe.description)))

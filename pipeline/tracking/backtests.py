@@ -1,85 +1,82 @@
-"""Backtests in MLflow: one run each in the recipe's experiment, with a run for each origin below it."""
+"""Log a rolling-origin backtest in MLflow: one run in the recipe's experiment, with a child run for each origin."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.rolling_origin import NETWORK, Origin, RollingBacktest
-from pipeline.tracking.registry import Registry
+from pipeline.text import format_period
+from pipeline.tracking.client import TrackingClient
 
-#: what tells backtests and their origins apart
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Param, Run
+
+#: tags that identify the runs of a backtest; ORIGIN is "all" for the parent
 FINGERPRINT, ORIGIN = "nextperiod.backtest", "nextperiod.origin"
+#: metrics that are also logged by step
+_METRICS_BY_STEP = ("mase", "wql", "coverage_80", "coverage_95")
 
 
-class BacktestRegistry(Registry):
-    """The same registry, for backtests."""
+def log_backtest(
+    client: TrackingClient, recipe: Recipe, backtest: RollingBacktest, facts: Mapping[str, Any], now: datetime
+) -> str:
+    """Log a backtest. The same backtest again gives the same run; a backtest cut off half-way is completed.
 
-    def log_backtest(self, recipe: Recipe, backtest: RollingBacktest, facts: Mapping[str, Any], now: datetime) -> str:
-        """Show a backtest; the same one again is the run that it was.
+    Args:
+        client: where to log.
+        recipe: whose experiment it is logged in.
+        backtest: what was measured.
+        facts: what `--json` prints, kept as `backtest.json`.
+        now: start of the runs.
 
-        Args:
-            recipe: whose experiment it is shown in.
-            backtest: what was measured.
-            facts: what `--json` prints, kept as `backtest.json`.
-            now: the clock.
+    Returns:
+        The id of the parent run.
 
-        Returns:
-            the id of the MLflow run.
-
-        Raises:
-            RegistryUnavailable: MLflow is away.
-        """
-        with self._reachable():
-            experiment = self._experiment(recipe.name)
-            tags = {FINGERPRINT: backtest.fingerprint, "nextperiod.recipe_fingerprint": recipe.fingerprint}
-            run = self._found_or_new(experiment, {**tags, ORIGIN: "all"}, f"{recipe.name} backtest", now)
-            if run.info.status == "FINISHED":
-                return str(run.info.run_id)
-            run_id, began = str(run.info.run_id), int(run.info.start_time)
-            by_origin = backtest.by_origin()
-            for n, origin in enumerate(backtest.origins):
-                shown = _period(origin)
-                below = {**tags, ORIGIN: shown, "nextperiod.known": origin.known, "mlflow.parentRunId": run_id}
-                child = self._found_or_new(experiment, below, shown, now)
-                scores = {method: _nth(told, n) for method, told in by_origin.items()}
-                self._client.log_batch(child.info.run_id, _metrics(scores, began), _parameters(_of_origin(origin)))
-                self._client.set_terminated(child.info.run_id)
-            by_step = {
-                method: {f"{metric}_by_step": told[metric] for metric in _BY_STEP}
-                for method, told in backtest.by_step().items()
-            }
-            metrics = _metrics(backtest.scores(), began) + _metrics_by_step(by_step, began)
-            self._client.log_batch(run_id, params=_parameters(_of_plan(recipe, backtest)))
-            for first in range(0, len(metrics), _AT_ONCE):
-                self._client.log_batch(run_id, metrics[first : first + _AT_ONCE])
-            self._client.log_text(run_id, json.dumps(facts, indent=1), "backtest.json")
-            self._client.set_terminated(run_id)
+    Raises:
+        RegistryUnavailable: MLflow cannot be used.
+    """
+    with client.reachable():
+        experiment = client.ensure_experiment(recipe.name)
+        tags = {FINGERPRINT: backtest.fingerprint, "nextperiod.recipe_fingerprint": recipe.fingerprint}
+        parent = _ensure_run(client, experiment, f"{recipe.name} backtest", now, {**tags, ORIGIN: "all"})
+        run_id = str(parent.info.run_id)
+        if parent.info.status == "FINISHED":
             return run_id
-
-    def _found_or_new(self, experiment: str, tags: Mapping[str, str], name: str, now: datetime) -> Any:
-        identity = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in (FINGERPRINT, ORIGIN))
-        found = self._client.search_runs([experiment], identity, max_results=1)
-        if found:
-            return found[0]
-        began = int(now.timestamp() * 1000)
-        return self._client.create_run(experiment, start_time=began, run_name=name, tags=dict(tags))
-
-
-#: more metrics are not taken at once
-_AT_ONCE = 1000
-#: shown for each step
-_BY_STEP = ("mase", "wql", "coverage_80", "coverage_95")
-
-
-def _period(origin: Origin) -> str:
-    return str(origin.origin)[:16].removesuffix("T00:00")
+        # one time for all metrics: logging them again must add nothing
+        timestamp = int(parent.info.start_time)
+        for origin, scores in zip(backtest.origins, _scores_by_origin(backtest), strict=True):
+            name = format_period(origin.origin)
+            child_tags = {ORIGIN: name, "nextperiod.known": origin.known, "mlflow.parentRunId": run_id}
+            child = _ensure_run(client, experiment, name, now, {**tags, **child_tags})
+            client.mlflow.log_batch(child.info.run_id, _metrics(scores, timestamp), _params(_origin_facts(origin)))
+            client.mlflow.set_terminated(child.info.run_id)
+        metrics = _metrics(backtest.scores(), timestamp) + _metrics_by_step(backtest, timestamp)
+        client.mlflow.log_batch(run_id, metrics, _params(_plan_facts(recipe, backtest)))
+        client.mlflow.log_text(run_id, json.dumps(facts, indent=1), "backtest.json")
+        client.mlflow.set_terminated(run_id)
+        return run_id
 
 
-def _of_origin(origin: Origin) -> dict[str, object]:
+def _ensure_run(client: TrackingClient, experiment: str, name: str, now: datetime, tags: Mapping[str, str]) -> Run:
+    identity = {tag: tags[tag] for tag in (FINGERPRINT, ORIGIN)}
+    return client.find_run(experiment, identity) or client.create_run(experiment, name, now, tags)
+
+
+def _scores_by_origin(backtest: RollingBacktest) -> Iterator[dict[str, dict[str, float | None]]]:
+    """For each origin the scores by method and metric."""
+    by_method = backtest.by_origin()
+    for n in range(len(backtest.origins)):
+        yield {
+            method: {metric: values[n] for metric, values in by_metric.items()}
+            for method, by_metric in by_method.items()
+        }
+
+
+def _origin_facts(origin: Origin) -> dict[str, object]:
     return {
         "as_of": origin.as_of.isoformat(),
         "known": origin.known,
@@ -91,7 +88,7 @@ def _of_origin(origin: Origin) -> dict[str, object]:
     }
 
 
-def _of_plan(recipe: Recipe, backtest: RollingBacktest) -> dict[str, object]:
+def _plan_facts(recipe: Recipe, backtest: RollingBacktest) -> dict[str, object]:
     plan = backtest.plan
     return {
         "architecture": recipe.model.architecture,
@@ -107,23 +104,26 @@ def _of_plan(recipe: Recipe, backtest: RollingBacktest) -> dict[str, object]:
     }
 
 
-def _nth(told: Mapping[str, list[float | None]], n: int) -> dict[str, float | None]:
-    return {metric: values[n] for metric, values in told.items()}
-
-
-def _metrics(scores: Mapping[str, Mapping[str, float | None]], at: int) -> list[Any]:
-    return _metrics_by_step({m: {name: [value] for name, value in told.items()} for m, told in scores.items()}, at, 0)
-
-
-def _metrics_by_step(scores: Mapping[str, Mapping[str, list[float | None]]], at: int, first: int = 1) -> list[Any]:
-    """One time for all, so that logging them again adds nothing."""
+def _metrics(scores: Mapping[str, Mapping[str, float | None]], timestamp: int) -> list[Metric]:
     from mlflow.entities import Metric
 
     return [
-        Metric(f"{_group(method)}/{name}", value, at, step)
-        for method, told in scores.items()
-        for name, values in told.items()
-        for step, value in enumerate(values, start=first)
+        Metric(f"{_group(method)}/{metric}", value, timestamp, 0)
+        for method, by_metric in scores.items()
+        for metric, value in by_metric.items()
+        if value is not None
+    ]
+
+
+def _metrics_by_step(backtest: RollingBacktest, timestamp: int) -> list[Metric]:
+    """Steps are counted from 1."""
+    from mlflow.entities import Metric
+
+    return [
+        Metric(f"{_group(method)}/{metric}_by_step", value, timestamp, step)
+        for method, by_metric in backtest.by_step().items()
+        for metric in _METRICS_BY_STEP
+        for step, value in enumerate(by_metric[metric], start=1)
         if value is not None
     ]
 
@@ -132,7 +132,7 @@ def _group(method: str) -> str:
     return "backtest" if method == NETWORK else f"baseline/{method}"
 
 
-def _parameters(shown: Mapping[str, object]) -> list[Any]:
+def _params(facts: Mapping[str, object]) -> list[Param]:
     from mlflow.entities import Param
 
-    return [Param(name, str(value)) for name, value in shown.items()]
+    return [Param(name, str(value)) for name, value in facts.items()]

@@ -1,16 +1,19 @@
-"""What MLflow's tables show of a training: few named parameters, metrics in groups, and tags for its lineage."""
+"""What MLflow's tables show of a training: a few parameters, metrics in groups, and tags for its lineage."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from pipeline.config.recipe import Recipe
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
 
-#: how MLflow's page opens the table of trainings with the columns that count: `?viewStateShareKey=…`, or its menu "Views"
+#: tag that identifies the run of a training before it has a model
+TRAINING_KEY = "nextperiod.training_key"
+#: the saved view of MLflow's table of trainings: `?viewStateShareKey=…` in its address, or its menu "Views"
 VIEW = "backtest"
 _VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 _COLUMNS = {
@@ -19,32 +22,37 @@ _COLUMNS = {
     "tags": ("nextperiod.training", "nextperiod.reason"),
     "attributes": ("Models",),
 }
-
-#: MLflow's table shows about so many; all of them are in the record
-_DIGITS = 6
-
-#: name, value and step
-Metric = tuple[str, float, int]
+#: as many as MLflow's table shows; the record keeps all of them
+_SIGNIFICANT_DIGITS = 6
 
 
-def metrics_of(recipe: Recipe, record: TrainingRecord) -> list[Metric]:
-    """By name and step; the part of a name before its slash is the group of charts that it is shown in.
+class RunMetric(NamedTuple):
+    """A value of a metric; the step is an epoch, a step ahead, or 0."""
 
-    The recipe's own baseline is `baseline/…`, another one `baseline/<its name>/…`.
+    name: str
+    value: float
+    step: int
+
+
+def training_metrics(recipe: Recipe, record: TrainingRecord) -> list[RunMetric]:
+    """Return the metrics of a training, rounded to six digits; values that are missing or not finite are left out.
+
+    MLflow groups charts by the part of a name before its slash. The recipe's baseline is `baseline/…`, any other
+    baseline is `baseline/<its name>/…`.
     """
-    values = [*_losses(record), *_tutorial(record)]
+    values = [*_losses(record), *_tutorial_errors(record)]
     if record.backtest is not None:
-        values += _of_backtest(record.backtest, recipe.gate.baseline)
+        values += _backtest_metrics(record.backtest, recipe.gate.baseline)
     return [
-        (name, float(f"{value:.{_DIGITS}g}"), step)
+        RunMetric(name, float(f"{value:.{_SIGNIFICANT_DIGITS}g}"), step)
         for name, value, step in values
         if value is not None and math.isfinite(value)
     ]
 
 
-def parameters_of(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
-    """What was decided before the training, and how much it had to learn from."""
-    shown: dict[str, object] = {
+def training_params(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
+    """Return what was decided before the training, and how much data it had."""
+    params: dict[str, object] = {
         "architecture": recipe.model.architecture,
         "context": recipe.context,
         "horizon": recipe.horizon,
@@ -63,13 +71,13 @@ def parameters_of(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
     }
     if record.designs:
         for chosen_by_the_network in ("context", "scaling", "learning_rate", "batch_size"):
-            del shown[chosen_by_the_network]
-        shown |= {f"member_{n}": design for n, design in enumerate(record.designs, start=1)}
-    return {name: str(value) for name, value in shown.items()}
+            del params[chosen_by_the_network]
+        params |= {f"member_{n}": design for n, design in enumerate(record.designs, start=1)}
+    return {name: str(value) for name, value in params.items()}
 
 
-def tags_of(model: ModelVersion) -> dict[str, str]:
-    """Where a model comes from, why it was trained, and what the gate said."""
+def model_tags(model: ModelVersion) -> dict[str, str]:
+    """Return a model's lineage, the reason of its training, and the gate's decision."""
     gate = model.record.gate
     return {
         **lineage_tags(model.lineage, model.training, model.reason),
@@ -80,16 +88,8 @@ def tags_of(model: ModelVersion) -> dict[str, str]:
     }
 
 
-def saved_view(created_at: int) -> dict[str, str]:
-    """The tag of an experiment that makes MLflow's page offer this view of its table; an instant in milliseconds."""
-    columns = [f"{kind}.`{name}`" for kind, names in _COLUMNS.items() for name in names]
-    state = json.dumps({"selectedColumns": columns})
-    view = {"name": "Backtest beside its baseline", "createdAt": created_at, "updatedAt": created_at, "state": state}
-    return {_VIEW_TAG: json.dumps(view)}
-
-
 def lineage_tags(lineage: Lineage, training: str, reason: str) -> dict[str, str]:
-    """What is known of a training before there is a model."""
+    """Return the tags of a training that has no model yet."""
     return {
         "nextperiod.recipe_fingerprint": lineage.recipe_fingerprint,
         "nextperiod.data_hash": lineage.data_hash,
@@ -99,17 +99,27 @@ def lineage_tags(lineage: Lineage, training: str, reason: str) -> dict[str, str]
     }
 
 
+def saved_view(created_at: int) -> dict[str, str]:
+    """Return the experiment's tag that offers the saved view in MLflow's page; `created_at` is in milliseconds."""
+    columns = [f"{kind}.`{name}`" for kind, names in _COLUMNS.items() for name in names]
+    state = json.dumps({"selectedColumns": columns})
+    view = {"name": "Backtest beside its baseline", "createdAt": created_at, "updatedAt": created_at, "state": state}
+    return {_VIEW_TAG: json.dumps(view)}
+
+
 def _losses(record: TrainingRecord) -> Iterator[tuple[str, float | None, int]]:
     for kind, losses in (("training", record.loss), ("validation", record.validation_loss)):
-        yield from ((f"loss/{kind}", loss, epoch) for epoch, loss in enumerate(losses, start=1))
+        for epoch, loss in enumerate(losses, start=1):
+            yield f"loss/{kind}", loss, epoch
 
 
-def _tutorial(record: TrainingRecord) -> Iterator[tuple[str, float | None, int]]:
+def _tutorial_errors(record: TrainingRecord) -> Iterator[tuple[str, float | None, int]]:
     for line in record.tutorial:
-        yield f"tutorial/rmse_{'as_written' if line.protocol == 'as written' else 'without_leak'}", line.rmse, 0
+        protocol = "as_written" if line.protocol == "as written" else "without_leak"
+        yield f"tutorial/rmse_{protocol}", line.rmse, 0
 
 
-def _of_backtest(backtest: BacktestRecord, baseline: str) -> Iterator[tuple[str, float | None, int]]:
+def _backtest_metrics(backtest: BacktestRecord, baseline: str) -> Iterator[tuple[str, float | None, int]]:
     groups = {"lstm": "backtest", baseline: "baseline"}
     for method, scores in backtest.scores.items():
         group = groups.get(method, f"baseline/{method}")
@@ -122,10 +132,10 @@ def _of_backtest(backtest: BacktestRecord, baseline: str) -> Iterator[tuple[str,
 
 
 def _skills(backtest: BacktestRecord, baseline: str) -> Mapping[str, float | None]:
-    """1 - error / error of the baseline, by metric."""
-    ours, theirs = backtest.scores.get("lstm", {}), backtest.scores.get(baseline, {})
+    """By metric: 1 - error / error of the baseline."""
+    network_scores, baseline_scores = backtest.scores.get("lstm", {}), backtest.scores.get(baseline, {})
     skills: dict[str, float | None] = {}
     for metric in ("rmse", "mae"):
-        error, other = ours.get(metric), theirs.get(metric)
-        skills[metric] = None if error is None or not other else 1 - error / other
+        error, baseline_error = network_scores.get(metric), baseline_scores.get(metric)
+        skills[metric] = None if error is None or not baseline_error else 1 - error / baseline_error
     return {**skills, "mase": backtest.skill}

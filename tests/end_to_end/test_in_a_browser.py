@@ -58,7 +58,12 @@ def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Ite
     assert backtest is not None
     mase = backtest.scores["lstm"]["mase"]
     assert mase is not None
-    yield Seen(tracking_uri=registry.tracking_uri, experiment=registry._experiment("small"), report=report, mase=mase)
+    yield Seen(
+        tracking_uri=registry.tracking_uri,
+        experiment=registry.client.ensure_experiment("small"),
+        report=report,
+        mase=mase,
+    )
     database.close()
 
 

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import LevelHits, TrainingRecord
 from pipeline.reporting.assessment import Assessment, chance_of, trust_of
-from pipeline.reporting.model_card import model_card
+from pipeline.reporting.model_card import render_model_card
 from pipeline.timeseries.forecast import LEVELS
 from tests.reporting.test_report import HASH, monthly, panel_of, recipe_of, record_of, with_details
 
@@ -117,7 +117,7 @@ def card(record: TrainingRecord, verdict: str | None = None, **changes: Any) -> 
         mlflow_run_id=None,
         record=record,
     )
-    return model_card(recipe_of(**changes), model, verdict)
+    return render_model_card(recipe_of(**changes), model, verdict)
 
 
 def test_the_card_tells_what_where_from_how_good_and_how_to_use_it() -> None:

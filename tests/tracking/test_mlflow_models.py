@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.forecasting.forecaster import Forecaster, ModelInputs, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.reporting.model_card import model_card
+from pipeline.reporting.model_card import render_model_card
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -62,7 +62,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, "network.keras": trained.keras_archive}
     Registry(tracking_uri, lambda: NOW).log_training(
-        small_recipe(), model, files, card=model_card(small_recipe(), model)
+        small_recipe(), model, files, card=render_model_card(small_recipe(), model)
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     forecaster = load_forecaster(trained.files, model.model_hash)
@@ -76,7 +76,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def inputs(shown: Shown) -> dict[str, Any]:
-    return {name: told.astype(np.float32) for name, told in shown.read.inputs.items()}
+    return {name: values.astype(np.float32) for name, values in shown.read.inputs.items()}
 
 
 def published_from(outputs: Any, shown: Shown) -> Array:

@@ -1,4 +1,4 @@
-"""What MLflow's tables show of a training, and the details of a backtest that they and the report are made from."""
+"""Metrics and parameters of a training in MLflow, and the details of its backtest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.evaluation.holdout_record import MOST_ENDS, MOST_ORIGINS, details_
 from pipeline.preprocessing.windows import Windows
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
-from pipeline.tracking.run_fields import metrics_of, parameters_of
+from pipeline.tracking.run_fields import training_metrics, training_params
 from tests.reporting.test_report import backtest_of, monthly, panel_of, recipe_of, record_of
 from tests.support.examples import small_panel, small_recipe
 
@@ -21,27 +21,27 @@ LEVEL_OFFSETS = np.array([-8.0, -5.0, 0.0, 5.0, 8.0])
 
 
 def backtest(panel: Panel, first_end: int, horizon: int = 3, *, with_quantiles: bool = True) -> HoldoutBacktest:
-    """Of one series from every origin on; each forecast is one too low."""
+    """A backtest of one series from every origin from `first_end` on; each forecast is one too low."""
     ends = np.arange(first_end, len(panel.grid) - 1)
     values = np.append(panel.values, np.full(horizon, np.nan))
     observed = values[ends[:, None] + 1 + np.arange(horizon)]
-    known = np.where(np.isnan(observed), 0.0, observed)
+    filled = np.where(np.isnan(observed), 0.0, observed)
     return HoldoutBacktest(
         windows=Windows(np.zeros(len(ends), np.int64), ends),
         context=values[ends[:, None] - np.arange(8)[::-1]],
         observed=observed,
-        forecast=known - 1,
+        forecast=filled - 1,
         mase_scale=np.full((len(ends), 1), 2.0),
         season=4,
-        quantiles=(known - 1)[:, :, None] + LEVEL_OFFSETS if with_quantiles else None,
+        quantiles=(filled - 1)[:, :, None] + LEVEL_OFFSETS if with_quantiles else None,
     )
 
 
-def test_metrics_stand_in_groups_with_the_recipes_own_baseline_first() -> None:
+def test_metrics_are_grouped_and_the_recipe_s_baseline_has_the_shortest_name() -> None:
     panel = panel_of(monthly())
     record = record_of(panel)
 
-    shown = {name: value for name, value, _ in metrics_of(recipe_of(gate={"baseline": "naive"}), record)}
+    shown = {name: value for name, value, _ in training_metrics(recipe_of(gate={"baseline": "naive"}), record)}
 
     assert (shown["backtest/mase"], shown["baseline/mase"]) == (0.7123, 2.9012)
     assert shown["baseline/seasonal-naive/mae"] == 12.006
@@ -51,77 +51,77 @@ def test_metrics_stand_in_groups_with_the_recipes_own_baseline_first() -> None:
     assert {name.split("/")[0] for name in shown} == {"loss", "backtest", "baseline", "skill", "tutorial"}
 
 
-def test_the_other_baseline_is_the_recipes_own_by_default() -> None:
-    shown = {name for name, _, _ in metrics_of(recipe_of(), record_of(panel_of(monthly())))}
+def test_the_recipe_s_baseline_is_seasonal_naive_by_default() -> None:
+    shown = {name for name, _, _ in training_metrics(recipe_of(), record_of(panel_of(monthly())))}
 
     assert {"baseline/mae", "baseline/naive/mae", "baseline/naive/mase"} <= shown
     assert "baseline/mase" not in shown  # it has none here: its scale is zero
 
 
-def test_losses_are_by_epoch() -> None:
-    shown = metrics_of(recipe_of(), record_of(panel_of(monthly())))
+def test_losses_are_logged_by_epoch() -> None:
+    shown = training_metrics(recipe_of(), record_of(panel_of(monthly())))
 
     assert [(value, step) for name, value, step in shown if name == "loss/training"] == [(0.5, 1), (0.3, 2), (0.2, 3)]
     assert len([name for name, _, _ in shown if name == "loss/validation"]) == 4
 
 
-def test_parameters_are_few_and_named() -> None:
-    shown = parameters_of(small_recipe(), record_of(panel_of(monthly())))
+def test_parameters_are_few() -> None:
+    shown = training_params(small_recipe(), record_of(panel_of(monthly())))
 
     assert len(shown) <= 16
     assert (shown["architecture"], shown["baseline"], shown["horizon"]) == ("vanilla", "seasonal-naive", "3")
 
 
-def test_the_details_of_a_backtest_are_what_a_person_counts() -> None:
-    told = details_of(backtest(small_panel(), 33), small_panel())
+def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
+    details = details_of(backtest(small_panel(), 33), small_panel())
 
-    assert (told["num_apart"], len(told["ends"]), len(told["origins"])) == (2, 6, 6)
-    assert told["origins"][-1].periods == (str(small_panel().grid[-1]),)
-    assert told["origins"][0].lower_80[0] == told["origins"][0].forecast[0] - 5
-    assert told["mase_by_origin"]["lstm"] == (0.5,) * 6
-    assert [(hit.level, hit.share, hit.num) for hit in told["hits"]] == [
+    assert (details["num_apart"], len(details["ends"]), len(details["origins"])) == (2, 6, 6)
+    assert details["origins"][-1].periods == (str(small_panel().grid[-1]),)
+    assert details["origins"][0].lower_80[0] == details["origins"][0].forecast[0] - 5
+    assert details["mase_by_origin"]["lstm"] == (0.5,) * 6
+    assert [(hit.level, hit.share, hit.num) for hit in details["hits"]] == [
         (0.025, 0.0, 6),
         (0.1, 0.0, 6),
         (0.5, 0.0, 6),
         (0.9, 1.0, 6),
         (0.975, 1.0, 6),
     ]
-    assert told["coverage"] == {"80": 1.0, "95": 1.0}
-    assert told["residuals"].by_step == ((0.5,) * 5,) * 3
-    assert sum(told["residuals"].counts) == 6 + 5 + 4
+    assert details["coverage"] == {"80": 1.0, "95": 1.0}
+    assert details["residuals"].by_step == ((0.5,) * 5,) * 3
+    assert sum(details["residuals"].counts) == 6 + 5 + 4
 
 
-def test_without_quantiles_nothing_is_said_of_intervals() -> None:
-    told = details_of(backtest(small_panel(), 33, with_quantiles=False), small_panel())
+def test_without_quantiles_there_is_no_coverage() -> None:
+    details = details_of(backtest(small_panel(), 33, with_quantiles=False), small_panel())
 
-    assert (told["hits"], told["coverage"]) == ((), {})
-    assert told["origins"][0].lower_80 == ()
+    assert (details["hits"], details["coverage"]) == ((), {})
+    assert details["origins"][0].lower_80 == ()
 
 
-def test_a_series_that_never_changes_has_no_residuals_in_units_of_its_change() -> None:
+def test_a_constant_series_has_no_scaled_residuals() -> None:
     flat = backtest(small_panel(), 33)
 
-    told = details_of(
+    details = details_of(
         HoldoutBacktest(
             **{name: getattr(flat, name) for name in HoldoutBacktest.__slots__} | {"mase_scale": np.zeros((6, 1))}
         ),
         small_panel(),
     )
 
-    assert told["residuals"] is None
+    assert details["residuals"] is None
 
 
-def test_many_origins_are_thinned_evenly_and_both_ends_stay() -> None:
+def test_many_origins_are_thinned_evenly_and_both_ends_are_kept() -> None:
     panel = small_panel([100.0 + n % 7 for n in range(400)])
 
-    told = details_of(backtest(panel, 50), panel)
+    details = details_of(backtest(panel, 50), panel)
 
-    assert (len(told["ends"]), len(told["origins"])) == (MOST_ENDS, MOST_ORIGINS)
-    assert told["origins"][0].origin == told["ends"][0] == str(panel.grid[50])
-    assert told["origins"][-1].origin == told["ends"][-1] == str(panel.grid[-2])
+    assert (len(details["ends"]), len(details["origins"])) == (MOST_ENDS, MOST_ORIGINS)
+    assert details["origins"][0].origin == details["ends"][0] == str(panel.grid[50])
+    assert details["origins"][-1].origin == details["ends"][-1] == str(panel.grid[-2])
 
 
-def test_a_record_of_an_earlier_release_is_still_read() -> None:
+def test_a_record_of_an_earlier_release_can_be_read() -> None:
     panel = panel_of(monthly())
     fields: dict[str, Any] = json.loads(record_of(panel).model_dump_json())
     for name in ("num_apart", "origins", "ends", "mase_by_origin", "hits", "coverage", "residuals"):
@@ -132,9 +132,9 @@ def test_a_record_of_an_earlier_release_is_still_read() -> None:
     assert read.backtest == backtest_of(panel)
 
 
-def test_a_record_survives_its_way_through_json() -> None:
-    told = details_of(backtest(small_panel(), 33), small_panel())
-    record = backtest_of(small_panel(), **told)
+def test_a_record_survives_a_round_trip_through_json() -> None:
+    details = details_of(backtest(small_panel(), 33), small_panel())
+    record = backtest_of(small_panel(), **details)
 
     assert BacktestRecord.model_validate_json(record.model_dump_json()) == record
     assert record.share_won("naive") == 1.0

@@ -17,7 +17,7 @@ from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.tracking.run_fields import parameters_of
+from pipeline.tracking.run_fields import training_params
 from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
 from tests.support.examples import months
@@ -100,7 +100,7 @@ def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainedModel) ->
 
 
 def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(trained: TrainedModel) -> None:
-    shown = parameters_of(recipe(), trained.record)
+    shown = training_params(recipe(), trained.record)
 
     assert shown["architecture"] == "global"
     assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
