@@ -1,6 +1,6 @@
-"""When nextperiod does it: Prefect flows and the command line."""
+"""Prefect flows and the command line: when a job runs, and what a person sees of it."""
 
 import time
 
-#: when this process began to import us
+#: reading of `time.perf_counter` when this process began to import nextperiod
 BEGAN = time.perf_counter()

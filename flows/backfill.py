@@ -1,4 +1,4 @@
-"""Past cycles, in order, each as of its instant."""
+"""Prefect flow: past cycles in order, each as of its instant."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from flows.tasks import as_task
 
 @flow(name="backfill", flow_run_name="backfill {recipe}", persist_result=False)
 def backfill(recipe: str, first: datetime, until: datetime) -> list[dict[str, Any]]:
-    """The cycles as of the instants at which something new was recorded; resumable.
+    """Run the cycles as of the instants at which new data was recorded. Resumable.
 
     Args:
-        recipe: its name, or a path to a TOML file.
-        first: the first instant that counts.
-        until: the first that does not count any more.
+        recipe: name of the recipe, or path to a TOML file.
+        first: start of the range, inclusive.
+        until: end of the range, exclusive.
 
     Returns:
-        what `nextperiod backfill --json` prints.
+        The facts that `nextperiod backfill --json` prints.
     """
-    with open_context(recipe, as_step=as_task) as at:
-        return list(run_backfill(at, first, until))
+    with open_context(recipe, as_step=as_task) as context:
+        return list(run_backfill(context, first, until))

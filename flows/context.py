@@ -1,4 +1,4 @@
-"""A recipe with the store and the registry that the environment names."""
+"""Open a recipe together with the store and the MLflow registry that the environment names."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from pipeline.tracking.registry import Registry
 
 logger = logging.getLogger(__name__)
 
-#: a source, the database or the registry may be away for a while
+#: waits between attempts when a source, the database or the registry is temporarily away
 RETRY_AFTER_SECONDS = [2, 10, 60]
 
 Job = Callable[..., Any]
 
 
 def utc_now() -> datetime:
-    """The clock that all of a command goes by."""
+    """The clock of a command: the present instant in UTC."""
     return datetime.now(UTC)
 
 
-def retried(job: Job) -> Job:
-    """A job in this process: tried again only where that can help."""
+def add_retries(job: Job) -> Job:
+    """Wrap a job so that it is retried in this process, on `Transient` errors only."""
     return retry(
         retry=retry_if_exception_type(Transient),
         wait=wait_chain(*map(wait_fixed, RETRY_AFTER_SECONDS)),
@@ -46,26 +46,27 @@ def retried(job: Job) -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """A recipe with the store and the registry that the environment names, and the clock."""
+    """What every step of a command needs: the recipe, its store, the MLflow registry and the clock."""
 
     recipe: Recipe
     store: Store
     registry: Registry
     clock: Callable[[], datetime]
-    #: the clock's reading when this was opened
+    #: reading of the clock when the context was opened
     now: datetime
-    #: how a job becomes a step: tried again in this process, or by Prefect
-    as_step: Callable[[Job], Job] = retried
+    #: wraps a job into a step: retried in this process, or by Prefect
+    as_step: Callable[[Job], Job] = add_retries
+    #: duration of the steps so far, by step
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def sql(self) -> float:
-        """Seconds of the steps that went to the store's statements."""
+    def sql_seconds(self) -> float:
+        """Seconds that the steps so far spent in statements of the store."""
         return round(self.store.database.spent.seconds, 3)
 
-    def carry_out(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
-        """A job of the recipe; how long it took is noted under the step's name, in all."""
-        logger.debug("%s of %s began", step, self.recipe.name, extra={"step": step})
+    def run_step(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
+        """Run a job of the recipe as a step; its duration is added to `seconds[step]`."""
+        logger.debug("%s of %s started", step, self.recipe.name, extra={"step": step})
         started = time.perf_counter()
         try:
             return self.as_step(job)(self.recipe, self.store, *arguments, **options)
@@ -74,24 +75,24 @@ class RunContext:
 
 
 @contextmanager
-def open_context(recipe: str, *, as_step: Callable[[Job], Job] = retried) -> Iterator[RunContext]:
-    """Everything a flow works with, by the recipe's name; closed at the end.
+def open_context(recipe: str, *, as_step: Callable[[Job], Job] = add_retries) -> Iterator[RunContext]:
+    """Open a recipe with its store and registry; the database is closed at the end.
 
     Args:
-        recipe: its name, or a path to a TOML file.
-        as_step: how a job becomes a step.
+        recipe: name of the recipe, or path to a TOML file.
+        as_step: wraps a job into a step.
 
     Raises:
-        Permanent: the recipe is not valid, or the schema is not the code's.
+        Permanent: the recipe is invalid, or the database schema does not match the code.
         DatabaseUnavailable: the database cannot be reached.
     """
     settings = settings_from()
     database = open_database(settings.database_url)
     try:
-        found = load_recipe(recipe, settings.recipes)
+        loaded_recipe = load_recipe(recipe, settings.recipes)
         require_schema(database)
         yield RunContext(
-            recipe=found,
+            recipe=loaded_recipe,
             store=Store(database),
             registry=Registry(settings.tracking_uri, utc_now),
             clock=utc_now,
@@ -103,7 +104,7 @@ def open_context(recipe: str, *, as_step: Callable[[Job], Job] = retried) -> Ite
 
 
 def require_prefect(api_url: str) -> None:
-    """Ask a Prefect server whether it is there.
+    """Check that the Prefect server answers.
 
     Raises:
         PrefectUnavailable: it does not answer.

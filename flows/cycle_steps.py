@@ -1,4 +1,4 @@
-"""A cycle and its single steps, each recorded as an attempt and retried; the same for past instants."""
+"""A cycle, its single steps and past cycles: each is recorded as an attempt, and its jobs are retried."""
 
 from __future__ import annotations
 
@@ -22,132 +22,138 @@ from pipeline.jobs.train import TrainResult, train_model
 logger = logging.getLogger(__name__)
 
 
-def run_cycle(at: RunContext, *, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
-    """One cycle of an opened recipe; safe to repeat.
+def run_cycle(context: RunContext, *, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
+    """Run one cycle of an opened recipe. Safe to repeat.
 
     Args:
-        at: the recipe, and how its steps are carried out.
-        training: retrain, fine-tune or keep, overruling the policy.
-        as_of: run it as it would have run then: nothing is ingested, and the run is marked as a backfill.
+        context: the recipe, its store, and how its steps run.
+        training: "retrain", "fine-tune" or "keep"; overrules the policy.
+        as_of: run with what was known at this past instant. Nothing is ingested, and the run is marked as a backfill.
 
     Returns:
-        what `nextperiod run --json` prints.
+        The facts that `nextperiod run --json` prints.
     """
-    with record_attempt(at.recipe, at.store, "run", at.clock) as outcome:
+    with record_attempt(context.recipe, context.store, "run", context.clock) as outcome:
         if as_of is None:
-            at.carry_out("ingest", ingest_source, at.now, must_train=True)
-        at.carry_out("score", score_forecasts, as_of=as_of)
-        trained = at.carry_out("train", train_model, at.now, asked=training, as_of=as_of, registry=at.registry)
-        published = at.carry_out("forecast", publish_forecast, at.now, as_of=as_of)
-        at.carry_out("score", score_forecasts, as_of=as_of)  # where what is forecast is observed already
-        at.carry_out("mlflow", sync_mlflow, at.registry, at.now)
+            context.run_step("ingest", ingest_source, context.now, must_train=True)
+        context.run_step("score", score_forecasts, as_of=as_of)
+        trained = context.run_step(
+            "train", train_model, context.now, asked=training, as_of=as_of, registry=context.registry
+        )
+        published = context.run_step("forecast", publish_forecast, context.now, as_of=as_of)
+        context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
+        context.run_step("mlflow", sync_mlflow, context.registry, context.now)
         outcome.append(published.status)
-        return report(at, trained, published)
+        return cycle_facts(context, trained, published)
 
 
-def run_ingest(at: RunContext, *, approve: bool = False) -> IngestResult:
-    """Ingest alone, or accept the batch on hold."""
-    with record_attempt(at.recipe, at.store, "ingest", at.clock):
-        ingested: IngestResult = at.carry_out("ingest", approve_batch if approve else ingest_source, at.now)
+def run_ingest(context: RunContext, *, approve: bool = False) -> IngestResult:
+    """Ingest only, or accept the batch on hold."""
+    with record_attempt(context.recipe, context.store, "ingest", context.clock):
+        ingested: IngestResult = context.run_step("ingest", approve_batch if approve else ingest_source, context.now)
         return ingested
 
 
-def run_training_step(at: RunContext, *, training: str | None = None) -> TrainResult:
-    """Train alone, if that is due or as asked for; MLflow follows."""
-    with record_attempt(at.recipe, at.store, "train", at.clock):
-        trained: TrainResult = at.carry_out("train", train_model, at.now, asked=training, registry=at.registry)
-        at.carry_out("mlflow", sync_mlflow, at.registry, at.now)
+def run_training_step(context: RunContext, *, training: str | None = None) -> TrainResult:
+    """Train only, if it is due or requested; then update MLflow."""
+    with record_attempt(context.recipe, context.store, "train", context.clock):
+        trained: TrainResult = context.run_step(
+            "train", train_model, context.now, asked=training, registry=context.registry
+        )
+        context.run_step("mlflow", sync_mlflow, context.registry, context.now)
         return trained
 
 
-def run_forecast(at: RunContext) -> PublishResult:
-    """Forecast alone, with the champion."""
-    with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
-        published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
+def run_forecast(context: RunContext) -> PublishResult:
+    """Forecast only, with the champion, and publish."""
+    with record_attempt(context.recipe, context.store, "forecast", context.clock) as outcome:
+        published: PublishResult = context.run_step("forecast", publish_forecast, context.now)
         outcome.append(published.status)
         return published
 
 
-def run_sample_paths(at: RunContext, *, num_paths: int, parquet: Path, seed: int | None) -> tuple[PublishResult, Drawn]:
-    """Forecast alone, and draw sample paths of what is published."""
-    with record_attempt(at.recipe, at.store, "forecast", at.clock) as outcome:
-        published: PublishResult = at.carry_out("forecast", publish_forecast, at.now)
-        drawn: Drawn = at.carry_out(
+def run_sample_paths(
+    context: RunContext, *, num_paths: int, parquet: Path, seed: int | None
+) -> tuple[PublishResult, Drawn]:
+    """Forecast only, publish, and draw sample paths of the published run."""
+    with record_attempt(context.recipe, context.store, "forecast", context.clock) as outcome:
+        published: PublishResult = context.run_step("forecast", publish_forecast, context.now)
+        drawn: Drawn = context.run_step(
             "drawing paths", sample_paths, published.run_id, num_paths=num_paths, parquet=parquet, seed=seed
         )
         outcome.append("done" if (published.status, drawn.status) == ("unchanged", "written") else published.status)
         return published, drawn
 
 
-def run_scoring(at: RunContext) -> int:
-    """Score alone; how many published steps."""
-    with record_attempt(at.recipe, at.store, "score", at.clock):
-        return int(at.carry_out("score", score_forecasts))
+def run_scoring(context: RunContext) -> int:
+    """Score only; returns the number of forecast steps that were scored."""
+    with record_attempt(context.recipe, context.store, "score", context.clock):
+        return int(context.run_step("score", score_forecasts))
 
 
-def run_backfill(at: RunContext, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
-    """The past cycles of an opened recipe, in order, each as of an instant at which something new was recorded.
+def run_backfill(context: RunContext, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """Run the past cycles of an opened recipe, in order, each as of an instant at which new data was recorded.
 
-    What is published as of an instant stays: begun again after it was interrupted, it ends in the same.
+    A published backfill stays. An interrupted call can be repeated and ends in the same state.
 
     Args:
-        at: the recipe, and how its steps are carried out.
-        first: the first instant that counts.
-        until: the first that does not count any more.
+        context: the recipe, its store, and how its steps run.
+        first: start of the range, inclusive.
+        until: end of the range, exclusive.
 
-    Returns:
-        of each cycle, when it is done, what `nextperiod run --json` prints; of one that could not be carried out
-        the recipe, the instant, "refused" or "failed", and the reason.
+    Yields:
+        For each finished cycle, the facts that `nextperiod run --json` prints. For a cycle that ended with an error:
+        the recipe, the instant, the status "refused" or "failed", and the reason.
 
     Raises:
-        NoObservations: nothing was recorded then.
-        Transient: something that is needed is away: to be begun again.
+        NoObservations: no data was recorded in the range.
+        Transient: a source, the database or the registry is away; repeat the call later.
     """
-    for as_of in _instants(at, first, until):
-        spent = at.sql
-        cycle = replace(at, now=at.clock(), seconds={})
+    for as_of in _past_instants(context, first, until):
+        sql_seconds_before = context.sql_seconds
+        cycle = replace(context, now=context.clock(), seconds={})
         try:
             facts = run_cycle(cycle, as_of=as_of)
         except Permanent as error:
             status = "refused" if is_refusal(error) else "failed"
-            yield {"recipe": at.recipe.name, "as_of": as_of.isoformat(), "status": status, "reason": str(error)}
+            yield {"recipe": context.recipe.name, "as_of": as_of.isoformat(), "status": status, "reason": str(error)}
         else:
-            yield facts | {"seconds": cycle.seconds | {"sql": round(at.sql - spent, 3)}}
+            yield facts | {"seconds": cycle.seconds | {"sql": round(context.sql_seconds - sql_seconds_before, 3)}}
 
 
-def _instants(at: RunContext, first: datetime, until: datetime) -> list[datetime]:
-    """When something new was recorded in between; what an as-of cannot give is said."""
-    name, known = at.recipe.name, at.store.instants(at.recipe.name)
-    if not known:
+def _past_instants(context: RunContext, first: datetime, until: datetime) -> list[datetime]:
+    """The instants in [first, until) at which new data was recorded; warns where the range begins too early."""
+    name, instants = context.recipe.name, context.store.instants(context.recipe.name)
+    if not instants:
         raise NoObservations(f"there are no observations of {name}: run `nextperiod ingest {name}`")
-    began, ended = known[0].isoformat(), known[-1].isoformat()
-    chosen = [instant for instant in known if first <= instant < until]
-    at_once = (
-        f"all that is known of {name} was recorded at once, at {began}: as of an earlier instant nothing was known"
-    )
-    if not chosen and len(known) == 1:
-        raise NoObservations(f"{at_once}; there is no past cycle from {first.isoformat()} to {until.isoformat()}")
+    chosen = [instant for instant in instants if first <= instant < until]
     if not chosen:
-        raise NoObservations(
-            f"nothing new was recorded of {name} from {first.isoformat()} to {until.isoformat()}: expected instants "
-            f"from {began} to {ended}"
-        )
-    if len(known) == 1:
-        logger.warning("%s: there is one cycle", at_once)
-    elif first < known[0]:
-        logger.warning("nothing was known of %s before %s: the cycles begin there", name, began)
+        raise NoObservations(_nothing_to_backfill(name, instants, first, until))
+    if len(instants) == 1:
+        logger.warning("%s received all its data at once, at %s: there is one cycle", name, instants[0].isoformat())
+    elif first < instants[0]:
+        logger.warning("%s has data only since %s: the cycles begin there", name, instants[0].isoformat())
     return chosen
 
 
-def report(at: RunContext, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
-    """The cycle's facts under the names that `run --json` promises; the seconds of SQL are part of the steps'."""
-    model = at.store.model(at.recipe.name, published.model_version)
+def _nothing_to_backfill(name: str, instants: list[datetime], first: datetime, until: datetime) -> str:
+    """Why [first, until) holds no past cycle."""
+    oldest, newest = instants[0].isoformat(), instants[-1].isoformat()
+    received = f"from {first.isoformat()} to {until.isoformat()}"
+    if until <= instants[0]:
+        return f"{name} has data only since {oldest}; there is nothing to backfill before; received {received}"
+    return f"{name} received no new data {received}: expected a range that holds an instant from {oldest} to {newest}"
+
+
+def cycle_facts(context: RunContext, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
+    """The facts of a cycle under the keys of `run --json`; the seconds of `sql` are contained in those of the steps."""
+    model = context.store.model(context.recipe.name, published.model_version)
     return {
-        "recipe": at.recipe.name,
+        "recipe": context.recipe.name,
         **{key: value for key, value in asdict(published).items() if key != "num_fallback"},
         "training": trained.training,
         "reason": trained.reason,
         "skill": model.skill if model else None,
         "mlflow_run_id": model.mlflow_run_id if model else None,
-        "seconds": {**at.seconds, "sql": at.sql},
+        "seconds": {**context.seconds, "sql": context.sql_seconds},
     }

@@ -1,4 +1,4 @@
-"""Forecasting alone, with the champion."""
+"""Prefect flow: forecast with the champion and publish."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from flows.tasks import as_task
 
 @flow(name="forecast", flow_run_name="forecast {recipe}", persist_result=False)
 def forecast(recipe: str) -> dict[str, Any]:
-    """Forecast the next periods and publish them."""
-    with open_context(recipe, as_step=as_task) as at:
-        return asdict(run_forecast(at))
+    """Forecast the next periods and publish them; returns the fields of a `PublishResult`."""
+    with open_context(recipe, as_step=as_task) as context:
+        return asdict(run_forecast(context))

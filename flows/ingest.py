@@ -1,4 +1,4 @@
-"""Ingest alone."""
+"""Prefect flow: ingest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from flows.tasks import as_task
 
 @flow(name="ingest", flow_run_name="ingest {recipe}", persist_result=False)
 def ingest(recipe: str) -> dict[str, Any]:
-    """Take in what the recipe's source has."""
-    with open_context(recipe, as_step=as_task) as at:
-        return asdict(run_ingest(at))
+    """Ingest what the source delivers; returns the fields of an `IngestResult`."""
+    with open_context(recipe, as_step=as_task) as context:
+        return asdict(run_ingest(context))

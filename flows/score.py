@@ -1,4 +1,4 @@
-"""Scoring alone."""
+"""Prefect flow: score published forecasts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from flows.tasks import as_task
 
 @flow(name="score", flow_run_name="score {recipe}", persist_result=False)
 def score(recipe: str) -> dict[str, Any]:
-    """Score published forecasts against what was observed since."""
-    with open_context(recipe, as_step=as_task) as at:
-        return {"recipe": at.recipe.name, "num_scored": run_scoring(at)}
+    """Score published forecasts against the observations that arrived since."""
+    with open_context(recipe, as_step=as_task) as context:
+        return {"recipe": context.recipe.name, "num_scored": run_scoring(context)}

@@ -1,4 +1,4 @@
-"""A job as Prefect's task: tried again by class of error, its result not kept."""
+"""Wrap a job as a Prefect task, retried by class of error."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.errors import Transient
 
 
 def as_task(job: Callable[..., Any]) -> Task[..., Any]:
-    """A job as a task: tried again only where that can help, its result not kept by Prefect."""
-    made: Task[..., Any] = task(
+    """Wrap a job as a Prefect task: retried on `Transient` errors only, its result not stored by Prefect."""
+    wrapped: Task[..., Any] = task(
         task_run_name=job.__name__,
         retries=len(context.RETRY_AFTER_SECONDS),
         retry_delay_seconds=[float(seconds) for seconds in context.RETRY_AFTER_SECONDS],
@@ -22,7 +22,7 @@ def as_task(job: Callable[..., Any]) -> Task[..., Any]:
         cache_policy=NO_CACHE,
         persist_result=False,
     )(job)
-    return made
+    return wrapped
 
 
 def _is_transient(_task: Any, _run: Any, state: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Training alone."""
+"""Prefect flow: train if due."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from flows.tasks import as_task
 
 @flow(name="train", flow_run_name="train {recipe}", persist_result=False)
 def train(recipe: str, training: str | None = None) -> dict[str, Any]:
-    """Train if that is due, or as asked for; MLflow follows."""
-    with open_context(recipe, as_step=as_task) as at:
-        return asdict(run_training_step(at, training=training))
+    """Train if it is due or requested, then update MLflow; returns the fields of a `TrainResult`."""
+    with open_context(recipe, as_step=as_task) as context:
+        return asdict(run_training_step(context, training=training))

@@ -1,4 +1,4 @@
-"""The front door for people: `nextperiod …`. Heavy imports are made where they are used."""
+"""The command line `nextperiod`: commands and their options. Each imports its heavy libraries only when it runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Observations in, next-period forecasts out, both as SQL.",
+    help="Scheduled batch forecasting: observations in, forecasts of the next periods out, both in SQL.",
     epilog="RECIPE is a recipe's name or a path to a TOML file. Example: nextperiod run milk",
 )
-db = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The store's schema.")
+db = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check or upgrade the database schema; create the PostgreSQL roles.",
+)
 app.add_typer(db, name="db")
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a TOML file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for tools.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-#: what servers and libraries started from here are told, unless the environment says otherwise
+#: defaults for the libraries and servers that a command starts; the environment overrides them
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -36,87 +40,92 @@ _ENVIRONMENT = {
 
 @app.command(epilog="Example: nextperiod run milk")
 def run(
-    recipes: Annotated[Optional[list[str]], typer.Argument(metavar="RECIPE…", help="Names or paths.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every recipe in the folder of recipes.")] = False,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew, whatever the policy says.")] = False,
-    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Go on from the champion's weights.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the champion.")] = False,
+    recipes: Annotated[
+        Optional[list[str]], typer.Argument(metavar="RECIPE…", help="Names of recipes, or paths to TOML files.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every recipe in NEXTPERIOD_RECIPES.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Retrain from scratch, whatever the policy says.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Fine-tune the current model.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the current model, whatever the policy says.")] = False,
     as_of: Annotated[
-        Optional[str], typer.Option("--as-of", metavar="INSTANT", help="Run it as it would have run then (ISO 8601).")
+        Optional[str], typer.Option("--as-of", metavar="INSTANT", help="Run as of this instant in the past (ISO 8601).")
     ] = None,
     json: Json = False,
 ) -> None:
-    """One cycle: ingest, train if due, forecast, score. Safe to repeat."""
-    from flows.cli.commands import run_cycles
+    """Run one cycle of each recipe: ingest, train if due, forecast, score. Safe to repeat."""
+    from flows.cli.commands import print_cycles
 
-    asked = [name for name, given in (("retrain", retrain), ("fine-tune", fine_tune), ("keep", keep)) if given]
-    if len(asked) > 1:
+    choices = [name for name, is_set in (("retrain", retrain), ("fine-tune", fine_tune), ("keep", keep)) if is_set]
+    if len(choices) > 1:
         raise typer.BadParameter("--retrain, --fine-tune and --keep exclude each other")
     if not recipes and not every:
-        raise typer.BadParameter("name a recipe, or give --all")
-    instant = _instant(as_of, "--as-of") if as_of else None
-    failed = run_cycles(recipes or [], every=every, training=asked[0] if asked else None, as_of=instant, as_json=json)
+        raise typer.BadParameter("name a recipe, or use --all")
+    instant = _parse_instant(as_of, "--as-of") if as_of else None
+    failed = print_cycles(
+        recipes or [], every=every, training=choices[0] if choices else None, as_of=instant, as_json=json
+    )
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command(epilog="Example: nextperiod ingest milk")
 def ingest(
     recipe: RecipeArgument,
-    approve: Annotated[bool, typer.Option("--approve", help="Let the batch in that is held.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="Accept the batch on hold.")] = False,
     json: Json = False,
 ) -> None:
-    """Take in what the recipe's source has."""
-    from flows.cli.commands import ingest_one
+    """Ingest what the source of the recipe delivers, or accept the batch on hold."""
+    from flows.cli.commands import print_ingest
 
-    ingest_one(recipe, approve=approve, as_json=json)
+    print_ingest(recipe, approve=approve, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod train milk --retrain")
 def train(
     recipe: RecipeArgument,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew, whatever the policy says.")] = False,
-    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Go on from the champion's weights.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Retrain from scratch, whatever the policy says.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Fine-tune the current model.")] = False,
     json: Json = False,
 ) -> None:
-    """Train if that is due, or as asked for."""
-    from flows.cli.commands import train_one
+    """Train if the policy says that it is due; --retrain and --fine-tune overrule the policy."""
+    from flows.cli.commands import print_training
 
     if retrain and fine_tune:
         raise typer.BadParameter("--retrain and --fine-tune exclude each other")
-    train_one(recipe, asked="retrain" if retrain else "fine-tune" if fine_tune else None, as_json=json)
+    print_training(recipe, training="retrain" if retrain else "fine-tune" if fine_tune else None, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod forecast milk --paths 500")
 def forecast(
     recipe: RecipeArgument,
     paths: Annotated[
-        Optional[int], typer.Option("--paths", metavar="N", min=1, help="Draw N sample paths of each series, too.")
+        Optional[int], typer.Option("--paths", metavar="N", min=1, help="Also draw N sample paths of each series.")
     ] = None,
     seed: Annotated[
-        Optional[int], typer.Option("--seed", metavar="K", min=0, help="Of the paths; default: the run's own.")
+        Optional[int],
+        typer.Option("--seed", metavar="K", min=0, help="Seed of the sample paths; default: derived from the run."),
     ] = None,
     parquet: Annotated[
-        Optional[Path], typer.Option("--parquet", help="File for the paths; default: RECIPE-paths.parquet.")
+        Optional[Path], typer.Option("--parquet", help="File for the sample paths; default: RECIPE-paths.parquet.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Forecast the next periods with the champion and publish them; draw sample paths of what is published."""
-    from flows.cli.commands import forecast_one, forecast_with_paths
+    """Forecast the next periods with the current model and publish them. --paths also draws sample paths."""
+    from flows.cli.commands import print_publication, print_sample_paths
 
     if paths is None:
         if seed is not None or parquet is not None:
-            raise typer.BadParameter("--seed and --parquet are for sample paths: give --paths N too")
-        forecast_one(recipe, as_json=json)
+            raise typer.BadParameter("--seed and --parquet apply to sample paths only: add --paths N")
+        print_publication(recipe, as_json=json)
         return
-    forecast_with_paths(recipe, num_paths=paths, seed=seed, parquet=parquet, as_json=json)
+    print_sample_paths(recipe, num_paths=paths, seed=seed, parquet=parquet, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod score milk")
 def score(recipe: RecipeArgument, json: Json = False) -> None:
-    """Score published forecasts against what was observed since."""
-    from flows.cli.commands import score_one
+    """Score published forecasts against the observations that arrived since."""
+    from flows.cli.commands import print_scoring
 
-    score_one(recipe, as_json=json)
+    print_scoring(recipe, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod backtest milk --origins 5 --classical")
@@ -125,16 +134,20 @@ def backtest(
     origins: Annotated[
         Optional[int],
         typer.Option(
-            "--origins", min=1, metavar="N", help="How many; default: 3, or as many as the history has room for."
+            "--origins", min=1, metavar="N", help="Number of origins; default: 3, or as many as fit in the history."
         ),
     ] = None,
     every: Annotated[
         Optional[int],
-        typer.Option("--every", min=1, metavar="PERIODS", help="Periods from one to the next; default: the horizon."),
+        typer.Option("--every", min=1, metavar="PERIODS", help="Periods between two origins; default: the horizon."),
     ] = None,
     window: Annotated[
         str,
-        typer.Option("--window", metavar="KIND", help="expanding: all up to the origin; sliding: its last periods."),
+        typer.Option(
+            "--window",
+            metavar="KIND",
+            help="expanding: fit on all periods up to the origin; sliding: on the last ones only.",
+        ),
     ] = "expanding",
     history: Annotated[
         Optional[int],
@@ -142,138 +155,144 @@ def backtest(
             "--history",
             min=1,
             metavar="PERIODS",
-            help="Periods of a sliding window; default: those up to the first origin.",
+            help="Length of the sliding window; default: the periods up to the first origin.",
         ),
     ] = None,
     refit: Annotated[
-        str, typer.Option("--refit", metavar="WHEN", help="always: fit at each origin; once: at the first one only.")
+        str, typer.Option("--refit", metavar="WHEN", help="always: fit at each origin; once: at the first origin only.")
     ] = "always",
     classical: Annotated[
-        bool, typer.Option("--classical", help="AutoETS, AutoARIMA and Theta too (extra `classical`).")
+        bool, typer.Option("--classical", help="Also run AutoETS, AutoARIMA and Theta (extra `classical`).")
     ] = False,
     as_of_now: Annotated[
-        bool, typer.Option("--as-of-now", help="See what is known now, cut at each origin, not what was known then.")
+        bool, typer.Option("--as-of-now", help="Use today's values cut at each origin, not the values known then.")
     ] = False,
     protocol: Annotated[
         Optional[str],
-        typer.Option("--protocol", metavar="NAME", help="tutorial: the split and settings of the recipe's tutorial."),
+        typer.Option(
+            "--protocol", metavar="NAME", help="tutorial: use the split and the settings of the recipe's tutorial."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """How well past periods would have been forecast, from rolling origins, beside the baselines.
+    """Backtest the recipe at rolling origins and compare it with the baselines.
 
-    The last origin lies one horizon before the newest period. Each sees only what was known then.
+    The last origin lies one horizon before the newest period. Each origin uses only what was known then.
     """
-    from flows.cli.backtest import backtest_rolling, backtest_tutorial
+    from flows.cli.backtest import print_rolling_backtest, print_tutorial_backtest
 
-    asked = {"num_origins": origins, "every": every, "history": history, "classical": classical, "as_of_now": as_of_now}
+    plan = {"num_origins": origins, "every": every, "history": history, "classical": classical, "as_of_now": as_of_now}
     if protocol is not None:
-        _one_of("--protocol", protocol, "tutorial")
-        if any(asked.values()) or (window, refit) != ("expanding", "always"):
-            raise typer.BadParameter("--protocol tutorial has its own split: leave the other options out")
-        backtest_tutorial(recipe, as_json=json)
+        _require_choice("--protocol", protocol, "tutorial")
+        if any(plan.values()) or (window, refit) != ("expanding", "always"):
+            raise typer.BadParameter("--protocol tutorial has its own split: remove the other options")
+        print_tutorial_backtest(recipe, as_json=json)
         return
-    _one_of("--window", window, "expanding", "sliding")
-    _one_of("--refit", refit, "always", "once")
+    _require_choice("--window", window, "expanding", "sliding")
+    _require_choice("--refit", refit, "always", "once")
     if history is not None and window != "sliding":
-        raise typer.BadParameter("--history is how long a sliding window is: give --window sliding with it")
-    backtest_rolling(recipe, {**asked, "window": window, "refit": refit}, as_json=json)
+        raise typer.BadParameter("--history is the length of a sliding window: add --window sliding")
+    print_rolling_backtest(recipe, {**plan, "window": window, "refit": refit}, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod backfill milk --from 2026-01-01 --to 2026-03-31")
 def backfill(
     recipe: RecipeArgument,
-    first: Annotated[str, typer.Option("--from", metavar="D", help="The first day, or instant (ISO 8601).")],
-    last: Annotated[str, typer.Option("--to", metavar="D", help="The last day, or instant, inclusive.")],
+    first: Annotated[str, typer.Option("--from", metavar="D", help="First day or instant (ISO 8601).")],
+    last: Annotated[str, typer.Option("--to", metavar="D", help="Last day or instant, inclusive.")],
     json: Json = False,
 ) -> None:
-    """Past cycles in order, each as of an instant at which something new was recorded; resumable."""
-    from flows.cli.commands import backfill_one
+    """Run past cycles in order, each as of an instant at which new data was recorded. Resumable."""
+    from flows.cli.commands import print_backfill
 
-    begin, until = _instant(first, "--from"), _end(last, "--to")
+    begin, until = _parse_instant(first, "--from"), _parse_end(last, "--to")
     if until <= begin:
         raise typer.BadParameter(f"--to {last} is before --from {first}")
-    raise typer.Exit(1 if backfill_one(recipe, begin, until, as_json=json) else 0)
+    raise typer.Exit(1 if print_backfill(recipe, begin, until, as_json=json) else 0)
 
 
 @app.command(epilog="Example: nextperiod show milk --csv milk.csv")
 def show(
     recipe: RecipeArgument,
-    series: Annotated[Optional[str], typer.Option("--series", help="Only this series.")] = None,
-    csv: Annotated[Optional[Path], typer.Option("--csv", help="Write the view's columns to this file.")] = None,
-    parquet: Annotated[Optional[Path], typer.Option("--parquet", help="Write the view's columns to this file.")] = None,
+    series: Annotated[Optional[str], typer.Option("--series", help="Show only this series.")] = None,
+    csv: Annotated[
+        Optional[Path], typer.Option("--csv", help="Write the columns of latest_forecasts to this file.")
+    ] = None,
+    parquet: Annotated[
+        Optional[Path], typer.Option("--parquet", help="Write the columns of latest_forecasts to this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """The latest forecasts, with a small chart on a terminal."""
-    from flows.cli.commands import show_forecasts
+    """Show the latest forecasts, with a chart on a terminal."""
+    from flows.cli.commands import print_latest_forecasts
 
-    show_forecasts(recipe, series=series, csv=csv, parquet=parquet, as_json=json)
+    print_latest_forecasts(recipe, series=series, csv=csv, parquet=parquet, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod status --json")
 def status(json: Json = False) -> None:
-    """Every recipe: latest origin, stale or not, champion, last attempt, skill against its baseline."""
-    from flows.cli.commands import show_status
+    """List every recipe: latest origin, stale or not, current model, last attempt, skill against the baseline."""
+    from flows.cli.commands import print_status
 
-    show_status(as_json=json)
+    print_status(as_json=json)
 
 
 @app.command(epilog="Example: nextperiod explain milk-1975-12-01-1")
 def explain(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a recipe's name: its latest live run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or name of a recipe: its latest live run.")],
     json: Json = False,
 ) -> None:
-    """From a run to its data, recipe, code, model and MLflow run, and what has changed since."""
-    from flows.cli.explain import explain_run
+    """Trace a run to its data, recipe, code, model and MLflow run, and list what changed since."""
+    from flows.cli.explain import print_explanation
 
-    explain_run(run, as_json=json)
+    print_explanation(run, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod replay milk-1975-12-01-1")
 def replay(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a recipe's name: its latest live run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or name of a recipe: its latest live run.")],
     json: Json = False,
 ) -> None:
-    """Make a published forecast again from its lineage and compare: identical or not (exit 1)."""
-    from flows.cli.replay import replay_run
+    """Reproduce a published run from its lineage and compare. Exit 1 if it differs."""
+    from flows.cli.replay import print_replay
 
-    raise typer.Exit(0 if replay_run(run, as_json=json) else 1)
+    raise typer.Exit(0 if print_replay(run, as_json=json) else 1)
 
 
 @app.command(epilog="Example: nextperiod doctor")
 def doctor(json: Json = False) -> None:
-    """Settings, versions, database, MLflow, Prefect, and every invariant of the store."""
-    from flows.cli.doctor import examine
+    """Check settings, versions, database, MLflow, Prefect, and every invariant of the store. Exit 1 if a check fails."""
+    from flows.cli.doctor import print_checks
 
-    raise typer.Exit(0 if examine(as_json=json) else 1)
+    raise typer.Exit(0 if print_checks(as_json=json) else 1)
 
 
 @db.command(epilog="Example: nextperiod db upgrade")
 def upgrade(json: Json = False) -> None:
-    """Bring the schema up to this version."""
-    from flows.cli.commands import upgrade_schema
+    """Upgrade the database schema to this version."""
+    from flows.cli.commands import print_schema_upgrade
 
-    upgrade_schema(as_json=json)
+    print_schema_upgrade(as_json=json)
 
 
 @db.command(epilog="Example: nextperiod db check")
 def check(json: Json = False) -> None:
-    """Whether the schema is this version's; exit 1 if not."""
-    from flows.cli.commands import check_schema
+    """Check that the database schema matches this version. Exit 1 if it does not."""
+    from flows.cli.commands import print_schema_check
 
-    check_schema(as_json=json)
+    print_schema_check(as_json=json)
 
 
 @db.command(epilog="Example: nextperiod db roles")
 def roles(json: Json = False) -> None:
-    """Make the PostgreSQL roles: owner, migrator, writer, consumer. Safe to repeat."""
-    from flows.cli.commands import make_database_roles
+    """Create the PostgreSQL roles owner, migrator, writer and consumer. Safe to repeat."""
+    from flows.cli.commands import print_roles
 
-    make_database_roles(as_json=json)
+    print_roles(as_json=json)
 
 
 def main() -> None:
-    """Carry out the command line; errors of ours are one line and exit 1."""
+    """Entry point: known errors print one line and exit with status 1."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -281,24 +300,24 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not _is_ours(error):
+        if not _is_known_error(error):
             raise
         sys.stderr.write(f"nextperiod: {error}\n")
         sys.exit(1)
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_known_error(error: Exception) -> bool:
     from pipeline.errors import NextperiodError
 
     return isinstance(error, NextperiodError)
 
 
-def _one_of(option: str, given: str, *names: str) -> None:
-    if given not in names:
-        raise typer.BadParameter(f'{option} "{given}" is not known: expected one of {", ".join(names)}')
+def _require_choice(option: str, value: str, *choices: str) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f'{option} "{value}" is not known: expected one of {", ".join(choices)}')
 
 
-def _instant(text: str, option: str) -> datetime:
+def _parse_instant(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -308,9 +327,9 @@ def _instant(text: str, option: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _end(text: str, option: str) -> datetime:
+def _parse_end(text: str, option: str) -> datetime:
     """The first instant after an instant, or after a day."""
-    moment = _instant(text, option)
+    moment = _parse_instant(text, option)
     return moment + (timedelta(days=1) if len(text) == len("2026-01-31") else timedelta(microseconds=1))
 
 

@@ -1,4 +1,4 @@
-"""`nextperiod backtest`: the past replayed, beside the baselines."""
+"""`nextperiod backtest`: forecasts at past origins, compared with the baselines."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline.tracking.backtests import log_backtest
 
 logger = logging.getLogger(__name__)
 
-#: series that are shown of many
-_WORST = 5
-#: what a table shows, by metric; `--json` has them all
-_SHOWN = {
+#: how many of the worst series are printed
+_NUM_WORST = 5
+#: by metric, the heading of its column; `--json` has all metrics
+_METRIC_COLUMNS = {
     "mase": "mase",
     "rmsse": "rmsse",
     "smape": "smape",
@@ -37,50 +37,53 @@ _SHOWN = {
 }
 
 
-def backtest_rolling(name: str, asked: Mapping[str, Any], *, as_json: bool) -> None:
-    """`nextperiod backtest`, from rolling origins.
+def print_rolling_backtest(name: str, options: Mapping[str, Any], *, as_json: bool) -> None:
+    """Backtest a recipe at rolling origins, log it in MLflow and print its scores.
 
     Args:
-        name: of the recipe.
-        asked: the fields of a `Plan`.
-        as_json: print everything for tools.
+        name: name of the recipe, or path to a TOML file.
+        options: the fields of a `Plan`.
+        as_json: print all scores as JSON.
     """
-    with open_context(name) as at, progress():
-        logger.debug("the backtest begins", extra={"step": "TensorFlow starts"})
-        made = backtest(at.recipe, at.store, at.clock, Plan(**asked))
-        facts = _facts(at.recipe, made)
-        facts["mlflow_run_id"] = _logged(at, made, facts)
+    with open_context(name) as context, progress():
+        logger.debug("the backtest starts", extra={"step": "TensorFlow starts"})
+        result = backtest(context.recipe, context.store, context.clock, Plan(**options))
+        facts = _facts(context.recipe, result)
+        facts["mlflow_run_id"] = _log_to_mlflow(context, result, facts)
     if as_json:
         print_json(facts)
     else:
-        _tell_rolling(at.recipe, made)
+        _print_rolling(context.recipe, result)
 
 
-def _logged(at: RunContext, made: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
+def _log_to_mlflow(context: RunContext, result: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
     logger.debug("MLflow follows", extra={"step": "MLflow follows"})
     try:
-        return log_backtest(at.registry.client, at.recipe, made, facts, at.now)
+        return log_backtest(context.registry.client, context.recipe, result, facts, context.now)
     except RegistryUnavailable as error:
-        logger.warning("%s; this backtest is not shown there", error)
+        logger.warning("%s; this backtest is not logged", error)
         return None
 
 
-def _facts(recipe: Recipe, made: RollingBacktest) -> dict[str, Any]:
-    by_series, by_origin = made.by_series(), made.by_origin()
+def _facts(recipe: Recipe, result: RollingBacktest) -> dict[str, Any]:
+    by_series, by_origin = result.by_series(), result.by_origin()
     return {
         "recipe": recipe.name,
-        "fingerprint": made.fingerprint,
-        "plan": asdict(made.plan),
+        "fingerprint": result.fingerprint,
+        "plan": asdict(result.plan),
         "horizon": recipe.horizon,
-        "origins": [{**asdict(one), **_times(one), "scores": _nth(by_origin, n)} for n, one in enumerate(made.origins)],
-        "best_baseline": made.best_baseline,
-        "scores": made.scores(),
-        "by_step": made.by_step(),
-        "by_series": {series: _nth(by_series, n) for n, series in enumerate(made.series)},
+        "origins": [
+            {**asdict(origin), **_origin_facts(origin), "scores": _scores_at(by_origin, n)}
+            for n, origin in enumerate(result.origins)
+        ],
+        "best_baseline": result.best_baseline,
+        "scores": result.scores(),
+        "by_step": result.by_step(),
+        "by_series": {series: _scores_at(by_series, n) for n, series in enumerate(result.series)},
     }
 
 
-def _times(origin: Any) -> dict[str, str]:
+def _origin_facts(origin: Any) -> dict[str, str]:
     return {
         "origin": str(origin.origin)[:19],
         "as_of": origin.as_of.isoformat(),
@@ -88,38 +91,46 @@ def _times(origin: Any) -> dict[str, str]:
     }
 
 
-def _nth(told: Mapping[str, Mapping[str, list[float | None]]], n: int) -> dict[str, dict[str, float | None]]:
-    return {method: {metric: values[n] for metric, values in by.items()} for method, by in told.items()}
+def _scores_at(scores: Mapping[str, Mapping[str, list[float | None]]], n: int) -> dict[str, dict[str, float | None]]:
+    """By method and metric, the n-th of the scores."""
+    return {method: {metric: values[n] for metric, values in by_metric.items()} for method, by_metric in scores.items()}
 
 
-def _tell_rolling(recipe: Recipe, made: RollingBacktest) -> None:
-    scores, best, by_origin = made.scores(), made.best_baseline, made.by_origin()
+def _print_rolling(recipe: Recipe, result: RollingBacktest) -> None:
+    best, by_origin = result.best_baseline, result.by_origin()
     print(": ".join(filter(None, (recipe.name, recipe.description))))
-    print(f"{counted(len(made.origins), 'origin')}, {counted(recipe.horizon, 'period')} forecast from each\n")
+    print(f"{counted(len(result.origins), 'origin')}, {counted(recipe.horizon, 'period')} forecast from each\n")
     print_table(
-        ["method", *_SHOWN.values()],
-        [[method, *(_as_shown(metric, told[metric]) for metric in _SHOWN)] for method, told in scores.items()],
+        ["method", *_METRIC_COLUMNS.values()],
+        [
+            [method, *(_in_column_unit(metric, by_metric[metric]) for metric in _METRIC_COLUMNS)]
+            for method, by_metric in result.scores().items()
+        ],
     )
     print(f"\nmase by origin, beside the best baseline ({best}):")
     columns = ["origin", "known as of", "seen", "periods", "fitted to", "fallback", NETWORK, best]
-    print_table(columns, [_origin_row(made, by_origin, best, n) for n in range(len(made.origins))])
-    if cut := sum(origin.known == "cut" for origin in made.origins):
+    print_table(columns, [_origin_row(result, by_origin, best, n) for n in range(len(result.origins))])
+    if cut := sum(origin.known == "cut" for origin in result.origins):
         print(
-            f"{cut} of {counted(len(made.origins), 'origin')} saw what was recorded later, cut at the origin: "
-            + ("it was asked for" if made.plan.as_of_now else "their periods came in one delivery with later ones")
+            f"{cut} of {counted(len(result.origins), 'origin')} used values recorded later, cut at the origin: "
+            + (
+                "as --as-of-now asks"
+                if result.plan.as_of_now
+                else "their periods arrived in one delivery with later ones"
+            )
         )
     print("\nmase by step:")
-    _print_beside(["step"], [[step] for step in range(1, recipe.horizon + 1)], made.by_step(), best)
-    if len(made.series) > 1:
-        _tell_worst(made, best)
+    _print_with_best_baseline(["step"], [[step] for step in range(1, recipe.horizon + 1)], result.by_step(), best)
+    if len(result.series) > 1:
+        _print_worst_series(result, best)
 
 
-def _as_shown(metric: str, value: float | None) -> float | None:
+def _in_column_unit(metric: str, value: float | None) -> float | None:
     return 100 * value if metric == "wql" and value is not None else value
 
 
-def _origin_row(made: RollingBacktest, by_origin: Mapping[str, Any], best: str, n: int) -> list[Any]:
-    origin = made.origins[n]
+def _origin_row(result: RollingBacktest, by_origin: Mapping[str, Any], best: str, n: int) -> list[Any]:
+    origin = result.origins[n]
     return [
         origin.origin,
         origin.as_of,
@@ -131,40 +142,44 @@ def _origin_row(made: RollingBacktest, by_origin: Mapping[str, Any], best: str, 
     ]
 
 
-def _tell_worst(made: RollingBacktest, best: str) -> None:
-    by_series = made.by_series()
+def _print_worst_series(result: RollingBacktest, best: str) -> None:
+    by_series = result.by_series()
     mase = by_series[NETWORK]["mase"]
-    measured = [s for s in range(len(made.series)) if mase[s] is not None]
-    worst = sorted(measured, key=lambda s: -(mase[s] or 0.0))[:_WORST]
-    print(f"\nmase of the worst {len(worst)} of {len(made.series)} series:")
+    measured = [s for s in range(len(result.series)) if mase[s] is not None]
+    worst = sorted(measured, key=lambda s: -(mase[s] or 0.0))[:_NUM_WORST]
+    print(f"\nmase of the worst {len(worst)} of {len(result.series)} series:")
     chosen = {method: {"mase": [by_series[method]["mase"][s] for s in worst]} for method in (NETWORK, best)}
-    _print_beside(["series"], [[made.series[s]] for s in worst], chosen, best)
+    _print_with_best_baseline(["series"], [[result.series[s]] for s in worst], chosen, best)
 
 
-def _print_beside(
+def _print_with_best_baseline(
     columns: list[str], rows: list[list[Any]], scores: Mapping[str, Mapping[str, list[float | None]]], best: str
 ) -> None:
-    """Rows with the network's MASE and the best baseline's."""
-    told = zip(rows, scores[NETWORK]["mase"], scores[best]["mase"], strict=True)
-    print_table([*columns, NETWORK, best], [[*row, ours, theirs] for row, ours, theirs in told])
+    """Print rows with the MASE of the network and of the best baseline."""
+    mase = zip(rows, scores[NETWORK]["mase"], scores[best]["mase"], strict=True)
+    print_table([*columns, NETWORK, best], [[*row, network, baseline] for row, network, baseline in mase])
 
 
-def backtest_tutorial(name: str, *, as_json: bool) -> None:
-    """`nextperiod backtest --protocol tutorial`."""
+def print_tutorial_backtest(name: str, *, as_json: bool) -> None:
+    """Run the tutorial's protocol and print its RMSE beside the baselines.
+
+    Raises:
+        InvalidArgument: the recipe has no [tutorial].
+    """
     recipes = settings_from().recipes
     recipe = load_recipe(name, recipes)
     if recipe.tutorial is None:
         raise InvalidArgument(
-            f"recipe {recipe.name} has no [tutorial], whose protocol --protocol tutorial follows: expected one of "
+            f"recipe {recipe.name} has no [tutorial], which --protocol tutorial needs: expected one of "
             f"{list_names(names_with_tutorial(recipes))} (in {recipes}), or a recipe with that table"
         )
-    with open_context(name) as at, progress():
-        logger.debug("the tutorial begins", extra={"step": "TensorFlow starts"})
-        record = replay_tutorial(at.recipe, at.store, at.clock)
+    with open_context(name) as context, progress():
+        logger.debug("the tutorial starts", extra={"step": "TensorFlow starts"})
+        record = replay_tutorial(context.recipe, context.store, context.clock)
     if as_json:
         print_json({"recipe": recipe.name, "protocol": "tutorial", "metric": "rmse", "lines": _lines(record)})
     else:
-        _tell(recipe, record)
+        _print_tutorial(recipe, record)
 
 
 def _lines(record: ReplayRecord) -> list[dict[str, object]]:
@@ -184,19 +199,19 @@ def _lines(record: ReplayRecord) -> list[dict[str, object]]:
     ]
 
 
-def _tell(recipe: Recipe, record: ReplayRecord) -> None:
+def _print_tutorial(recipe: Recipe, record: ReplayRecord) -> None:
     assert recipe.tutorial is not None
     ahead = "each prediction fed back" if recipe.tutorial.recursive else "one period ahead"
     unit = f" in {recipe.unit}" if recipe.unit else ""
     print(": ".join(filter(None, (recipe.name, recipe.description))))
     print(f"the protocol of tutorial {recipe.tutorial.row}: RMSE{unit} on its test part, {ahead}\n")
-    rows = [line | {"published": _as_printed(line["published"])} for line in _lines(record)]
+    rows = [line | {"published": _published_text(line["published"])} for line in _lines(record)]
     print_table(
         ["row", "architecture", "layers", "way", "published", "rmse", "last value", "season before", "test points"],
         [list(row.values()) for row in rows],
     )
 
 
-def _as_printed(published: object) -> str:
-    """The tutorial's figure with the digits that it has."""
+def _published_text(published: object) -> str:
+    """The figure that the tutorial printed, with its own digits."""
     return "none printed" if published is None else str(published)

@@ -1,4 +1,4 @@
-"""What the commands do: jobs or flows carried out, and their facts shown."""
+"""One function per command: run the step, print its result. Options are in `app`, the work is in `flows.cycle_steps`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ from flows.cycle_steps import (
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import settings_from
 from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
+from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.inputs import LATEST
-from pipeline.storage.engine import open_database
+from pipeline.storage.engine import Database, open_database
 from pipeline.storage.roles import ROLES, make_roles, passwords
 from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
 from pipeline.storage.store import Store
 from pipeline.text import counted, list_names
+from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
 
-#: what `status --json` says of each recipe
-_STATUS = (
+#: keys of each recipe in `status --json`
+_STATUS_KEYS = (
     "recipe",
     "latest_origin",
     "published_at",
@@ -54,213 +56,238 @@ _STATUS = (
     "last_error",
     "skill",
 )
+#: by key, the heading of a column of `status`
+_STATUS_COLUMNS = {
+    "recipe": "recipe",
+    "latest_origin": "latest origin",
+    "is_stale": "stale",
+    "model_version": "model",
+    "skill": "skill",
+    "last_attempt_at": "last attempt",
+    "last_attempt_status": "status",
+    "last_error": "error",
+}
 
 
-def run_cycles(
+def print_cycles(
     names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool
 ) -> bool:
-    """Run the cycle of each recipe; whether any failed."""
-    imports, settings = time.perf_counter() - flows.BEGAN, settings_from()
+    """`nextperiod run`: run one cycle of each recipe; returns whether any failed or was refused."""
+    import_seconds, settings = time.perf_counter() - flows.BEGAN, settings_from()
     chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
     for name in chosen:
         load_recipe(name, settings.recipes)
-    _require_database()
-    facts = [_run_cycle(name, training=training, as_of=as_of, as_json=as_json) for name in chosen]
+    _open_store_database().close()
+    facts = [_print_cycle(name, training=training, as_of=as_of, as_json=as_json) for name in chosen]
     if "seconds" in facts[0]:
-        facts[0]["seconds"] = {"imports": round(imports, 3), **facts[0]["seconds"]}
+        facts[0]["seconds"] = {"imports": round(import_seconds, 3), **facts[0]["seconds"]}
     if as_json:
         print_json(facts[0] if len(facts) == 1 else facts)
-    return any(fact["status"] in ("failed", "refused") for fact in facts)
+    return any(_is_failure(fact) for fact in facts)
 
 
-def _run_cycle(name: str, *, training: str | None, as_of: datetime | None, as_json: bool) -> dict[str, Any]:
+def _is_failure(facts: dict[str, Any]) -> bool:
+    return facts["status"] in ("failed", "refused")
+
+
+def _print_cycle(name: str, *, training: str | None, as_of: datetime | None, as_json: bool) -> dict[str, Any]:
     try:
         with progress():
-            facts = _carried_out(name, training=training, as_of=as_of)
+            facts = _run_timed_cycle(name, training=training, as_of=as_of)
     except NextperiodError as error:
         print(f"nextperiod: {name}: {error}", file=sys.stderr)
         return {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
     if not as_json:
-        _tell(name, facts)
+        _print_cycle_result(name, facts)
     return facts
 
 
-def _carried_out(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
-    """The cycle: as a flow where there is a Prefect server, in this process alone where there is none.
+def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
+    """Run the cycle as a Prefect flow if a server is set, otherwise in this process.
 
-    What is no step's time is Prefect's, or goes to opening the database.
+    `seconds` gains the time that is not part of a step: under "prefect", or under "opening" for opening the database.
     """
-    api_url, began = settings_from().prefect_api_url, time.perf_counter()
+    api_url, started = settings_from().prefect_api_url, time.perf_counter()
     if api_url:
-        logger.debug("Prefect", extra={"step": "Prefect"})
+        logger.debug("Prefect starts", extra={"step": "Prefect"})
         require_prefect(api_url)
         from flows.cycle import cycle
 
         facts: dict[str, Any] = cycle(name, training=training, as_of=as_of)
     else:
-        with open_context(name) as at:
-            facts = run_cycle(at, training=training, as_of=as_of)
-    rest = time.perf_counter() - began - sum(took for step, took in facts["seconds"].items() if step != "sql")
+        with open_context(name) as context:
+            facts = run_cycle(context, training=training, as_of=as_of)
+    step_seconds = sum(seconds for step, seconds in facts["seconds"].items() if step != "sql")
+    rest = time.perf_counter() - started - step_seconds
     facts["seconds"] = {"prefect" if api_url else "opening": round(rest, 3), **facts["seconds"]}
     return facts
 
 
-def _tell(name: str, facts: dict[str, Any]) -> None:
-    with open_context(name) as at:
-        rows = at.store.latest_forecasts(at.recipe.name)
+def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
+    with open_context(name) as context:
+        recipe = context.recipe
+        rows = context.store.latest_forecasts(recipe.name)
         origin = period_text(rows[0]["origin"]) if rows else facts["origin"]
         if facts["status"] == "unchanged":
-            print(f"{at.recipe.name}: nothing new was to do; the forecast after {origin} stands ({facts['reason']})")
+            print(f"{recipe.name}: nothing to do; the forecast after {origin} is current ({facts['reason']})")
         else:
-            print(": ".join(filter(None, (at.recipe.name, at.recipe.description))))
-            made_by = f"model {facts['model_version']} ({facts['training']}: {facts['reason']})"
-            print(f"forecast after {origin} by {made_by}\n")
-            print_forecast(rows, _history(at), unit=at.recipe.unit)
-            _tell_backtest(at, facts["model_version"])
+            print(": ".join(filter(None, (recipe.name, recipe.description))))
+            print(f"forecast after {origin} by {_model_text(facts)}\n")
+            print_forecast(rows, _load_history(context), unit=recipe.unit)
+            _print_holdout_scores(context, facts["model_version"])
         print(
-            f"\nforecasts  {at.store.database.shown}: select * from latest_forecasts where recipe = '{at.recipe.name}'"
-            f"\ntrainings  {at.registry.address}: mlflow ui --backend-store-uri {at.registry.address}"
+            f"\nforecasts  {context.store.database.shown}: select * from latest_forecasts where recipe = '{recipe.name}'"
+            f"\ntrainings  {context.registry.address}: mlflow ui --backend-store-uri {context.registry.address}"
         )
 
 
-def _tell_backtest(at: RunContext, model_version: int) -> None:
-    model = at.store.model(at.recipe.name, model_version)
+def _model_text(facts: dict[str, Any]) -> str:
+    return f"model {facts['model_version']} ({facts['training']}: {facts['reason']})"
+
+
+def _print_holdout_scores(context: RunContext, model_version: int) -> None:
+    model = context.store.model(context.recipe.name, model_version)
     if model is None or model.record.backtest is None:
         return
-    scores = model.record.backtest.scores
-    print(f"\nbacktest of the last {at.recipe.test_periods} periods, which the network had not seen:")
+    metrics = ["rmse", "mae", "mase", "smape"]
+    print(f"\nbacktest of the last {context.recipe.test_periods} periods, which the network had not seen:")
     print_table(
-        ["", "rmse", "mae", "mase", "smape"],
-        [
-            [method, *(values[metric] for metric in ("rmse", "mae", "mase", "smape"))]
-            for method, values in scores.items()
-        ],
+        ["", *metrics],
+        [[method, *(scores[metric] for metric in metrics)] for method, scores in model.record.backtest.scores.items()],
     )
 
 
-def backfill_one(name: str, first: datetime, until: datetime, *, as_json: bool) -> bool:
-    """`nextperiod backfill`; whether a cycle failed."""
-    api_url, facts = settings_from().prefect_api_url, []
+def print_backfill(name: str, first: datetime, until: datetime, *, as_json: bool) -> bool:
+    """`nextperiod backfill`: run past cycles; returns whether any failed or was refused."""
+    facts = []
     with progress():
-        for fact in _past_cycles(name, first, until, api_url):
+        for fact in _past_cycles(name, first, until):
             facts.append(fact)
             if not as_json:
-                print(_line_of(fact), flush=True)
+                print(_backfill_line(fact), flush=True)
     if as_json:
         print_json(facts)
     else:
-        statuses = Counter(fact["status"] for fact in facts)
-        told = ", ".join(f"{count} {status}" for status, count in statuses.items())
-        print(f"{facts[0]['recipe']}: {counted(len(facts), 'cycle')}: {told}")
-    return any(fact["status"] in ("failed", "refused") for fact in facts)
+        counts = Counter(fact["status"] for fact in facts)
+        statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+        print(f"{facts[0]['recipe']}: {counted(len(facts), 'cycle')}: {statuses}")
+    return any(_is_failure(fact) for fact in facts)
 
 
-def _past_cycles(name: str, first: datetime, until: datetime, api_url: str | None) -> Iterator[dict[str, Any]]:
-    """The cycles' facts: each when it is done, or from a Prefect flow when all are."""
+def _past_cycles(name: str, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """The facts of past cycles: each when it ends; with a Prefect server all of them when the flow ends."""
+    api_url = settings_from().prefect_api_url
     if api_url:
         require_prefect(api_url)
         from flows.backfill import backfill
 
         yield from backfill(name, first=first, until=until)
     else:
-        with open_context(name) as at:
-            yield from run_backfill(at, first, until)
+        with open_context(name) as context:
+            yield from run_backfill(context, first, until)
 
 
-def _line_of(fact: dict[str, Any]) -> str:
-    if fact["status"] in ("failed", "refused"):
+def _backfill_line(fact: dict[str, Any]) -> str:
+    if _is_failure(fact):
         return f"{fact['as_of']}  {fact['status']}: {fact['reason']}"
     origin = period_text(np.datetime64(fact["origin"], "us"))
-    made_by = f"model {fact['model_version']} ({fact['training']}: {fact['reason']})"
-    return f"{fact['as_of']}  {fact['status']} {fact['run_id']}, after {origin} by {made_by}"
+    return f"{fact['as_of']}  {fact['status']} {fact['run_id']}, after {origin} by {_model_text(fact)}"
 
 
-def ingest_one(name: str, *, approve: bool, as_json: bool) -> None:
-    """`nextperiod ingest`."""
-    with open_context(name) as at, progress():
-        facts = run_ingest(at, approve=approve)
+def print_ingest(name: str, *, approve: bool, as_json: bool) -> None:
+    """`nextperiod ingest`: ingest, or accept the batch on hold, and print the counts of rows."""
+    with open_context(name) as context, progress():
+        result = run_ingest(context, approve=approve)
     if as_json:
-        print_json({"recipe": at.recipe.name, **asdict(facts)})
-    elif facts.num_new + facts.num_revised == 0:
-        print(f"{facts.source}: nothing new" + (f" in {facts.num_read} rows" if facts.num_read else ""))
+        print_json({"recipe": context.recipe.name, **asdict(result)})
+    elif result.num_new + result.num_revised == 0:
+        print(f"{result.source}: nothing new" + (f" in {counted(result.num_read, 'row')}" if result.num_read else ""))
     else:
         print(
-            f"{facts.source}: {facts.num_read} rows read, {facts.num_new} new, {facts.num_revised} revised, "
-            f"{facts.num_same} the same, {facts.num_rejected} refused"
+            f"{result.source}: {counted(result.num_read, 'row')} read, {result.num_new} new, {result.num_revised} revised, "
+            f"{result.num_same} unchanged, {result.num_rejected} rejected"
         )
 
 
-def train_one(name: str, *, asked: str | None, as_json: bool) -> None:
-    """`nextperiod train`."""
-    with open_context(name) as at, progress():
-        facts = run_training_step(at, training=asked)
+def print_training(name: str, *, training: str | None, as_json: bool) -> None:
+    """`nextperiod train`: train if due or requested, and print the current model."""
+    with open_context(name) as context, progress():
+        result = run_training_step(context, training=training)
+    recipe = context.recipe
     if as_json:
-        print_json({"recipe": at.recipe.name, **asdict(facts)})
-    else:
-        did = "kept" if facts.training == "keep" else f"trained ({facts.training})"
-        skill = "" if facts.skill is None else f"; skill against {at.recipe.gate.baseline} {facts.skill:+.3f}"
-        print(f"{at.recipe.name}: {did} model {facts.model_version}: {facts.reason}{skill}")
+        print_json({"recipe": recipe.name, **asdict(result)})
+        return
+    action = "kept" if result.training == "keep" else f"trained ({result.training})"
+    skill = "" if result.skill is None else f"; skill against {recipe.gate.baseline} {result.skill:+.3f}"
+    print(f"{recipe.name}: {action} model {result.model_version}: {result.reason}{skill}")
 
 
-def forecast_one(name: str, *, as_json: bool) -> None:
-    """`nextperiod forecast`."""
-    with open_context(name) as at, progress():
-        facts = run_forecast(at)
+def print_publication(name: str, *, as_json: bool) -> None:
+    """`nextperiod forecast`: forecast, publish, and print the run."""
+    with open_context(name) as context, progress():
+        result = run_forecast(context)
         if as_json:
-            print_json({"recipe": at.recipe.name, **asdict(facts)})
+            print_json({"recipe": context.recipe.name, **asdict(result)})
         else:
-            print(
-                f"{at.recipe.name}: {facts.status} run {facts.run_id}, {facts.num_rows} rows after {facts.origin[:10]}"
-            )
+            print(_publication_line(context.recipe.name, result))
 
 
-def forecast_with_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
-    """`nextperiod forecast --paths`: the forecast first, as without it."""
-    with open_context(name) as at, progress():
-        file = parquet or Path(f"{at.recipe.name}-paths.parquet")
-        published, drawn = run_sample_paths(at, num_paths=num_paths, parquet=file, seed=seed)
+def print_sample_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
+    """`nextperiod forecast --paths`: forecast, publish, draw sample paths, and print both results."""
+    with open_context(name) as context, progress():
+        recipe_name = context.recipe.name
+        file = parquet or Path(f"{recipe_name}-paths.parquet")
+        published, drawn = run_sample_paths(context, num_paths=num_paths, parquet=file, seed=seed)
         if as_json:
-            print_json({"recipe": at.recipe.name, **asdict(published), "paths": asdict(drawn)})
+            print_json({"recipe": recipe_name, **asdict(published), "paths": asdict(drawn)})
             return
+        print(_publication_line(recipe_name, published))
         print(
-            f"{at.recipe.name}: {published.status} run {published.run_id}, {published.num_rows} rows after "
-            f"{published.origin[:10]}"
-        )
-        print(
-            f"{at.recipe.name}: {drawn.status} {counted(drawn.num_paths, 'sample path')}, {drawn.num_new} of them new, with seed "
+            f"{recipe_name}: {drawn.status} {counted(drawn.num_paths, 'sample path')}, {drawn.num_new} of them new, with seed "
             f"{drawn.seed}: {counted(drawn.num_rows, 'row')} in {drawn.parquet}"
         )
 
 
-def score_one(name: str, *, as_json: bool) -> None:
-    """`nextperiod score`."""
-    with open_context(name) as at, progress():
-        num_scored = run_scoring(at)
+def _publication_line(recipe_name: str, published: PublishResult) -> str:
+    return (
+        f"{recipe_name}: {published.status} run {published.run_id}, {counted(published.num_rows, 'row')} after "
+        f"{published.origin[:10]}"
+    )
+
+
+def print_scoring(name: str, *, as_json: bool) -> None:
+    """`nextperiod score`: score published forecasts and print how many steps were scored."""
+    with open_context(name) as context, progress():
+        num_scored = run_scoring(context)
     if as_json:
-        print_json({"recipe": at.recipe.name, "num_scored": num_scored})
+        print_json({"recipe": context.recipe.name, "num_scored": num_scored})
     else:
-        print(f"{at.recipe.name}: {num_scored} published steps scored")
+        print(f"{context.recipe.name}: {counted(num_scored, 'published step')} scored")
 
 
-def show_forecasts(name: str, *, series: str | None, csv: Path | None, parquet: Path | None, as_json: bool) -> None:
-    """`nextperiod show`."""
-    with open_context(name) as at:
-        rows = at.store.latest_forecasts(at.recipe.name, series)
+def print_latest_forecasts(
+    name: str, *, series: str | None, csv: Path | None, parquet: Path | None, as_json: bool
+) -> None:
+    """`nextperiod show`: print the latest forecasts and write them to files."""
+    with open_context(name) as context:
+        rows = context.store.latest_forecasts(context.recipe.name, series)
         if not rows:
-            raise _nothing_to_show(at, series)
+            raise _no_forecasts(context, series)
         _write_files(rows, csv, parquet)
         if as_json:
             print_json([dict(row) for row in rows])
             return
-        print(f"{at.recipe.name}: forecast after {period_text(rows[0]['origin'])}, run {rows[0]['run_id']}\n")
-        print_forecast(rows, _history(at), unit=at.recipe.unit)
+        origin, run_id = rows[0]["origin"], rows[0]["run_id"]
+        print(f"{context.recipe.name}: forecast after {period_text(origin)}, run {run_id}\n")
+        print_forecast(rows, _load_history(context), unit=context.recipe.unit)
 
 
-def _nothing_to_show(at: RunContext, series: str | None) -> NextperiodError:
-    published = {row["series"] for row in at.store.latest_forecasts(at.recipe.name)}
+def _no_forecasts(context: RunContext, series: str | None) -> NextperiodError:
+    recipe_name = context.recipe.name
+    published = {row["series"] for row in context.store.latest_forecasts(recipe_name)}
     if series is not None and published:
         return NextperiodError(f'series "{series}" is not known: expected one of {list_names(published)}')
-    return NextperiodError(f"no forecast is published for {at.recipe.name}: run `nextperiod run {at.recipe.name}`")
+    return NextperiodError(f"no forecast is published for {recipe_name}: run `nextperiod run {recipe_name}`")
 
 
 def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) -> None:
@@ -278,61 +305,54 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
         raise NextperiodError(f"the forecasts cannot be written: {error}") from None
 
 
-def _history(at: RunContext) -> Any:
-    return at.store.panel(at.recipe, LATEST)
+def _load_history(context: RunContext) -> Panel | None:
+    return context.store.panel(context.recipe, LATEST)
 
 
-def show_status(*, as_json: bool) -> None:
-    """`nextperiod status`."""
-    database = _require_database()
+def print_status(*, as_json: bool) -> None:
+    """`nextperiod status`: print one row per recipe."""
+    database = _open_store_database()
     store = Store(database)
-    champions = {row["recipe"]: store.champion(row["recipe"]) for row in store.status()}
-    facts = [
-        {
-            **row,
-            "is_stale": bool(row["is_stale"]),
-            "skill": champion.skill if (champion := champions[row["recipe"]]) else None,
-        }
-        for row in store.status()
-    ]
-    never = [name for name in recipe_names(settings_from().recipes) if name not in champions]
+    facts = [_status_facts(store, row) for row in store.status()]
     database.close()
-    if as_json:
-        blank = dict.fromkeys(_STATUS)
-        print_json([*facts, *({**blank, "recipe": name, "last_attempt_status": "never run"} for name in never)])
-        return
-    columns = [
-        "recipe",
-        "latest_origin",
-        "is_stale",
-        "model_version",
-        "skill",
-        "last_attempt_at",
-        "last_attempt_status",
-        "last_error",
+    has_run = {fact["recipe"] for fact in facts}
+    facts += [
+        {**dict.fromkeys(_STATUS_KEYS), "recipe": name, "last_attempt_status": "never run"}
+        for name in recipe_names(settings_from().recipes)
+        if name not in has_run
     ]
-    rows = [[fact[column] for column in columns] for fact in facts]
-    rows += [[name, None, None, None, None, None, "never run", None] for name in never]
-    print_table(["recipe", "latest origin", "stale", "model", "skill", "last attempt", "status", "error"], rows)
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(list(_STATUS_COLUMNS.values()), [[fact[key] for key in _STATUS_COLUMNS] for fact in facts])
 
 
-def upgrade_schema(*, as_json: bool) -> None:
-    """`nextperiod db upgrade`."""
+def _status_facts(store: Store, row: Any) -> dict[str, Any]:
+    champion = store.champion(row["recipe"])
+    return {**row, "is_stale": bool(row["is_stale"]), "skill": champion.skill if champion else None}
+
+
+def print_schema_upgrade(*, as_json: bool) -> None:
+    """`nextperiod db upgrade`: upgrade the schema and print its revision."""
     database = open_database(settings_from().database_url)
     before = revision_of(database)
     upgrade(database)
     database.close()
     if as_json:
         print_json({"database": database.shown, "from": before, "revision": REVISION})
-        return
-    done = (
-        "is up to date" if before == REVISION else f"was brought from {before or 'nothing'} up to revision {REVISION}"
-    )
-    print(f"the schema of {database.shown} {done}")
+    elif before == REVISION:
+        print(f"the schema of {database.shown} is up to date")
+    else:
+        print(f"the schema of {database.shown} was upgraded from {before or 'nothing'} to revision {REVISION}")
 
 
-def check_schema(*, as_json: bool) -> None:
-    """`nextperiod db check`."""
+def print_schema_check(*, as_json: bool) -> None:
+    """`nextperiod db check`: print the revision of the schema.
+
+    Raises:
+        SchemaOutOfDate: the database has no schema, or an older one.
+        SchemaTooNew: the schema is newer than the code.
+    """
     database = open_database(settings_from().database_url)
     revision = revision_of(database)
     if revision is None:
@@ -345,8 +365,8 @@ def check_schema(*, as_json: bool) -> None:
         print(f"the schema of {database.shown} is at revision {revision}, which this nextperiod needs")
 
 
-def make_database_roles(*, as_json: bool) -> None:
-    """`nextperiod db roles`."""
+def print_roles(*, as_json: bool) -> None:
+    """`nextperiod db roles`: create the PostgreSQL roles and print what each may do."""
     database = open_database(settings_from().database_url)
     make_roles(database)
     database.close()
@@ -354,10 +374,10 @@ def make_database_roles(*, as_json: bool) -> None:
         print_json({"database": database.shown, "roles": [asdict(role) for role in ROLES], "next": passwords()})
         return
     print_table(["role", "logs in", "may"], [[role.role, role.login, role.may] for role in ROLES])
-    print("\npasswords are yours to set, with \\password ROLE in psql or:\n" + ";\n".join(passwords()) + ";")
+    print("\nset the passwords with \\password ROLE in psql, or with:\n" + ";\n".join(passwords()) + ";")
 
 
-def _require_database() -> Any:
+def _open_store_database() -> Database:
     database = open_database(settings_from().database_url)
     require_schema(database)
     return database

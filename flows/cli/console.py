@@ -1,4 +1,4 @@
-"""What a person sees: tables and a chart on stdout, progress on stderr, JSON for tools."""
+"""Terminal output: tables, charts and JSON on stdout, progress on stderr."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from pipeline.timeseries.panel import Panel
 Row = Mapping[Any, Any]
 
 _CHART_HEIGHT = 14
-#: columns of a table that goes to a file or a pipe
-_UNCUT = 10_000
+#: width of a table that is written to a file or a pipe: nothing is cut
+_UNLIMITED_WIDTH = 10_000
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; instants and periods in ISO 8601."""
-    print(json.dumps(value, indent=2, default=_plain))
+    """Print one JSON document on stdout; instants and periods are in ISO 8601."""
+    print(json.dumps(value, indent=2, default=_to_json))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; numbers to the right. Not cut to a width where stdout is no terminal."""
+    """Print a table on stdout, with numbers aligned right. Lines are cut to the width of a terminal only."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for n, column in enumerate(columns):
         is_number = all(isinstance(row[n], int | float) or row[n] is None for row in rows)
         table.add_column(column, justify="right" if is_number and rows else "left", no_wrap=not sys.stdout.isatty())
     for row in rows:
-        table.add_row(*(Text(one_line(shown(value))) for value in row))
-    Console(width=None if sys.stdout.isatty() else _UNCUT, highlight=False).print(table)
+        table.add_row(*(Text(one_line(cell_text(value))) for value in row))
+    Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH, highlight=False).print(table)
 
 
-def shown(value: Any) -> str:
-    """A value as people read it."""
+def cell_text(value: Any) -> str:
+    """A value of a table as text: – for None, yes or no, two decimals, periods without midnight."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -58,22 +58,22 @@ def shown(value: Any) -> str:
 
 
 def period_text(period: np.datetime64) -> str:
-    """A period's start, without a midnight."""
+    """The start of a period as `2026-01-31 06:00`, without the time if it is midnight."""
     text = str(period)[:16].replace("T", " ")
     return text.removesuffix(" 00:00")
 
 
 def print_forecast(rows: Sequence[Row], panel: Panel | None, *, unit: str) -> None:
-    """The forecast as a table; for one series on a terminal also as a chart after its history."""
-    several = len({row["series"] for row in rows}) > 1
-    columns = [*(["series"] if several else []), "period", "mean", "lower_80", "upper_80", "method"]
+    """Print the forecast as a table; on a terminal, a single series also as a chart after its history."""
+    has_many_series = len({row["series"] for row in rows}) > 1
+    columns = [*(["series"] if has_many_series else []), "period", "mean", "lower_80", "upper_80", "method"]
     print_table(columns, [[row[column] for column in columns] for row in rows])
-    if panel is not None and not several and sys.stdout.isatty():
+    if panel is not None and not has_many_series and sys.stdout.isatty():
         print(chart(rows, panel, unit=unit))
 
 
 def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
-    """The end of the history, the forecast and its 80 % interval."""
+    """A text chart of the end of the history, the forecast and its 80 % interval."""
     import plotext
 
     horizon = len(rows)
@@ -99,7 +99,7 @@ def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Bars and one line an outcome on stderr, fed by the log records of the jobs."""
+    """Show progress bars and one line per outcome on stderr, from the log records of the jobs."""
     handler = _ProgressHandler()
     loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -118,7 +118,7 @@ def progress() -> Iterator[None]:
 
 
 class _ProgressHandler(logging.Handler):
-    """Shows records with `step` or `progress` as a bar, the others from INFO on as lines."""
+    """Shows records with `step` or `progress` as a bar, other records from INFO on as lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,11 +162,11 @@ class _ProgressHandler(logging.Handler):
             self._bars.console.print(f"  {record.getMessage()}", markup=False, soft_wrap=True)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, np.datetime64):
         return str(value)[:19]
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

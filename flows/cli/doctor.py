@@ -1,4 +1,4 @@
-"""`nextperiod doctor`: what is there, what is not, and whether every promise of the store holds."""
+"""`nextperiod doctor`: check the installation, its services, and every invariant of the store."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Check = Callable[[Settings], str]
 _PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "numpy", "sqlalchemy")
 
 
-def examine(*, as_json: bool) -> bool:
-    """Carry out every check and show its finding; whether all passed."""
+def print_checks(*, as_json: bool) -> bool:
+    """Run every check, print the findings, and return whether all passed."""
     settings = settings_from()
     findings = [(name, *_outcome(check, settings)) for name, check in CHECKS.items()]
     if as_json:
@@ -63,30 +63,30 @@ def _database(settings: Settings) -> str:
     require_schema(database)
     with database.read() as transaction:
         dialect = transaction.connection.dialect
-        found = (
+        server_version = (
             sqlite3.sqlite_version
             if dialect.name == "sqlite"
             else ".".join(map(str, dialect.server_version_info or ()))
         )
     database.close()
-    return f"{database.shown}, {dialect.name} {found}, schema {revision_of(database)}"
+    return f"{database.shown}, {dialect.name} {server_version}, schema {revision_of(database)}"
 
 
 def _invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
     require_schema(database)
-    broken = integrity_errors(Store(database))
+    errors = integrity_errors(Store(database))
     database.close()
-    if broken:
-        raise NextperiodError("; ".join(broken))
-    return "every run is whole, published once and as it was computed; every champion is unchanged"
+    if errors:
+        raise NextperiodError("; ".join(errors))
+    return "every run is complete, published once and as it was computed; every champion is unchanged"
 
 
 def _outbox(settings: Settings) -> str:
     database = open_database(settings.database_url)
     waiting = Store(database).waiting()
     database.close()
-    return "MLflow has followed everything" if not waiting else f"{len(waiting)} entries wait for MLflow"
+    return "MLflow is up to date" if not waiting else f"{len(waiting)} entries wait to be sent to MLflow"
 
 
 def _mlflow(settings: Settings) -> str:
@@ -96,7 +96,7 @@ def _mlflow(settings: Settings) -> str:
 
 def _prefect(settings: Settings) -> str:
     if not settings.prefect_api_url:
-        return "not used (PREFECT_API_URL is not set): a cycle carries its steps out itself"
+        return "not used (PREFECT_API_URL is not set): a cycle runs its steps in its own process"
     require_prefect(settings.prefect_api_url)
     return f"{without_secrets(settings.prefect_api_url)} is healthy"
 

@@ -1,4 +1,4 @@
-"""`nextperiod explain`: from a run to its data, recipe, code and model, and what has changed since."""
+"""`nextperiod explain`: trace a run to its data, recipe, code and model, and list what changed since."""
 
 from __future__ import annotations
 
@@ -7,157 +7,161 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.cli.console import period_text, print_json
-from flows.cli.run_lookup import opened_run
+from flows.cli.run_lookup import open_run
 from pipeline.jobs.inputs import code_version
-from pipeline.storage import run_lineage
-from pipeline.storage.run_lineage import RunLineage
+from pipeline.storage.run_lineage import RunLineage, read_run_lineage
 from pipeline.text import counted, one_line
 
-#: columns of the block that people read
+#: width of the printed block, in characters
 _WIDTH = 110
 _INDENT = 14
-#: of a hash so much that people can tell it from others
+#: characters of a hash that are printed
 _SHORT = 12
-#: ways in which series were forecast that are listed one by one
+#: most methods that are listed one by one
 _MOST_METHODS = 8
 
 
-def explain_run(name: str, *, as_json: bool) -> None:
-    """`nextperiod explain`.
+def print_explanation(name: str, *, as_json: bool) -> None:
+    """Print what a run was made from.
 
     Args:
-        name: of a run, or of a recipe: then its latest run.
-        as_json: for tools.
+        name: id of a run, or name of a recipe: its latest live run.
+        as_json: print JSON instead of text.
+
+    Raises:
+        InvalidArgument: the run is unknown.
     """
-    with opened_run(name) as (database, run_id):
-        explained = run_lineage.read_run_lineage(database, run_id)
-        assert explained is not None
+    with open_run(name) as (database, run_id):
+        run_lineage = read_run_lineage(database, run_id)
+        assert run_lineage is not None
     if as_json:
-        print_json(_facts(explained))
+        print_json(_facts(run_lineage))
         return
-    print(_title(explained))
+    print(_title(run_lineage))
     wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent=" " * _INDENT, break_on_hyphens=False)
-    for label, text in _block(explained):
+    for label, text in _sections(run_lineage):
         print(wrapper.fill(f"{label:{_INDENT}}{one_line(text)}"))
 
 
-def _facts(explained: RunLineage) -> dict[str, Any]:
-    """What `--json` prints."""
-    run, lineage, model = explained.run, explained.lineage, explained.model
+def _facts(run_lineage: RunLineage) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    run, lineage, model = run_lineage.run, run_lineage.lineage, run_lineage.model
     return {
         **{key: getattr(run, key) for key in ("run_id", "recipe", "kind", "origin", "status")},
-        "published_at": explained.published_at,
-        "superseded_by": explained.superseded_by,
-        "supersedes": list(explained.supersedes),
+        "published_at": run_lineage.published_at,
+        "superseded_by": run_lineage.superseded_by,
+        "supersedes": list(run_lineage.supersedes),
         "num_series": run.num_series,
         "num_rows": run.num_rows,
-        "methods": [asdict(method) for method in explained.methods],
+        "methods": [asdict(method) for method in run_lineage.methods],
         "content_hash": run.content_hash,
         "as_of": lineage.as_of,
         "data_hash": lineage.data_hash,
-        "batch": asdict(explained.vintage),
-        "num_known": explained.num_known,
-        "since": asdict(explained.since),
+        "batch": asdict(run_lineage.vintage),
+        "num_known": run_lineage.num_known,
+        "since": asdict(run_lineage.since),
         "recipe_fingerprint": lineage.recipe_fingerprint,
-        "recipe_has_changed": lineage.recipe_fingerprint != explained.present_fingerprint,
+        "recipe_has_changed": lineage.recipe_fingerprint != run_lineage.present_fingerprint,
         "code_version": lineage.code_version,
         "code_has_changed": lineage.code_version != code_version(),
         "model": {
             **{key: getattr(model, key) for key in ("model_version", "model_hash", "training", "reason", "cutoff")},
-            "is_champion": explained.is_champion,
+            "is_champion": run_lineage.is_champion,
             "trained_at": model.trained_at,
             **asdict(model.lineage),
             "skill": model.skill,
             "mlflow_run_id": model.mlflow_run_id,
         },
-        "decision": asdict(explained.decision),
+        "decision": asdict(run_lineage.decision),
     }
 
 
-def _title(explained: RunLineage) -> str:
-    run = explained.run
+def _title(run_lineage: RunLineage) -> str:
+    run = run_lineage.run
     return f"{run.run_id}: {run.kind} forecast of {run.recipe} after {period_text(run.origin)}\n"
 
 
-def _block(explained: RunLineage) -> list[tuple[str, str]]:
-    """What people read: labels and texts."""
-    return [*_of_run(explained), *_of_data(explained), *_of_code(explained), *_of_model(explained)]
+def _sections(run_lineage: RunLineage) -> list[tuple[str, str]]:
+    """Labels with their texts, in printing order; an empty label continues the one above."""
+    return [
+        *_run_section(run_lineage),
+        *_data_section(run_lineage),
+        *_code_section(run_lineage),
+        *_model_section(run_lineage),
+    ]
 
 
-def _of_run(explained: RunLineage) -> list[tuple[str, str]]:
-    run = explained.run
+def _run_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
+    run = run_lineage.run
     periods = counted(run.num_rows // run.num_series, "period")
-    published = f"published at {explained.published_at.isoformat()}" if explained.published_at else "not finished"
-    by = f", superseded by {explained.superseded_by}" if explained.superseded_by else ""
-    superseded = f", in place of {', '.join(explained.supersedes)}" if explained.supersedes else ""
+    published = f"published at {run_lineage.published_at.isoformat()}" if run_lineage.published_at else "not finished"
+    superseded_by = f", superseded by {run_lineage.superseded_by}" if run_lineage.superseded_by else ""
+    supersedes = f", in place of {', '.join(run_lineage.supersedes)}" if run_lineage.supersedes else ""
     rows = f"{counted(run.num_rows, 'row')}: {run.num_series} series, {periods}"
     methods = [
-        f"{one.num_series} by {one.method}" + (f": {one.reason}" if one.reason else "") for one in explained.methods
+        f"{group.num_series} by {group.method}" + (f": {group.reason}" if group.reason else "")
+        for group in run_lineage.methods
     ]
     if len(methods) > _MOST_METHODS:
         methods[_MOST_METHODS:] = [f"… and in {len(methods) - _MOST_METHODS} other ways (--json)"]
     return [
-        ("status", published + by + superseded),
+        ("status", published + superseded_by + supersedes),
         ("rows", rows),
         *(("" if n else "series", text) for n, text in enumerate(methods)),
     ]
 
 
-def _of_data(explained: RunLineage) -> list[tuple[str, str]]:
-    batch, since, lineage = explained.vintage, explained.since, explained.lineage
+def _data_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
+    batch, since, lineage = run_lineage.vintage, run_lineage.since, run_lineage.lineage
     counts = (
-        f"{batch.num_new} new, {batch.num_revised} revised, {batch.num_same} the same, {batch.num_rejected} refused"
+        f"{batch.num_new} new, {batch.num_revised} revised, {batch.num_same} unchanged, {batch.num_rejected} rejected"
     )
-    held = f"; held at {batch.held_at.isoformat()} and released by a person" if batch.held_at else ""
+    held = f"; put on hold at {batch.held_at.isoformat()}, then accepted by a person" if batch.held_at else ""
     if since.num_batches == 0:
-        changes = "nothing: these are the data as they are known now"
+        changes = "no change: these are the current data"
     else:
         later = f"{since.num_batches} newer {'batch' if since.num_batches == 1 else 'batches'}"
         revised = (
-            f"{since.num_revised} of the {explained.num_known} values known then were revised, in {since.num_series} series"
+            f"{since.num_revised} of the {run_lineage.num_known} values were revised, in {since.num_series} series"
             if since.num_revised
-            else f"none of the {explained.num_known} values known then was revised"
+            else f"none of the {run_lineage.num_known} values was revised"
         )
         changes = f"{later}: {revised}; {since.num_new} new"
     return [
         (
             "data",
-            f"as of {lineage.as_of.isoformat()}, hash {lineage.data_hash[:_SHORT]}, {explained.num_known} values known",
+            f"as of {lineage.as_of.isoformat()}, hash {lineage.data_hash[:_SHORT]}, {counted(run_lineage.num_known, 'value')}",
         ),
         ("  batch", f"{batch.source}, content {batch.content_hash[:_SHORT]}: {counts}{held}"),
         ("  since", changes),
     ]
 
 
-def _of_code(explained: RunLineage) -> list[tuple[str, str]]:
-    lineage, present = explained.lineage, code_version()
-    same = lineage.recipe_fingerprint == explained.present_fingerprint
-    recipe = (
-        "as the recipe is now"
-        if same
-        else f"the recipe has changed since: {explained.present_fingerprint[:_SHORT]} now"
-    )
-    code = "as the code is now" if lineage.code_version == present else f"the code has changed since: {present} now"
+def _code_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
+    lineage, present = run_lineage.lineage, code_version()
+    same = lineage.recipe_fingerprint == run_lineage.present_fingerprint
+    recipe = "unchanged since" if same else f"changed since: {run_lineage.present_fingerprint[:_SHORT]} now"
+    code = "unchanged since" if lineage.code_version == present else f"changed since: {present} now"
     return [
         ("recipe", f"{lineage.recipe_fingerprint[:_SHORT]}, {recipe}"),
         ("code", f"{lineage.code_version}, {code}"),
     ]
 
 
-def _of_model(explained: RunLineage) -> list[tuple[str, str]]:
-    model, decision = explained.model, explained.decision
-    place = "the champion" if explained.is_champion else "not the champion now"
+def _model_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
+    model, decision = run_lineage.model, run_lineage.decision
+    role = "the champion" if run_lineage.is_champion else "not the champion"
     skill = "no backtest" if model.skill is None else f"skill {model.skill:+.3f} against the baseline"
-    mlflow = f"MLflow run {model.mlflow_run_id}" if model.mlflow_run_id else "MLflow has not followed yet"
+    mlflow = f"MLflow run {model.mlflow_run_id}" if model.mlflow_run_id else "not in MLflow yet"
     return [
         (
             "model",
-            f"{model.model_version}, hash {model.model_hash[:_SHORT]}, {place}; {model.training}: {model.reason}",
+            f"{model.model_version}, hash {model.model_hash[:_SHORT]}, {role}; {model.training}: {model.reason}",
         ),
         (
             "  trained",
             f"at {model.trained_at.isoformat()} as of {model.lineage.as_of.isoformat()}, up to {period_text(model.cutoff)}",
         ),
-        ("  shown", f"{skill}; {mlflow}"),
+        ("  backtest", f"{skill}; {mlflow}"),
         ("decision", f"{decision.training}: {decision.reason}"),
     ]

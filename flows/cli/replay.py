@@ -1,4 +1,4 @@
-"""`nextperiod replay`: a run made again from its lineage, and compared with what was published."""
+"""`nextperiod replay`: reproduce a run from its lineage and compare it with the published one."""
 
 from __future__ import annotations
 
@@ -6,44 +6,47 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.cli.console import print_json
-from flows.cli.run_lookup import opened_run
+from flows.cli.run_lookup import open_run
 from pipeline.errors import InvalidArgument
 from pipeline.jobs.reproduce import ReproducedRun, reproduce_run
 from pipeline.storage.store import Store
 from pipeline.text import counted
 
 
-def replay_run(name: str, *, as_json: bool) -> bool:
-    """`nextperiod replay`; whether the run is made again as it was published.
+def print_replay(name: str, *, as_json: bool) -> bool:
+    """Reproduce a run, print the comparison, and return whether both are identical.
 
     Args:
-        name: of a run, or of a recipe: then its latest run.
-        as_json: for tools.
+        name: id of a run, or name of a recipe: its latest live run.
+        as_json: print JSON instead of text.
+
+    Raises:
+        InvalidArgument: the run is unknown, or was not published.
     """
-    with opened_run(name) as (database, run_id):
-        replayed = reproduce_run(run_id, Store(database))
-    if replayed is None:
+    with open_run(name) as (database, run_id):
+        reproduced = reproduce_run(run_id, Store(database))
+    if reproduced is None:
         raise InvalidArgument(f"run {run_id} was not published: there is nothing to compare with")
     if as_json:
-        print_json(_facts(replayed))
+        print_json(_facts(reproduced))
     else:
-        print("\n".join(_lines(replayed)))
-    return replayed.is_identical
+        print("\n".join(_lines(reproduced)))
+    return reproduced.is_identical
 
 
-def _facts(replayed: ReproducedRun) -> dict[str, Any]:
-    """What `--json` prints."""
-    told = asdict(replayed)
-    return {**{key: told[key] for key in ("run_id", "recipe", "kind", "origin", "as_of", "num_rows")}} | {
-        "identical": replayed.is_identical,
-        **{key: told[key] for key in ("faults", "first", "notes")},
+def _facts(reproduced: ReproducedRun) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    fields = asdict(reproduced)
+    return {**{key: fields[key] for key in ("run_id", "recipe", "kind", "origin", "as_of", "num_rows")}} | {
+        "identical": reproduced.is_identical,
+        **{key: fields[key] for key in ("faults", "first", "notes")},
     }
 
 
-def _lines(replayed: ReproducedRun) -> list[str]:
-    rows, as_of = counted(replayed.num_rows, "row"), replayed.as_of.isoformat()
-    if replayed.is_identical:
-        told = [f"{replayed.run_id}: identical: {rows} made again of what was known at {as_of}"]
+def _lines(reproduced: ReproducedRun) -> list[str]:
+    rows, as_of = counted(reproduced.num_rows, "row"), reproduced.as_of.isoformat()
+    if reproduced.is_identical:
+        lines = [f"{reproduced.run_id}: identical: {rows} reproduced from the data as of {as_of}"]
     else:
-        told = [f"{replayed.run_id}: not identical", *(f"  {fault}" for fault in replayed.faults)]
-    return [*told, *(f"  note: {note}" for note in replayed.notes)]
+        lines = [f"{reproduced.run_id}: not identical", *(f"  {fault}" for fault in reproduced.faults)]
+    return [*lines, *(f"  note: {note}" for note in reproduced.notes)]

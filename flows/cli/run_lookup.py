@@ -1,4 +1,4 @@
-"""A run as people name it: by its own name, or by its recipe's."""
+"""Find a run by its id, or by the name of its recipe."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from pipeline.storage.schema import require_schema
 
 
 @contextmanager
-def opened_run(name: str) -> Iterator[tuple[Database, str]]:
-    """The database as the settings say, and the run of that name, or the latest live run of the recipe of that name.
+def open_run(name: str) -> Iterator[tuple[Database, str]]:
+    """Open the database and yield it with the id of a run; closed at the end.
+
+    Args:
+        name: id of a run, or name or path of a recipe: its latest live run.
 
     Raises:
-        InvalidArgument: there is none; the message lists what was expected.
+        InvalidArgument: no run has that name; the message lists the expected ones.
     """
     settings = settings_from()
     database = open_database(settings.database_url)
     try:
         require_schema(database)
-        yield database, _run_named(name, database, settings)
+        yield database, _find_run(name, database, settings)
     finally:
         database.close()
 
 
-def _run_named(name: str, database: Database, settings: Settings) -> str:
+def _find_run(name: str, database: Database, settings: Settings) -> str:
     if run_lineage.is_run(database, name):
         return name
     recipe = load_recipe(name, settings.recipes).name if name.endswith(".toml") else name
     run_id = run_lineage.latest_run(database, recipe)
     if run_id is not None:
         return run_id
-    of_recipe, newest = run_lineage.newest_runs(database, recipe), run_lineage.newest_runs(database)
-    if of_recipe:
-        raise InvalidArgument(f"{recipe} has no live run: expected one of its backfills {', '.join(of_recipe)}")
+    backfills, newest = run_lineage.newest_runs(database, recipe), run_lineage.newest_runs(database)
+    if backfills:
+        raise InvalidArgument(f"{recipe} has no live run: expected one of its backfills {', '.join(backfills)}")
     if recipe != name or recipe in recipe_names(settings.recipes):
         raise InvalidArgument(f"no forecast is published for {recipe}: run `nextperiod run {recipe}`")
     expected = f"expected a recipe's name, or a run such as the newest: {', '.join(newest)}"

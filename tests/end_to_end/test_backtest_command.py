@@ -102,7 +102,7 @@ def test_a_recipe_without_a_tutorial_is_refused_with_those_that_have_one(folder:
     assert types("backtest", "small", "--protocol", "tutorial") == (
         1,
         "",
-        "nextperiod: recipe small has no [tutorial], whose protocol --protocol tutorial follows: "
+        "nextperiod: recipe small has no [tutorial], which --protocol tutorial needs: "
         f"expected one of taught (in {folder}), or a recipe with that table\n",
     )
     assert not (folder / "store.db").exists()

@@ -213,7 +213,7 @@ def test_help_imports_nothing_heavy() -> None:
         (("run", "small", "--retrian"), "No such option"),
         (("ingest",), "Missing argument"),
         (("ingest", "small", "more"), "unexpected extra argument"),
-        (("run",), "name a recipe, or give --all"),
+        (("run",), "name a recipe, or use --all"),
         (("run", "small", "--retrain", "--keep"), "--retrain, --fine-tune and --keep exclude each other"),
         (("run", "small", "--fine-tune", "--keep"), "--retrain, --fine-tune and --keep exclude each other"),
         (("run", "small", "--as-of", "yesterday"), '--as-of "yesterday" is not an instant: expected ISO 8601'),
@@ -223,8 +223,8 @@ def test_help_imports_nothing_heavy() -> None:
         (("forecast", "small", "--paths", "0"), "Invalid value for '--paths'"),
         (("forecast", "small", "--paths", "1.5"), "Invalid value for '--paths'"),
         (("forecast", "small", "--paths", "5", "--seed", "-1"), "Invalid value for '--seed'"),
-        (("forecast", "small", "--seed", "1"), "--seed and --parquet are for sample paths: give --paths N too"),
-        (("forecast", "small", "--parquet", "out"), "--seed and --parquet are for sample paths: give --paths N too"),
+        (("forecast", "small", "--seed", "1"), "--seed and --parquet apply to sample paths only: add --paths N"),
+        (("forecast", "small", "--parquet", "out"), "--seed and --parquet apply to sample paths only: add --paths N"),
         (("db", "downgrade"), "No such command 'downgrade'"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_file_that_cannot_be_written_is_one_line(
 
 
 def test_ingest_says_what_it_took_in(person: Person) -> None:
-    assert person.gets("ingest", "small") == "small.csv: 40 rows read, 40 new, 0 revised, 0 the same, 0 refused\n"
+    assert person.gets("ingest", "small") == "small.csv: 40 rows read, 40 new, 0 revised, 0 unchanged, 0 rejected\n"
     assert person.gets("ingest", "small") == "small.csv: nothing new\n"
 
 
@@ -476,7 +476,7 @@ def test_status_shows_the_error_of_the_last_attempt(published: Person) -> None:
 
 
 def test_the_schema_is_made_once(person: Person) -> None:
-    assert person.gets("db", "upgrade").endswith(f"was brought from nothing up to revision {REVISION}\n")
+    assert person.gets("db", "upgrade").endswith(f"was upgraded from nothing to revision {REVISION}\n")
     assert person.gets("db", "upgrade").endswith("is up to date\n")
     assert json.loads(person.gets("db", "check", "--json")) == {"database": person.database_url, "revision": REVISION}
 

@@ -213,7 +213,7 @@ def test_approving_it_takes_it_in_and_says_what_it_changed(replay: Replay) -> No
 
     assert replay.approved.status == 0
     assert replay.approved.out.startswith("fred.parquet: ")
-    assert replay.approved.out.endswith(f", {new} new, {num_revised(replay)} revised, {same} the same, 0 refused\n")
+    assert replay.approved.out.endswith(f", {new} new, {num_revised(replay)} revised, {same} unchanged, 0 rejected\n")
     assert num_revised(replay) > 1000
 
 

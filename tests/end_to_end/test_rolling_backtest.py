@@ -86,7 +86,7 @@ def _is_shown(out: str, told: dict[str, Any]) -> None:
     assert ["method", *shown] in rows
     assert ["lstm", *(f"{scores[name]:,.2f}" for name in ("mase", "rmsse", "smape")), *[ANY] * 6] in rows
     assert ["seasonal-naive", "1.00", "1.00", *[ANY] * 6, "-4.00"] in rows
-    assert "2 of 2 origins saw what was recorded later, cut at the origin: their periods came in one delivery" in out
+    assert "2 of 2 origins used values recorded later, cut at the origin: their periods arrived in one delivery" in out
     by_step = told["by_step"]
     for step in range(3):
         best = by_step[told["best_baseline"]]["mase"][step]
@@ -104,7 +104,7 @@ def test_many_series_are_shown_by_the_worst_and_classical_methods_beside(folder:
     rows = [re.split("  +", line.strip()) for line in out.splitlines()]
     methods = {row[0] for row in rows if len(row) == 10} - {"method"}
     assert methods == {"lstm", "naive", "seasonal-naive", "drift", "auto-ets", "auto-arima", "theta"}
-    assert "2 of 2 origins saw what was recorded later, cut at the origin: it was asked for" in out
+    assert "2 of 2 origins used values recorded later, cut at the origin: as --as-of-now asks" in out
     assert [row[0] for row in rows if row[0].startswith("202")] == ["2022-12-01", "2023-01-01"]
     assert [row[3:5] for row in rows if row[0].startswith("202")] == [["30", "2022-12-01"]] * 2
     assert "mase of the worst 2 of 2 series:" in out
@@ -157,7 +157,7 @@ def test_without_the_library_classical_methods_are_refused_before_anything_is_re
         (("--origins", "many"), "Invalid value for '--origins': Input should be a valid integer"),
         (("--window", "rolling"), '--window "rolling" is not known: expected one of expanding, sliding'),
         (("--refit", "never"), '--refit "never" is not known: expected one of always, once'),
-        (("--history", "30"), "--history is how long a sliding window is: give --window sliding with it"),
+        (("--history", "30"), "--history is the length of a sliding window: add --window sliding"),
         (("--protocol", "tutorial", "--origins", "2"), "--protocol tutorial has its own split"),
         (("--protocol", "tutorial", "--refit", "once"), "--protocol tutorial has its own split"),
     ],

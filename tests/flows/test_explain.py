@@ -133,14 +133,14 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
         "rows          6 rows: 2 series, 3 periods",
         "series        1 by fallback:seasonal-naive: the context at the origin is not complete",
         "              1 by lstm",
-        "data          as of 2026-01-01T12:00:00+00:00, hash data, 80 values known",
-        "  batch       small.csv, content first: 80 new, 0 revised, 0 the same, 0 refused",
-        "  since       nothing: these are the data as they are known now",
-        f"recipe        {small_recipe().fingerprint[:12]}, as the recipe is now",
-        f"code          0.1.0+test, the code has changed since: {code_version()} now",
+        "data          as of 2026-01-01T12:00:00+00:00, hash data, 80 values",
+        "  batch       small.csv, content first: 80 new, 0 revised, 0 unchanged, 0 rejected",
+        "  since       no change: these are the current data",
+        f"recipe        {small_recipe().fingerprint[:12]}, unchanged since",
+        f"code          0.1.0+test, changed since: {code_version()} now",
         f"model         1, hash {model.model_hash[:12]}, the champion; retrain: no model yet",
         "  trained     at 2026-01-01T12:00:00+00:00 as of 2026-01-01T12:00:00+00:00, up to 2023-04-01",
-        "  shown       no backtest; MLflow has not followed yet",
+        "  backtest    no backtest; not in MLflow yet",
         "decision      retrain: no model yet",
     ]
 
@@ -168,9 +168,7 @@ def test_it_says_how_many_of_the_values_known_then_were_revised_since(
     take_in(store, batch({"small": {"2020-01-01": 1.75, "2023-05-01": 9.5}}, "third"), NOW + 2 * HOUR)
 
     assert facts(says, "small")["since"] == {"num_batches": 2, "num_new": 1, "num_revised": 2, "num_series": 1}
-    assert "  since       2 newer batches: 2 of the 80 values known then were revised, in 1 series; 1 new" in says(
-        "small"
-    )
+    assert "  since       2 newer batches: 2 of the 80 values were revised, in 1 series; 1 new" in says("small")
     publish(store, forecast(origin="2023-05-01"), model, as_of=NOW + HOUR, data_hash="second")
     after = facts(says, "small")
     assert (after["batch"]["content_hash"], after["batch"]["num_revised"], after["num_known"]) == ("second", 2, 81)
@@ -184,7 +182,7 @@ def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, 
     take_in(store, batch({"small": monthly(VALUES)}, "the same in another order"), NOW + HOUR)
 
     assert facts(says, "small")["since"]["num_batches"] == 0
-    assert "nothing: these are the data as they are known now" in says("small")
+    assert "no change: these are the current data" in says("small")
 
 
 def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, model: ModelVersion) -> None:
@@ -198,7 +196,7 @@ def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, mode
     publish(store, forecast(), model, as_of=NOW + 2 * HOUR)
 
     assert facts(says, "small")["batch"]["held_at"] == "2026-01-01T13:00:00+00:00"
-    assert "held at 2026-01-01T13:00:00+00:00 and released by a person" in " ".join(says("small").split())
+    assert "put on hold at 2026-01-01T13:00:00+00:00, then accepted by a person" in " ".join(says("small").split())
 
 
 def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, store: Store, model: ModelVersion) -> None:
@@ -239,7 +237,7 @@ def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model
 
     assert told["recipe_has_changed"]
     assert told["recipe_fingerprint"] == small_recipe().fingerprint
-    assert "the recipe has changed since" in says("small")
+    assert f"{small_recipe().fingerprint[:12]}, changed since: " in says("small")
 
 
 def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store, model: ModelVersion) -> None:

@@ -30,7 +30,7 @@ def by_prefect(job: Callable[[], str]) -> str:
 
 
 def in_this_process(job: Callable[[], str]) -> str:
-    return str(context.retried(job)())
+    return str(context.add_retries(job)())
 
 
 @pytest.fixture(params=[by_prefect, in_this_process])

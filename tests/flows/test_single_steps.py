@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import context
-from flows.context import RunContext, retried
+from flows.context import RunContext, add_retries
 from flows.cycle_steps import (
     run_forecast,
     run_ingest,
@@ -33,9 +32,9 @@ def calls() -> Counter[str]:
 
 
 @pytest.fixture
-def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[RunContext]:
+def context(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[RunContext]:
     """The small recipe, whose jobs find something unavailable at their first call."""
-    monkeypatch.setattr(context, "RETRY_AFTER_SECONDS", [0, 0, 0])
+    monkeypatch.setattr("flows.context.RETRY_AFTER_SECONDS", [0, 0, 0])
     (tmp_path / "small.csv").write_text(small_csv(), "utf-8")
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
@@ -47,7 +46,7 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
                 raise Transient("away")
             return job(*arguments, **options)
 
-        return retried(called)
+        return add_retries(called)
 
     yield RunContext(
         recipe=small_recipe(tmp_path),
@@ -60,35 +59,35 @@ def at(tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> 
     database.close()
 
 
-def test_ingest_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
-    assert run_ingest(at).num_new == 40
+def test_ingest_alone_is_retried(context: RunContext, calls: Counter[str]) -> None:
+    assert run_ingest(context).num_new == 40
     assert calls == {"ingest_source": 2}
 
 
-def test_approving_is_retried(at: RunContext, calls: Counter[str]) -> None:
+def test_approving_is_retried(context: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NothingHeld):
-        run_ingest(at, approve=True)
+        run_ingest(context, approve=True)
     assert calls == {"approve_batch": 2}
 
 
-def test_training_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
+def test_training_alone_is_retried(context: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
-        run_training_step(at)
+        run_training_step(context)
     assert calls == {"train_model": 2}
 
 
-def test_forecasting_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
+def test_forecasting_alone_is_retried(context: RunContext, calls: Counter[str]) -> None:
     with pytest.raises(NoObservations):
-        run_forecast(at)
+        run_forecast(context)
     assert calls == {"publish_forecast": 2}
 
 
-def test_drawing_sample_paths_is_retried(at: RunContext, calls: Counter[str], tmp_path: Path) -> None:
+def test_drawing_sample_paths_is_retried(context: RunContext, calls: Counter[str], tmp_path: Path) -> None:
     with pytest.raises(NoObservations):
-        run_sample_paths(at, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
+        run_sample_paths(context, num_paths=1, parquet=tmp_path / "paths.parquet", seed=None)
     assert calls == {"publish_forecast": 2}
 
 
-def test_scoring_alone_is_retried(at: RunContext, calls: Counter[str]) -> None:
-    assert run_scoring(at) == 0
+def test_scoring_alone_is_retried(context: RunContext, calls: Counter[str]) -> None:
+    assert run_scoring(context) == 0
     assert calls == {"score_forecasts": 2}

@@ -146,7 +146,7 @@ _CHILD = """
 import os, signal, sys
 from pathlib import Path
 import sqlalchemy as sa
-from flows.cycle_steps import carry_out_backfill
+from flows.cycle_steps import run_backfill
 from pipeline.storage.engine import open_database
 from pipeline.config.loader import load_recipe
 from pipeline.storage.store import Store
@@ -164,7 +164,7 @@ def before(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 with training_once(Path(trainings)):
-    for _ in carry_out_backfill(at_work(load_recipe("daily", Path(folder)), Store(database), LATER), START, LATER):
+    for _ in run_backfill(at_work(load_recipe("daily", Path(folder)), Store(database), LATER), START, LATER):
         pass
 print(count)
 """
@@ -294,21 +294,17 @@ def test_a_history_that_was_loaded_at_once_has_one_instant_and_that_is_said(
     recipe: Recipe, store: Store, trainings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_in_days(recipe, store, range(1))
-    at_once = (
-        "all that is known of daily was recorded at once, at 2026-03-01T06:00:00+00:00: as of an earlier instant "
-        "nothing was known"
-    )
-
     with pytest.raises(NoObservations) as nothing:
         backfill(recipe, store, START - 30 * DAY, START)
     assert str(nothing.value) == (
-        f"{at_once}; there is no past cycle from 2026-01-30T06:00:00+00:00 to 2026-03-01T06:00:00+00:00"
+        "daily has data only since 2026-03-01T06:00:00+00:00; there is nothing to backfill before; received from "
+        "2026-01-30T06:00:00+00:00 to 2026-03-01T06:00:00+00:00"
     )
 
     with training_once(trainings):
         (only,) = backfill(recipe, store, START - 30 * DAY)
     assert only["status"] == "published"
-    assert f"{at_once}: there is one cycle" in caplog.messages
+    assert "daily received all its data at once, at 2026-03-01T06:00:00+00:00: there is one cycle" in caplog.messages
 
 
 def test_where_nothing_new_was_recorded_it_lists_when_something_was(recipe: Recipe, known: Store) -> None:
@@ -317,8 +313,8 @@ def test_where_nothing_new_was_recorded_it_lists_when_something_was(recipe: Reci
         backfill(recipe, known, START + 5 * DAY, START + 6 * DAY)
 
     assert str(nothing.value) == (
-        "nothing new was recorded of daily from 2026-03-06T06:00:00+00:00 to 2026-03-07T06:00:00+00:00: expected "
-        "instants from 2026-03-01T06:00:00+00:00 to 2026-03-13T06:00:00+00:00"
+        "daily received no new data from 2026-03-06T06:00:00+00:00 to 2026-03-07T06:00:00+00:00: expected a range "
+        "that holds an instant from 2026-03-01T06:00:00+00:00 to 2026-03-13T06:00:00+00:00"
     )
 
 
@@ -327,7 +323,7 @@ def test_before_the_first_instant_nothing_was_known_and_that_is_said(
 ) -> None:
     backfill(recipe, known, START - DAY, START + DAY)
 
-    assert "nothing was known of daily before 2026-03-01T06:00:00+00:00: the cycles begin there" in caplog.messages
+    assert "daily has data only since 2026-03-01T06:00:00+00:00: the cycles begin there" in caplog.messages
 
 
 def test_without_observations_it_says_what_to_run(recipe: Recipe, store: Store) -> None:

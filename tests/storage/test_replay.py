@@ -323,7 +323,7 @@ def test_the_command_says_identical_and_ends_well(types: Any) -> None:
 
     assert (told.exit_code, told.stdout) == (
         0,
-        "daily-2026-03-05-1: identical: 9 rows made again of what was known at 2026-03-08T06:00:00+00:00\n",
+        "daily-2026-03-05-1: identical: 9 rows reproduced from the data as of 2026-03-08T06:00:00+00:00\n",
     )
     facts = json.loads(types("replay", "daily-2026-03-01-1", "--json").stdout)
     assert facts == {
