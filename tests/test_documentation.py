@@ -1,24 +1,88 @@
-"""README says what is: its generated parts, its names, its commands and its recipe for a file of one's own."""
+"""README files say what is: generated parts, links, names, commands, and the recipe for a file of one's own."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import sources
+from pipeline.config.architectures import ARCHITECTURES
 from pipeline.config.loader import parse_recipe, recipe_names
 from pipeline.config.settings import SETTINGS
 from pipeline.sources.registry import SOURCES
-from tests.support.generated_readme import README, TABLES, written
+from tests.support.generated_readme import PARTS, ROOT, TABLES, commands, render
 
-CLONE = README.parent
-TEXT = README.read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+OPERATION = (ROOT / "deployments/README.md").read_text("utf-8")
+RECIPES = (ROOT / "deployments/recipes/README.md").read_text("utf-8")
+_FOLDERS = ("deployments", "flows", "pipeline", "sql", "tests")
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *(path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+)
+#: keys of a recipe that name a table, or the kind of a source
+_HEADINGS = ("kind", "source", "covariates", "model", "training", "backtest", "gate", "publish", "tutorial")
 
 
-def test_the_generated_parts_are_as_the_code_is() -> None:
-    assert written(TEXT) == TEXT, "run `make readme`"
+@pytest.mark.parametrize("page", PARTS)
+def test_the_generated_parts_are_as_the_code_is(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+
+    assert render(page, text) == text, "run `make readme`"
+
+
+def test_the_first_page_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_within_the_repository_leads_somewhere(page: str) -> None:
+    broken = [link for link in links_of((ROOT / page).read_text("utf-8")) if not leads_somewhere(page, link)]
+
+    assert broken == []
+
+
+def test_links_and_anchors_are_told_apart() -> None:
+    text = "# The `map`: of it\n\n[a](b.md#c-d) [out](https://example.org) ![picture](p.png)\n\n## Twice\n\n## Twice\n"
+
+    assert list(links_of(text)) == ["b.md#c-d", "p.png"]
+    assert anchors_of(text) == {"the-map-of-it", "twice", "twice-1"}
+    assert not leads_somewhere("README.md", "flows/README.md#no-such-heading")
+    assert not leads_somewhere("README.md", "no/such/file.md")
+
+
+def links_of(text: str) -> Iterator[str]:
+    """Targets of links and pictures, without addresses elsewhere and without code."""
+    for target in re.findall(r"\]\(([^()\s]+)\)", _without_code(text)):
+        if "://" not in target:
+            yield target
+
+
+def leads_somewhere(page: str, link: str) -> bool:
+    """Whether the file is there and has the anchor."""
+    path, _, anchor = link.partition("#")
+    target = (ROOT / page).parent / path if path else ROOT / page
+    return target.exists() and (not anchor or anchor in anchors_of(target.read_text("utf-8")))
+
+
+def anchors_of(text: str) -> set[str]:
+    """Anchors of headings as GitHub makes them: lower case, hyphens for blanks, a number for a heading that repeats."""
+    anchors: dict[str, int] = {}
+    for heading in re.findall(r"^#+ (.+)$", _without_fences(text), flags=re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        anchors[anchor] = anchors.get(anchor, 0) + 1
+    return {anchor if n == 0 else f"{anchor}-{n}" for anchor, count in anchors.items() for n in range(count)}
+
+
+def _without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", _without_fences(text))
 
 
 def test_every_table_of_a_recipe_describes_its_keys() -> None:
@@ -27,58 +91,77 @@ def test_every_table_of_a_recipe_describes_its_keys() -> None:
         for heading, table in TABLES.items()
         for key, field in table.model_fields.items()
         if field.description is None
-        and key not in ("kind", "source", "covariates", "model", "training", "backtest", "gate", "publish", "tutorial")
+        and key not in _HEADINGS
         and not (table in sources.TABLES.values() and key in sources.Source.model_fields)
     ]
 
     assert undescribed == []
 
 
-def test_every_command_is_named() -> None:
-    source = (CLONE / "flows/cli/app.py").read_text("utf-8")
-    commands = re.findall(r"^@app\.command.*\ndef (\w+)", source, flags=re.MULTILINE)
+def test_every_key_of_a_recipe_is_documented() -> None:
+    keys = {key for table in TABLES.values() for key in table.model_fields if key not in _HEADINGS}
 
-    assert len(commands) >= 8
-    assert [command for command in commands if not re.search(rf"`[^`\n]*\b{command}\b", TEXT)] == []
+    assert [key for key in sorted(keys) if f"| `{key}` |" not in RECIPES] == []
 
 
-@pytest.mark.parametrize("name", [*SETTINGS, *recipe_names(CLONE / "deployments/recipes"), *SOURCES])
-def test_every_setting_recipe_and_source_is_named(name: str) -> None:
-    assert re.search(rf"\b{name}\b", TEXT)
+@pytest.mark.parametrize("page", ["README.md", "flows/README.md"])
+def test_every_command_is_named(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+
+    assert len(commands()) >= 15
+    assert [
+        name for name in commands() if not re.search(rf"(`nextperiod |, `|^### ){name}\b", text, re.MULTILINE)
+    ] == []
 
 
-def test_every_architecture_is_named() -> None:
-    source = (CLONE / "pipeline/config/architectures.py").read_text("utf-8")
-    names = re.findall(r'^    "([\w-]+)": ', source, flags=re.MULTILINE)
-
-    assert len(names) >= 3
-    assert [name for name in names if f"`{name}`" not in TEXT] == []
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in OPERATION
 
 
-def test_the_recipe_for_a_file_of_ones_own_is_ten_lines_that_parse() -> None:
-    recipe = re.search(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+@pytest.mark.parametrize("name", recipe_names(ROOT / "deployments/recipes"))
+def test_every_recipe_of_the_folder_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in RECIPES
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_of_source_is_documented(kind: str) -> None:
+    table = RECIPES.split("## Kinds of source")[1].split("\n## ")[0]
+
+    assert re.search(rf"^\|[^|]*`{kind}`[^|]*\|", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_documented(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \| .{{4,}}", RECIPES, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "deployments/recipes/README.md"])
+def test_the_recipe_for_a_file_of_ones_own_is_ten_lines_that_parse(page: str) -> None:
+    recipe = re.search(r"```toml\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)
     assert recipe is not None
     lines = [line for line in recipe[1].splitlines() if line.strip()]
 
     assert len(lines) <= 10
-    assert parse_recipe(recipe[1], where="README.md", folder=Path()).horizon == 6
+    assert parse_recipe(recipe[1], where=page, folder=Path()).horizon == 6
 
 
-def test_every_target_that_is_named_is_in_the_makefile() -> None:
-    makefile = (CLONE / "Makefile").read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_that_is_named_is_in_the_makefile(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
 
-    for target in re.findall(r"`make ([\w-]+)`|^make ([\w-]+)", TEXT, flags=re.MULTILINE):
+    for target in re.findall(r"`make ([\w-]+)`|^make ([\w-]+)", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE):
         assert re.search(rf"^{target[0] or target[1]}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", ["README.md", "deployments/README.md", "tests/benchmarks/RESULTS.md"])
-def test_every_file_that_is_linked_is_there(page: str) -> None:
-    links = re.findall(r"\]\(([\w./-]+)\)", (CLONE / page).read_text("utf-8"))
+def test_every_target_of_the_makefile_is_documented() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+    assert phony is not None
+    tests = (ROOT / "tests/README.md").read_text("utf-8")
 
-    assert links
-    assert [link for link in links if not (CLONE / page).parent.joinpath(link).exists()] == []
+    assert [target for target in phony[1].split() if f"`make {target}`" not in tests] == []
 
 
 def test_no_address_is_locked() -> None:
     for lock in ("requirements.lock", "requirements-dev.lock"):
-        assert "://" not in (CLONE / lock).read_text("utf-8")
+        assert "://" not in (ROOT / lock).read_text("utf-8")

@@ -105,7 +105,8 @@ def forecast(
         typer.Option("--seed", metavar="K", min=0, help="Seed of the sample paths; default: derived from the run."),
     ] = None,
     parquet: Annotated[
-        Optional[Path], typer.Option("--parquet", help="File for the sample paths; default: RECIPE-paths.parquet.")
+        Optional[Path],
+        typer.Option("--parquet", metavar="FILE", help="File for the sample paths; default: RECIPE-paths.parquet."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -214,12 +215,14 @@ def backfill(
 @app.command(epilog="Example: nextperiod show milk --csv milk.csv")
 def show(
     recipe: RecipeArgument,
-    series: Annotated[Optional[str], typer.Option("--series", help="Show only this series.")] = None,
+    series: Annotated[Optional[str], typer.Option("--series", metavar="NAME", help="Show only this series.")] = None,
     csv: Annotated[
-        Optional[Path], typer.Option("--csv", help="Write the columns of latest_forecasts to this file.")
+        Optional[Path],
+        typer.Option("--csv", metavar="FILE", help="Write the columns of latest_forecasts to this file."),
     ] = None,
     parquet: Annotated[
-        Optional[Path], typer.Option("--parquet", help="Write the columns of latest_forecasts to this file.")
+        Optional[Path],
+        typer.Option("--parquet", metavar="FILE", help="Write the columns of latest_forecasts to this file."),
     ] = None,
     json: Json = False,
 ) -> None:

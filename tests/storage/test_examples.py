@@ -14,7 +14,7 @@ from pipeline.storage.schema import VIEWS
 from tests.storage.rows_by_hand import found, insert, key_of, write_store
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"
-README = Path(__file__).parents[2] / "README.md"
+README = Path(str(files("sql"))) / "README.md"
 #: by view; instants and periods are compared by their day
 ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "latest_forecasts": [("small", "a", "2025-04-01", 140.0, 135.0, 145.0, "lstm")],
@@ -96,5 +96,8 @@ def test_an_example_says_first_what_it_answers_and_reads_its_view_alone_or_with_
     assert ":" not in query
 
 
-def test_the_readme_names_the_folder() -> None:
-    assert f"](sql/queries/{EXAMPLES.name})" in README.read_text("utf-8")
+def test_the_page_of_the_views_links_every_example() -> None:
+    page = README.read_text("utf-8")
+
+    assert f"](queries/{EXAMPLES.name})" in page
+    assert [view for view in VIEWS if f"](queries/{EXAMPLES.name}/{view}.sql)" not in page] == []

@@ -1,4 +1,4 @@
-"""The README's SQL for partitions and retention does what it says, and leaves every guard as it was."""
+"""The SQL for partitions and retention in sql/README.md does what it says, and leaves every guard as it was."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.storage.schema import require_schema
 from tests.storage.rows_by_hand import carry_out, found, insert, key_of, write_store
 from tests.support.servers import new_database
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "sql/README.md"
 SECTION = README.read_text("utf-8").split("\n## Retention\n")[1].split("\n## ")[0]
 PARTITION, DROP_YEAR, DROP_RUNS = re.findall(r"```sql\n(.*?)```", SECTION, flags=re.DOTALL)
 

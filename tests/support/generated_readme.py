@@ -1,11 +1,17 @@
-"""The parts of README.md that follow from the code: `make readme` writes them, a test compares."""
+"""The parts of the README files that follow from the code: `make readme` writes them, a test compares."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
+from typer.main import get_command
 
+from flows.cli.app import app
 from pipeline.config import sources
 from pipeline.config.recipe import (
     BacktestSettings,
@@ -19,7 +25,7 @@ from pipeline.config.recipe import (
 from pipeline.config.settings import SETTINGS
 from pipeline.config.tutorial import Tutorial
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 #: by heading: the keys of one table of a recipe
 TABLES: dict[str, type[BaseModel]] = {
@@ -34,6 +40,45 @@ TABLES: dict[str, type[BaseModel]] = {
     "[publish]": PublishSettings,
     "[tutorial]": Tutorial,
 }
+
+
+def commands() -> dict[str, Any]:
+    """The commands of the command line, by name: "run", …, "db roles"."""
+    return dict(_commands(get_command(app), ()))
+
+
+def _commands(group: Any, parents: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*parents, name))
+        else:
+            yield " ".join((*parents, name)), command
+
+
+def command_reference() -> str:
+    """Every command with its options, as `--help` shows them."""
+    return "\n\n".join(_command_section(name, command) for name, command in commands().items())
+
+
+def _command_section(name: str, command: Any) -> str:
+    parameters = [parameter for parameter in command.params if parameter.name != "json"]
+    rows = [
+        f"| `{_parameter(parameter)}` | {'**needed**: ' if _is_needed_option(parameter) else ''}{parameter.help} |"
+        for parameter in parameters
+    ]
+    table = ["", "| | |", "|---|---|", *rows] if rows else []
+    text, example = " ".join(command.help.split()), command.epilog.removeprefix("Example: ")
+    return "\n".join([f"### {name}", "", text, *table, "", "```sh", example, "```"])
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar)
+    return str(parameter.opts[0]) if parameter.is_flag else f"{parameter.opts[0]} {parameter.metavar}"
+
+
+def _is_needed_option(parameter: Any) -> bool:
+    return parameter.param_type_name == "option" and bool(parameter.required)
 
 
 def settings_table() -> str:
@@ -69,17 +114,43 @@ def _toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else f"{value}"
 
 
-PARTS = {"settings": settings_table, "recipe": recipe_table}
+def view_reference() -> str:
+    """Every view with its columns, from the comments that PostgreSQL shows."""
+    text = (Path(str(files("sql"))) / "comments.postgresql.sql").read_text("utf-8")
+    views = re.findall(r"^comment on view (\w+) is '(.*)';$", text, re.MULTILINE)
+    return "\n\n".join(_view_section(view, _unquoted(comment), text) for view, comment in views)
 
 
-def written(text: str) -> str:
-    """README with its generated parts as the code has them now."""
-    for name, made in PARTS.items():
-        begins, ends = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, rest = text.split(begins)
-        text = before + begins + made() + "\n" + ends + rest.split(ends)[1]
+def _view_section(view: str, comment: str, text: str) -> str:
+    columns = re.findall(rf"^comment on column {view}\.(\w+) is '(.*)';$", text, re.MULTILINE)
+    rows = [f"| `{column}` | {_unquoted(meaning)} |" for column, meaning in columns]
+    example = f"[example](queries/examples/{view}.sql)"
+    return "\n".join([f"### {view}", "", f"{comment} {example}", "", "| column | |", "|---|---|", *rows])
+
+
+def _unquoted(literal: str) -> str:
+    return literal.replace("''", "'")
+
+
+#: by page, its generated parts by name
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "flows/README.md": {"commands": command_reference},
+    "deployments/README.md": {"settings": settings_table},
+    "deployments/recipes/README.md": {"recipe": recipe_table},
+    "sql/README.md": {"views": view_reference},
+}
+
+
+def render(page: str, text: str) -> str:
+    """The text of a page with its generated parts as the code has them now."""
+    for name, part in PARTS[page].items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, rest = text.split(begin)
+        text = before + begin + part() + "\n" + end + rest.split(end)[1]
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text("utf-8")), "utf-8")
+    for page in PARTS:
+        path = ROOT / page
+        path.write_text(render(page, path.read_text("utf-8")), "utf-8")
