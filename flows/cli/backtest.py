@@ -13,10 +13,11 @@ from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import settings_from
 from pipeline.errors import InvalidArgument, RegistryUnavailable
-from pipeline.evaluation.rolling_origin import NETWORK, Plan, RollingBacktest
+from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
 from pipeline.records.training import ReplayRecord
 from pipeline.text import counted, list_names
+from pipeline.timeseries.forecast import NETWORK
 from pipeline.tracking.backtests import log_backtest
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pipeline.forecasting.baselines import naive, seasonal_naive
 from pipeline.forecasting.calibration import Calibration, Outcomes, conformity, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.preprocessing.windows import Windows
-from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.forecast import LEVELS, NETWORK
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -56,7 +56,7 @@ class HoldoutBacktest:
         """By method: the network's and the baselines' forecasts from the same origins."""
         horizon = self.observed.shape[1]
         return {
-            "lstm": self.forecast,
+            NETWORK: self.forecast,
             "naive": naive(self.context, horizon),
             "seasonal-naive": seasonal_naive(self.context, horizon, self.season),
         }
@@ -88,7 +88,7 @@ class HoldoutBacktest:
 
 def skill(scores: dict[str, dict[str, float]], baseline: str) -> float | None:
     """1 − MASE / MASE of the baseline: positive is better than it; None where that is undefined."""
-    ours, theirs = scores["lstm"]["mase"], scores[baseline]["mase"]
+    ours, theirs = scores[NETWORK]["mase"], scores[baseline]["mase"]
     return 1 - ours / theirs if np.isfinite(ours) and theirs > 0 else None
 
 

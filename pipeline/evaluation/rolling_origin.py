@@ -18,7 +18,7 @@ from pipeline.evaluation.metrics import METRICS, Compared
 from pipeline.forecasting.baselines import drift, normal_quantiles, repeated, root_scale
 from pipeline.preprocessing.windows import Windows, targets_of
 from pipeline.text import counted
-from pipeline.timeseries.forecast import LEVELS, Forecast
+from pipeline.timeseries.forecast import LEVELS, NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -30,8 +30,6 @@ ScoresOver = dict[str, dict[str, list[float | None]]]
 
 #: origins where no number is asked for, if the history has so many
 USUAL_ORIGINS = 3
-#: what the network's forecasts are called, with those that stood in for it
-NETWORK = "lstm"
 BASELINES = ("naive", "seasonal-naive", "drift")
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.forecasting.forecaster import MOST_AT_ONCE, Forecaster, read_windows
+from pipeline.forecasting.forecaster import WINDOWS_PER_BATCH, Forecaster, prepare_inputs
 from pipeline.forecasting.quantile_function import scores_of
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.windows import Windows, has_enough, targets_of
@@ -36,19 +36,19 @@ def past_scores(
     readable = np.flatnonzero((windows.end >= 0) & has_enough(panel, windows, forecaster.needs))
 
     def scored(first: int) -> tuple[npt.NDArray[np.int64], Array]:
-        chosen = readable[first : first + MOST_AT_ONCE]
-        read = read_windows(panel, features, windows.take(chosen), forecaster.scaling, forecaster.needs.context)
-        chosen = chosen[read.usable]
+        chosen = readable[first : first + WINDOWS_PER_BATCH]
+        read = prepare_inputs(panel, features, windows.take(chosen), forecaster.scaling, forecaster.needs.context)
+        chosen = chosen[read.is_usable]
         if not len(chosen):
             return chosen, np.empty(0)
         observed = targets_of(panel, windows.take(chosen), 1)[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):
-            said = forecaster.quantiles(forecaster.outputs(read.inputs), read)[:, 0]
+            said = forecaster.to_quantiles(forecaster.run_network(read.inputs), read)[:, 0]
             return chosen, scores_of(said, observed, logarithms=forecaster.scaling.logarithms)
 
     scores = np.full(len(windows), np.nan)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        for chosen, found in threads.map(scored, range(0, len(readable), MOST_AT_ONCE)):
+        for chosen, found in threads.map(scored, range(0, len(readable), WINDOWS_PER_BATCH)):
             scores[chosen] = found
     return scores.reshape(len(series), count)
 

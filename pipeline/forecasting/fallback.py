@@ -12,7 +12,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.baselines import normal_quantiles, repeated
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.forecaster import Forecaster
-from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ def forecast_panel(
     stands_in = repeated(panel, horizon, recipe.season)
     mean = stands_in.mean.copy()
     quantiles = normal_quantiles(mean, stands_in.deviation)
-    reason: list[str | None] = [forecaster.lacks] * len(panel.series)
+    reason: list[str | None] = [forecaster.requirement_text] * len(panel.series)
 
     forecast, means, spreads = forecaster.predict(panel)
     span, last = _span_and_last(panel, forecast, forecaster.needs.context)
@@ -55,7 +55,7 @@ def forecast_panel(
     ours = spreads[believed] if calibration is None else calibration.apply(spreads[believed])
     mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], ours
     method = tuple(
-        "lstm" if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)
+        NETWORK if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)
     )
     low, high = recipe.publish.minimum, recipe.publish.maximum
     return Forecast(

@@ -1,14 +1,14 @@
-"""A forecaster: a fitted network with its scaling, its features and its spread; saved, loaded and used whole.
+"""A fitted network with its scaling, covariates and intervals: predict, save, load.
 
-A model is one directory with one hash. The network is ONNX: numbers and a fixed set of operators, no
-code; forecasts are computed by ONNX Runtime, without TensorFlow.
+A model is one directory with one hash. The network is ONNX: numbers and a fixed set of operators, no code. ONNX
+Runtime computes the forecasts, without TensorFlow.
 
-| file | what |
+| file | content |
 |---|---|
-| network.onnx | the network, context [N, L, F] and what is known ahead to quantiles [N, H, Q] or one number a step, [N, H, 1] |
-| weights.npz | the same numbers, for fine-tuning |
-| forecaster.json | scaling, features, spread, calibration, what it needs of a window, cutoff, the recipe, library versions |
-| golden.npz | one batch of inputs with the outputs that Keras gave |
+| network.onnx | the network: context [N, L, F] and known covariates to quantiles [N, H, Q], or to one number a step [N, H, 1] |
+| weights.npz | the same weights, for fine-tuning |
+| forecaster.json | scaling, covariates, interval widths, calibration, requirements, cutoff, recipe, library versions |
+| golden.npz | one batch of inputs with the outputs that Keras gave at training |
 | manifest.json | the sha256 of each file; its own sha256 is the model's hash |
 """
 
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,95 +38,117 @@ from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 
-#: largest difference allowed between ONNX Runtime here and Keras at training
+#: largest difference allowed between the outputs of ONNX Runtime here and of Keras at training
 GOLDEN_TOLERANCE = 1e-5
-#: windows that are read at once, in each thread
-MOST_AT_ONCE = 1024
+#: windows that one thread reads and forecasts at a time
+WINDOWS_PER_BATCH = 1024
+#: the file whose hash is the model's hash
+MANIFEST = "manifest.json"
+#: the other files of a model directory
+MODEL_FILES = ("forecaster.json", "golden.npz", "network.onnx", "weights.npz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntervalWidths:
-    """Width of the intervals: quantile q of step h lies `by_step[h] * at_level[q]` window scales from the mean."""
+    """Symmetric intervals from past errors: quantile q of step h is `by_step[h] * at_level[q]` window scales from the mean."""
 
-    by_step: Array  # [H]
-    at_level: Array  # [Q]
+    by_step: Array  # [H], typical size of the error of each step
+    at_level: Array  # [Q], signed multiple of that size
 
-    def around(self, mean: Array, scale: Array) -> Array:
-        """Quantiles [N, H, Q] around mean [N, H] of windows with scale [N, 1]."""
+    def quantiles_around(self, mean: Array, scale: Array) -> Array:
+        """Quantiles [N, H, Q] around means [N, H] of windows whose scales are [N, 1]."""
         return mean[:, :, None] + (scale * self.by_step)[:, :, None] * self.at_level
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelInputs:
+    """What a network reads of the n usable ones among N windows, and what converts its outputs to the series' units."""
+
+    is_usable: npt.NDArray[np.bool_]  # [N]; False: a value has no logarithm, where the network reads logarithms
+    context: Array  # [n, L], in units of the series, gaps filled
+    is_observed: npt.NDArray[np.bool_]  # [n, L], False where the context was filled
+    centre: Array  # [n, 1]
+    scale: Array  # [n, 1]
+    #: by input name, as the network takes them
+    inputs: dict[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecaster:
-    """Predicts the H periods after a context of L."""
+    """Forecasts the H periods after a context of L periods."""
 
     network: bytes
     scaling: Scaling
     features: Features
+    #: what a window must have to be forecast
     needs: ContextRequirements
     horizon: int
-    #: intervals from past errors; none: the network gives quantiles
-    spread: IntervalWidths | None
+    #: intervals from past errors; None: the network gives quantiles itself
+    interval_widths: IntervalWidths | None
+    #: the last period that the network was fitted on
     cutoff: np.datetime64
     model_hash: str
-    #: of the quantiles, from the backtest; `predict` gives them raw
+    #: of the quantiles, from the backtest; `predict` does not apply it
     calibration: Calibration | None = None
 
     @property
-    def lacks(self) -> str:
-        """What a series lacks that this one does not forecast."""
-        length, known = self.needs.least_length, self.needs.least_known
-        number = f"{length} periods with {known} values" if length > known else f"{known} values"
+    def requirement_text(self) -> str:
+        """What a series must have to be forecast, in words: the reason published with a fallback."""
+        length, num_observed = self.needs.least_length, self.needs.least_known
+        number = f"{length} periods with {num_observed} values" if length > num_observed else f"{num_observed} values"
         positive = ", all of them positive," if self.scaling.logarithms else ""
         return f"the network needs {number}{positive} in the context and one at the origin"
 
     def predict(self, panel: Panel) -> tuple[Positions, Array, Array]:
-        """Forecast from the panel's origin every series that has there what the network needs.
+        """Forecast from the panel's origin every series that meets the network's requirements there.
 
         Returns:
-            which series [N], their means [N, H] and their quantiles [N, H, Q].
+            indices of the forecast series in the panel [N], their means [N, H] and uncalibrated quantiles [N, H, Q].
         """
-        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-        windows = windows.take(has_enough(panel, windows, self.needs))
-        features, none = self.features.of(panel), np.empty((0, self.horizon, len(LEVELS)))
+        windows = self._windows_at_origin(panel)
+        features = self.features.of(panel)
+        no_quantiles = np.empty((0, self.horizon, len(LEVELS)))
 
-        def forecast(first: int) -> tuple[Positions, Array]:
-            chosen = windows.take(slice(first, first + MOST_AT_ONCE))
-            read = read_windows(panel, features, chosen, self.scaling, self.needs.context)
-            return chosen.series[read.usable], self.quantiles(
-                self.outputs(read.inputs), read
-            ) if read.usable.any() else none
+        def forecast_batch(start: int) -> tuple[Positions, Array]:
+            batch = windows.take(slice(start, start + WINDOWS_PER_BATCH))
+            inputs = prepare_inputs(panel, features, batch, self.scaling, self.needs.context)
+            if not inputs.is_usable.any():
+                return batch.series[:0], no_quantiles
+            return batch.series[inputs.is_usable], self.to_quantiles(self.run_network(inputs.inputs), inputs)
 
-        _ = self._session
+        _ = self._session  # created once, before the threads share it
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-            parts = list(threads.map(forecast, range(0, len(windows), MOST_AT_ONCE)))
-        quantiles = np.concatenate([none, *(made for _, made in parts)])
-        return (
-            np.concatenate([windows.series[:0], *(series for series, _ in parts)]),
-            quantiles[:, :, len(LEVELS) // 2],
-            quantiles,
-        )
+            batches = list(threads.map(forecast_batch, range(0, len(windows), WINDOWS_PER_BATCH)))
+        series = np.concatenate([windows.series[:0], *(part for part, _ in batches)])
+        quantiles = np.concatenate([no_quantiles, *(part for _, part in batches)])
+        return series, quantiles[:, :, len(LEVELS) // 2], quantiles
 
-    def read(self, panel: Panel) -> ModelInputs:
-        """What the network reads at the panel's origin, of every series that has there what it needs."""
-        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-        windows = windows.take(has_enough(panel, windows, self.needs))
-        return read_windows(panel, self.features.of(panel), windows, self.scaling, self.needs.context)
+    def inputs_at_origin(self, panel: Panel) -> ModelInputs:
+        """What the network reads at the panel's origin, of every series that meets its requirements there."""
+        windows = self._windows_at_origin(panel)
+        return prepare_inputs(panel, self.features.of(panel), windows, self.scaling, self.needs.context)
 
-    def quantiles(self, outputs: Array, read: ModelInputs) -> Array:
-        """What the network's numbers mean, [N, H, Q] or [N, H, 1]: quantiles [N, H, Q] in units of the series.
+    def to_quantiles(self, outputs: Array, inputs: ModelInputs) -> Array:
+        """Convert the network's outputs [N, H, Q] or [N, H, 1] to quantiles [N, H, Q] in units of the series.
 
-        Whoever computed the outputs from `read.inputs`: ONNX Runtime here, Keras or MLflow elsewhere.
+        Args:
+            outputs: of the network for `inputs.inputs`, computed by ONNX Runtime, Keras or MLflow.
+            inputs: of the same windows.
         """
-        values = self.scaling.values(outputs, read.centre[:, :, None], read.scale[:, :, None])
-        if self.spread is None:
+        values = self.scaling.values(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
+        if self.interval_widths is None:
             return values
-        return self.spread.around(values[:, :, 0], volatility(read.context, read.known, self.scaling.season))
+        scale = mean_seasonal_change(inputs.context, inputs.is_observed, self.scaling.season)
+        return self.interval_widths.quantiles_around(values[:, :, 0], scale)
 
-    def outputs(self, inputs: Mapping[str, Array]) -> Array:
-        """The network alone: what it reads, by name, to its quantiles [N, H, Q], or [N, H, 1], in its own numbers."""
-        single = {name: told.astype(np.float32) for name, told in inputs.items()}
+    def run_network(self, inputs: Mapping[str, Array]) -> Array:
+        """The network's outputs [N, H, Q] or [N, H, 1], in scaled units, for inputs by name."""
+        single = {name: values.astype(np.float32) for name, values in inputs.items()}
         return np.asarray(self._session.run(None, single)[0], dtype=np.float64)
+
+    def _windows_at_origin(self, panel: Panel) -> Windows:
+        windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
+        return windows.take(has_enough(panel, windows, self.needs))
 
     @cached_property
     def _session(self) -> Any:
@@ -133,109 +156,112 @@ class Forecaster:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # windows are forecast side by side
+        options.intra_op_num_threads = 1  # batches run in parallel threads
         return onnxruntime.InferenceSession(self.network, options, providers=["CPUExecutionProvider"])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelInputs:
-    """What a network reads of the usable ones of N windows, and how its numbers are read back."""
+def prepare_inputs(
+    panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int
+) -> ModelInputs:
+    """What a network reads of N windows of a panel, each with a context of `length` periods.
 
-    usable: npt.NDArray[np.bool_]  # [N]
-    context: Array  # [n, L], in units of the series, gaps filled
-    known: npt.NDArray[np.bool_]  # [n, L]
-    centre: Array  # [n, 1]
-    scale: Array  # [n, 1]
-    inputs: dict[str, Array]
-
-
-def read_windows(panel: Panel, features: FeatureArrays, windows: Windows, scaling: Scaling, length: int) -> ModelInputs:
-    """The inputs of a network at some windows of a panel."""
-    return read_contexts(panel, features, windows, contexts_of(panel, windows, length), scaling)
+    Args:
+        panel: with the values of the windows.
+        features: covariates of the same panel.
+        windows: N positions in it.
+        scaling: as it was fitted with the network.
+        length: L, periods in a context.
+    """
+    return prepare_inputs_from_contexts(panel, features, windows, contexts_of(panel, windows, length), scaling)
 
 
-def read_contexts(
+def prepare_inputs_from_contexts(
     panel: Panel,
     features: FeatureArrays,
     windows: Windows,
     contexts: tuple[Array, npt.NDArray[np.bool_]],
     scaling: Scaling,
 ) -> ModelInputs:
-    """The inputs of a network at windows of a panel whose values [N, L], and which are known, are told."""
-    context, known = contexts
-    usable = scaling.usable(context)
-    windows, context, known = windows.take(usable), context[usable], known[usable]
-    centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in windows.series])
-    numbers = scaling.numbers(context, centre, scale)
+    """The same for contexts that differ from the panel's values, such as those of a sample path.
+
+    Args:
+        panel: whose grid and series the windows refer to.
+        features: covariates of the same panel.
+        windows: N positions in it.
+        contexts: values [N, L] without gaps, and which of them were observed [N, L].
+        scaling: as it was fitted with the network.
+    """
+    context, is_observed = contexts
+    is_usable = scaling.usable(context)
+    windows, context, is_observed = windows.take(is_usable), context[is_usable], is_observed[is_usable]
+    centre, scale = scaling.of_windows(context, is_observed, [panel.series[s] for s in windows.series])
+    scaled = scaling.numbers(context, centre, scale)
     return ModelInputs(
-        usable=usable,
+        is_usable=is_usable,
         context=context,
-        known=known,
+        is_observed=is_observed,
         centre=centre,
         scale=scale,
-        inputs=inputs_of(panel, features, windows, numbers, known),
+        inputs=inputs_of(panel, features, windows, scaled, is_observed),
     )
 
 
-def volatility(context: Array, known: npt.NDArray[np.bool_], season: int) -> Array:
-    """The mean absolute seasonal difference of each window, or from value to value where it has none: [N, 1].
+def mean_seasonal_change(context: Array, is_observed: npt.NDArray[np.bool_], season: int) -> Array:
+    """Mean absolute seasonal difference of each window [N, L], in units of the series: [N, 1].
 
-    1 where all of them are zero.
+    Only pairs of observed values count. A window without a seasonal change takes its period-to-period change; one
+    without any change has 1.
     """
     change = np.zeros((len(context), 1))
     for lag in (season, 1):
         if context.shape[1] > lag:
-            change = np.where(change > 0, change, _mean_change(context, known, lag))
+            change = np.where(change > 0, change, _mean_change(context, is_observed, lag))
     return np.where(change > 0, change, 1.0)
 
 
-def _mean_change(context: Array, known: npt.NDArray[np.bool_], lag: int) -> Array:
-    both = known[:, lag:] & known[:, :-lag]
-    change = np.where(both, np.abs(context[:, lag:] - context[:, :-lag]), 0.0).sum(axis=1, keepdims=True)
-    mean: Array = change / np.maximum(both.sum(axis=1, keepdims=True), 1)
+def _mean_change(context: Array, is_observed: npt.NDArray[np.bool_], lag: int) -> Array:
+    has_both = is_observed[:, lag:] & is_observed[:, :-lag]
+    total = np.where(has_both, np.abs(context[:, lag:] - context[:, :-lag]), 0.0).sum(axis=1, keepdims=True)
+    mean: Array = total / np.maximum(has_both.sum(axis=1, keepdims=True), 1)
     return mean
 
 
-def manifest_of(files: Mapping[str, bytes]) -> bytes:
-    """The manifest of a model directory's files."""
+def build_manifest(files: Mapping[str, bytes]) -> bytes:
+    """The content of manifest.json for the other files of a model directory."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     return json.dumps({"format": 1, "files": digests}, indent=1).encode()
 
 
-def model_hash_of(files: Mapping[str, bytes]) -> str:
-    """The hash of a model directory: of its manifest, which knows those of the other files."""
-    return hashlib.sha256(files.get("manifest.json", b"")).hexdigest()
+def hash_model(files: Mapping[str, bytes]) -> str:
+    """The hash of a model directory: the sha256 of its manifest, which holds the hashes of the other files."""
+    return hashlib.sha256(files.get(MANIFEST, b"")).hexdigest()
 
 
-def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
-    """The forecaster in a model directory, checked before anything of it is used.
-
-    Raises:
-        ModelRefused: a file is missing or changed, or the network does not give the golden outputs.
-    """
-    fields = fields_of(files, model_hash)
-    forecaster = Forecaster(
-        network=files["network.onnx"],
-        scaling=scaling_from_dict(fields["scaling"]),
-        features=features_from_dict(fields["features"]),
-        needs=ContextRequirements(**fields["needs"]),
-        horizon=int(fields["horizon"]),
-        spread=_spread_of(fields["spread"]),
-        cutoff=np.datetime64(fields["cutoff"], "us"),
-        model_hash=model_hash,
-        calibration=Calibration.from_dict(fields["calibration"]) if fields.get("calibration") else None,
-    )
-    _check_golden(forecaster, files["golden.npz"])
-    return forecaster
-
-
-def fields_of(files: Mapping[str, bytes], model_hash: str) -> dict[str, Any]:
-    """What a model directory says of its network; its files are compared with what was recorded before.
+def verify_model_files(files: Mapping[str, bytes], model_hash: str) -> None:
+    """Compare every file of a model directory with its recorded hash.
 
     Raises:
-        ModelRefused: one is missing or was changed, or an earlier release wrote them.
+        ModelRefused: a file is missing or was changed.
     """
-    check_files(files, model_hash)
+    if hash_model(files) != model_hash:
+        raise ModelRefused(f"model {model_hash[:12]}: its manifest is not the one that was recorded; train again")
+    digests = json.loads(files[MANIFEST])["files"]
+    if (changed := _first_changed(files, digests)) is not None:
+        raise ModelRefused(f"model {model_hash[:12]}: {changed} is missing or was changed; train again")
+
+
+def _first_changed(files: Mapping[str, bytes], digests: Mapping[str, str]) -> str | None:
+    changed = (name for name, digest in digests.items() if hashlib.sha256(files.get(name, b"")).hexdigest() != digest)
+    return next(changed, None)
+
+
+def read_model_fields(files: Mapping[str, bytes], model_hash: str) -> dict[str, Any]:
+    """The content of forecaster.json, after all files were compared with their recorded hashes.
+
+    Raises:
+        ModelRefused: a file is missing or was changed, or an earlier release wrote the model.
+    """
+    verify_model_files(files, model_hash)
     fields: dict[str, Any] = json.loads(files["forecaster.json"])
     if "needs" not in fields:
         raise ModelRefused(
@@ -244,30 +270,98 @@ def fields_of(files: Mapping[str, bytes], model_hash: str) -> dict[str, Any]:
     return fields
 
 
-def _spread_of(fields: Mapping[str, Any] | None) -> IntervalWidths | None:
-    return None if fields is None else IntervalWidths(**{name: np.array(told) for name, told in fields.items()})
+def load_forecaster(files: Mapping[str, bytes], model_hash: str) -> Forecaster:
+    """The forecaster of a model directory, whose files are checked before anything of them is used.
 
-
-def check_files(files: Mapping[str, bytes], model_hash: str) -> None:
-    """Compare every file of a model directory with what was recorded.
+    Args:
+        files: content by name, the manifest included.
+        model_hash: as it was recorded at training.
 
     Raises:
-        ModelRefused: one is missing or was changed.
+        ModelRefused: a file is missing or was changed, an earlier release wrote the model, or the network's outputs
+            differ from the golden ones.
     """
-    if model_hash_of(files) != model_hash:
-        raise ModelRefused(f"model {model_hash[:12]}: its manifest is not the one that was recorded; train again")
-    for name, digest in json.loads(files["manifest.json"])["files"].items():
-        if hashlib.sha256(files.get(name, b"")).hexdigest() != digest:
-            raise ModelRefused(f"model {model_hash[:12]}: {name} is missing or was changed; train again")
+    fields = read_model_fields(files, model_hash)
+    widths, calibration = fields["spread"], fields.get("calibration")
+    forecaster = Forecaster(
+        network=files["network.onnx"],
+        scaling=scaling_from_dict(fields["scaling"]),
+        features=features_from_dict(fields["features"]),
+        needs=ContextRequirements(**fields["needs"]),
+        horizon=int(fields["horizon"]),
+        interval_widths=IntervalWidths(**{name: np.array(v) for name, v in widths.items()}) if widths else None,
+        cutoff=np.datetime64(fields["cutoff"], "us"),
+        model_hash=model_hash,
+        calibration=Calibration.from_dict(calibration) if calibration else None,
+    )
+    _check_golden(forecaster, files["golden.npz"])
+    return forecaster
 
 
 def _check_golden(forecaster: Forecaster, golden: bytes) -> None:
     with np.load(io.BytesIO(golden), allow_pickle=False) as arrays:
         inputs = {name: arrays[name] for name in arrays.files if name != "outputs"}
         expected = arrays["outputs"]
-    difference = float(np.abs(forecaster.outputs(inputs) - expected).max())
+    difference = float(np.abs(forecaster.run_network(inputs) - expected).max())
     if not difference <= GOLDEN_TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise ModelRefused(
             f"model {forecaster.model_hash[:12]}: the network gives other numbers here than where it was trained "
             f"(difference {difference:.2g}, expected at most {GOLDEN_TOLERANCE:g}); train again"
         )
+
+
+def save_model_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write a model directory to a folder, which is created if needed; a model that is there is replaced.
+
+    The manifest is written last: a folder whose writing was interrupted is refused by `read_model_files`.
+
+    Raises:
+        ModelRefused: the files are not a whole model; nothing was written.
+    """
+    _require_whole_model(files, "these files are not a model")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*MODEL_FILES, MANIFEST):
+        (folder / name).write_bytes(files[name])
+
+
+def read_model_files(folder: Path) -> dict[str, bytes]:
+    """The files of a model that `save_model_files` wrote, content by name, each compared with the manifest.
+
+    Raises:
+        ModelRefused: the folder does not exist or holds no model, or a file of it is missing or was changed.
+    """
+    problem = f"{folder} holds no usable model"
+    if not folder.is_dir():
+        raise ModelRefused(f"{problem}: it is not a folder")
+    paths = [folder / name for name in (*MODEL_FILES, MANIFEST)]
+    files = {path.name: path.read_bytes() for path in paths if path.is_file()}
+    _require_whole_model(files, problem)
+    return files
+
+
+def load_saved_forecaster(folder: Path) -> Forecaster:
+    """The forecaster that `save_model_files` wrote to a folder.
+
+    Its hash is that of the manifest in the folder. A caller that has recorded the hash elsewhere compares it.
+
+    Raises:
+        ModelRefused: as of `read_model_files` and `load_forecaster`.
+    """
+    files = read_model_files(folder)
+    return load_forecaster(files, hash_model(files))
+
+
+def _require_whole_model(files: Mapping[str, bytes], problem: str) -> None:
+    """Refuse files that lack a part of a model, or that are not those of their manifest."""
+    if MANIFEST not in files:
+        raise ModelRefused(f"{problem}: {MANIFEST} is missing; expected {', '.join((*MODEL_FILES, MANIFEST))}")
+    try:
+        digests = dict(json.loads(files[MANIFEST])["files"])
+    except (ValueError, KeyError, TypeError):
+        raise ModelRefused(f"{problem}: {MANIFEST} lists no files; save the model again") from None
+    if sorted(digests) != sorted(MODEL_FILES):
+        raise ModelRefused(
+            f"{problem}: {MANIFEST} lists {', '.join(sorted(digests)) or 'nothing'}; expected {', '.join(MODEL_FILES)}"
+        )
+    if (changed := _first_changed(files, digests)) is not None:
+        raise ModelRefused(f"{problem}: {changed} is missing or was changed; save the model again")

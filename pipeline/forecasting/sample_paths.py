@@ -32,12 +32,12 @@ from pipeline.errors import InvalidArgument
 from pipeline.forecasting.baselines import Repeated, repeated
 from pipeline.forecasting.error_autocorrelation import past_differences, past_scores, persistence
 from pipeline.forecasting.fallback import BELIEVABLE
-from pipeline.forecasting.forecaster import Forecaster, read_contexts
+from pipeline.forecasting.forecaster import Forecaster, prepare_inputs_from_contexts
 from pipeline.forecasting.quantile_function import at_scores
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.windows import Windows, contexts_of
 from pipeline.text import counted
-from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -103,7 +103,7 @@ class Sampler:
         rng = np.random.default_rng([self.seed, _number_of(forecast.series[s]), block])
         shape = (BLOCK, forecast.horizon)
         scores, jitter = carried_on(rng.standard_normal(shape), float(self.persistence[s])), rng.random(shape)
-        is_fed_back = forecast.method[s] == "lstm"
+        is_fed_back = forecast.method[s] == NETWORK
         paths = self.fed_back(self.places[s], scores) if is_fed_back else self.walked(self.places[s], scores)
         return coupled(
             paths,
@@ -128,9 +128,11 @@ class Sampler:
         context, known, paths = start, begins_known, np.empty_like(scores)  # one window until something is drawn
         for step, drawn in enumerate(scores.T):
             windows = Windows(np.full(len(context), s), np.full(len(context), origin + step))
-            read = read_contexts(self.panel, self.features, windows, (context, known), self.forecaster.scaling)
+            read = prepare_inputs_from_contexts(
+                self.panel, self.features, windows, (context, known), self.forecaster.scaling
+            )
             with np.errstate(over="ignore", invalid="ignore"):
-                said = self.forecaster.quantiles(self.forecaster.outputs(read.inputs), read)
+                said = self.forecaster.to_quantiles(self.forecaster.run_network(read.inputs), read)
                 next_step = said[:, 0]  # [1, Q], then [N, Q]
                 value = at_scores(next_step, drawn, logarithms=self.forecaster.scaling.logarithms)
             paths[:, step] = np.clip(np.where(np.isnan(value), context[:, -1], value), low, high)
@@ -180,7 +182,7 @@ def sampler_of(forecaster: Forecaster, panel: Panel, forecast: Forecast, recipe:
     features, place = forecaster.features.of(prolonged), {name: s for s, name in enumerate(panel.series)}
     places, stands_in = [place[name] for name in forecast.series], repeated(panel, forecast.horizon, recipe.season)
     origin, count, left = len(panel.grid) - 1, recipe.scale_window, np.zeros(len(places))
-    is_fed_back = np.array([method == "lstm" for method in forecast.method], bool)
+    is_fed_back = np.array([method == NETWORK for method in forecast.method], bool)
     ours, others = ([places[n] for n in np.flatnonzero(chosen)] for chosen in (is_fed_back, ~is_fed_back))
     left[is_fed_back] = persistence(past_scores(forecaster, prolonged, features, origin, ours, count))
     lags = [_lag(stands_in, s, recipe) for s in others]

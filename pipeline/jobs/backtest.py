@@ -14,7 +14,6 @@ from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.evaluation.rolling_origin import (
-    NETWORK,
     FromOrigin,
     Origin,
     Plan,
@@ -27,7 +26,7 @@ from pipeline.evaluation.rolling_origin import (
     window_of,
 )
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.forecasting.statistical import classical_quantiles, require_classical
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
@@ -37,6 +36,7 @@ from pipeline.records.training import FitRecord, ReplayRecord
 from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
 from pipeline.text import format_period
+from pipeline.timeseries.forecast import NETWORK
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process import run_fits, run_tutorial
@@ -215,7 +215,7 @@ class _FittedAtOrigin:
 
 def _fit(panels: Sequence[Panel], recipe: Recipe) -> list[_FittedAtOrigin]:
     return [
-        _FittedAtOrigin(forecaster=load_forecaster(files, model_hash_of(files)), record=record)
+        _FittedAtOrigin(forecaster=load_forecaster(files, hash_model(files)), record=record)
         for files, record in run_fits(panels, recipe)
     ]
 

@@ -18,6 +18,7 @@ from pipeline.forecasting.forecaster import Forecaster
 from pipeline.jobs.inputs import lineage_of, load_forecaster_inputs, load_panel
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
+from pipeline.timeseries.forecast import NETWORK
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         as_of=lineage.as_of.isoformat(),
         num_series=run.num_series,
         num_rows=run.num_rows,
-        num_fallback=sum(method != "lstm" for method in made.method),
+        num_fallback=sum(method != NETWORK for method in made.method),
         model_version=run.model_version,
     )
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.jobs.inputs import lineage_of, load_panel
 from pipeline.jobs.training_decision import TrainingDecision, decide_training
 from pipeline.preprocessing import gaps
@@ -104,7 +104,7 @@ def _train(
     with _shown_live(registry, decided, lineage, now) as on_progress:
         outcome = run_training(job, on_progress)
     replace(decided, training=outcome.record.training, reason=outcome.record.reason).remember(store, now)
-    model_hash = model_hash_of(outcome.files)
+    model_hash = hash_model(outcome.files)
     load_forecaster(outcome.files, model_hash)
     challenger = NewModel(
         recipe=recipe,

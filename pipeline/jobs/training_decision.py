@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.evaluation import drift, retraining_policy
-from pipeline.forecasting.forecaster import fields_of
+from pipeline.forecasting.forecaster import read_model_fields
 from pipeline.jobs.inputs import LATEST, load_panel
 from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.storage.store import Store
@@ -80,7 +80,7 @@ def _models_so_far(
 def _unusable(store: Store, champion: ModelVersion) -> str | None:
     """What is wrong with the champion's files, so far as it shows without running the network."""
     try:
-        fields_of(store.model_files(champion), champion.model_hash)
+        read_model_fields(store.model_files(champion), champion.model_hash)
     except ModelRefused as refusal:
         return str(refusal)
     return None

@@ -6,6 +6,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.timeseries.forecast import NETWORK
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
@@ -86,7 +88,7 @@ class BacktestRecord(_Value):
 
     def share_won(self, baseline: str) -> float | None:
         """The share of origins at which the network's MASE was smaller than the baseline's."""
-        pairs = zip(self.mase_by_origin.get("lstm", ()), self.mase_by_origin.get(baseline, ()), strict=False)
+        pairs = zip(self.mase_by_origin.get(NETWORK, ()), self.mase_by_origin.get(baseline, ()), strict=False)
         won = [ours < theirs for ours, theirs in pairs if ours is not None and theirs is not None]
         return sum(won) / len(won) if won else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import ModelRefused
-from pipeline.forecasting.forecaster import check_files
+from pipeline.forecasting.forecaster import verify_model_files
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
 
@@ -37,7 +37,7 @@ def _fault_of_champion(store: Store, row: Row) -> str | None:
     if model is None:
         return f"the champion {row['model_version']} of {row['recipe']} does not exist"
     try:
-        check_files(store.model_files(model), model.model_hash)
+        verify_model_files(store.model_files(model), model.model_hash)
     except ModelRefused as error:
         return str(error)
     return None

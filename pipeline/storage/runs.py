@@ -19,7 +19,7 @@ from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_overtaken
 from pipeline.storage.mapping import QUANTILE_COLUMNS, run_id_of, run_of
 from pipeline.storage.statements import Row, Transaction
-from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.observations import TARGET
 
 #: a larger forecast is staged in committed pieces that nobody sees, and only its header is flipped
@@ -147,7 +147,7 @@ def _stage(transaction: Transaction, publication: Publication) -> _Staged:
         "insert_run",
         run_id=run_id,
         num_series=len(forecast.series),
-        num_fallback=sum(method != "lstm" for method in forecast.method),
+        num_fallback=sum(method != NETWORK for method in forecast.method),
         num_rows=forecast.num_rows,
         content_hash=forecast.content_hash,
         expected_next_by=publication.expected_next_by,

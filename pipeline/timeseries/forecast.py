@@ -22,6 +22,8 @@ NORMAL_SCORES: npt.NDArray[np.float64] = np.array(
     [-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054]
 )
 NORMAL_SCORES.setflags(write=False)
+#: the method of a forecast that the network made
+NETWORK = "lstm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.rolling_origin import NETWORK, Origin, RollingBacktest
+from pipeline.evaluation.rolling_origin import Origin, RollingBacktest
 from pipeline.text import format_period
+from pipeline.timeseries.forecast import NETWORK
 from pipeline.tracking.client import TrackingClient
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import ModelInputs, read_windows, volatility
+from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change, prepare_inputs
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import Features, fit_features
@@ -213,17 +213,17 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
 
 def _trust(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -> float:
     """The share of the correction with the least absolute error, in units of each window's volatility."""
-    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
-    if not read.usable.any():
+    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    if not read.is_usable.any():
         return 1.0
     trunk = ensemble.fitted[0].trunk
     whole, base = (ensemble.quantiles(build_forecast_network(trunk, trust), read) for trust in (1.0, 0.0))
     middle = whole.shape[2] // 2
-    size = volatility(read.context, read.known, recipe.season)
+    size = mean_seasonal_change(read.context, read.is_observed, recipe.season)
     target, whole, base = (
         one / size
         for one in (
-            targets_of(panel, windows.take(read.usable), recipe.horizon),
+            targets_of(panel, windows.take(read.is_usable), recipe.horizon),
             whole[:, :, middle],
             base[:, :, middle],
         )

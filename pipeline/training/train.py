@@ -23,7 +23,7 @@ from pipeline.evaluation.holdout import HoldoutBacktest, calibration_of, mase_sc
 from pipeline.evaluation.promotion import decide
 from pipeline.forecasting.baselines import seasonal_naive
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.forecaster import IntervalWidths, manifest_of, read_windows, volatility
+from pipeline.forecasting.forecaster import IntervalWidths, build_manifest, mean_seasonal_change, prepare_inputs
 from pipeline.preprocessing.windows import Windows, contexts_of, has_enough, targets_of, windows_ending
 from pipeline.records.training import GateRecord
 from pipeline.timeseries.forecast import LEVELS
@@ -248,9 +248,9 @@ def _backtest(panel: Panel, earlier: Panel, recipe: Recipe, ensemble: Ensemble) 
     network, features, told, used = ensemble.network, ensemble.features.of(panel), [], []
     for first in range(0, len(tested), _AT_ONCE):
         chosen = tested.take(slice(first, first + _AT_ONCE))
-        read = read_windows(panel, features, chosen, ensemble.scaling, ensemble.needs.context)
-        used.append(read.usable)
-        if read.usable.any():
+        read = prepare_inputs(panel, features, chosen, ensemble.scaling, ensemble.needs.context)
+        used.append(read.is_usable)
+        if read.is_usable.any():
             told.append(ensemble.quantiles(network, read))
     if not told:
         return None
@@ -282,7 +282,7 @@ def _spread(panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutB
         windows = select_windows(panel, ensemble.members[0], recipe)
         context, _ = contexts_of(panel, windows, length)
         residuals = targets_of(panel, windows, recipe.horizon) - seasonal_naive(context, recipe.horizon, recipe.season)
-    return spread_of(residuals, volatility(*contexts_of(panel, windows, length), recipe.season))
+    return spread_of(residuals, mean_seasonal_change(*contexts_of(panel, windows, length), recipe.season))
 
 
 def _model_directory(
@@ -295,8 +295,8 @@ def _model_directory(
     instead_of: str | None,
 ) -> tuple[dict[str, bytes], bytes]:
     length = ensemble.needs.context
-    golden = read_windows(panel, ensemble.features.of(panel), _newest(panel), ensemble.scaling, length)
-    if not golden.usable.any():
+    golden = prepare_inputs(panel, ensemble.features.of(panel), _newest(panel), ensemble.scaling, length)
+    if not golden.is_usable.any():
         raise ModelRefused("no series ends with a window that can be read: its values are not above 0")
     network = ensemble.network
     onnx_network, archive = export_network(network, golden.inputs)
@@ -324,7 +324,7 @@ def _model_directory(
         "forecaster.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
         "golden.npz": to_npz({**single, "outputs": predict(network, golden.inputs)}),
     }
-    return {**files, "manifest.json": manifest_of(files)}, archive
+    return {**files, "manifest.json": build_manifest(files)}, archive
 
 
 def _newest(panel: Panel) -> Windows:
@@ -339,6 +339,6 @@ def _attention(panel: Panel, ensemble: Ensemble) -> tuple[float, ...]:
     """What the first member gives to each step, on average over the newest window of each series."""
     windows = Windows(np.arange(len(panel.series)), panel.last)
     windows = windows.take(has_enough(panel, windows, ensemble.needs))
-    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
     weights = attention_weights(ensemble.fitted[0].trunk, read.inputs)
     return () if weights is None else tuple(weights.mean(axis=0).tolist())

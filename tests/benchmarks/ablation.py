@@ -20,7 +20,7 @@ import numpy.typing as npt
 from keras import ops
 
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import read_windows
+from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.models import global_lstm, losses
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.heads import build_forecast_network
@@ -70,12 +70,12 @@ def fitted(
     members = ensemble.fit_ensemble(panel, recipe, build_members(panel, recipe, designs=designs), on_epoch=None)
     windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
     windows = windows.take(has_enough(panel, windows, members.needs))
-    read = read_windows(panel, members.features.of(panel), windows, members.scaling, members.needs.context)
+    read = prepare_inputs(panel, members.features.of(panel), windows, members.scaling, members.needs.context)
     made = []
     for design, one in zip(designs, members.fitted, strict=True):
         own = replace(read, inputs={"context": read.inputs["context"][:, -design.context :]})
         made.append(members.quantiles(build_forecast_network(one.trunk), own)[:, :, len(LEVELS) // 2])
-    return windows.series[read.usable], made
+    return windows.series[read.is_usable], made
 
 
 def _each(**changes: Any) -> Callable[[GlobalLSTMConfig], GlobalLSTMConfig]:

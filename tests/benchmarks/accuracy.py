@@ -128,7 +128,7 @@ def smape_and_mase(forecast: Array, observed: Array, series: list[Array], season
 
 def run(part: Part) -> dict[str, Any]:
     """Train as a cycle does, forecast with ONNX Runtime, and score."""
-    from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+    from pipeline.forecasting.forecaster import hash_model, load_forecaster
 
     series, observed = histories(part)
     recipe = part.recipe()
@@ -137,7 +137,7 @@ def run(part: Part) -> dict[str, Any]:
     outcome = run_training(TrainingJob(panel=panel, recipe=recipe, training="retrain", reason="benchmark"))
     seconds = time.perf_counter() - began
     files = outcome.files
-    forecaster = load_forecaster(files, model_hash_of(files))
+    forecaster = load_forecaster(files, hash_model(files))
     which, forecast, quantiles = forecaster.predict(panel)
     reference = np.array([naive2(one, part.season, part.horizon) for one in series])
     whole = reference.copy()

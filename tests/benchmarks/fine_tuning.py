@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -70,7 +70,7 @@ def panel_of(values: Array) -> Panel:
 
 def quantile_loss(files: dict[str, bytes], panel: Panel, observed: Array) -> float:
     """Scaled by what was observed, over the levels of the table, as in the M5 and GluonTS's `mean_weighted_sum_quantile_loss`."""
-    forecaster = load_forecaster(files, model_hash_of(files))
+    forecaster = load_forecaster(files, hash_model(files))
     _, _, quantiles = forecaster.predict(panel)
     error = observed[:, :, None] - quantiles
     levels = np.array(LEVELS)
@@ -95,7 +95,7 @@ def shares(recipe: Recipe, values: Array) -> tuple[float, float, float, float]:
     first, longer = panel_of(values[:, :LENGTH]), panel_of(values[:, : LENGTH + HORIZON])
     observed = values[:, LENGTH + HORIZON :]
     old = train.train(first, recipe).files
-    champion = read_champion(old, model_hash_of(old))
+    champion = read_champion(old, hash_model(old))
     seconds, loss = timed(longer, recipe, champion, observed, fine_tune=False)
     tuned = timed(longer, recipe, champion, observed, fine_tune=True)
     again = timed(longer, recipe, with_fitted_scaler(champion, longer, recipe), observed, fine_tune=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
 from tests.benchmarks.training import panel_of
@@ -50,7 +50,7 @@ def fitted(recipe: Recipe) -> Forecaster:
         panel=panel_of(200, 120, season=12, unit="M"), recipe=recipe, training="retrain", reason="measured"
     )
     files = run_training(job).files
-    return load_forecaster(files, model_hash_of(files))
+    return load_forecaster(files, hash_model(files))
 
 
 def main() -> None:

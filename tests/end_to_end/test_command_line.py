@@ -22,7 +22,7 @@ from flows.cli import doctor
 from flows.cli.app import app, main
 from flows.cli.console import print_table
 from pipeline.errors import InvalidArgument
-from pipeline.forecasting.forecaster import model_hash_of
+from pipeline.forecasting.forecaster import hash_model
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.ingest import ingest_source
@@ -112,7 +112,7 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainedMod
     challenger = NewModel(
         recipe=recipe,
         record=outcome.record,
-        model_hash=model_hash_of(outcome.files),
+        model_hash=hash_model(outcome.files),
         files={**outcome.files, "network.keras": outcome.keras_archive},
         lineage=lineage,
         seen_champion=None,

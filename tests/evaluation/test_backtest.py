@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation.holdout import HoldoutBacktest, mase_scales, skill, spread_of
 from pipeline.evaluation.metrics import coverage
-from pipeline.forecasting.forecaster import IntervalWidths, volatility
+from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
@@ -177,7 +177,7 @@ def test_intervals_never_shrink_with_the_step_and_never_cross(seed: int, horizon
     spread = spread_of(rng.standard_t(3, (num_windows, horizon)), np.ones((num_windows, 1)))
     mean = rng.normal(size=(2, horizon))
 
-    quantiles = spread.around(mean, rng.uniform(0.1, 10, (2, 1)))
+    quantiles = spread.quantiles_around(mean, rng.uniform(0.1, 10, (2, 1)))
 
     assert quantiles.shape == (2, horizon, len(LEVELS))
     assert (np.diff(quantiles, axis=-1) >= 0).all()
@@ -194,7 +194,7 @@ def test_intervals_cover_their_share_of_exchangeable_residuals(horizon: int) -> 
     covered = []
     for _ in range(400):
         fitted_on, later = rng.laplace(size=(2, 60, horizon)) * growing
-        quantiles = spread_of(fitted_on, np.ones((60, 1))).around(np.zeros((60, horizon)), np.ones((60, 1)))
+        quantiles = spread_of(fitted_on, np.ones((60, 1))).quantiles_around(np.zeros((60, horizon)), np.ones((60, 1)))
         covered.append(
             [
                 coverage(later, quantiles[:, :, 1], quantiles[:, :, 3]),
@@ -224,13 +224,13 @@ def test_a_step_that_was_never_observed_is_as_wide_as_the_one_before() -> None:
 def test_forecasts_that_were_never_wrong_have_intervals_of_no_width() -> None:
     spread = spread_of(np.zeros((5, 2)), np.ones((5, 1)))
 
-    assert spread.around(np.array([[3.0, 4]]), np.ones((1, 1))).tolist() == [[[3] * 5, [4] * 5]]
+    assert spread.quantiles_around(np.array([[3.0, 4]]), np.ones((1, 1))).tolist() == [[[3] * 5, [4] * 5]]
 
 
 def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
     spread = IntervalWidths(by_step=np.array([1.0, 2]), at_level=np.array([-3.0, -1, 0, 1, 3]))
 
-    quantiles = spread.around(np.array([[10.0, 20]]), np.array([[2.0]]))
+    quantiles = spread.quantiles_around(np.array([[10.0, 20]]), np.array([[2.0]]))
 
     assert quantiles.tolist() == [[[4, 8, 10, 12, 16], [8, 16, 20, 24, 32]]]
     Forecast(
@@ -257,7 +257,7 @@ def test_the_volatility_of_a_window_is_the_mean_seasonal_change_between_known_va
     rng = np.random.default_rng(season)
     context, known = rng.normal(size=(20, 12)), rng.random((20, 12)) < 0.8
 
-    found = volatility(context, known, season)
+    found = mean_seasonal_change(context, known, season)
 
     for n in range(20):
         pairs = [t for t in range(season, 12) if known[n, t] and known[n, t - season]]
@@ -268,15 +268,15 @@ def test_the_volatility_of_a_window_is_the_mean_seasonal_change_between_known_va
 def test_a_window_of_a_season_or_less_is_as_volatile_as_its_steps() -> None:
     context = np.array([[1.0, 3, 7]])
 
-    assert volatility(context, np.ones((1, 3), bool), 3).tolist() == [[3]]
-    assert volatility(context[:, :1], np.ones((1, 1), bool), 3).tolist() == [[1]]
+    assert mean_seasonal_change(context, np.ones((1, 3), bool), 3).tolist() == [[3]]
+    assert mean_seasonal_change(context[:, :1], np.ones((1, 1), bool), 3).tolist() == [[1]]
 
 
 def test_a_constant_window_has_a_volatility_of_one() -> None:
-    assert volatility(np.full((2, 6), 5.0), np.ones((2, 6), bool), 2).tolist() == [[1], [1]]
+    assert mean_seasonal_change(np.full((2, 6), 5.0), np.ones((2, 6), bool), 2).tolist() == [[1], [1]]
 
 
 def test_a_window_in_which_no_season_is_known_twice_is_as_volatile_as_its_steps() -> None:
     context, known = np.array([[2e6, 2e6, 3e6, 5e6, 8e6]]), np.array([[False, True, True, True, True]])
 
-    assert volatility(context, known, 4).tolist() == [[2e6]]
+    assert mean_seasonal_change(context, known, 4).tolist() == [[2e6]]

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -56,7 +56,7 @@ def sound() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def trained(outcome: TrainedModel) -> Forecaster:
-    return load_forecaster(outcome.files, model_hash_of(outcome.files))
+    return load_forecaster(outcome.files, hash_model(outcome.files))
 
 
 @pytest.fixture(scope="module")

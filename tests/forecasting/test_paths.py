@@ -14,7 +14,7 @@ from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting.error_autocorrelation import past_differences, past_scores, persistence
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.forecasting.quantile_function import SCORES, at_scores, scores_of
 from pipeline.forecasting.sample_paths import (
     BLOCK,
@@ -57,7 +57,7 @@ class Autoregressive(StandIn):
 
     times: float
 
-    def outputs(self, inputs: Any) -> Array:
+    def run_network(self, inputs: Any) -> Array:
         ahead = np.arange(1, self.horizon + 1)
         deviation = np.sqrt(np.cumsum(self.times ** (2.0 * (ahead - 1))))
         mean = inputs["context"][:, -1, :1] * self.times**ahead
@@ -68,7 +68,7 @@ class Autoregressive(StandIn):
 class Weighing(StandIn):
     """Says something of everything that it reads."""
 
-    def outputs(self, inputs: Any) -> Array:
+    def run_network(self, inputs: Any) -> Array:
         rng = np.random.default_rng(0)
         said = sum(
             np.tensordot(told, 0.2 * rng.normal(size=told.shape[1:]), axes=told.ndim - 1) for told in inputs.values()
@@ -100,7 +100,7 @@ def autoregressive(times: float, panel: Panel, horizon: int = HORIZON) -> Autore
         features=fit_features(panel, recipe_of(horizon)),
         needs=ContextRequirements(context=4, least_length=4, least_known=2),
         horizon=horizon,
-        spread=None,
+        interval_widths=None,
         cutoff=panel.origin,
         model_hash="",
     )
@@ -122,7 +122,7 @@ def drawn_from(
 
 
 def loaded(outcome: TrainedModel) -> Forecaster:
-    return load_forecaster(outcome.files, model_hash_of(outcome.files))
+    return load_forecaster(outcome.files, hash_model(outcome.files))
 
 
 def assert_spread_as_published(paths: Array, forecast: Forecast) -> None:
@@ -303,7 +303,7 @@ def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel()
         features=fit_features(panel, recipe),
         needs=ContextRequirements(context=6, least_length=6, least_known=3),
         horizon=3,
-        spread=None,
+        interval_widths=None,
         cutoff=panel.origin,
         model_hash="",
     )
@@ -540,7 +540,7 @@ def test_paths_of_a_trained_network_with_a_spread(outcome: TrainedModel, values:
 
     paths, forecast = drawn_from(network, panel, small_recipe())
 
-    assert network.spread is not None
+    assert network.interval_widths is not None
     assert forecast.method == ("lstm",)
     assert_spread_as_published(paths, forecast)
 
@@ -568,7 +568,7 @@ def test_paths_of_a_trained_global_network_with_quantiles() -> None:
 
     paths, forecast = drawn_from(network, panel, recipe)
 
-    assert network.spread is None
+    assert network.interval_widths is None
     assert network.scaling.logarithms
     assert set(forecast.method) == {"lstm"}
     assert_spread_as_published(paths, forecast)

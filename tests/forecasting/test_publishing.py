@@ -15,7 +15,7 @@ from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.fallback import BELIEVABLE, forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, manifest_of, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, build_manifest, hash_model, load_forecaster
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, contexts_of, has_enough
@@ -44,7 +44,7 @@ class StandIn:
     distance: npt.NDArray[np.float64] | float = 0.0
     width: npt.NDArray[np.float64] | float = 1.0
     context: int = 8
-    lacks: str = "it lacks what the network needs"
+    requirement_text: str = "it lacks what the network needs"
 
     @property
     def needs(self) -> ContextRequirements:
@@ -72,7 +72,7 @@ def numbers(forecast: Forecast, series: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def trained(outcome: TrainedModel) -> Forecaster:
-    return load_forecaster(outcome.files, model_hash_of(outcome.files))
+    return load_forecaster(outcome.files, hash_model(outcome.files))
 
 
 def test_the_forecast_begins_with_the_period_after_the_origin() -> None:
@@ -105,7 +105,7 @@ def test_a_series_without_what_the_network_needs_falls_back_with_the_reason(row:
 
     assert forecast.series == ("good", "bad")
     assert forecast.method == ("lstm", method)
-    assert forecast.reason == (None, StandIn.lacks)
+    assert forecast.reason == (None, StandIn.requirement_text)
     assert forecast.num_rows == 6
 
 
@@ -173,12 +173,12 @@ def test_a_network_says_what_it_needs(length: int, known: int, kind: str, expect
         features=fit_features(small_panel(), small_recipe()),
         needs=ContextRequirements(context=8, least_length=length, least_known=known),
         horizon=3,
-        spread=None,
+        interval_widths=None,
         cutoff=small_panel().origin,
         model_hash="",
     )
 
-    assert forecaster.lacks == expected
+    assert forecaster.requirement_text == expected
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_model_of_an_earlier_release_is_refused_in_words(outcome: TrainedModel
     fields = json.loads(outcome.files["forecaster.json"])
     del fields["needs"]
     files = {**outcome.files, "forecaster.json": json.dumps(fields).encode()}
-    manifest = manifest_of({name: content for name, content in files.items() if name != "manifest.json"})
+    manifest = build_manifest({name: content for name, content in files.items() if name != "manifest.json"})
 
     with pytest.raises(ModelRefused, match="was made by an earlier release, which wrote other fields; train again"):
         load_forecaster({**files, "manifest.json": manifest}, hashlib.sha256(manifest).hexdigest())

@@ -13,7 +13,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.jobs.backtest import backtest
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
@@ -70,7 +70,7 @@ def test_what_is_said_there_is_what_a_training_then_would_have_published(made: R
     panel = small_panel().until(SECOND)
     files = run_training(TrainingJob(panel=panel, recipe=small_recipe(), training="retrain", reason="then")).files
 
-    forecaster = load_forecaster(files, model_hash_of(files))
+    forecaster = load_forecaster(files, hash_model(files))
     published = forecast_panel(forecaster, panel, small_recipe())
 
     np.testing.assert_array_equal(made.predicted["lstm"].mean[1], published.mean)

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import read_windows
+from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses
 from pipeline.models.specs import InputSpec
@@ -283,7 +283,7 @@ def test_a_network_learns_a_sine_and_the_same_seed_the_same(architecture: str) -
 
     ends = np.arange(300, 326)
     windows = Windows(np.zeros_like(ends), ends)
-    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
     told = ensemble.quantiles(ensemble.network, read)
     target = panel.values[ends[:, None] + np.arange(1, 4)]
     naive = np.abs(target - panel.values[ends][:, None]).mean()

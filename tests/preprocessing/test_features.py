@@ -14,7 +14,7 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidRecipe
-from pipeline.forecasting.forecaster import read_windows
+from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.covariates import Features, features_from_dict, fit_features
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows
@@ -67,7 +67,7 @@ def panel_of(seed: int = 0, start: str = "2025-12-20") -> Panel:
 
 
 def read(panel: Panel, features: Features, windows: Windows) -> dict[str, Array]:
-    return read_windows(panel, features.of(panel), windows, Scaling(kind="last"), CONTEXT).inputs
+    return prepare_inputs(panel, features.of(panel), windows, Scaling(kind="last"), CONTEXT).inputs
 
 
 def at(series: int, end: int) -> Windows:

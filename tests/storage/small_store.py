@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.forecasting.forecaster import manifest_of
+from pipeline.forecasting.forecaster import build_manifest
 from pipeline.ingest.changes import BatchDiff
 from pipeline.ingest.reader import ParsedBatch
 from pipeline.ingest.row_spool import RowSpool
@@ -153,7 +153,7 @@ def model_files(outcome: TrainedModel, note: str = "") -> tuple[dict[str, bytes]
     files = {name: content for name, content in outcome.files.items() if name != "manifest.json"}
     if note:
         files["note.txt"] = note.encode()
-    manifest = manifest_of(files) if note else outcome.files["manifest.json"]
+    manifest = build_manifest(files) if note else outcome.files["manifest.json"]
     return {**files, "manifest.json": manifest}, hashlib.sha256(manifest).hexdigest()
 
 

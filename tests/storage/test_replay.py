@@ -102,18 +102,18 @@ class Read:
 def read_by_the_network(store: Store, run_id: str) -> Read:
     """Every array that a replay passes to the network, and every context before it was scaled."""
     arrays: list[np.ndarray[Any, Any]] = []
-    read_windows, outputs = forecaster.read_windows, Forecaster.outputs
+    prepare_inputs, run_network = forecaster.prepare_inputs, Forecaster.run_network
 
     def reading(*arguments: Any) -> Any:
-        read = read_windows(*arguments)
+        read = prepare_inputs(*arguments)
         arrays.append(np.nan_to_num(read.context))
         return read
 
     def through(self: Forecaster, inputs: Any) -> Any:
         arrays.extend(inputs[name] for name in sorted(inputs))
-        return outputs(self, inputs)
+        return run_network(self, inputs)
 
-    with patch.object(forecaster, "read_windows", reading), patch.object(Forecaster, "outputs", through):
+    with patch.object(forecaster, "prepare_inputs", reading), patch.object(Forecaster, "run_network", through):
         reproduce_run(run_id, store)
     return Read(arrays)
 

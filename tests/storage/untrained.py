@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipeline.forecasting.forecaster import manifest_of, model_hash_of
+from pipeline.forecasting.forecaster import build_manifest, hash_model
 from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import TrainingRecord
 from pipeline.storage.models import NewModel
@@ -42,11 +42,11 @@ def add_untrained(
 ) -> ModelVersion:
     """Keep a model of the small recipe; another name is another model."""
     files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
-    files["manifest.json"] = manifest_of(files)
+    files["manifest.json"] = build_manifest(files)
     challenger = NewModel(
         recipe=small_recipe(),
         record=made or record(),
-        model_hash=model_hash_of(files),
+        model_hash=hash_model(files),
         files=files,
         lineage=lineage("data", as_of),
         seen_champion=seen_champion,

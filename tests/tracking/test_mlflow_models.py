@@ -68,7 +68,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     forecaster = load_forecaster(trained.files, model.model_hash)
     yield Shown(
         forecaster=forecaster,
-        read=forecaster.read(small_panel()),
+        read=forecaster.inputs_at_origin(small_panel()),
         address="models:/small/1",
         published=np.array([[row[name] for name in ("mean", *COLUMNS)] for row in rows], dtype=np.float64),
     )
@@ -80,7 +80,7 @@ def inputs(shown: Shown) -> dict[str, Any]:
 
 
 def published_from(outputs: Any, shown: Shown) -> Array:
-    quantiles = shown.forecaster.quantiles(np.asarray(outputs, dtype=np.float64), shown.read)  # [1, H, Q]
+    quantiles = shown.forecaster.to_quantiles(np.asarray(outputs, dtype=np.float64), shown.read)  # [1, H, Q]
     if shown.forecaster.calibration:
         quantiles = shown.forecaster.calibration.apply(quantiles)
     quantiles = quantiles[0]

@@ -16,7 +16,7 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import forecast_windows
 from pipeline.evaluation.promotion import LEVEL
-from pipeline.forecasting.forecaster import load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.preprocessing.windows import Windows, targets_of
 from pipeline.records.training import PROMOTED, GateRecord
 from pipeline.timeseries.frequency import Frequency
@@ -76,9 +76,7 @@ def contests(
         panel = whole.until(LENGTH - 1)
         before = train.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
         for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):
-            found = train.train(
-                panel, challenger(seed), champion=read_champion(before.files, model_hash_of(before.files))
-            )
+            found = train.train(panel, challenger(seed), champion=read_champion(before.files, hash_model(before.files)))
             keras.backend.clear_session()
             gc.collect()
             yield Contested(
@@ -91,7 +89,7 @@ def contests(
 
 def later_error(files: Mapping[str, bytes], whole: Panel) -> float:
     """Mean absolute error of a model's forecasts from every origin after what it was judged on."""
-    forecaster = load_forecaster(files, model_hash_of(files))
+    forecaster = load_forecaster(files, hash_model(files))
     ends = np.arange(LENGTH - 1, LENGTH + FUTURE - forecaster.horizon)
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(whole.series)), ends, indexing="ij"))
     windows = Windows(series, end)

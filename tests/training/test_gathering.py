@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.forecasting.forecaster import read_windows
+from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, targets_of
@@ -32,7 +32,7 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
         tf.constant(EVERYWHERE.series), tf.constant(EVERYWHERE.end)
     )
 
-    read = read_windows(panel, features.of(panel), EVERYWHERE, scaling, CONTEXT)
+    read = prepare_inputs(panel, features.of(panel), EVERYWHERE, scaling, CONTEXT)
     for name, told in read.inputs.items():
         np.testing.assert_allclose(np.asarray(found[name]), told, rtol=1e-5, atol=1e-5)
     later = np.asarray(found["later"], np.float64)

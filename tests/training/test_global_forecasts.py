@@ -14,7 +14,7 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, load_forecaster, model_hash_of
+from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import training_params
@@ -85,7 +85,7 @@ def trained() -> TrainedModel:
 
 
 def loaded(outcome: TrainedModel) -> Forecaster:
-    return load_forecaster(outcome.files, model_hash_of(outcome.files))
+    return load_forecaster(outcome.files, hash_model(outcome.files))
 
 
 def forecast(outcome: TrainedModel, series: dict[str, Array]) -> Forecast:
@@ -167,9 +167,7 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
 
 
 def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: TrainedModel) -> None:
-    further = run_training(
-        job(training="fine-tune", champion=trained.files, champion_hash=model_hash_of(trained.files))
-    )
+    further = run_training(job(training="fine-tune", champion=trained.files, champion_hash=hash_model(trained.files)))
 
     assert len(further.record.loss) < len(trained.record.loss) / 2
     assert further.record.loss[0] < trained.record.loss[0]

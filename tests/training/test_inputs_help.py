@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import read_windows
+from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.panel import Panel, with_other_series
 from pipeline.training.ensemble import fit_ensemble, planned
@@ -65,7 +65,7 @@ def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
     ensemble = fit_ensemble(earlier, recipe, planned(earlier, recipe, None), on_epoch=None)
     ends = np.arange(cutoff + 1, LENGTH - HORIZON)
     windows = Windows(np.full(len(ends), series), ends)
-    read = read_windows(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
+    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
     told = ensemble.quantiles(ensemble.network, read)
     middle = told[:, step - 1, told.shape[2] // 2]
     return float(np.abs(middle - panel.of(series)[ends + step]).mean())

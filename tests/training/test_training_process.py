@@ -22,7 +22,7 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused, TrainingFailed
-from pipeline.forecasting.forecaster import load_forecaster, manifest_of, model_hash_of
+from pipeline.forecasting.forecaster import build_manifest, hash_model, load_forecaster
 from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
 from tests.support.examples import small_panel, small_recipe, small_values
@@ -191,7 +191,7 @@ def test_the_champion_is_judged_at_the_origins_that_came_after_it(outcome: Train
     assert (found.gate.num_periods, found.gate.num_series) == (6, 1)
     assert found.backtest is not None
     assert found.backtest.cutoff == outcome.record.cutoff
-    forecaster = load_forecaster(outcome.files, model_hash_of(outcome.files))
+    forecaster = load_forecaster(outcome.files, hash_model(outcome.files))
     observed, errors = np.array(small_values(46)), np.full((6, 6), np.nan)
     for origin in range(6):
         _, mean, _ = forecaster.predict(small_panel(small_values(40 + origin)))
@@ -287,7 +287,7 @@ def test_a_champion_that_is_whole_but_not_the_recorded_one_is_replaced(outcome: 
 
 def beside(champion: Mapping[str, bytes]) -> dict[str, Any]:
     """A champion of a job, with the hash that was recorded of it."""
-    return {"champion": champion, "champion_hash": model_hash_of(champion)}
+    return {"champion": champion, "champion_hash": hash_model(champion)}
 
 
 def with_fields(files: Mapping[str, bytes], change: Callable[[dict[str, Any]], object]) -> dict[str, bytes]:
@@ -296,7 +296,7 @@ def with_fields(files: Mapping[str, bytes], change: Callable[[dict[str, Any]], o
     change(fields)
     changed = {name: content for name, content in files.items() if name != "manifest.json"}
     changed["forecaster.json"] = json.dumps(fields).encode()
-    return {**changed, "manifest.json": manifest_of(changed)}
+    return {**changed, "manifest.json": build_manifest(changed)}
 
 
 def weights(of: TrainedModel) -> dict[str, Any]:
