@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import keras
 
+from pipeline.models.heads import build_head
 from pipeline.models.specs import NetworkSpec
 
 
-def bidirectional(sizes: NetworkSpec) -> keras.Model:
-    """LSTM(units) in both directions, dropout, Dense(numbers)."""
-    context = keras.Input((sizes.context, sizes.features), name="context")
+def bidirectional(spec: NetworkSpec) -> keras.Model:
+    """Build LSTM(units) in both directions, dropout, Dense(num_outputs)."""
+    context = keras.Input((spec.context, spec.features), name="context")
     forward, backward = (
         keras.layers.LSTM(
-            sizes.units,
-            activation=sizes.activation,
-            recurrent_dropout=sizes.recurrent_dropout,
+            spec.units,
+            activation=spec.activation,
+            recurrent_dropout=spec.recurrent_dropout,
             go_backwards=is_backward,
             name=name,
         )
         for name, is_backward in (("forward", False), ("backward", True))
     )
     state = keras.layers.Concatenate()([forward(context), backward(context)])  # [B, 2 units]
-    if sizes.dropout:
-        state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
-    return keras.Model(context, target)
+    return build_head(context, state, spec)

@@ -1,4 +1,4 @@
-"""An untrained network by the name of its architecture."""
+"""Build an untrained network by the name of its architecture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from pipeline.models.specs import NetworkSpec
 
 
-def build_network(architecture: str, sizes: NetworkSpec) -> keras.Model:
-    """An untrained network."""
-    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(sizes)
+def build_network(architecture: str, spec: NetworkSpec) -> keras.Model:
+    """Build an untrained network: [B, context, features] to [B, num_outputs].
+
+    `architecture` is a name in `ARCHITECTURES` other than "global", which `global_lstm.build_trunk` builds.
+    """
+    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(spec)
     return network

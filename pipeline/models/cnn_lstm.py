@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import keras
 
+from pipeline.models.heads import build_head
 from pipeline.models.specs import NetworkSpec
 
-#: steps that a pattern is long
+#: length of a pattern in periods
 _WIDTH = 3
 
 
-def cnn_lstm(sizes: NetworkSpec) -> keras.Model:
-    """Conv1D(units) that looks back three steps, LSTM(units), dropout, Dense(numbers)."""
-    context = keras.Input((sizes.context, sizes.features), name="context")
-    patterns = keras.layers.Conv1D(sizes.units, _WIDTH, padding="causal", activation="relu")(context)  # [B, L, units]
-    state = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)(
-        patterns
-    )  # [B, units]
-    if sizes.dropout:
-        state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
-    return keras.Model(context, target)
+def cnn_lstm(spec: NetworkSpec) -> keras.Model:
+    """Build Conv1D(units) that looks back three periods, LSTM(units), dropout, Dense(num_outputs)."""
+    context = keras.Input((spec.context, spec.features), name="context")
+    convolution = keras.layers.Conv1D(spec.units, _WIDTH, padding="causal", activation="relu")
+    patterns = convolution(context)  # [B, L, units]
+    lstm = keras.layers.LSTM(spec.units, activation=spec.activation, recurrent_dropout=spec.recurrent_dropout)
+    return build_head(context, lstm(patterns), spec)

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipeline.models.heads import build_head
 from pipeline.models.specs import NetworkSpec
 
 
@@ -31,14 +32,14 @@ class GatedCell(keras.layers.Layer):
         self.state_size = [units, units]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """W [F, 4U], U [U, 4U] and b [4U]; the forget gate's bias starts at one."""
+        """Add W [F, 4U], U [U, 4U] and b [4U]; the bias of the forget gate starts at one."""
         units = self.units
         self.W = self.add_weight(shape=(input_shape[-1], 4 * units), initializer="glorot_uniform", name="kernel")
         self.U = self.add_weight(shape=(units, 4 * units), initializer="orthogonal", name="recurrent_kernel")
         self.b = self.add_weight(shape=(4 * units,), initializer=_forget_gate_open, name="bias")
 
     def call(self, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """The output [B, U] and the states after input x [B, F]."""
+        """Return the output [B, U] and the states after input x [B, F]."""
         h, c = states
         i, f, g, o = ops.split(ops.matmul(x, self.W) + ops.matmul(h, self.U) + self.b, 4, axis=-1)
         c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
@@ -46,7 +47,7 @@ class GatedCell(keras.layers.Layer):
         return h, [h, c]
 
     def get_config(self) -> dict[str, Any]:
-        """What rebuilds the layer."""
+        """Return the arguments that rebuild the layer."""
         return {**super().get_config(), "units": self.units}
 
 
@@ -56,11 +57,8 @@ def _forget_gate_open(shape: tuple[int, ...], dtype: Any = None) -> Any:
     return ops.concatenate([ops.zeros(units, dtype), ops.ones(units, dtype), ops.zeros(2 * units, dtype)])
 
 
-def gated_cell(sizes: NetworkSpec) -> keras.Model:
-    """The cell over the context, Dense(numbers)."""
-    context = keras.Input((sizes.context, sizes.features), name="context")
-    state = keras.layers.RNN(GatedCell(sizes.units), unroll=True)(context)  # [B, units]
-    if sizes.dropout:
-        state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
-    return keras.Model(context, target)
+def gated_cell(spec: NetworkSpec) -> keras.Model:
+    """Build the cell over the context, dropout, Dense(num_outputs)."""
+    context = keras.Input((spec.context, spec.features), name="context")
+    state = keras.layers.RNN(GatedCell(spec.units), unroll=True)(context)  # [B, units]
+    return build_head(context, state, spec)

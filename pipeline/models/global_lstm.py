@@ -15,12 +15,13 @@ Two ways to make steps (Smyl, 2020, International Journal of Forecasting 36(1), 
     frame   short series: each step is the last `size` periods relative to their own last value, and the loss is at
             every position
 
-A folded window may be read without its profile, the mean at each place of a longer season; the base gets it back.
-The LSTM learns from the error of the median alone; the other quantiles are read from the states that it has learned.
+A folded window may be read without its profile: the mean at each place of a longer season. The base gets it back.
+The LSTM learns from the error of the median alone. The other quantiles are read from the states that it has learned.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -31,131 +32,182 @@ from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec
 
-#: the least scale: values are logarithms, or relative to the level of their series
-_LEAST = 1e-3
-#: the output layer begins near zero: at first the forecast is the base
+#: smallest scale: values are logarithms, or relative to the level of their series
+_LEAST_SCALE = 1e-3
+#: scale of the output layer's initial weights: at first the forecast is close to the base
 _SMALL = 0.09
 
 
-def make_steps(context: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
-    """A window's values, filled where nothing is known, and where they are known, [B, L, 2], as scaled steps.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowSteps:
+    """Windows as the LSTM reads them, with T positions from which forecasts are made, the last of them at the origin."""
 
-    Returns:
-        steps [B, T, F], skip [B, T, K], base [B, T, H], scale [B, T, 1] and weight [B, T]: of T positions of
-        which forecasts are made, the last of them at the origin.
+    #: inputs of the LSTM; of a fold T' steps, with one position after the last of them
+    steps: Any  # [B, T, F] or [B, T', F]
+    #: scaled values that go straight to the output layer
+    skip: Any  # [B, T, K]
+    base: Any  # [B, T, H]
+    scale: Any  # [B, T, 1]
+    #: whether a position counts in the loss
+    weight: Any  # [B, T]
+
+
+def make_steps(context: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
+    """Turn windows [B, L, 2] into scaled steps.
+
+    The two channels are the values, filled where nothing is known, and whether they are known (1 or 0).
     """
-    made = _frames if design.kind == "frame" else _folds
-    return made(context[:, :, 0], context[:, :, 1], design, horizon)
+    make = _make_frames if config.kind == "frame" else _make_folds
+    return make(context[:, :, 0], context[:, :, 1], config, horizon)
 
 
-def _frames(x: Any, known: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
-    p = design.size
-    count = x.shape[1] - p + 1
-    frames = ops.take(x, np.arange(count)[:, None] + np.arange(p), axis=1)  # [B, T, p]
+def _make_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
+    """Read each position t of windows [B, L] as the `size` values up to t, in units of their own volatility."""
+    size = config.size
+    num_frames = values.shape[1] - size + 1
+    frames = ops.take(values, np.arange(num_frames)[:, None] + np.arange(size), axis=1)  # [B, T, size]
     level = frames[:, :, -1:]
-    scale = 2 * ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True) + _LEAST
+    mean_change = ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True)
+    scale = 2 * mean_change + _LEAST_SCALE  # [B, T, 1]
     steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
-    base = ops.take(frames, p - design.base + np.arange(horizon) % design.base, axis=2)
-    num_known = ops.cumsum(known, axis=1)[:, p - 1 :]  # [B, T]
-    weight = ops.cast(num_known >= 2, x.dtype) * known[:, p - 1 :]
-    return steps, steps[:, :, :0], base, scale, weight
+    base = ops.take(frames, size - config.base + np.arange(horizon) % config.base, axis=2)
+    num_known = ops.cumsum(is_known, axis=1)[:, size - 1 :]  # [B, T]
+    weight = ops.cast(num_known >= 2, values.dtype) * is_known[:, size - 1 :]
+    return WindowSteps(steps=steps, skip=steps[:, :, :0], base=base, scale=scale, weight=weight)
 
 
-def _folds(x: Any, known: Any, design: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any, Any, Any, Any]:
-    f, length = design.size, x.shape[1]
-    count = length // f
-    ahead = 0.0
-    if design.profile:
-        within, ahead = _profile_of(x, known, design.profile, horizon)
-        x = x - within
-    level = _mean(x, known) if design.base > 1 else x[:, -1:]
-    moves = ops.abs(x[:, 1:] - x[:, :-1]) * known[:, :-1]
-    num_moves = ops.sum(known[:, :-1], axis=1, keepdims=True)
-    scale = 2 * ops.sum(moves, axis=1, keepdims=True) / ops.maximum(num_moves, 1.0) + _LEAST
-    z = (x - level) / scale * known
-    steps = ops.reshape(z[:, length - count * f :], (-1, count, f))
-    mask = ops.reshape(known[:, length - count * f :], (-1, count, f))[:, :, :1]
-    size = ops.ones_like(mask) * (0.3 * ops.log(scale))[:, :, None]
-    base = (repeat_season(x, design.base, horizon) + ahead)[:, None, :]
-    skip = z[:, None, length - design.skip :] if design.skip else z[:, None, :0]
-    return ops.concatenate([steps, mask, size], axis=-1), skip, base, scale[:, :, None], known[:, -1:]
+def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
+    """Cut windows [B, L] from their end into steps of `size` values, in units of the window's volatility."""
+    size, length = config.size, values.shape[1]
+    profile_ahead = 0.0
+    if config.profile:
+        profile, profile_ahead = _seasonal_profile(values, is_known, config.profile, horizon)
+        values = values - profile
+    level = _known_mean(values, is_known) if config.base > 1 else values[:, -1:]  # [B, 1]
+    scale = _volatility(values, is_known)  # [B, 1]
+    scaled = (values - level) / scale * is_known  # [B, L]
+
+    num_steps = length // size
+    start = length - num_steps * size
+    folds = ops.reshape(scaled[:, start:], (-1, num_steps, size))
+    first_is_known = ops.reshape(is_known[:, start:], (-1, num_steps, size))[:, :, :1]
+    log_scale = ops.ones_like(first_is_known) * (0.3 * ops.log(scale))[:, :, None]
+
+    return WindowSteps(
+        steps=ops.concatenate([folds, first_is_known, log_scale], axis=-1),
+        skip=scaled[:, None, length - config.skip :] if config.skip else scaled[:, None, :0],
+        base=(repeat_season(values, config.base, horizon) + profile_ahead)[:, None, :],
+        scale=scale[:, :, None],
+        weight=is_known[:, -1:],
+    )
 
 
-def _profile_of(x: Any, known: Any, period: int, horizon: int) -> tuple[Any, Any]:
-    """Mean at each place of the longer season less the mean of all, in the window [B, L] and ahead [B, H]."""
-    length = x.shape[1]
-    count = length // period
-    values, there = (ops.reshape(v[:, length - count * period :], (-1, count, period)) for v in (x * known, known))
-    num_there = ops.sum(there, axis=1)  # [B, p]
-    profile = ops.sum(values, axis=1) / ops.maximum(num_there, 1.0)
-    is_whole = ops.cast(ops.min(num_there, axis=1, keepdims=True) > 0, x.dtype)
-    profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_whole
-    within = ops.concatenate([profile] * (count + 1), axis=1)[:, (count + 1) * period - length :]
-    return within, repeat_season(profile, period, horizon)
+def _seasonal_profile(values: Any, is_known: Any, period: int, horizon: int) -> tuple[Any, Any]:
+    """Mean at each place of a season of `period` less the mean of all places: in the window [B, L], and ahead [B, H].
+
+    0 where a place has no known value in the window.
+    """
+    length = values.shape[1]
+    num_seasons = length // period
+    start = length - num_seasons * period
+    sums, known = (
+        ops.reshape(channel[:, start:], (-1, num_seasons, period)) for channel in (values * is_known, is_known)
+    )
+    num_known = ops.sum(known, axis=1)  # [B, period]
+    profile = ops.sum(sums, axis=1) / ops.maximum(num_known, 1.0)
+    is_complete = ops.cast(ops.min(num_known, axis=1, keepdims=True) > 0, values.dtype)
+    profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_complete
+    in_window = ops.concatenate([profile] * (num_seasons + 1), axis=1)[:, (num_seasons + 1) * period - length :]
+    return in_window, repeat_season(profile, period, horizon)
 
 
-def _mean(x: Any, known: Any) -> Any:
-    return ops.sum(x * known, axis=1, keepdims=True) / ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
+def _known_mean(values: Any, is_known: Any) -> Any:
+    """Mean of the known values of windows: [B, 1]."""
+    return ops.sum(values * is_known, axis=1, keepdims=True) / ops.maximum(
+        ops.sum(is_known, axis=1, keepdims=True), 1.0
+    )
+
+
+def _volatility(values: Any, is_known: Any) -> Any:
+    """Scale of windows: twice the mean absolute change after a known value, [B, 1]."""
+    changes = ops.abs(values[:, 1:] - values[:, :-1]) * is_known[:, :-1]
+    num_changes = ops.sum(is_known[:, :-1], axis=1, keepdims=True)
+    return 2 * ops.sum(changes, axis=1, keepdims=True) / ops.maximum(num_changes, 1.0) + _LEAST_SCALE
 
 
 def step_features(features: Any, *, kind: str, size: int) -> Any:
-    """Features of a context [B, L, F] for each of its T steps: of the last period of a frame, of all in a fold.
+    """Features of a context [B, L, F] for each of its T steps.
 
     Returns:
-        [B, T, F] or [B, T, size x F].
+        of a frame those of its last period, [B, T, F]; of a fold those of all its periods, [B, T, size x F].
     """
     if kind == "frame":
         return features[:, size - 1 :]
-    _, length, count = features.shape
-    steps = length // size
-    return ops.reshape(features[:, length - steps * size :], (-1, steps, size * count))
+    _, length, num_features = features.shape
+    num_steps = length // size
+    return ops.reshape(features[:, length - num_steps * size :], (-1, num_steps, size * num_features))
 
 
 def gather_ahead(context: Any, ahead: Any, positions: int) -> Any:
-    """What is known over the horizon of each of T positions [B, T, H, F], of the context [B, L, F] and beyond it [B, H, F].
+    """Features known ahead over the horizon of each of the last `positions` positions: [B, T, H, F].
 
-    The position t of the context has the H periods after it.
+    The horizon of position t are the H periods after it, from the context [B, L, F] and from beyond it [B, H, F].
     """
-    both = ops.concatenate([context, ahead], axis=1)
+    periods = ops.concatenate([context, ahead], axis=1)
     first = context.shape[1] - positions + 1
-    return ops.take(both, first + np.arange(positions)[:, None] + np.arange(ahead.shape[1]), axis=1)
+    return ops.take(periods, first + np.arange(positions)[:, None] + np.arange(ahead.shape[1]), axis=1)
 
 
 def build_trunk(
-    design: GlobalLSTMConfig, *, reads: InputSpec, units: int, levels: int, at_origin: bool = False
+    config: GlobalLSTMConfig, *, input_spec: InputSpec, units: int, levels: int, at_origin: bool = False
 ) -> keras.Model:
-    """The trunk of one member; its context [B, L, 2 + F] is values, where they are known, and features.
+    """Build the trunk (see `heads`) of one member of the global network.
 
-    With `at_origin` it gives forecasts from the last position alone, which is all that a forecast needs.
+    Its context [B, L, 2 + F] has the values, whether they are known, and the features.
+
+    Args:
+        config: what the member reads.
+        input_spec: features of the recipe.
+        units: of the LSTM.
+        levels: quantile levels (K); 1: one number a step.
+        at_origin: forecast from the last position alone, which is all that a forecast needs.
     """
-    horizon = reads.horizon
-    inputs = build_inputs(reads, design.context)
+    horizon = input_spec.horizon
+    inputs = build_inputs(input_spec, config.context)
     context = inputs["context"]
-    steps, skip, base, scale, weight = make_steps(context[:, :, :2], design, horizon)
-    parts = [steps]
-    if reads.channels > 2:
-        parts.append(step_features(context[:, :, 2:], kind=design.kind, size=design.size))
-    if reads.static:
-        parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
-    read = keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
-    from_each = design.kind == "frame" and not at_origin
-    output = keras.layers.LSTM(units, return_sequences=from_each)(read)
-    if not from_each:
+    window = make_steps(context[:, :, :2], config, horizon)
+    all_positions = config.kind == "frame" and not at_origin
+    output = keras.layers.LSTM(units, return_sequences=all_positions)(_join_features(inputs, window.steps, config))
+    base, scale, weight = window.base, window.scale, window.weight
+    if not all_positions:
         base, scale, weight = base[:, -1:], scale[:, -1:], weight[:, -1:]
         output = keras.layers.Reshape((1, units))(output)
-    if design.skip:
-        output = keras.layers.Concatenate()([output, skip])
-    ahead = gather_ahead(context[:, :, -reads.ahead :], inputs["ahead"], output.shape[1]) if reads.ahead else None
-    middle = _per_step(output, horizon, 1 + num_latent(reads), "middle")
-    distances = (
-        _per_step(ops.stop_gradient(output), horizon, levels - 1, "distances") if levels > 1 else middle[..., :0]
-    )
+    if config.skip:
+        output = keras.layers.Concatenate()([output, window.skip])
+    ahead = None
+    if input_spec.ahead:
+        ahead = gather_ahead(context[:, :, -input_spec.ahead :], inputs["ahead"], output.shape[1])
+    middle = _dense_per_step(output, horizon, 1 + num_latent(input_spec), "middle")
+    if levels > 1:
+        distances = _dense_per_step(ops.stop_gradient(output), horizon, levels - 1, "distances")
+    else:
+        distances = middle[..., :0]
     scaled = predict_scaled_quantiles(middle, distances, ahead)
     return keras.Model(inputs, [scaled, base, scale, weight])
 
 
-def _per_step(output: Any, horizon: int, count: int, name: str) -> Any:
-    """So many numbers for each step of the horizon from what is known at each position: [B, T, H, count]."""
+def _join_features(inputs: dict[str, Any], steps: Any, config: GlobalLSTMConfig) -> Any:
+    """Steps [B, T, F] with the features of their periods and of their series."""
+    parts = [steps]
+    if inputs["context"].shape[-1] > 2:
+        parts.append(step_features(inputs["context"][:, :, 2:], kind=config.kind, size=config.size))
+    if "static" in inputs:
+        parts.append(keras.layers.RepeatVector(steps.shape[1])(inputs["static"]))
+    return keras.layers.Concatenate()(parts) if len(parts) > 1 else steps
+
+
+def _dense_per_step(output: Any, horizon: int, count: int, name: str) -> Any:
+    """Predict `count` numbers for each step of the horizon from the output at each position: [B, T, H, count]."""
     small = keras.initializers.VarianceScaling(_SMALL, "fan_avg", "uniform")
     numbers = keras.layers.Dense(horizon * count, kernel_initializer=small, name=name)(output)
     return keras.layers.Reshape((output.shape[1], horizon, count))(numbers)

@@ -1,4 +1,4 @@
-"""The rule by which the global network's inputs follow from the season, the horizon and the lengths of the series.
+"""The rule that derives what the global network reads from the season, the horizon and the lengths of the series.
 
 | panel | a step reads | context | base |
 |---|---|---|---|
@@ -8,10 +8,11 @@
 | others with a season | the last 3 and 2 seasons; 1, 1½ and 2 of a panel with less than 20 or where changes do not repeat | 4 to 6 seasons | last season |
 | others without | one horizon, and three quarters of it | 4 horizons | last value |
 
-The first two fold whole seasons into a step and judge the end of the window; the others read frames and judge every
-position. The last season is the base where changes repeat after a season, otherwise the last value. Every other member
-of the first kind reads the window without its profile: over a longer season, such as the week of hours, if there is one.
-Few or short series are fitted on for fewer steps. Logarithms are taken where every value is positive.
+The first two fold whole seasons into a step, with the loss at the end of the window. The others read frames, with the
+loss at every position. The base is the last season where changes repeat after a season, otherwise the last value.
+Every other member of the first kind reads the window without its profile: that of a longer season, such as the week of
+hourly data, if there is one. Few or short series are fitted for fewer steps. Logarithms are taken where every value is
+positive.
 """
 
 from __future__ import annotations
@@ -28,48 +29,51 @@ from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 
-#: histories of so many horizons are folded too
+#: histories of at least so many horizons (or seasons) are folded too
 LONG_HISTORY = 40
-#: seasons in all that show how one differs from the last
+#: seasons of a whole panel from which on the network can learn how a season differs from the last one
 MANY_SEASONS = 20
-#: series that the search for seasons looks at
-_LOOKED_AT = 500
-#: autocorrelation of changes above which they repeat
-_ALIKE = 0.15
-#: the longer season is at most so many seasons: half of a context
-_LONGER = 7
-#: how often a typical value is forecast in a fit, from each distance; with more, few series are known by heart
+#: most series whose autocorrelation is computed
+_MOST_SERIES = 500
+#: autocorrelation of changes above which they are seasonal
+_LEAST_AUTOCORRELATION = 0.15
+#: most seasons in a longer season: half of a context
+_MOST_SEASONS = 7
+#: times that a typical value is forecast in a fit, from each distance; with more passes a small panel is overfitted
 _PASSES = {"frame": 40, "fold": 4}
-#: of a panel with few values, first the steps become fewer, then the windows of each
+#: a small panel gets fewer steps down to this number, and only then smaller batches
 _FEW_STEPS = 300
-#: steps and windows of each, for the values alone and for what features mean
+#: fewest steps and windows in each, for networks that read values alone and for those that read features too
 FEWEST, FEWEST_WITH_FEATURES = (100, 16), (300, 32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GlobalLSTMConfig:
-    """What one member reads, and how it is fitted."""
+    """What one member of the global network reads, and how it is fitted."""
 
     kind: Literal["fold", "frame"]
-    #: periods that one step reads
+    #: periods that one step of the LSTM reads
     size: int
+    #: periods of a window
     context: int
     #: periods of the season that is repeated as the base; 1: the last value
     base: int
-    #: periods of the profile that the window is read without; 0: as it is
+    #: periods of the profile that is subtracted from the window; 0: none
     profile: int = 0
     #: newest values of the context that go straight to the output layer
     skip: int
-    #: error relative to the value, to the window's own volatility, between the two, or half of each
+    #: unit of the errors, see `losses.error_weight`
     weighting: Literal["relative", "scaled", "between", "half"]
-    #: whether each series or each window is as likely
+    #: whether each series or each window is equally likely to be drawn
     draw: Literal["series", "windows"]
+    #: gradient steps of the whole fit
     steps: int
+    #: windows of a gradient step
     batch_size: int
     learning_rate: float
 
     def __str__(self) -> str:
-        """As MLflow shows it."""
+        """Describe the member as MLflow shows it."""
         return (
             f"{self.kind} of {self.size} in {self.context}, base {self.base}, profile {self.profile}, skip {self.skip}, "
             f"{self.weighting} error, "
@@ -78,67 +82,87 @@ class GlobalLSTMConfig:
 
     @property
     def least_known(self) -> int:
-        """Values that a window has to have."""
+        """Known values that a window must have."""
         return 2 if self.kind == "frame" else self.context // 2
 
 
 def default_configs(
     panel: Panel, *, season: int, horizon: int, members: int, with_features: bool = False
 ) -> tuple[GlobalLSTMConfig, ...]:
-    """One design for each member; different inputs help an average more than different seeds."""
+    """Derive one configuration for each member.
+
+    Members read different inputs, which helps their average more than different seeds do.
+
+    Args:
+        panel: series that the network is fitted on.
+        season: periods of a season; 1: none.
+        horizon: periods to forecast.
+        members: number of members.
+        with_features: whether the network reads features beside the values.
+    """
     stride = max(season, horizon, 4)
-    base = season if season > 1 and changes_autocorrelation(panel, season) > _ALIKE else 1
+    is_seasonal = season > 1 and changes_autocorrelation(panel, season) > _LEAST_AUTOCORRELATION
+    base = season if is_seasonal else 1
     if season > LONGEST_FRAMED_SEASON:
-        profiles = (0, _longer_season(panel, season))
         variants = [
-            _fold(season, 14 * season, base, profile=profile, skip=7 * season, steps=2400, draw="series")
-            for profile in profiles
+            _fold_config(season, 14 * season, base, profile=profile, skip=7 * season, steps=2400, draw="series")
+            for profile in (0, _find_longer_season(panel, season))
         ]
     elif float(np.median(panel.lengths)) >= LONG_HISTORY * stride:
-        variants = [_fold(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
+        variants = [_fold_config(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
     elif season > 1:
-        variants = _framed_seasons(season, horizon, base, num_seasons=int(panel.lengths.sum()) // season)
+        variants = _seasonal_frame_configs(season, horizon, base, num_seasons=int(panel.lengths.sum()) // season)
     else:
         sizes = (horizon, 3 * horizon // 4)
-        variants = [_frame(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
+        variants = [_frame_config(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
     fewest = FEWEST_WITH_FEATURES if with_features else FEWEST
-    return tuple(_paced(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
+    return tuple(_limit_steps(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
 
-def _framed_seasons(season: int, horizon: int, base: int, *, num_seasons: int) -> list[GlobalLSTMConfig]:
-    """Of a panel that holds so many seasons in all."""
+def _seasonal_frame_configs(season: int, horizon: int, base: int, *, num_seasons: int) -> list[GlobalLSTMConfig]:
+    """Configurations that read frames of whole or half seasons, for a panel that holds `num_seasons` in all."""
     if season < LONGEST_FRAMED_SEASON // 2:
-        reads = [(2 * season, 4 * horizon), (3 * season, 4 * horizon + season // 2)]
+        sizes = [(2 * season, 4 * horizon), (3 * season, 4 * horizon + season // 2)]
     elif base > 1 and num_seasons >= MANY_SEASONS:
-        reads = [(3 * season, 6 * season), (2 * season, 5 * season)]
+        sizes = [(3 * season, 6 * season), (2 * season, 5 * season)]
     else:
-        reads = [((2 + n) * season // 2, (8 + n) * season // 2) for n in range(3)]
-    return [_frame(size, context, base, "relative" if base > 1 else "half") for size, context in reads]
+        sizes = [((2 + n) * season // 2, (8 + n) * season // 2) for n in range(3)]
+    return [_frame_config(size, context, base, "relative" if base > 1 else "half") for size, context in sizes]
 
 
-def _longer_season(panel: Panel, season: int) -> int:
-    """Periods after which changes repeat best, such as the week of hours; the season if they only fade, 0 without one."""
-    alike = [changes_autocorrelation(panel, n * season) for n in range(1, _LONGER + 1)]
-    best = int(np.argmax(alike[1:])) + 1
-    if alike[best] <= alike[best - 1]:
+def _find_longer_season(panel: Panel, season: int) -> int:
+    """Periods of the longer season after which changes repeat best, such as the week of hourly data.
+
+    The season itself if its autocorrelation only fades with the distance; 0 if changes do not repeat at all.
+    """
+    autocorrelations = [changes_autocorrelation(panel, n * season) for n in range(1, _MOST_SEASONS + 1)]
+    best = int(np.argmax(autocorrelations[1:])) + 1
+    if autocorrelations[best] <= autocorrelations[best - 1]:
         best = 0
-    return (best + 1) * season if alike[best] > _ALIKE else 0
+    return (best + 1) * season if autocorrelations[best] > _LEAST_AUTOCORRELATION else 0
 
 
-def _paced(design: GlobalLSTMConfig, panel: Panel, horizon: int, fewest: tuple[int, int]) -> GlobalLSTMConfig:
-    """Fewer steps, and then smaller ones, where the values are few; not less than the fewest steps and windows."""
-    if design.kind == "frame":
+def _limit_steps(config: GlobalLSTMConfig, panel: Panel, horizon: int, fewest: tuple[int, int]) -> GlobalLSTMConfig:
+    """Limit how often each window of a small panel is drawn: fewer steps first, then smaller batches.
+
+    Not below the fewest steps and the smallest batch, which are `fewest`.
+    """
+    fewest_steps, smallest_batch = fewest
+    most_drawn = int(_PASSES[config.kind] * _num_distinct_windows(config, panel, horizon))
+    steps = min(config.steps, max(most_drawn // config.batch_size, _FEW_STEPS))
+    batch_size = min(config.batch_size, max(most_drawn // steps, smallest_batch))
+    return replace(config, steps=min(steps, max(most_drawn // batch_size, fewest_steps)), batch_size=batch_size)
+
+
+def _num_distinct_windows(config: GlobalLSTMConfig, panel: Panel, horizon: int) -> float:
+    """Windows of a panel; a window of frames has several positions, so that fewer windows hold all of them."""
+    if config.kind == "frame":
         positions = max(int(np.median(panel.lengths)) - horizon, 1)
-        windows = len(panel.series) * positions / min(positions, design.context - design.size + 1)
-    else:
-        windows = float(np.maximum(panel.lengths - horizon - design.least_known + 1, 0).sum())
-    most = int(_PASSES[design.kind] * windows)
-    steps = min(design.steps, max(most // design.batch_size, _FEW_STEPS))
-    batch_size = min(design.batch_size, max(most // steps, fewest[1]))
-    return replace(design, steps=min(steps, max(most // batch_size, fewest[0])), batch_size=batch_size)
+        return len(panel.series) * positions / min(positions, config.context - config.size + 1)
+    return float(np.maximum(panel.lengths - horizon - config.least_known + 1, 0).sum())
 
 
-def _fold(
+def _fold_config(
     size: int, context: int, base: int, *, skip: int, steps: int, draw: Literal["series", "windows"], profile: int = 0
 ) -> GlobalLSTMConfig:
     return GlobalLSTMConfig(
@@ -156,7 +180,7 @@ def _fold(
     )
 
 
-def _frame(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> GlobalLSTMConfig:
+def _frame_config(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> GlobalLSTMConfig:
     return GlobalLSTMConfig(
         kind="frame",
         size=size,
@@ -172,20 +196,27 @@ def _frame(size: int, context: int, base: int, weighting: Literal["relative", "h
 
 
 def changes_autocorrelation(panel: Panel, season: int) -> float:
-    """How alike changes a season apart are: their autocorrelation, the mean over at most 500 series, evenly chosen.
+    """Autocorrelation of changes at a lag of one season: the mean over at most 500 series, evenly chosen.
 
-    Of changes, since the values of any series that wanders are alike at every lag.
+    Changes are compared, because the values of any wandering series are autocorrelated at every lag.
     """
-    chosen = np.unique(np.linspace(0, len(panel.series) - 1, min(_LOOKED_AT, len(panel.series))).astype(int))
-    return float(np.mean([_autocorrelation(panel.of(s), season) for s in chosen]))
+    num_chosen = min(_MOST_SERIES, len(panel.series))
+    chosen = np.unique(np.linspace(0, len(panel.series) - 1, num_chosen).astype(int))
+    return float(np.mean([_series_autocorrelation(panel.of(s), season) for s in chosen]))
 
 
-def _autocorrelation(values: Array, lag: int) -> float:
-    """Of the changes of one series, which are logarithmic where it is positive; 0 where it is too short."""
+def _series_autocorrelation(values: Array, lag: int) -> float:
+    """Autocorrelation of the changes of one series [T], NaN where unknown; 0 where the series is too short.
+
+    Changes of a positive series are those of its logarithms.
+    """
     changes = np.diff(np.log(values) if all_positive(values) else values)
-    known = ~np.isnan(changes)
-    if known.sum() < 2 * lag:
+    is_known = ~np.isnan(changes)
+    num_known = int(is_known.sum())
+    if num_known < 2 * lag:
         return 0.0
-    centred = np.where(known, changes - changes[known].mean(), 0.0)
-    power, pairs = float(centred @ centred), int((known[lag:] & known[:-lag]).sum())
-    return float(centred[lag:] @ centred[:-lag]) / power * int(known.sum()) / pairs if power > 0 and pairs else 0.0
+    centred = np.where(is_known, changes - changes[is_known].mean(), 0.0)
+    power, num_pairs = float(centred @ centred), int((is_known[lag:] & is_known[:-lag]).sum())
+    if power <= 0 or not num_pairs:
+        return 0.0
+    return float(centred[lag:] @ centred[:-lag]) / power * num_known / num_pairs

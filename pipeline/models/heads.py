@@ -1,11 +1,11 @@
-"""What every network ends with: numbers for each step become quantiles, and those the units of the context.
+"""What networks end with: outputs of each step become quantiles, and quantiles get the units of the context.
 
 A trunk is a network that gives the parts of forecasts from T positions of its windows:
 
-    scaled [B, T, H, K]   quantiles, or one number, in units of `scale` above `base`
+    scaled [B, T, H, K]   quantiles, or one number (K = 1), in units of `scale` above `base`
     base [B, T, H]        what the network corrects
     scale [B, T, 1]
-    weight [B, T]         whether a position counts when the network is fitted; the last one is the origin
+    weight [B, T]         whether a position counts in the loss; the last position is the origin
 """
 
 from __future__ import annotations
@@ -16,85 +16,103 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.specs import InputSpec
+from pipeline.models.specs import InputSpec, NetworkSpec
 
-#: numbers for each step that the head goes on with where something is known ahead
+#: latent numbers for each step where features are known ahead
 NUM_LATENT = 4
-#: units of the layer that joins them with what is known ahead
+#: units of the layer that combines latent numbers with the features known ahead
 _UNITS_AHEAD = 32
 
 
-def build_quantiles(middle: Any, distances: Any) -> Any:
-    """A middle number [..., 1] and distances [..., K - 1] as K quantiles that cannot cross.
+def build_inputs(input_spec: InputSpec, context: int) -> dict[str, Any]:
+    """Create the inputs of a network by name, for contexts of `context` periods."""
+    return {name: keras.Input(shape, name=name) for name, shape in input_spec.shapes(context).items()}
 
-    Softplus makes the distances positive; the middle one does not learn from the others.
+
+def build_head(context: Any, state: Any, spec: NetworkSpec) -> keras.Model:
+    """Build the network from its input to its outputs [B, num_outputs]: dropout and a dense layer behind a state.
+
+    Args:
+        context: the network's input, [B, L, F].
+        state: what its layers computed from the input, [B, units].
+        spec: sizes of the network.
     """
-    each = ops.split(ops.softplus(distances), distances.shape[-1], axis=-1)
-    count, centre = len(each) // 2, ops.stop_gradient(middle)
-    below = [centre - distance for distance in accumulate(reversed(each[:count]))]
-    above = [centre + distance for distance in accumulate(each[count:])]
-    return ops.concatenate([*reversed(below), middle, *above], axis=-1)
+    if spec.dropout:
+        state = keras.layers.Dropout(spec.dropout)(state)
+    target = keras.layers.Dense(spec.num_outputs, name="target")(state)  # [B, num_outputs]
+    return keras.Model(context, target)
 
 
-def num_latent(reads: InputSpec) -> int:
-    """Numbers for each step that the head goes on with."""
-    return NUM_LATENT if reads.ahead else 0
+def num_latent(input_spec: InputSpec) -> int:
+    """Number of latent numbers for each step: none where no feature is known ahead."""
+    return NUM_LATENT if input_spec.ahead else 0
 
 
 def predict_scaled_quantiles(middle: Any, distances: Any, ahead: Any) -> Any:
-    """The scaled quantiles [B, T, H, K] of a network.
+    """Scaled quantiles [B, T, H, K] of a network, corrected by the features known ahead.
 
-    What is known ahead corrects each step from its own features and hints, with the same weights for all steps (the
-    local decoder of Wen et al. 2017, "A multi-horizon quantile recurrent forecaster").
+    The correction of each step is computed from its own features and latent numbers, with the same weights for all
+    steps (the local decoder of Wen et al. 2017, "A multi-horizon quantile recurrent forecaster").
 
     Args:
-        middle: of each step the middle number and its hints, [B, T, H, 1 + hints].
-        distances: of each step those of the other quantiles, [B, T, H, K - 1].
-        ahead: what is known ahead, [B, T, H, F]; none: nothing is.
+        middle: the middle quantile of each step and its latent numbers, [B, T, H, 1 + latent].
+        distances: outputs for the other quantiles of each step, [B, T, H, K - 1].
+        ahead: features known ahead, [B, T, H, F]; None without such features.
     """
-    count = distances.shape[-1]
+    num_distances = distances.shape[-1]
     if ahead is not None:
         hidden = keras.layers.Dense(_UNITS_AHEAD, activation="relu", name="ahead_hidden")(
             keras.layers.Concatenate()([middle, ahead])
         )
-        corrections = keras.layers.Dense(1 + count, kernel_initializer="zeros", name="ahead_correction")(hidden)
+        correct = keras.layers.Dense(1 + num_distances, kernel_initializer="zeros", name="ahead_correction")
+        corrections = correct(hidden)  # [B, T, H, K]
         middle = keras.layers.Add()([middle[..., :1], corrections[..., :1]])
-        if count:
+        if num_distances:
             distances = keras.layers.Add()([distances, corrections[..., 1:]])
-    return build_quantiles(middle, distances) if count else middle
+    return build_quantiles(middle, distances) if num_distances else middle
 
 
-def repeat_season(x: Any, season: int, horizon: int) -> Any:
-    """The last season of windows [B, L], repeated over the horizon: [B, H]."""
-    last = x[:, -season:]
-    whole = ops.concatenate([last] * -(-horizon // season), axis=1) if horizon > season else last
-    return whole[:, :horizon]
+def build_quantiles(middle: Any, distances: Any) -> Any:
+    """Turn a middle quantile [..., 1] and distances [..., K - 1] into K ascending quantiles that cannot cross.
+
+    Softplus makes the distances positive. The gradient of the other quantiles does not reach the middle one.
+    """
+    steps = ops.split(ops.softplus(distances), distances.shape[-1], axis=-1)
+    num_below, centre = len(steps) // 2, ops.stop_gradient(middle)
+    below = [centre - distance for distance in accumulate(reversed(steps[:num_below]))]
+    above = [centre + distance for distance in accumulate(steps[num_below:])]
+    return ops.concatenate([*reversed(below), middle, *above], axis=-1)
 
 
-def build_inputs(reads: InputSpec, context: int) -> dict[str, Any]:
-    """The inputs of a network, by name."""
-    return {name: keras.Input(shape, name=name) for name, shape in reads.shapes(context).items()}
+def repeat_season(values: Any, season: int, horizon: int) -> Any:
+    """Repeat the last `season` values of windows [B, L] over the horizon: [B, H]."""
+    last = values[:, -season:]
+    seasons = ops.concatenate([last] * -(-horizon // season), axis=1) if horizon > season else last
+    return seasons[:, :horizon]
 
 
-def build_forecast_network(trunk: keras.Model, trust: float = 1.0) -> keras.Model:
-    """A network from what a trunk reads to quantiles [B, H, K] in the units of its context.
+def build_forecast_network(trunk: keras.Model, shrinkage: float = 1.0) -> keras.Model:
+    """Build the network from a trunk's inputs to quantiles [B, H, K] at the origin, in units of the context.
 
-    The middle one is as far from the base as the trunk is trusted: 1 is wholly, 0 not at all.
+    Args:
+        trunk: as described in this module.
+        shrinkage: factor of the middle quantile's distance from the base: 1 keeps the trunk's forecast, 0 gives the
+            base. The other quantiles move with the middle one.
     """
     scaled, base, scale, _ = trunk.output
     scaled = scaled[:, -1]
-    if trust < 1:
+    if shrinkage < 1:
         middle = scaled.shape[-1] // 2
-        scaled = scaled - (1 - trust) * scaled[..., middle : middle + 1]
+        scaled = scaled - (1 - shrinkage) * scaled[..., middle : middle + 1]
     return keras.Model(trunk.input, base[:, -1, :, None] + scale[:, -1, :, None] * scaled)
 
 
-def average_networks(networks: list[keras.Model], reads: InputSpec) -> keras.Model:
-    """One network whose quantiles are the mean of the members', each of which reads its own length of the context."""
-    lengths = [network.input["context"].shape[1] for network in networks]
+def average_networks(networks: list[keras.Model], input_spec: InputSpec) -> keras.Model:
+    """Build one network whose quantiles are the mean over `networks`; each reads its own length of the context."""
     if len(networks) == 1:
         return networks[0]
-    inputs = build_inputs(reads, max(lengths))
+    lengths = [network.input["context"].shape[1] for network in networks]
+    inputs = build_inputs(input_spec, max(lengths))
     outputs = [
         network({**inputs, "context": inputs["context"][:, -length:]})
         for network, length in zip(networks, lengths, strict=True)

@@ -1,19 +1,15 @@
-"""One LSTM layer over the context; its last output to a dense layer, one unit a step."""
+"""One LSTM layer over the context; a dense layer reads its last output."""
 
 from __future__ import annotations
 
 import keras
 
+from pipeline.models.heads import build_head
 from pipeline.models.specs import NetworkSpec
 
 
-def vanilla(sizes: NetworkSpec) -> keras.Model:
-    """LSTM(units), dropout, Dense(numbers)."""
-    context = keras.Input((sizes.context, sizes.features), name="context")
-    state = keras.layers.LSTM(sizes.units, activation=sizes.activation, recurrent_dropout=sizes.recurrent_dropout)(
-        context
-    )  # [B, units]
-    if sizes.dropout:
-        state = keras.layers.Dropout(sizes.dropout)(state)
-    target = keras.layers.Dense(sizes.numbers, name="target")(state)  # [B, numbers]
-    return keras.Model(context, target)
+def vanilla(spec: NetworkSpec) -> keras.Model:
+    """Build LSTM(units), dropout, Dense(num_outputs)."""
+    context = keras.Input((spec.context, spec.features), name="context")
+    lstm = keras.layers.LSTM(spec.units, activation=spec.activation, recurrent_dropout=spec.recurrent_dropout)
+    return build_head(context, lstm(context), spec)

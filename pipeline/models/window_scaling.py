@@ -1,4 +1,4 @@
-"""An architecture between a window's own scale and a head: its windows are centred, scaled and masked in the graph.
+"""Scaling inside the graph: windows are centred, scaled and masked in front of an architecture, and a head undoes it.
 
 | scaling | centre | scale | base, which the network corrects |
 |---|---|---|---|
@@ -8,8 +8,8 @@
 | standard | mean | standard deviation | mean |
 | min-max | minimum | range | minimum |
 
-All of them over the known values of the window alone. A scale of zero counts as 1, so a constant window stays constant.
-A window that was scaled with its series' parameters (`given`) has centre 0 and scale 1.
+All of them are computed over the known values of the window alone. A scale of zero counts as 1, so a constant window
+stays constant. A window that was already scaled with the parameters of its series (`given`) has centre 0 and scale 1.
 """
 
 from __future__ import annotations
@@ -26,68 +26,87 @@ from pipeline.models.specs import InputSpec, NetworkSpec
 
 
 def scale_windows(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:
-    """A context [B, L, 2] as a network reads it [B, L, 2], its base [B, 1, H] and its scale [B, 1, 1].
+    """Scale windows by their own known values.
 
     Args:
-        context: values and where they are known.
-        kind: as above.
-        lag: periods of the window's end that are repeated as the base; 0: none.
+        context: values and whether they are known (1 or 0), [B, L, 2].
+        kind: a scaling of the table above, or "given".
+        lag: periods at the window's end that the base repeats; 0: the base is the centre.
         horizon: H.
+
+    Returns:
+        the scaled and masked context [B, L, 2], the base [B, 1, H] and the scale [B, 1, 1].
     """
-    x, known = context[:, :, 0], context[:, :, 1]
-    centre, scale = _centre_and_scale(x, known, kind, lag)
+    values, is_known = context[:, :, 0], context[:, :, 1]
+    centre, scale = _centre_and_scale(values, is_known, kind, lag)
     scale = ops.where(scale > 0, scale, ops.ones_like(scale))
-    steps = ops.stack([(x - centre) / scale * known, known], axis=-1)
-    base = repeat_season(x, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
-    return steps, base[:, None, :], scale[:, None, :]
+    scaled = ops.stack([(values - centre) / scale * is_known, is_known], axis=-1)
+    base = repeat_season(values, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
+    return scaled, base[:, None, :], scale[:, None, :]
 
 
-def _centre_and_scale(x: Any, known: Any, kind: str, lag: int) -> tuple[Any, Any]:
-    zero = ops.zeros_like(x[:, :1])
+def _centre_and_scale(values: Any, is_known: Any, kind: str, lag: int) -> tuple[Any, Any]:
+    """Centre and scale of windows: both [B, 1], the scale 0 for constant windows."""
     if kind == "given":
+        zero = ops.zeros_like(values[:, :1])
         return zero, zero
-    count = ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
-    if kind == "mean":
-        return zero, ops.sum(ops.abs(x) * known, axis=1, keepdims=True) / count
-    if kind == "standard":
-        mean = ops.sum(x * known, axis=1, keepdims=True) / count
-        return mean, ops.sqrt(ops.sum(ops.square(x - mean) * known, axis=1, keepdims=True) / count)
+    if kind in ("seasonal", "last"):
+        return ops.mean(values[:, -lag:], axis=1, keepdims=True), _mean_change(values, is_known, lag)
     if kind == "min-max":
-        told = ops.where(known > 0, x, x[:, -1:])  # where a window can be used its last value is known
-        least = ops.min(told, axis=1, keepdims=True)
-        return least, ops.max(told, axis=1, keepdims=True) - least
-    both = known[:, lag:] * known[:, :-lag]
-    moves = ops.sum(ops.abs(x[:, lag:] - x[:, :-lag]) * both, axis=1, keepdims=True)
-    change = moves / ops.maximum(ops.sum(both, axis=1, keepdims=True), 1.0)
-    return ops.mean(x[:, -lag:], axis=1, keepdims=True), change
+        known = ops.where(is_known > 0, values, values[:, -1:])  # the last value of a usable window is known
+        minimum = ops.min(known, axis=1, keepdims=True)
+        return minimum, ops.max(known, axis=1, keepdims=True) - minimum
+    num_known = ops.maximum(ops.sum(is_known, axis=1, keepdims=True), 1.0)
+    if kind == "mean":
+        magnitude = ops.sum(ops.abs(values) * is_known, axis=1, keepdims=True) / num_known
+        return ops.zeros_like(values[:, :1]), magnitude
+    mean = ops.sum(values * is_known, axis=1, keepdims=True) / num_known
+    variance = ops.sum(ops.square(values - mean) * is_known, axis=1, keepdims=True) / num_known
+    return mean, ops.sqrt(variance)
+
+
+def _mean_change(values: Any, is_known: Any, lag: int) -> Any:
+    """Mean absolute difference of known values `lag` periods apart: [B, 1]."""
+    both_known = is_known[:, lag:] * is_known[:, :-lag]
+    changes = ops.sum(ops.abs(values[:, lag:] - values[:, :-lag]) * both_known, axis=1, keepdims=True)
+    return changes / ops.maximum(ops.sum(both_known, axis=1, keepdims=True), 1.0)
 
 
 def build_scaled_trunk(
-    architecture: str, sizes: NetworkSpec, reads: InputSpec, *, scaling: str, lag: int
+    architecture: str, spec: NetworkSpec, input_spec: InputSpec, *, scaling: str, lag: int
 ) -> keras.Model:
-    """The trunk of an architecture: one position, the origin.
+    """Build the trunk (see `heads`) of an architecture between scaling and head, with one position: the origin.
 
     Args:
-        architecture: a name in `ARCHITECTURES`, of one that is built from sizes.
-        sizes: of the network; what it reads and hints at is filled in.
-        reads: the features that the recipe has.
-        scaling: as above.
-        lag: periods that the base repeats; 0: none.
+        architecture: a name in `ARCHITECTURES` that `build_network` knows.
+        spec: sizes of the network; its `features` and `latent` are set here.
+        input_spec: features of the recipe.
+        scaling: a scaling of the table above, or "given".
+        lag: periods that the base repeats; 0: the base is the centre.
     """
-    inputs = build_inputs(reads, sizes.context)
-    context = inputs["context"]
-    steps, base, scale = scale_windows(context[:, :, :2], kind=scaling, lag=lag, horizon=sizes.horizon)
-    parts = [steps]
-    if reads.channels > 2:
-        parts.append(context[:, :, 2:])
-    if reads.static:
-        parts.append(keras.layers.RepeatVector(sizes.context)(inputs["static"]))
-    steps = keras.layers.Identity(name="steps")(keras.layers.Concatenate()(parts) if len(parts) > 1 else steps)
-    filled = replace(sizes, features=reads.channels + reads.static, hints=num_latent(reads))
-    network = build_network(architecture, filled)
+    inputs = build_inputs(input_spec, spec.context)
+    scaled_context, base, scale = scale_windows(
+        inputs["context"][:, :, :2], kind=scaling, lag=lag, horizon=spec.horizon
+    )
+    steps = keras.layers.Identity(name="steps")(_join_features(inputs, scaled_context))
+    latent = num_latent(input_spec)
+    network = build_network(
+        architecture, replace(spec, features=input_spec.channels + input_spec.static, latent=latent)
+    )
     network.name = architecture
-    numbers = keras.layers.Reshape((1, sizes.horizon, sizes.levels + filled.hints))(network(steps))
-    middle, distances = numbers[..., : 1 + filled.hints], numbers[..., 1 + filled.hints :]
-    ahead = keras.layers.Reshape((1, *inputs["ahead"].shape[1:]))(inputs["ahead"]) if reads.ahead else None
-    scaled = predict_scaled_quantiles(middle, distances, ahead)
-    return keras.Model(inputs, [scaled, base, scale, ops.ones_like(scale)[:, :, 0]])
+    outputs = keras.layers.Reshape((1, spec.horizon, spec.levels + latent))(network(steps))
+    middle, distances = outputs[..., : 1 + latent], outputs[..., 1 + latent :]
+    ahead = keras.layers.Reshape((1, *inputs["ahead"].shape[1:]))(inputs["ahead"]) if input_spec.ahead else None
+    quantiles = predict_scaled_quantiles(middle, distances, ahead)
+    return keras.Model(inputs, [quantiles, base, scale, ops.ones_like(scale)[:, :, 0]])
+
+
+def _join_features(inputs: dict[str, Any], scaled_context: Any) -> Any:
+    """Scaled values with their mask [B, L, 2], the features of their periods, and those of their series."""
+    parts = [scaled_context]
+    context = inputs["context"]
+    if context.shape[-1] > 2:
+        parts.append(context[:, :, 2:])
+    if "static" in inputs:
+        parts.append(keras.layers.RepeatVector(context.shape[1])(inputs["static"]))
+    return keras.layers.Concatenate()(parts) if len(parts) > 1 else scaled_context

@@ -81,9 +81,9 @@ def build_members(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMC
 
 
 def _designed(design: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
-    def build(reads: InputSpec, *, at_origin: bool = False) -> keras.Model:
+    def build(input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
         return global_lstm.build_trunk(
-            design, reads=reads, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
+            design, input_spec=input_spec, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
         )
 
     return Member(
@@ -126,10 +126,10 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
     scaling = "last" if model.scaling == "log" else model.scaling
     lag = {"seasonal": recipe.season, "last": 1}.get(scaling, 0)
 
-    def build(reads: InputSpec, *, at_origin: bool = True) -> keras.Model:
+    def build(input_spec: InputSpec, *, at_origin: bool = True) -> keras.Model:
         del at_origin  # it forecasts from nowhere else
         kind = "given" if recipe.is_scaled_by_series else scaling
-        return build_scaled_trunk(model.architecture, sizes, reads, scaling=kind, lag=lag)
+        return build_scaled_trunk(model.architecture, sizes, input_spec, scaling=kind, lag=lag)
 
     return Member(
         needs=ContextRequirements(

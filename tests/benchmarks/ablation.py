@@ -115,23 +115,22 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def _everything_known(context: Any, design: GlobalLSTMConfig, horizon: int) -> Any:
+def _everything_known(context: Any, config: GlobalLSTMConfig, horizon: int) -> Any:
     """Steps that do not see which values are padded."""
     values = context[:, :, :1]
-    return _STEPS(ops.concatenate([values, ops.ones_like(values)], axis=-1), design, horizon)
+    return _STEPS(ops.concatenate([values, ops.ones_like(values)], axis=-1), config, horizon)
 
 
-def _unscaled(context: Any, design: GlobalLSTMConfig, horizon: int) -> Any:
+def _unscaled(context: Any, config: GlobalLSTMConfig, horizon: int) -> Any:
     """Steps relative to the level only."""
-    steps, skip, base, scale, weight = _STEPS(context, design, horizon)
-    bare = -1 if design.kind == "frame" else -2  # the others are the mask and the scale
-    rest = ops.concatenate([steps[..., bare:-1], ops.zeros_like(steps[..., -1:])], axis=-1)
-    return (
-        ops.concatenate([steps[..., :bare] * scale / _USUAL, rest], axis=-1),
-        skip * scale / _USUAL,
-        base,
-        ops.ones_like(scale) * _USUAL,
-        weight,
+    made = _STEPS(context, config, horizon)
+    bare = -1 if config.kind == "frame" else -2  # the others are the mask and the scale
+    rest = ops.concatenate([made.steps[..., bare:-1], ops.zeros_like(made.steps[..., -1:])], axis=-1)
+    return replace(
+        made,
+        steps=ops.concatenate([made.steps[..., :bare] * made.scale / _USUAL, rest], axis=-1),
+        skip=made.skip * made.scale / _USUAL,
+        scale=ops.ones_like(made.scale) * _USUAL,
     )
 
 

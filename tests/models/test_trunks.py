@@ -29,13 +29,13 @@ pytestmark = pytest.mark.tensorflow
 Array = npt.NDArray[np.float64]
 
 EACH = pytest.mark.parametrize("architecture", ARCHITECTURES)
-BOTH_READS = pytest.mark.parametrize("reads", [BARE, RICH], ids=["values alone", "with features"])
+BOTH_INPUTS = pytest.mark.parametrize("input_spec", [BARE, RICH], ids=["values alone", "with features"])
 
 
 @EACH
-@BOTH_READS
-def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture: str, reads: InputSpec) -> None:
-    outputs = predict(build_forecast_network(trunk_of(architecture, reads)), windows_for(reads, 50))
+@BOTH_INPUTS
+def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture: str, input_spec: InputSpec) -> None:
+    outputs = predict(build_forecast_network(trunk_of(architecture, input_spec)), windows_for(input_spec, 50))
 
     assert outputs.shape == (50, HORIZON, len(LEVELS))
     assert (np.diff(outputs, axis=-1) >= 0).all()
@@ -43,12 +43,12 @@ def test_each_window_gives_quantiles_of_each_step_that_do_not_cross(architecture
 
 
 @EACH
-@BOTH_READS
-def test_a_network_is_built_in_a_fresh_process_too(architecture: str, reads: InputSpec) -> None:
+@BOTH_INPUTS
+def test_a_network_is_built_in_a_fresh_process_too(architecture: str, input_spec: InputSpec) -> None:
     """Where Keras has not given any name yet."""
     keras.utils.clear_session()
 
-    assert predict(build_forecast_network(trunk_of(architecture, reads)), windows_for(reads)).shape == (
+    assert predict(build_forecast_network(trunk_of(architecture, input_spec)), windows_for(input_spec)).shape == (
         7,
         HORIZON,
         len(LEVELS),
@@ -63,11 +63,11 @@ def test_a_point_loss_has_one_number_a_step(architecture: str) -> None:
 
 
 @EACH
-@BOTH_READS
-def test_everything_that_is_given_is_read(architecture: str, reads: InputSpec) -> None:
-    network = build_forecast_network(trunk_of(architecture, reads))
-    usual = windows_for(reads, 1)
-    if architecture != GLOBAL or reads.ahead:
+@BOTH_INPUTS
+def test_everything_that_is_given_is_read(architecture: str, input_spec: InputSpec) -> None:
+    network = build_forecast_network(trunk_of(architecture, input_spec))
+    usual = windows_for(input_spec, 1)
+    if architecture != GLOBAL or input_spec.ahead:
         for layer in network.layers:
             if layer.name == "ahead_correction":
                 layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
@@ -123,25 +123,27 @@ def test_a_forecast_moves_and_grows_with_its_window(architecture: str, size: flo
 
 
 @EACH
-@BOTH_READS
-def test_a_saved_network_predicts_the_same(architecture: str, reads: InputSpec, tmp_path: Path) -> None:
-    network = build_forecast_network(trunk_of(architecture, reads))
+@BOTH_INPUTS
+def test_a_saved_network_predicts_the_same(architecture: str, input_spec: InputSpec, tmp_path: Path) -> None:
+    network = build_forecast_network(trunk_of(architecture, input_spec))
 
     network.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras")
 
-    np.testing.assert_allclose(predict(loaded, windows_for(reads)), predict(network, windows_for(reads)), rtol=1e-6)
+    np.testing.assert_allclose(
+        predict(loaded, windows_for(input_spec)), predict(network, windows_for(input_spec)), rtol=1e-6
+    )
 
 
 @EACH
-@BOTH_READS
+@BOTH_INPUTS
 def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows(
-    architecture: str, reads: InputSpec
+    architecture: str, input_spec: InputSpec
 ) -> None:
     network = average_networks(
-        [build_forecast_network(trunk_of(architecture, reads, seed=seed), 0.5) for seed in (0, 1)], reads
+        [build_forecast_network(trunk_of(architecture, input_spec, seed=seed), 0.5) for seed in (0, 1)], input_spec
     )
-    windows = windows_for(reads, 9)
+    windows = windows_for(input_spec, 9)
 
     onnx_network, archive = export_network(network, first(windows, 4))
 
@@ -153,7 +155,7 @@ def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows
 
 
 def test_members_of_different_contexts_are_averaged_each_over_its_own() -> None:
-    members = [build_forecast_network(trunk_of(GLOBAL, design=design)) for design in (FRAME, FOLD)]
+    members = [build_forecast_network(trunk_of(GLOBAL, config=config)) for config in (FRAME, FOLD)]
     longer = build_forecast_network(trunk_of(GLOBAL, seed=1))
     mean = average_networks([*members, longer], BARE)
     windows = windows_for()
@@ -187,10 +189,10 @@ def test_written_weights_come_back_member_by_member() -> None:
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "pinball"])
 @pytest.mark.parametrize("weighting", ["relative", "scaled", "between", "half"])
-@pytest.mark.parametrize("design", [FRAME, FOLD], ids=["frame", "fold"])
-def test_a_loss_is_what_a_loop_computes(loss: str, weighting: str, design: object) -> None:
+@pytest.mark.parametrize("config", [FRAME, FOLD], ids=["frame", "fold"])
+def test_a_loss_is_what_a_loop_computes(loss: str, weighting: str, config: object) -> None:
     levels = LEVELS if loss == "pinball" else (0.5,)
-    trunk = trunk_of(GLOBAL, design=design, levels=len(levels))  # type: ignore[arg-type]
+    trunk = trunk_of(GLOBAL, config=config, levels=len(levels))  # type: ignore[arg-type]
     windows = windows_for(InputSpec(horizon=HORIZON), 3, context=CONTEXT)
     walk = np.random.default_rng(1).normal(size=(3, HORIZON)).cumsum(axis=1)
     later = np.stack([walk, np.ones_like(walk)], axis=-1)

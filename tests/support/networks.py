@@ -38,37 +38,39 @@ FOLD = replace(FRAME, kind="fold", skip=8, weighting="between")
 
 def trunk_of(
     architecture: str,
-    reads: InputSpec = BARE,
+    input_spec: InputSpec = BARE,
     *,
     seed: int = 0,
     units: int = 4,
     levels: int = len(LEVELS),
-    design: GlobalLSTMConfig = FRAME,
+    config: GlobalLSTMConfig = FRAME,
     scaling: str = "last",
     lag: int = 1,
 ) -> keras.Model:
     """The untrained trunk of any architecture."""
     keras.utils.set_random_seed(seed)
     if architecture == GLOBAL:
-        return build_trunk(design, reads=reads, units=units, levels=levels)
-    sizes = NetworkSpec(context=CONTEXT, features=0, horizon=HORIZON, units=units, levels=levels, layers=2)
-    return build_scaled_trunk(architecture, sizes, reads, scaling=scaling, lag=lag)
+        return build_trunk(config, input_spec=input_spec, units=units, levels=levels)
+    spec = NetworkSpec(context=CONTEXT, features=0, horizon=HORIZON, units=units, levels=levels, layers=2)
+    return build_scaled_trunk(architecture, spec, input_spec, scaling=scaling, lag=lag)
 
 
-def windows_for(reads: InputSpec = BARE, count: int = 7, seed: int = 0, context: int = CONTEXT) -> dict[str, Array]:
-    """What a network reads of some random walks, all of whose values are known."""
+def windows_for(
+    input_spec: InputSpec = BARE, count: int = 7, seed: int = 0, context: int = CONTEXT
+) -> dict[str, Array]:
+    """Inputs of a network by name: windows of random walks whose values are all known."""
     rng = np.random.default_rng(seed)
-    told = {name: rng.normal(size=(count, *shape)) for name, shape in reads.shapes(context).items()}
-    told["context"][..., 0] = told["context"][..., 0].cumsum(axis=1)
-    told["context"][..., 1] = 1
-    return told
+    inputs = {name: rng.normal(size=(count, *shape)) for name, shape in input_spec.shapes(context).items()}
+    inputs["context"][..., 0] = inputs["context"][..., 0].cumsum(axis=1)
+    inputs["context"][..., 1] = 1
+    return inputs
 
 
 def first(windows: dict[str, Array], count: int) -> dict[str, Array]:
-    """The first of some windows."""
-    return {name: told[:count] for name, told in windows.items()}
+    """The first `count` windows."""
+    return {name: values[:count] for name, values in windows.items()}
 
 
 def single(windows: dict[str, Array]) -> dict[str, Any]:
-    """As ONNX Runtime takes them."""
-    return {name: told.astype(np.float32) for name, told in windows.items()}
+    """The same in single precision, as ONNX Runtime takes them."""
+    return {name: values.astype(np.float32) for name, values in windows.items()}

@@ -18,12 +18,12 @@ from tests.support.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of,
 
 pytestmark = pytest.mark.tensorflow
 
-BOTH = pytest.mark.parametrize("design", [FRAME, FOLD], ids=["frame", "fold"])
+BOTH = pytest.mark.parametrize("config", [FRAME, FOLD], ids=["frame", "fold"])
 
 
 @BOTH
-def test_a_forecast_moves_with_the_level_of_its_window(design: GlobalLSTMConfig) -> None:
-    network = build_forecast_network(trunk_of(GLOBAL, design=design))
+def test_a_forecast_moves_with_the_level_of_its_window(config: GlobalLSTMConfig) -> None:
+    network = build_forecast_network(trunk_of(GLOBAL, config=config))
     usual = windows_for()
     moved = {"context": usual["context"] + np.array([100.0, 0.0])}
 
@@ -31,8 +31,8 @@ def test_a_forecast_moves_with_the_level_of_its_window(design: GlobalLSTMConfig)
 
 
 @BOTH
-def test_the_base_is_the_last_season(design: GlobalLSTMConfig) -> None:
-    scaled, base, scale, _ = trunk_of(GLOBAL, design=replace(design, base=2), levels=1)(single(windows_for()))
+def test_the_base_is_the_last_season(config: GlobalLSTMConfig) -> None:
+    scaled, base, scale, _ = trunk_of(GLOBAL, config=replace(config, base=2), levels=1)(single(windows_for()))
 
     last = windows_for()["context"][:, -2:, 0]
     np.testing.assert_allclose(np.asarray(base)[:, -1], last[:, [0, 1, 0]], rtol=1e-6)
@@ -44,26 +44,26 @@ def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
     x = np.array([1.0, 3.0, 4.0, 8.0])
     window = keras.ops.convert_to_tensor(np.stack([x, [0, 1, 1, 1]], axis=-1)[None].astype(np.float32))
 
-    steps, _, base, scale, weight = make_steps(window, replace(FRAME, size=3), 2)
+    made = make_steps(window, replace(FRAME, size=3), 2)
 
-    np.testing.assert_allclose(np.asarray(scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(steps)[0, 0, 3], 0.5 * np.log(3.001), rtol=1e-5)
-    assert np.asarray(base)[0].tolist() == [[4, 4], [8, 8]]
-    assert np.asarray(weight)[0].tolist() == [1, 1]
+    np.testing.assert_allclose(np.asarray(made.scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, 3], 0.5 * np.log(3.001), rtol=1e-5)
+    assert np.asarray(made.base)[0].tolist() == [[4, 4], [8, 8]]
+    assert np.asarray(made.weight)[0].tolist() == [1, 1]
 
 
 def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:
     x = np.array([9.0, 1, 3, 4, 8])
     window = keras.ops.convert_to_tensor(np.stack([x, np.ones(5)], axis=-1)[None].astype(np.float32))
 
-    steps, skip, base, scale, _ = make_steps(window, replace(FOLD, size=2, base=2, skip=3), 2)
+    made = make_steps(window, replace(FOLD, size=2, base=2, skip=3), 2)
 
     size = 2 * np.abs(np.diff(x)).mean() + 1e-3
-    np.testing.assert_allclose(np.asarray(scale)[0, 0, 0], size, rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(steps)[0, :, :2], (np.array([[1, 3], [4, 8]]) - 5) / size, rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(skip)[0, 0], (np.array([3, 4, 8]) - 5) / size, rtol=1e-5, atol=1e-7)
-    assert np.asarray(base)[0].tolist() == [[4, 8]]
+    np.testing.assert_allclose(np.asarray(made.scale)[0, 0, 0], size, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(made.steps)[0, :, :2], (np.array([[1, 3], [4, 8]]) - 5) / size, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(made.skip)[0, 0], (np.array([3, 4, 8]) - 5) / size, rtol=1e-5, atol=1e-7)
+    assert np.asarray(made.base)[0].tolist() == [[4, 8]]
 
 
 def test_features_of_a_frame_are_those_of_its_last_period_and_of_a_fold_all() -> None:
@@ -82,8 +82,8 @@ def test_each_position_has_what_is_known_over_its_own_horizon() -> None:
 
 
 @BOTH
-def test_what_is_known_ahead_of_one_step_moves_that_step_alone(design: GlobalLSTMConfig) -> None:
-    trunk = trunk_of(GLOBAL, RICH, design=design)
+def test_what_is_known_ahead_of_one_step_moves_that_step_alone(config: GlobalLSTMConfig) -> None:
+    trunk = trunk_of(GLOBAL, RICH, config=config)
     layer = trunk.get_layer("ahead_correction")
     layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
     network = build_forecast_network(trunk)
@@ -102,19 +102,19 @@ def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
     x = np.tile(np.concatenate([day + level for level in week]), 4)[None]  # 2 seasons of 3
     window = keras.ops.convert_to_tensor(np.stack([x, np.ones_like(x)], axis=-1).astype(np.float32))
 
-    _, _, base, scale, _ = make_steps(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
+    made = make_steps(window, replace(FOLD, size=3, context=24, base=3, profile=6, skip=6), HORIZON)
 
-    np.testing.assert_allclose(np.asarray(base)[0, 0], day, atol=1e-5)
-    assert float(np.asarray(scale).max()) == pytest.approx(1e-3, abs=1e-5)
+    np.testing.assert_allclose(np.asarray(made.base)[0, 0], day, atol=1e-5)
+    assert float(np.asarray(made.scale).max()) == pytest.approx(1e-3, abs=1e-5)
 
 
-def test_it_remembers_each_step() -> None:
+def test_a_network_repeats_each_step_of_its_context() -> None:
     """The echo check: five random digits are asked for again; at least 99 of 100 are right, at each position."""
     keras.utils.set_random_seed(0)
     digits = np.random.default_rng(0).integers(0, 10, (21_000, 5)).astype(np.float32)
     context = np.stack([digits, np.ones_like(digits)], axis=-1)
-    design = replace(FOLD, size=1, context=5, skip=0)
-    network = build_forecast_network(build_trunk(design, reads=InputSpec(horizon=5), units=64, levels=1))
+    config = replace(FOLD, size=1, context=5, skip=0)
+    network = build_forecast_network(build_trunk(config, input_spec=InputSpec(horizon=5), units=64, levels=1))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, 3970, warmup_target=0.01, warmup_steps=30)
     network.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), "mse", jit_compile=False)
 
