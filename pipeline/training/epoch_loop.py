@@ -1,7 +1,7 @@
-"""Fit by gradients: one call into a graph is an epoch, and in each of its steps parts of the batch run side by side.
+"""Fit variables by gradients: an epoch is one call into a TensorFlow graph, whose steps compute parts of a batch in parallel.
 
-Windows are told by their numbers. A loss of theirs is the ratio of two sums, so that the parts of a batch add up to the
-whole of it.
+Windows are addressed by their indices. The mean loss of windows is the ratio of two sums, so the sums over the parts of a
+batch add up to those of the whole batch.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy.typing as npt
 import tensorflow as tf
 
 Indices = npt.NDArray[np.int64]
-#: from numbers of windows [B] and how much each counts [B] to the sum of their losses and what it is a sum of
+#: from indices of windows [B] and their weights [B] to the sum of their losses and the sum of what was counted
 SumLosses = Callable[[Any, Any], tuple[Any, Any]]
 
-#: smaller parts cost more than they gain, and each is traced of its own
+#: smaller parts cost more than they gain; each part is a graph of its own
 _LEAST_PART, _MOST_PARTS = 16, 4
-#: windows that are judged at once
-_JUDGED_AT_ONCE = 1024
+#: windows of a batch when losses are computed without gradients
+_EVALUATION_BATCH = 1024
 
 
 def configure_threads() -> None:
-    """Let this process run parts side by side, each on threads of its own; before TensorFlow has run anything."""
+    """Let TensorFlow compute parts of a batch in parallel; call this before it has run anything in this process."""
     parts = min(_num_processors(), _MOST_PARTS)
     tf.config.threading.set_inter_op_parallelism_threads(parts)
     tf.config.threading.set_intra_op_parallelism_threads(_num_processors() // parts)
@@ -34,59 +34,76 @@ def configure_threads() -> None:
 
 def compile_epoch(
     variables: Sequence[keras.Variable],
-    losses: SumLosses,
+    sum_losses: SumLosses,
     optimizer: keras.optimizers.Optimizer,
     *,
     batch_size: int,
 ) -> Callable[[Indices], float]:
-    """A function that fits variables to windows, in the order in which they are told, and gives their mean loss."""
+    """Compile a function that fits `variables` to windows [N], batch by batch in the given order.
+
+    It returns their mean loss, each batch before its own step.
+    """
     optimizer.build(variables)
     num_parts = _num_parts(batch_size)
     values = [variable.value for variable in variables]
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def gradients(numbers: Any) -> list[Any]:
+    def compute_gradients(indices: Any) -> list[Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            total, count = losses(*_told(numbers))
+            total, count = sum_losses(*_mask_padding(indices))
         return [total, count, *tape.gradient(total, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
 
-    def step(numbers: Any) -> Any:
-        parts = [gradients(numbers[part::num_parts]) for part in range(num_parts)]
-        total, count, *slopes = [tf.add_n(each) for each in zip(*parts, strict=True)]
-        optimizer.apply([slope / tf.maximum(count, 1.0) for slope in slopes], variables)
+    lengths = [len(range(part, batch_size, num_parts)) for part in range(num_parts)]
+    graphs = {length: _trace(compute_gradients, [length]) for length in sorted(set(lengths))}
+
+    def step(indices: Any) -> Any:
+        parts = [graphs[length](indices[part::num_parts]) for part, length in enumerate(lengths)]
+        total, count, *gradients = [tf.add_n(tensors) for tensors in zip(*parts, strict=True)]
+        optimizer.apply([gradient / tf.maximum(count, 1.0) for gradient in gradients], variables)
         return tf.stack([total, count])
 
-    return _over_batches(step, batch_size)
+    return _fold_batches(step, batch_size)
 
 
-def compile_mean_loss(losses: SumLosses) -> Callable[[Indices], float]:
-    """A function from windows to their mean loss."""
-    num_parts = _num_parts(_JUDGED_AT_ONCE)
+def compile_mean_loss(sum_losses: SumLosses) -> Callable[[Indices], float]:
+    """Compile a function from windows [N] to their mean loss."""
+    num_parts = _num_parts(_EVALUATION_BATCH)
 
-    def sums_of(numbers: Any) -> Any:
-        return tf.add_n([tf.stack(losses(*_told(numbers[part::num_parts]))) for part in range(num_parts)])
+    def sum_batch(indices: Any) -> Any:
+        parts = [tf.stack(sum_losses(*_mask_padding(indices[part::num_parts]))) for part in range(num_parts)]
+        return tf.add_n(parts)
 
-    return _over_batches(sums_of, _JUDGED_AT_ONCE)
+    return _fold_batches(sum_batch, _EVALUATION_BATCH)
 
 
-def _over_batches(sums_of: Callable[[Any], Any], batch_size: int) -> Callable[[Indices], float]:
-    """The ratio of two sums over batches of one shape; the last one is filled with windows that do not count."""
+def _fold_batches(sum_batch: Callable[[Any], Any], batch_size: int) -> Callable[[Indices], float]:
+    """Compile the ratio of two sums over batches of one shape; the last batch is padded with the index -1."""
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def in_graph(batches: Any) -> Any:
-        return tf.foldl(lambda sums, numbers: sums + sums_of(numbers), batches, tf.zeros(2), parallel_iterations=1)
+    def fold(batches: Any) -> Any:
+        return tf.foldl(lambda sums, indices: sums + sum_batch(indices), batches, tf.zeros(2), parallel_iterations=1)
 
-    def over(numbers: Indices) -> float:
-        filled = np.append(numbers, np.full(-len(numbers) % batch_size, -1))
-        total, count = in_graph(tf.constant(filled.reshape(-1, batch_size))).numpy()
+    graph = _trace(fold, [None, batch_size])
+
+    def mean(indices: Indices) -> float:
+        padded = np.append(indices, np.full(-len(indices) % batch_size, -1))
+        total, count = graph(tf.constant(padded.reshape(-1, batch_size))).numpy()
         return float(total / max(count, 1.0))
 
-    return over
+    return mean
 
 
-def _told(numbers: Any) -> tuple[Any, Any]:
-    return tf.maximum(numbers, 0), tf.cast(numbers >= 0, tf.float32)
+def _trace(function: Callable[[Any], Any], shape: list[int | None]) -> Any:
+    """Trace a function of indices into a graph, once.
+
+    TensorFlow warns of retracing when many `tf.function`s of the same code are called, as one process does that fits
+    many networks. A concrete function is traced here and never again.
+    """
+    return tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.int64))
+
+
+def _mask_padding(indices: Any) -> tuple[Any, Any]:
+    """Indices that can be looked up, and the weight of each: 0 for padding, otherwise 1."""
+    return tf.maximum(indices, 0), tf.cast(indices >= 0, tf.float32)
 
 
 def _num_parts(batch_size: int) -> int:
