@@ -1,1 +1,1 @@
-"""Where rows come from: one file per kind of source."""
+"""Extract: one module for each kind of source, from a recipe to a delivery of Arrow chunks."""

@@ -1,98 +1,105 @@
-"""CSV files, read strictly: what cannot be read exactly is refused, with its line."""
+"""CSV files as a source, read strictly: what cannot be read exactly is refused, with its line.
+
+There are two readers, chosen by a scan of the whole text: `csv_plain` for speed, `csv_quoted` for quotes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
 
 from pipeline.config.recipe import Recipe
-from pipeline.config.sources import TextSource
+from pipeline.config.sources import CsvSource, TextSource
 from pipeline.sources.columns import named_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
-from pipeline.sources.files import files_of
-from pipeline.sources.text import TextScan, scan_text, unpacked
+from pipeline.sources.file import (
+    File,
+    FileStamp,
+    delivery_name,
+    file_stamp,
+    hash_files,
+    refuse,
+    require_unchanged,
+    start_hash,
+)
+from pipeline.sources.files import find_files
+from pipeline.sources.text import TextScan, open_decompressed, scan_text
 
 
 @contextmanager
-def fetch_csv(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
-    """All rows of the recipe's files.
+def fetch_csv(recipe: Recipe, source: CsvSource, context: FetchContext) -> Iterator[Delivery]:
+    """Deliver all rows of the recipe's files.
 
     Raises:
-        SourceMissing: there is no such file, or the variable in its path is not set.
-        SourceUnavailable: it cannot be read right now.
-        BatchRefused: one is no CSV file.
+        SourceMissing: there is no such file, or a variable in its path is not set.
+        SourceUnavailable: a file cannot be read right now.
+        BatchRefused: a file is not CSV.
     """
-    with files_of(recipe, "CSV file") as files:
-        may_be_empty = recipe.source.on_empty == "keep"
-        yield delivery_of_csv(files, recipe, source=_shown(files, recipe), may_be_empty=may_be_empty)
+    with find_files(recipe, source, "CSV file") as files:
+        name = delivery_name(files, source.path)
+        yield csv_delivery(files, recipe, source, name=name, may_be_empty=source.on_empty == "keep")
 
 
-def delivery_of_csv(files: Sequence[File], recipe: Recipe, *, source: str, may_be_empty: bool) -> Delivery:
-    """What these files give, after one look through all of them.
+def csv_delivery(
+    files: Sequence[File], recipe: Recipe, source: TextSource, *, name: str, may_be_empty: bool
+) -> Delivery:
+    """Scan CSV files and return their delivery.
+
+    Args:
+        files: one or more, with a header each.
+        recipe: names the columns.
+        source: the recipe's source.
+        name: of the delivery.
+        may_be_empty: accept files that hold no rows.
 
     Raises:
-        BatchRefused: one is no CSV file.
+        BatchRefused: a file is not CSV.
     """
-    looks = [_look(file, recipe) for file in files]
-    only = len(files) == 1 and files[0].inside is None
-    parts = ((look.file, look.content) for look in looks)
+    scans = [_scan(file, source) for file in files]
     return Delivery(
-        source=source,
-        content_hash=looks[0].content.hexdigest() if only else hash_of(recipe.source, parts),
-        chunks=partial(_chunks, looks, recipe, None if may_be_empty else source),
-        ended=all(look.looked.ended for look in looks),
+        source=name,
+        content_hash=hash_files(source, files, [scan.content_hash for scan in scans]),
+        chunks=partial(_read_files, scans, recipe, name, may_be_empty),
+        ended=all(scan.text.ended for scan in scans),
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
+class _FileScan:
     file: File
-    stamp: Stamp
-    looked: TextScan
-    content: hashlib._Hash
+    stamp: FileStamp
+    text: TextScan
+    content_hash: hashlib._Hash
 
 
-def _look(file: File, recipe: Recipe) -> _Look:
-    source = recipe.source
-    assert isinstance(source, TextSource)
-    content = hash_begun(source)
-    before = stamp(file.path)
-    looked = scan_text(file, source, content.update)
-    if looked.is_empty:
+def _scan(file: File, source: TextSource) -> _FileScan:
+    content_hash = start_hash(source)
+    stamp = file_stamp(file.path)
+    text = scan_text(file, source, content_hash.update)
+    if text.is_empty:
         refuse(file.name, "is empty: expected a header line and rows", "empty")
-    if looked.beginning.startswith(("<", "{")):
-        beginning = " ".join(looked.beginning.split())[:60].encode("unicode_escape").decode()
+    if text.beginning.startswith(("<", "{")):
+        beginning = " ".join(text.beginning.split())[:60].encode("unicode_escape").decode()
         refuse(
             file.name,
             f'is not a CSV file, it begins with "{beginning}": expected a header line; an error page may have been saved in its place',
             "not csv",
         )
-    return _Look(file=file, stamp=before, looked=looked, content=content)
+    return _FileScan(file=file, stamp=stamp, text=text, content_hash=content_hash)
 
 
-def _chunks(looks: Sequence[_Look], recipe: Recipe, refused: str | None) -> Iterator[Chunk]:
-    """The rows; none at all are refused in the name `refused`."""
+def _read_files(scans: Sequence[_FileScan], recipe: Recipe, name: str, may_be_empty: bool) -> Iterator[Chunk]:
     num_rows = 0
-    for look in looks:
-        for chunk in _chunks_of(look, recipe):
-            num_rows += len(chunk.line) + len(chunk.rejections)
-            yield chunk
-    if num_rows == 0 and refused is not None:
-        refuse(refused, f"holds a header and no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")
-
-
-def _chunks_of(look: _Look, recipe: Recipe) -> Iterator[Chunk]:
-    split: Callable[[File, BinaryIO, Recipe], Iterator[Chunk]] = plain_chunks if look.looked.is_plain else quoted_chunks
-    with unchanged(look.file, look.stamp), unpacked(look.file) as stream:
-        yield from split(look.file, stream, recipe)
-
-
-def _shown(files: Sequence[File], recipe: Recipe) -> str:
-    return files[0].name if files[0].inside is None else str(getattr(recipe.source, "path", ""))
+    for scan in scans:
+        read_chunks = plain_chunks if scan.text.is_plain else quoted_chunks
+        with require_unchanged(scan.file, scan.stamp), open_decompressed(scan.file) as stream:
+            for chunk in read_chunks(scan.file, stream, recipe):
+                num_rows += len(chunk.line) + len(chunk.rejections)
+                yield chunk
+    if num_rows == 0 and not may_be_empty:
+        refuse(name, f"holds a header and no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")

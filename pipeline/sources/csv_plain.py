@@ -1,4 +1,8 @@
-"""CSV text in which each line is a row and each comma parts two fields, split by Arrow."""
+"""CSV text without quotes, split by Arrow: every line is a row and every comma separates two fields.
+
+Arrow is fast but does not tell the line of a row, so lines are counted here: blank lines and lines that do not fit
+the header are told to a handler, and the rows of a batch are the lines between them.
+"""
 
 from __future__ import annotations
 
@@ -14,106 +18,116 @@ import pyarrow.compute as pc
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.sources.columns import MOST_UNREADABLE, delivered, ragged, rows_of_chunk, text_batch
-from pipeline.sources.csv_quoted import header_of, is_blank, refuse_too_many
+from pipeline.sources.columns import MAX_UNREADABLE_ROWS, ragged_row, rows_per_chunk, select_columns, text_batch
+from pipeline.sources.csv_quoted import is_blank, parse_header, refuse_if_above
 from pipeline.sources.delivery import Chunk
 from pipeline.sources.file import File
 
-#: text that is split at once; larger ones are not faster
+#: text that Arrow splits at a time; larger blocks are not faster
 BLOCK_BYTES = 1 << 20
 
 
-def plain_chunks(file: File, stream: BinaryIO, recipe: Recipe) -> Iterator[Chunk]:
-    """The rows of a text without quotes and lone returns; the last chunk may hold none.
+def plain_chunks(
+    file: File,
+    stream: BinaryIO,
+    recipe: Recipe,
+    *,
+    max_unreadable: int = MAX_UNREADABLE_ROWS,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Chunk]:
+    """Yield the rows of a text without quotes and lone returns; the last chunk may hold none.
 
     Raises:
-        BatchRefused: too many of its lines do not have the header's columns.
+        BatchRefused: more than `max_unreadable` rows do not fit the header.
     """
-    fields, header_line = _first_fields(stream)
-    header = header_of(fields, file, recipe)
-    where = delivered(header, recipe)
-    names = [header[position] for position in where]
-    unreadable = _Unreadable(header_line, len(header))
-    line = header_line + 1
-    for batch in _batches(stream, len(header), unreadable):
-        lines = unreadable.lines_around(line, batch.num_rows)
-        line = int(lines[-1]) + 1
-        filled = _not_blank(batch)
-        if filled is not None:
-            batch, lines = batch.filter(filled), lines[filled.to_numpy(zero_copy_only=False)]
-        chosen = pa.RecordBatch.from_arrays([batch.column(position) for position in where], names=names)
-        refuse_too_many(file, unreadable.num, len(header))
-        yield from _parts(chosen, lines, file, unreadable)
-    refuse_too_many(file, unreadable.num, len(header))
-    none = text_batch(names, [() for _ in where])
-    yield Chunk(columns=none, line=np.array([], np.int64), file=file.inside, rejections=unreadable.taken())
+    fields, header_line = _read_first_fields(stream)
+    header = parse_header(fields, file, recipe)
+    positions = select_columns(header, recipe)
+    names = [header[position] for position in positions]
+    skipped = _SkippedLines(header_line, max_unreadable)
+    next_line = header_line + 1
+    for batch in _split(stream, len(header), skipped, block_bytes):
+        lines = skipped.lines_between(next_line, batch.num_rows)
+        next_line = int(lines[-1]) + 1
+        is_filled = _find_filled_rows(batch)
+        if is_filled is not None:
+            batch, lines = batch.filter(is_filled), lines[is_filled.to_numpy(zero_copy_only=False)]
+        columns = pa.RecordBatch.from_arrays([batch.column(position) for position in positions], names=names)
+        refuse_if_above(max_unreadable, skipped.num_unreadable, file, len(header))
+        yield from _slice(columns, lines, file, skipped)
+    refuse_if_above(max_unreadable, skipped.num_unreadable, file, len(header))
+    no_rows = text_batch(names, [() for _ in positions])
+    yield Chunk(
+        columns=no_rows, line=np.array([], np.int64), file=file.relative_path, rejections=skipped.take_rejections()
+    )
 
 
-class _Unreadable:
-    """Lines that Arrow could not split, as it meets them."""
+class _SkippedLines:
+    """Lines that Arrow cannot split into the header's columns, in the order in which it reports them."""
 
-    def __init__(self, header_line: int, num_columns: int) -> None:
+    def __init__(self, header_line: int, max_unreadable: int) -> None:
         self.header_line = header_line
-        self.num_columns = num_columns
-        self.num = 0
+        self.max_unreadable = max_unreadable
+        self.num_unreadable = 0
         self._lines: list[int] = []
         self._rejections: list[Rejection] = []
 
-    def meet(self, row: Any) -> str:
-        """Arrow's handler: it counts the rows behind the header from 1, blank lines too."""
+    def report(self, row: Any) -> str:
+        """Handle a line for Arrow, which counts all lines after the header from 1, blank ones too."""
         line = self.header_line + row.number
         self._lines.append(line)
         if is_blank(row.text.split(",")):
             return "skip"
-        self.num += 1
-        if self.num > MOST_UNREADABLE:
+        self.num_unreadable += 1
+        if self.num_unreadable > self.max_unreadable:
             return "error"
-        self._rejections.append(ragged(line, row.text, found=row.actual_columns, expected=row.expected_columns))
+        self._rejections.append(
+            ragged_row(line, row.text, num_fields=row.actual_columns, num_columns=row.expected_columns)
+        )
         return "skip"
 
-    def lines_around(self, first: int, num_rows: int) -> npt.NDArray[np.int64]:
-        """The lines of rows that begin at `first`, past those that were met."""
-        met = np.array(self._lines, dtype=np.int64)
-        skipped, before = 0, -1
-        while skipped != before:
-            skipped, before = int(np.searchsorted(met, first + num_rows + skipped)), skipped
-        lines = np.arange(first, first + num_rows + skipped, dtype=np.int64)
-        self._lines = self._lines[skipped:]
-        return np.delete(lines, met[:skipped] - first) if skipped else lines
+    def lines_between(self, first: int, num_rows: int) -> npt.NDArray[np.int64]:
+        """Return the lines of the next rows: the first `num_rows` lines from `first` on that were not skipped."""
+        skipped = np.array(self._lines, dtype=np.int64)
+        candidates = np.arange(first, first + num_rows + len(skipped), dtype=np.int64)
+        lines = np.setdiff1d(candidates, skipped, assume_unique=True)[:num_rows]
+        self._lines = [line for line in self._lines if line > lines[-1]]
+        return lines  # [num_rows]
 
-    def taken(self) -> tuple[Rejection, ...]:
-        """The rejections since the last time."""
+    def take_rejections(self) -> tuple[Rejection, ...]:
+        """Return the rejections since the last call."""
         rejections, self._rejections = tuple(self._rejections), []
         return rejections
 
 
-def _first_fields(stream: BinaryIO) -> tuple[list[str], int]:
-    """The first line that is not blank, split, and its number."""
-    number = 0
+def _read_first_fields(stream: BinaryIO) -> tuple[list[str], int]:
+    """Return the fields of the first line that is not blank, and its number."""
+    line_number = 0
     while True:
-        number += 1
+        line_number += 1
         line = stream.readline()
-        text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode().rstrip("\r\n")
+        text = line.removeprefix(codecs.BOM_UTF8 if line_number == 1 else b"").decode().rstrip("\r\n")
         fields = next(csv.reader([text], strict=True), [])
         if not is_blank(fields):
-            return fields, number
+            return fields, line_number
 
 
-def _batches(stream: BinaryIO, num_columns: int, unreadable: _Unreadable) -> Iterator[pa.RecordBatch]:
+def _split(stream: BinaryIO, num_columns: int, skipped: _SkippedLines, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as text, block by block; the columns are named by their positions."""
     from pyarrow import csv as arrow
 
     names = [str(position) for position in range(num_columns)]
     try:
         reader = arrow.open_csv(
             pa.PythonFile(stream, mode="r"),
-            arrow.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            arrow.ReadOptions(use_threads=False, block_size=block_bytes, column_names=names),
             arrow.ParseOptions(
                 quote_char=False,
                 double_quote=False,
                 escape_char=False,
                 newlines_in_values=False,
                 ignore_empty_lines=False,
-                invalid_row_handler=unreadable.meet,
+                invalid_row_handler=skipped.report,
             ),
             arrow.ConvertOptions(
                 check_utf8=False,
@@ -124,29 +138,30 @@ def _batches(stream: BinaryIO, num_columns: int, unreadable: _Unreadable) -> Ite
         )
         yield from (batch for batch in reader if batch.num_rows)
     except pa.ArrowInvalid as error:
-        if unreadable.num <= MOST_UNREADABLE and "Empty CSV file" not in str(error):
+        is_too_many = skipped.num_unreadable > skipped.max_unreadable
+        if not is_too_many and "Empty CSV file" not in str(error):
             raise
 
 
-def _not_blank(batch: pa.RecordBatch) -> pa.BooleanArray | None:
-    """Which rows hold more than spaces; none where all do."""
-    blank: pa.BooleanArray | None = None
+def _find_filled_rows(batch: pa.RecordBatch) -> pa.BooleanArray | None:
+    """Return which rows hold more than white space; None if all do."""
+    is_blank_row: pa.BooleanArray | None = None
     for column in batch.columns:
-        empty = pc.equal(pc.ascii_trim_whitespace(column), "")
-        blank = empty if blank is None else pc.and_(blank, empty)
-        if not pc.any(blank).as_py():
+        is_empty = pc.equal(pc.ascii_trim_whitespace(column), "")
+        is_blank_row = is_empty if is_blank_row is None else pc.and_(is_blank_row, is_empty)
+        if not pc.any(is_blank_row).as_py():
             return None
-    return pc.invert(blank)
+    return pc.invert(is_blank_row)
 
 
-def _parts(
-    columns: pa.RecordBatch, lines: npt.NDArray[np.int64], file: File, unreadable: _Unreadable
+def _slice(
+    columns: pa.RecordBatch, lines: npt.NDArray[np.int64], file: File, skipped: _SkippedLines
 ) -> Iterator[Chunk]:
-    step = rows_of_chunk(columns.num_columns)
+    step = rows_per_chunk(columns.num_columns)
     for start in range(0, columns.num_rows, step):
         yield Chunk(
             columns=columns.slice(start, step),
             line=lines[start : start + step],
-            file=file.inside,
-            rejections=unreadable.taken(),
+            file=file.relative_path,
+            rejections=skipped.take_rejections(),
         )

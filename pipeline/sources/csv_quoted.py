@@ -1,4 +1,8 @@
-"""Any CSV text, row by row in Python: slower than `csv_plain`, which leaves quotes to it."""
+"""CSV text of any kind, read row by row in Python with the `csv` module.
+
+It is about ten times slower than `csv_plain`, which cannot read quotes, and gives the line number of every row also
+where quoted fields hold newlines; Arrow does not.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,36 @@ import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.sources.columns import MOST_UNREADABLE, delivered, named_twice, ragged, rows_of_chunk, text_batch
+from pipeline.sources.columns import (
+    MAX_UNREADABLE_ROWS,
+    find_repeated_column,
+    ragged_row,
+    rows_per_chunk,
+    select_columns,
+    text_batch,
+)
 from pipeline.sources.delivery import Chunk
 from pipeline.sources.file import File, refuse
 
-#: what a field of a blank line may hold
+#: characters that a field of a blank line may hold
 BLANK = " \t\n\r\v\f"
-#: lists of rows slow the garbage collector down; more at once are not faster
+#: rows that are Python lists at a time: more slow the garbage collector down
 CHUNK_ROWS = 50_000
 
 
-def quoted_chunks(file: File, stream: BinaryIO, recipe: Recipe) -> Iterator[Chunk]:
-    """The rows of a text that was looked through; the last chunk may hold none.
+def quoted_chunks(
+    file: File, stream: BinaryIO, recipe: Recipe, *, max_unreadable: int = MAX_UNREADABLE_ROWS
+) -> Iterator[Chunk]:
+    """Yield the rows of a scanned text; the last chunk may hold none.
 
     Raises:
-        BatchRefused: it cannot be split.
+        BatchRefused: the text cannot be split, or more than `max_unreadable` rows do not fit the header.
     """
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
     try:
-        header = header_of(next(fields for fields in reader if not is_blank(fields)), file, recipe)
-        yield from _chunks(reader, header, file, recipe)
+        header = parse_header(next(fields for fields in reader if not is_blank(fields)), file, recipe)
+        yield from _read_rows(reader, header, file, recipe, max_unreadable)
     except csv.Error as error:
         refuse(
             file.name,
@@ -44,74 +57,75 @@ def quoted_chunks(file: File, stream: BinaryIO, recipe: Recipe) -> Iterator[Chun
         text.detach()
 
 
-def _chunks(reader: Any, header: Sequence[str], file: File, recipe: Recipe) -> Iterator[Chunk]:
-    where, enough, num_unreadable = delivered(header, recipe), min(CHUNK_ROWS, rows_of_chunk(len(header))), 0
-    held = _Held()
+def _read_rows(reader: Any, header: Sequence[str], file: File, recipe: Recipe, max_unreadable: int) -> Iterator[Chunk]:
+    positions = select_columns(header, recipe)
+    chunk_rows = min(CHUNK_ROWS, rows_per_chunk(len(header)))
+    buffer, num_unreadable = _RowBuffer(), 0
     for fields in reader:
         if not "".join(fields).strip(BLANK):
             continue
         if len(fields) == len(header):
-            held.rows.append(fields)
-            held.lines.append(reader.line_num)
+            buffer.rows.append(fields)
+            buffer.lines.append(reader.line_num)
         else:
-            text = ",".join(fields)
-            held.rejections.append(ragged(reader.line_num, text, found=len(fields), expected=len(header)))
             num_unreadable += 1
-            refuse_too_many(file, num_unreadable, len(header))
-        if len(held.rows) >= enough:
-            yield held.chunk(header, where, file)
-            held = _Held()
-    yield held.chunk(header, where, file)
+            refuse_if_above(max_unreadable, num_unreadable, file, len(header))
+            text = ",".join(fields)
+            buffer.rejections.append(ragged_row(reader.line_num, text, num_fields=len(fields), num_columns=len(header)))
+        if len(buffer.rows) >= chunk_rows:
+            yield buffer.to_chunk(header, positions, file)
+            buffer = _RowBuffer()
+    yield buffer.to_chunk(header, positions, file)
 
 
 @dataclass(slots=True)
-class _Held:
-    """Rows that wait until they are enough for a chunk."""
+class _RowBuffer:
+    """Rows that are collected until they fill a chunk."""
 
     rows: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
-    def chunk(self, header: Sequence[str], where: Sequence[int], file: File) -> Chunk:
+    def to_chunk(self, header: Sequence[str], positions: Sequence[int], file: File) -> Chunk:
         return Chunk(
             columns=text_batch(
-                [header[position] for position in where],
-                [[fields[position] for fields in self.rows] for position in where],
+                [header[position] for position in positions],
+                [[fields[position] for fields in self.rows] for position in positions],
             ),
             line=np.array(self.lines, dtype=np.int64),
-            file=file.inside,
+            file=file.relative_path,
             rejections=tuple(self.rejections),
         )
 
 
-def header_of(fields: Sequence[str], file: File, recipe: Recipe) -> list[str]:
-    """The names of the columns, without the spaces around them.
+def parse_header(fields: Sequence[str], file: File, recipe: Recipe) -> list[str]:
+    """Return the names of the columns, without the spaces around them.
 
     Raises:
-        BatchRefused: one that the recipe means is there twice.
+        BatchRefused: a column that the recipe uses is named twice.
     """
     header = [field.strip() for field in fields]
-    twice = named_twice(header, recipe)
-    if twice is not None:
-        name, times = twice
-        refuse(file.name, f'names the column "{name}" {times} times: expected it once', "column twice", 1)
+    repeated = find_repeated_column(header, recipe)
+    if repeated is not None:
+        name, count = repeated
+        refuse(file.name, f'names the column "{name}" {count} times: expected it once', "column twice", 1)
     return header
 
 
 def is_blank(fields: Sequence[str]) -> bool:
-    """Whether a row holds nothing but spaces."""
+    """Return whether a row holds nothing but white space."""
     return not "".join(fields).strip(BLANK)
 
 
-def refuse_too_many(file: File, num_unreadable: int, num_columns: int) -> None:
-    """Refuse a file whose rows do not fit its header.
+def refuse_if_above(max_unreadable: int, num_unreadable: int, file: File, num_columns: int) -> None:
+    """Refuse a file of which more than `max_unreadable` rows do not have the columns of its header.
 
     Raises:
-        BatchRefused: they are more than faults can be.
+        BatchRefused: they are more.
     """
-    if num_unreadable > MOST_UNREADABLE:
+    if num_unreadable > max_unreadable:
         refuse(
             file.name,
-            f"has more than {MOST_UNREADABLE:,} rows that do not have the {num_columns} columns of its header: is the header cut?",
+            f"has more than {max_unreadable:,} rows that do not have the {num_columns} columns of its header: is the header cut?",
             "columns",
         )

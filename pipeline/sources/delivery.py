@@ -1,4 +1,4 @@
-"""What a source delivers: Arrow chunks, each row with its place."""
+"""What a source delivers: Arrow chunks in which every row has its line."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ class FetchContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """Some rows of a source in its own order, a column each."""
+    """Some rows of a source, in the order of the source."""
 
-    #: text as it was written, or numbers and timestamps of a source that has types
+    #: one Arrow column for each column of the source: text as it is written, or typed values of a typed source
     columns: pa.RecordBatch
-    #: where each row is: the line of a text, else the number of the row; from 1, a header included
+    #: place of each row, counted from 1: the line of a text, the header included, otherwise the row number
     line: npt.NDArray[np.int64]  # [n]
-    #: the file, where the source has many
+    #: name of the file, where the source has several
     file: str | None = None
-    #: rows that could not even be split into columns
+    #: rows that could not be split into columns
     rejections: tuple[Rejection, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """All that a source gives."""
+    """Everything that one fetch gives; its chunks can be read until the fetch's context manager exits."""
 
-    #: where it comes from, as messages and tables show it
+    #: name of the source in messages and tables
     source: str
-    #: of the content and of the settings that decide what it means
+    #: hash of the content and of the settings that decide what it means
     content_hash: str
-    #: the rows, read on demand, as often as asked
+    #: reads the rows from the beginning at each call
     chunks: Callable[[], Iterable[Chunk]]
-    #: left for the next time: a cursor, an ETag
+    #: given back at the next fetch as `FetchContext.state`: a cursor, an ETag
     state: Mapping[str, str] = field(default_factory=dict)
-    #: only what came since the last time, so that nothing can be missing of what was known
+    #: True if it holds only what is new: a stored value that is not in it is not missing
     incremental: bool = False
-    #: whether the last line was ended; a text that is cut lacks that
+    #: False if the last line of a text has no newline, as in a file that was cut
     ended: bool = True

@@ -1,26 +1,28 @@
-"""One file that a source reads: its packing, its hash, and that it does not change meanwhile."""
+"""One file of a source: its compression, its hash, and the check that it does not change while it is read."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal, NoReturn
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Literal, NoReturn, TypeVar
 
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import Source
 from pipeline.errors import BatchRefused, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources.columns import named_columns
 
-Stamp = tuple[int, int, int, int]
+PathT = TypeVar("PathT", bound=PurePath)
 
+Compression = Literal["", "gzip", "zstd"]
 
-Packing = Literal["", "gzip", "zstd"]
+#: device, inode, size and modification time of a file: one of them changes when the file does
+FileStamp = tuple[int, int, int, int]
 
-
-PACKINGS: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,75 +30,110 @@ class File:
     """One file that a source reads."""
 
     path: Path
-    #: as messages show it
+    #: its name in messages
     name: str
-    #: below the fixed folder of a pattern; None where the recipe names one file
-    inside: str | None = None
-    packing: Packing = ""
+    #: path below the fixed folder of a pattern; None if the recipe names one file
+    relative_path: str | None = None
+    compression: Compression = ""
 
 
-def packing_of(name: str) -> Packing:
-    """How a file of that name is packed."""
-    return PACKINGS.get(PurePosixPath(name.lower()).suffix, "")
+def detect_compression(name: str) -> Compression:
+    """Return the compression that the suffix of a file's name stands for."""
+    return _SUFFIXES.get(PurePosixPath(name.lower()).suffix, "")
 
 
-def no_such_file(shown: str, recipe: Recipe, what: str) -> SourceMissing:
-    """That there is none, and what it should be."""
+def fixed_folder(pattern: PathT) -> PathT:
+    """Return the part of a path before its first component with a wildcard."""
+    parts = pattern.parts
+    num_fixed = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return type(pattern)(*parts[:num_fixed])
+
+
+def missing_file_error(shown: str, recipe: Recipe, what: str) -> SourceMissing:
+    """Return the error for a file that does not exist; `what` names its kind, such as "CSV file"."""
     return SourceMissing(
         f"there is no file {shown}: expected a {what} with the columns {', '.join(named_columns(recipe))}"
-        + hint(recipe.source)
+        + hint_suffix(recipe.source)
     )
 
 
-def hint(source: Source) -> str:
-    """Where to get the data, as the end of a message."""
+def hint_suffix(source: Source) -> str:
+    """Return the end of a message that says where to get the data; empty if the recipe does not say it."""
     return f"; {source.hint}" if source.hint else ""
 
 
-def stamp(path: Path) -> Stamp:
-    """What changes when a file does."""
+def file_stamp(path: Path) -> FileStamp:
+    """Return a value that changes when the file does."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextmanager
-def unchanged(file: File, before: Stamp) -> Iterator[None]:
-    """Refuse a file that is not what it was, or does not stay so.
+def require_unchanged(file: File, stamp: FileStamp) -> Iterator[None]:
+    """Check on entry and on exit that the file still has its stamp.
 
     Raises:
         SourceUnavailable: it was written to.
     """
-    _require(file, before)
+    _check_stamp(file, stamp)
     yield
-    _require(file, before)
+    _check_stamp(file, stamp)
 
 
-def _require(file: File, before: Stamp) -> None:
+def _check_stamp(file: File, stamp: FileStamp) -> None:
     try:
-        same = stamp(file.path) == before
+        is_unchanged = file_stamp(file.path) == stamp
     except OSError:
-        same = False
-    if not same:
-        raise SourceUnavailable(f"{file.name} was changed while it was read: expected a file that is written once")
+        is_unchanged = False
+    if not is_unchanged:
+        raise changed_file_error(file.name)
 
 
-def hash_of(source: Source, parts: Iterable[tuple[File, hashlib._Hash]]) -> str:
-    """The hash of many files: the settings, then each name with the hash of its content."""
-    whole = hash_begun(source)
-    for file, content in parts:
-        whole.update(f"{file.inside}\0".encode() + content.digest())
-    return whole.hexdigest()
+def changed_file_error(name: str) -> SourceUnavailable:
+    """Return the error for a file that another process writes to."""
+    return SourceUnavailable(f"{name} was changed while it was read: expected a file that is written once")
 
 
-def hash_begun(source: Source) -> hashlib._Hash:
-    """A hash that knows the settings and waits for the content."""
+def start_hash(source: Source) -> hashlib._Hash:
+    """Return a content hash that holds the source's settings and takes the content next."""
     return hashlib.sha256(source.settings.encode() + b"\0")
 
 
+def hash_files(source: Source, files: Sequence[File], hashes: Sequence[hashlib._Hash]) -> str:
+    """Return the content hash of all files, from the hash of each.
+
+    The files of a pattern count with their relative paths; one file counts by its content alone.
+    """
+    if _is_single(files):
+        return hashes[0].hexdigest()
+    combined = start_hash(source)
+    for file, content_hash in zip(files, hashes, strict=True):
+        combined.update(f"{file.relative_path}\0".encode() + content_hash.digest())
+    return combined.hexdigest()
+
+
+def delivery_name(files: Sequence[File], path: str) -> str:
+    """Return the name of a delivery: that of the one file, or the recipe's pattern."""
+    return files[0].name if _is_single(files) else path
+
+
+def _is_single(files: Sequence[File]) -> bool:
+    return files[0].relative_path is None
+
+
 def refuse(name: str, what: str, rule: str, line: int | None = None) -> NoReturn:
-    """Refuse all of it.
+    """Refuse a whole batch; the message is the name of its source and what is wrong with it.
 
     Raises:
         BatchRefused: always.
     """
-    raise BatchRefused(f"{name} {what}", [Rejection(rule=rule, line=line)], source=name)
+    raise BatchRefused(f"{name} {what}", [Rejection(rule=rule, line=line)], source=name) from None
+
+
+def refuse_too_large(name: str, max_gib: float) -> NoReturn:
+    """Refuse a source that is larger than the recipe allows.
+
+    Raises:
+        BatchRefused: always.
+    """
+    refuse(name, f"is larger than {max_gib:g} GiB, the recipe's source.max_gib: raise it if that is right", "too large")

@@ -1,4 +1,8 @@
-"""Files that a recipe's path names: which they are, and that they do not change while they are read."""
+"""Files that a recipe's path names, on a local disk or in an object store.
+
+Local paths are listed with `pathlib` and not with fsspec: importing fsspec takes a third of a second in every
+run, and its `glob` finds hidden files and follows other rules for `**`.
+"""
 
 from __future__ import annotations
 
@@ -12,105 +16,103 @@ from pathlib import Path
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import CsvSource, ParquetSource
 from pipeline.errors import SourceMissing, SourceUnavailable
-from pipeline.sources.environment import variable
-from pipeline.sources.file import File, hint, no_such_file, packing_of
+from pipeline.sources.environment import VARIABLE, read_variable
+from pipeline.sources.file import File, detect_compression, fixed_folder, hint_suffix, missing_file_error
+
+FileSource = CsvSource | ParquetSource
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_USE_HTTP = 'use kind = "http" for an address'
+#: schemes that are no object store, and what to do instead
+_ADVICE = {"file": "write the path without file://", "http": _USE_HTTP, "https": _USE_HTTP}
 
 
 @contextmanager
-def files_of(recipe: Recipe, what: str) -> Iterator[tuple[File, ...]]:
-    """The files of the recipe's path, sorted by name, there as long as the context is.
+def find_files(recipe: Recipe, source: FileSource, what: str) -> Iterator[tuple[File, ...]]:
+    """Give the files of the recipe's path, sorted by name; they can be read until the context manager exits.
 
     Args:
-        recipe: its source is one of files.
-        what: what one of them is, such as "CSV file".
+        recipe: its folder is where relative paths start.
+        source: the recipe's source.
+        what: kind of file for messages, such as "CSV file".
 
     Raises:
-        SourceMissing: there is none, or a variable in the path is not set.
-        SourceUnavailable: the place where they are does not answer.
+        SourceMissing: there is no such file, or a variable in the path is not set.
+        SourceUnavailable: the disk or the object store does not answer.
     """
-    path = named_path(recipe)
+    path = _fill_path(recipe, source)
     scheme = _SCHEME.match(path)
     if scheme is None:
-        yield _local_files(path, recipe, what)
+        yield _find_local_files(path, recipe, source, what)
         return
-    _refuse_scheme(scheme[1].lower(), recipe)
-    from pipeline.sources.object_store import fetched_files
+    _refuse_other_schemes(scheme[1].lower(), recipe)
+    from pipeline.sources.object_store import download_objects
 
-    with fetched_files(path, recipe, what) as files:
+    with download_objects(path, recipe, source, what) as files:
         yield files
 
 
-def named_path(recipe: Recipe) -> str:
-    """The recipe's path with its variables.
-
-    Raises:
-        SourceMissing: one of them is not set.
-    """
-    source = recipe.source
-    assert isinstance(source, CsvSource | ParquetSource)
-
-    def value(match: re.Match[str]) -> str:
-        found = variable(match[1])
-        if not found:
+def _fill_path(recipe: Recipe, source: FileSource) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        value = read_variable(match[1])
+        if not value:
             raise SourceMissing(
-                f"the recipe {recipe.name} reads the file that {match[1]} names, which is not set" + hint(source)
+                f"the recipe {recipe.name} reads the file that {match[1]} names, which is not set" + hint_suffix(source)
             )
-        return found
+        return value
 
-    return re.sub(r"\$\{(\w+)\}", value, source.path)
+    return VARIABLE.sub(value_of, source.path)
 
 
-def _refuse_scheme(scheme: str, recipe: Recipe) -> None:
-    advice = {"file": "write the path without file://", "http": 'use kind = "http" for an address'}
-    advice["https"] = advice["http"]
-    if scheme in advice:
+def _refuse_other_schemes(scheme: str, recipe: Recipe) -> None:
+    if scheme in _ADVICE:
         raise SourceMissing(
-            f"source.path of the recipe {recipe.name} begins with {scheme}://: {advice[scheme]}" + hint(recipe.source)
+            f"source.path of the recipe {recipe.name} begins with {scheme}://: {_ADVICE[scheme]}"
+            + hint_suffix(recipe.source)
         )
 
 
-def _local_files(named: str, recipe: Recipe, what: str) -> tuple[File, ...]:
-    path = _absolute(named, recipe)
+def _find_local_files(path_text: str, recipe: Recipe, source: FileSource, what: str) -> tuple[File, ...]:
+    path = _absolute_path(path_text, recipe, source)
     try:
         if glob.has_magic(str(path)) and not path.exists():
-            return _matching(path, recipe, what)
-        return (_one(path, recipe, what),)
+            return _match_pattern(path, recipe, what)
+        return (_find_file(path, recipe, what),)
     except ValueError as error:
-        raise SourceMissing(f'"{path}" is no path: {error}{hint(recipe.source)}') from None
+        raise SourceMissing(f'"{path}" is no path: {error}{hint_suffix(source)}') from None
     except OSError as error:
         raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _absolute(named: str, recipe: Recipe) -> Path:
+def _absolute_path(path_text: str, recipe: Recipe, source: FileSource) -> Path:
+    """Return the path; a relative one starts at the recipe, or at the working folder if a variable named it."""
     try:
-        expanded = Path(named).expanduser()
+        path = Path(path_text).expanduser()
     except RuntimeError as error:
-        raise SourceMissing(f'"{named}" is no path: {error}{hint(recipe.source)}') from None
-    from_environment = getattr(recipe.source, "path", "").startswith("${")
-    return expanded if from_environment else recipe.folder / expanded
+        raise SourceMissing(f'"{path_text}" is no path: {error}{hint_suffix(source)}') from None
+    return path if source.path.startswith("${") else recipe.folder / path
 
 
-def _one(path: Path, recipe: Recipe, what: str) -> File:
+def _find_file(path: Path, recipe: Recipe, what: str) -> File:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise no_such_file(str(path), recipe, what) from None
+        raise missing_file_error(str(path), recipe, what) from None
     if stat.S_ISDIR(mode):
-        raise SourceMissing(f"{path} is a folder: expected a {what}" + hint(recipe.source))
+        raise SourceMissing(f"{path} is a folder: expected a {what}" + hint_suffix(recipe.source))
     if not stat.S_ISREG(mode):
-        raise SourceMissing(f"{path} is a device or a pipe: expected a {what}" + hint(recipe.source))
-    return File(path=path, name=path.name, packing=packing_of(path.name))
+        raise SourceMissing(f"{path} is a device or a pipe: expected a {what}" + hint_suffix(recipe.source))
+    return File(path=path, name=path.name, compression=detect_compression(path.name))
 
 
-def _matching(pattern: Path, recipe: Recipe, what: str) -> tuple[File, ...]:
-    """The regular files of a pattern, none of them hidden; `**` stands for any folders."""
-    parts = pattern.parts
-    fixed = next(position for position, part in enumerate(parts) if glob.has_magic(part))
-    folder = Path(*parts[:fixed])
-    found = (path.relative_to(folder) for path in folder.glob("/".join(parts[fixed:])) if path.is_file())
-    names = sorted({path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)})
+def _match_pattern(pattern: Path, recipe: Recipe, what: str) -> tuple[File, ...]:
+    """Return the regular files of a pattern, without hidden ones; `**` stands for any number of folders."""
+    folder = fixed_folder(pattern)
+    matches = folder.glob(pattern.relative_to(folder).as_posix())
+    paths = {path.relative_to(folder) for path in matches if path.is_file()}
+    names = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
     if not names:
-        raise no_such_file(str(pattern), recipe, what)
-    return tuple(File(path=folder / name, name=name, inside=name, packing=packing_of(name)) for name in names)
+        raise missing_file_error(str(pattern), recipe, what)
+    return tuple(
+        File(path=folder / name, name=name, relative_path=name, compression=detect_compression(name)) for name in names
+    )

@@ -1,20 +1,30 @@
-"""Files in an object store: fetched whole before they are read, and gone afterwards."""
+"""Files in an object store: downloaded whole before they are read, and deleted afterwards."""
 
 from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import CsvSource, ParquetSource
 from pipeline.errors import NextperiodError, SourceMissing, SourceUnavailable
-from pipeline.sources.file import File, hint, no_such_file, packing_of, refuse
+from pipeline.sources.file import (
+    File,
+    changed_file_error,
+    detect_compression,
+    fixed_folder,
+    hint_suffix,
+    missing_file_error,
+    refuse,
+    refuse_too_large,
+)
 from pipeline.text import list_names, without_secrets
 
-#: schemes that may be named, and how long a request of each may take
+#: accepted schemes, each with the time limits of its requests
 SCHEMES: dict[str, dict[str, Any]] = {
     "gcs": {"timeout": 60},
     "gs": {"timeout": 60},
@@ -24,13 +34,21 @@ SCHEMES: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def fetched_files(path: str, recipe: Recipe, what: str) -> Iterator[tuple[File, ...]]:
-    """Local copies of the objects that a path with a scheme names, sorted by name.
+def download_objects(
+    path: str, recipe: Recipe, source: CsvSource | ParquetSource, what: str
+) -> Iterator[tuple[File, ...]]:
+    """Give local copies of the objects of a path, sorted by name; they are deleted when the context manager exits.
+
+    Args:
+        path: address of one object or a pattern, such as `s3://bucket/sales-*.csv`.
+        recipe: for messages.
+        source: the recipe's source, which bounds the size.
+        what: kind of file for messages, such as "CSV file".
 
     Raises:
-        SourceMissing: there is none, or the library for the scheme is not installed.
+        SourceMissing: there is no such object, or the library for the scheme is not installed.
         SourceUnavailable: the store does not answer.
-        BatchRefused: they are too large, or may not be read.
+        BatchRefused: the objects are too large, or may not be read.
     """
     shown = without_secrets(path)
     scheme = path.partition("://")[0].lower()
@@ -39,68 +57,56 @@ def fetched_files(path: str, recipe: Recipe, what: str) -> Iterator[tuple[File, 
             f"{shown} cannot be read: expected a path, or one that begins with one of {list_names(f'{name}://' for name in SCHEMES)}"
         )
     with tempfile.TemporaryDirectory(prefix="nextperiod-") as folder:
-        with _told(shown, recipe, what):
-            files = _fetch(path, scheme, recipe, Path(folder))
+        with _translated_errors(shown, recipe, what):
+            files = _download(path, SCHEMES[scheme], source, Path(folder))
         if not files:
-            raise no_such_file(shown, recipe, what)
+            raise missing_file_error(shown, recipe, what)
         yield files
 
 
-def _fetch(path: str, scheme: str, recipe: Recipe, folder: Path) -> tuple[File, ...]:
+def _download(
+    path: str, options: Mapping[str, Any], source: CsvSource | ParquetSource, folder: Path
+) -> tuple[File, ...]:
     import fsspec
 
-    store, rooted = fsspec.core.url_to_fs(path, skip_instance_cache=True, use_listings_cache=False, **SCHEMES[scheme])
+    shown = without_secrets(path)
+    store, rooted = fsspec.core.url_to_fs(path, skip_instance_cache=True, use_listings_cache=False, **options)
     is_pattern = glob.has_magic(rooted)
     if not is_pattern and store.isdir(rooted):
-        raise SourceMissing(f"{without_secrets(path)} is a folder: expected a file{hint(recipe.source)}")
-    found = store.glob(rooted, detail=True) if is_pattern else {rooted: store.info(rooted)}
-    sizes = {name: int(info["size"]) for name, info in found.items() if info["type"] == "file"}
-    _refuse_large(sum(sizes.values()), recipe, without_secrets(path))
-    fixed = _fixed_folder(rooted)
-    files = []
-    for number, name in enumerate(sorted(sizes)):
-        local = folder / str(number)
-        store.get_file(name, str(local))
-        inside = str(PurePosixPath(name.strip("/")).relative_to(fixed)) if is_pattern else None
-        shown = inside or PurePosixPath(name).name
-        if local.stat().st_size != sizes[name]:
-            raise SourceUnavailable(f"{shown} was changed while it was read: expected a file that is written once")
-        files.append(File(path=local, name=shown, inside=inside, packing=packing_of(name)))
-    return tuple(files)
+        raise SourceMissing(f"{shown} is a folder: expected a file{hint_suffix(source)}")
+    infos = store.glob(rooted, detail=True) if is_pattern else {rooted: store.info(rooted)}
+    sizes = {name: int(info["size"]) for name, info in infos.items() if info["type"] == "file"}
+    if sum(sizes.values()) > source.max_gib * 2**30:
+        refuse_too_large(shown, source.max_gib)
+    root = fixed_folder(PurePosixPath(rooted.strip("/"))) if is_pattern else None
+    return tuple(
+        _download_object(store, name, size=sizes[name], root=root, local=folder / str(number))
+        for number, name in enumerate(sorted(sizes))
+    )
 
 
-def _fixed_folder(pattern: str) -> PurePosixPath:
-    parts = PurePosixPath(pattern.strip("/")).parts
-    fixed = next((position for position, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return PurePosixPath(*parts[:fixed])
-
-
-def _refuse_large(num_bytes: int, recipe: Recipe, shown: str) -> None:
-    most = float(getattr(recipe.source, "max_gib", 4.0))
-    if num_bytes > most * 2**30:
-        refuse(
-            shown, f"has more than {most:g} GiB, the recipe's source.max_gib: raise it if that is right", "too large"
-        )
+def _download_object(store: Any, name: str, *, size: int, root: PurePosixPath | None, local: Path) -> File:
+    relative_path = None if root is None else str(PurePosixPath(name.strip("/")).relative_to(root))
+    shown = relative_path or PurePosixPath(name).name
+    store.get_file(name, str(local))
+    if local.stat().st_size != size:
+        raise changed_file_error(shown)
+    return File(path=local, name=shown, relative_path=relative_path, compression=detect_compression(name))
 
 
 @contextmanager
-def _told(shown: str, recipe: Recipe, what: str) -> Iterator[None]:
-    """Tell each fault of the store in our own words."""
+def _translated_errors(shown: str, recipe: Recipe, what: str) -> Iterator[None]:
+    """Replace the errors of a store, whose texts may hold credentials, by ours."""
     try:
         yield
     except NextperiodError:
         raise
     except ImportError:
-        told: NextperiodError = SourceMissing(
-            f"{shown} needs a library that is not installed: pip install nextperiod[objects]"
-        )
+        raise SourceMissing(f"{shown} needs a library that is not installed: pip install nextperiod[objects]") from None
     except FileNotFoundError:
-        told = no_such_file(shown, recipe, what)
+        raise missing_file_error(shown, recipe, what) from None
     except PermissionError:
         refuse(shown, "may not be read: expected credentials in the environment that allow it", "access")
     except Exception as error:
-        # each store has errors of its own
-        told = SourceUnavailable(f"{shown} cannot be read: {type(error).__name__}, try again later")
-    else:
-        return
-    raise told from None
+        # every store has error classes of its own
+        raise SourceUnavailable(f"{shown} cannot be read: {type(error).__name__}, try again later") from None

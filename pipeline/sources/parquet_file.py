@@ -1,4 +1,4 @@
-"""Parquet files, piece by piece with the types that they have."""
+"""Parquet files as a source, read part by part with the types that they have."""
 
 from __future__ import annotations
 
@@ -11,66 +11,79 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import ParquetSource
 from pipeline.errors import SourceUnavailable
-from pipeline.sources.columns import delivered, named_twice, nothing, plain_types, rows_of_chunk, sliced
+from pipeline.sources.columns import (
+    empty_chunk,
+    find_repeated_column,
+    rows_per_chunk,
+    select_columns,
+    simplify_types,
+    slice_chunks,
+)
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from pipeline.sources.file import File, Stamp, hash_begun, hash_of, refuse, stamp, unchanged
-from pipeline.sources.files import files_of
+from pipeline.sources.file import (
+    File,
+    FileStamp,
+    delivery_name,
+    file_stamp,
+    hash_files,
+    refuse,
+    refuse_too_large,
+    require_unchanged,
+    start_hash,
+)
+from pipeline.sources.files import find_files
 
 BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
-def fetch_parquet(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
-    """All rows of the recipe's files.
+def fetch_parquet(recipe: Recipe, source: ParquetSource, context: FetchContext) -> Iterator[Delivery]:
+    """Deliver all rows of the recipe's files.
 
     Raises:
-        SourceMissing: there is no such file, or the variable in its path is not set.
-        SourceUnavailable: it cannot be read right now.
-        BatchRefused: one is no Parquet file.
+        SourceMissing: there is no such file, or a variable in its path is not set.
+        SourceUnavailable: a file cannot be read right now.
+        BatchRefused: a file is not Parquet, or is too large.
     """
-    with files_of(recipe, "Parquet file") as files:
-        stamps = [stamp(file.path) for file in files]
-        contents = [_hash(file, recipe) for file in files]
+    with find_files(recipe, source, "Parquet file") as files:
+        stamps = [file_stamp(file.path) for file in files]
+        content_hashes = [_hash_content(file, source) for file in files]
         for file in files:
-            _look(file, recipe)
-        only = files[0].inside is None
+            _check_metadata(file, recipe, source.max_gib)
         yield Delivery(
-            source=files[0].name if only else str(getattr(recipe.source, "path", "")),
-            content_hash=contents[0].hexdigest() if only else hash_of(recipe.source, zip(files, contents, strict=True)),
-            chunks=partial(_chunks, files, stamps, recipe),
+            source=delivery_name(files, source.path),
+            content_hash=hash_files(source, files, content_hashes),
+            chunks=partial(_read_files, files, stamps, recipe),
         )
 
 
-def _hash(file: File, recipe: Recipe) -> hashlib._Hash:
-    content = hash_begun(recipe.source)
+def _hash_content(file: File, source: ParquetSource) -> hashlib._Hash:
+    content_hash = start_hash(source)
     try:
         with file.path.open("rb") as stream:
             while block := stream.read(BLOCK_BYTES):
-                content.update(block)
+                content_hash.update(block)
     except OSError as error:
         raise SourceUnavailable(f"{file.path} cannot be read: {error.strerror}") from None
-    return content
+    return content_hash
 
 
-def _look(file: File, recipe: Recipe) -> None:
-    """Refuse what is no Parquet file, or says that it becomes larger than the recipe expects."""
-    most = float(getattr(recipe.source, "max_gib", 4.0))
-    with _open(file) as opened:
-        metadata = opened.metadata
+def _check_metadata(file: File, recipe: Recipe, max_gib: float) -> None:
+    """Refuse a file that is not Parquet, is too large when decompressed, or names a column twice."""
+    with _open_parquet(file) as parquet:
+        metadata = parquet.metadata
         num_bytes = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-        if num_bytes > most * 2**30:
-            refuse(
-                file.name,
-                f"is larger than {most:g} GiB, the recipe's source.max_gib: raise it if that is right",
-                "too large",
-            )
-        twice = named_twice(opened.schema_arrow.names, recipe)
-        if twice is not None:
-            refuse(file.name, f'names the column "{twice[0]}" {twice[1]} times: expected it once', "column twice")
+        if num_bytes > max_gib * 2**30:
+            refuse_too_large(file.name, max_gib)
+        repeated = find_repeated_column(parquet.schema_arrow.names, recipe)
+        if repeated is not None:
+            name, count = repeated
+            refuse(file.name, f'names the column "{name}" {count} times: expected it once', "column twice")
 
 
-def _open(file: File) -> Any:
+def _open_parquet(file: File) -> Any:
     from pyarrow import parquet
 
     if file.path.stat().st_size == 0:
@@ -83,27 +96,27 @@ def _open(file: File) -> Any:
         refuse(file.name, f"is no Parquet file that can be read: {_first_line(error)}; it may be cut", "not parquet")
 
 
-def _chunks(files: Sequence[File], stamps: Sequence[Stamp], recipe: Recipe) -> Iterator[Chunk]:
-    for file, before in zip(files, stamps, strict=True):
-        with unchanged(file, before), _open(file) as opened:
-            yield from _chunks_of(opened, file, recipe)
+def _read_files(files: Sequence[File], stamps: Sequence[FileStamp], recipe: Recipe) -> Iterator[Chunk]:
+    for file, stamp in zip(files, stamps, strict=True):
+        with require_unchanged(file, stamp), _open_parquet(file) as parquet:
+            yield from _read_file(parquet, file, recipe)
 
 
-def _chunks_of(opened: Any, file: File, recipe: Recipe) -> Iterator[Chunk]:
-    header = list(opened.schema_arrow.names)
-    where = delivered(header, recipe)
-    line = 1
-    for batch in _batches(opened, file, [header[position] for position in where]):
-        yield from sliced(batch, line, file=file.inside)
-        line += batch.num_rows
-    if line == 1:
-        yield nothing(opened.schema_arrow.field(position) for position in where)
+def _read_file(parquet: Any, file: File, recipe: Recipe) -> Iterator[Chunk]:
+    header = list(parquet.schema_arrow.names)
+    positions = select_columns(header, recipe)
+    next_line = 1
+    for batch in _read_batches(parquet, file, [header[position] for position in positions]):
+        yield from slice_chunks(batch, next_line, file=file.relative_path)
+        next_line += batch.num_rows
+    if next_line == 1:
+        yield empty_chunk(parquet.schema_arrow.field(position) for position in positions)
 
 
-def _batches(opened: Any, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows, piece by piece, so that no row group is in memory as a whole."""
-    columns = None if len(names) == len(opened.schema_arrow.names) else list(names)
-    batches = opened.iter_batches(rows_of_chunk(len(names)), columns=columns, use_threads=False)
+def _read_batches(parquet: Any, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches, so that no row group is in memory as a whole."""
+    columns = None if len(names) == len(parquet.schema_arrow.names) else list(names)
+    batches = parquet.iter_batches(rows_per_chunk(len(names)), columns=columns, use_threads=False)
     while True:
         try:
             batch = next(batches, None)
@@ -111,7 +124,7 @@ def _batches(opened: Any, file: File, names: Sequence[str]) -> Iterator[pa.Recor
             refuse(file.name, f"cannot be read to its end: {_first_line(error)}; fetch it again", "not parquet")
         if batch is None:
             return
-        yield plain_types(batch)
+        yield simplify_types(batch)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Daily prices of listed shares and cryptocurrencies, each ticker from the last day that is known of it.
+"""Daily prices of listed shares and cryptocurrencies, fetched for each ticker from its last known day on.
 
-The last known day is asked for again, and all days where a split changed what they were. A day that
-is not over is left out. Dividends are not subtracted from older prices: each would revise them all.
+The last known day is fetched again, and so are all days if a split revised them. A day that is not finished is left
+out. Dividends are not subtracted from older prices: each would revise the whole history.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date
@@ -20,11 +20,11 @@ import pyarrow as pa
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import PricesSource
 from pipeline.errors import Rejection, SourceMissing, SourceUnavailable
-from pipeline.sources.arrow_spool import hash_rows
-from pipeline.sources.columns import sliced
+from pipeline.sources.arrow_spool import hash_batches
+from pipeline.sources.columns import slice_chunks
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from pipeline.sources.file import hash_begun, refuse
-from pipeline.sources.prices_day import Ask, Day
+from pipeline.sources.file import refuse, start_hash
+from pipeline.sources.prices_day import Day, FetchDays
 
 logger = logging.getLogger(__name__)
 
@@ -39,99 +39,103 @@ SCHEMA = pa.schema(
 
 
 @contextmanager
-def fetch_prices(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
-    """All days of all tickers since what is known of each.
+def fetch_prices(recipe: Recipe, source: PricesSource, context: FetchContext) -> Iterator[Delivery]:
+    """Deliver the days of all tickers from the last known day of each on.
 
     Raises:
         SourceMissing: the provider's library is not installed, or does not know the exchange.
         SourceUnavailable: the provider does not answer, or asks to slow down.
         BatchRefused: it returned no row for any ticker.
     """
-    source = recipe.source
-    assert isinstance(source, PricesSource)
-    shown = f"prices of {source.provider}" + (f" from {source.exchange}" if source.provider == "ccxt" else "")
-    known = _known(source, context)
-    today = context.now.astimezone(UTC).date()  # the day that is not over anywhere behind UTC
-    with _provider(source, today) as ask:
-        days = {ticker: _days_of(ticker, ask, source, known.get(ticker)) for ticker in source.tickers}
-    silent = [ticker for ticker, found in days.items() if not found]
-    if len(silent) == len(source.tickers):
-        refuse(shown, f"hold no row for any ticker: expected some for {', '.join(silent[:20])}", "no rows")
-    for ticker in silent:
-        logger.warning("%s hold no row for %s", shown, ticker, extra={"series": ticker})
-    batches = [_batch(ticker, found) for ticker, found in days.items() if found]
+    name = f"prices of {source.provider}" + (f" from {source.exchange}" if source.provider == "ccxt" else "")
+    last_days = _last_known_days(source, context)
+    today = context.now.astimezone(UTC).date()  # a day is finished when it is over in UTC
+    with _open_provider(source, today) as fetch_days:
+        days = {ticker: _fetch_ticker(ticker, fetch_days, source, last_days.get(ticker)) for ticker in source.tickers}
+    empty_tickers = [ticker for ticker, rows in days.items() if not rows]
+    if len(empty_tickers) == len(days):
+        refuse(name, f"hold no row for any ticker: expected some for {', '.join(empty_tickers[:20])}", "no rows")
+    for ticker in empty_tickers:
+        logger.warning("%s hold no row for %s", name, ticker, extra={"series": ticker})
+    batches = [_to_batch(ticker, rows) for ticker, rows in days.items() if rows]
     yield Delivery(
-        source=shown,
-        content_hash=hash_rows(hash_begun(source), batches),
-        chunks=partial(_chunks, batches, silent),
-        state=_state(source, known, days),
-        incremental=bool(known),
+        source=name,
+        content_hash=hash_batches(start_hash(source), batches),
+        chunks=partial(_slice, batches, empty_tickers),
+        state=_next_state(source, last_days, days),
+        incremental=bool(last_days),
     )
 
 
-def _known(source: PricesSource, context: FetchContext) -> dict[str, date]:
-    """The last day that was taken in, by ticker."""
-    if context.newest_period is None or context.state.get("key") != _key(source):
+def _last_known_days(source: PricesSource, context: FetchContext) -> dict[str, date]:
+    """Return the last day of the last delivery by ticker; empty if the settings changed or nothing is stored."""
+    if context.newest_period is None or context.state.get("key") != _settings_key(source):
         return {}
-    days = {name.removeprefix("newest:"): day for name, day in context.state.items() if name.startswith("newest:")}
+    prefix = "newest:"
+    days = {key.removeprefix(prefix): day for key, day in context.state.items() if key.startswith(prefix)}
     return {ticker: date.fromisoformat(day) for ticker, day in days.items()}
 
 
-def _key(source: PricesSource) -> str:
-    """Of all settings but the tickers: a ticker that is added is asked for from the beginning."""
-    other = source.model_copy(update={"tickers": ()})
-    return hashlib.sha256(f"{other.settings}\0{source.since}".encode()).hexdigest()
+def _settings_key(source: PricesSource) -> str:
+    """Return a hash of all settings except the tickers: adding one does not fetch the others again."""
+    without_tickers = source.model_copy(update={"tickers": ()})
+    return hashlib.sha256(f"{without_tickers.settings}\0{source.since}".encode()).hexdigest()
 
 
-def _state(source: PricesSource, known: dict[str, date], days: dict[str, list[Day]]) -> dict[str, str]:
-    newest = known | {ticker: found[-1].date for ticker, found in days.items() if found}
-    return {"key": _key(source)} | {f"newest:{ticker}": day.isoformat() for ticker, day in newest.items()}
+def _next_state(
+    source: PricesSource, last_days: Mapping[str, date], days: Mapping[str, Sequence[Day]]
+) -> dict[str, str]:
+    newest = {**last_days, **{ticker: rows[-1].date for ticker, rows in days.items() if rows}}
+    return {"key": _settings_key(source)} | {f"newest:{ticker}": day.isoformat() for ticker, day in newest.items()}
 
 
-def _days_of(ticker: str, ask: Ask, source: PricesSource, known: date | None) -> list[Day]:
-    since = date.fromisoformat(source.since)
-    days, revised = ask(ticker, known or since)
-    if revised and known is not None:
-        days, _ = ask(ticker, since)
+def _fetch_ticker(ticker: str, fetch_days: FetchDays, source: PricesSource, last_day: date | None) -> list[Day]:
+    """Return the days of a ticker in order; all since the recipe's first day if older ones were revised."""
+    first_day = date.fromisoformat(source.since)
+    days, is_revised = fetch_days(ticker, last_day or first_day)
+    if is_revised and last_day is not None:
+        days, _ = fetch_days(ticker, first_day)
     return sorted(days, key=lambda day: day.date)
 
 
 @contextmanager
-def _provider(source: PricesSource, today: date) -> Iterator[Ask]:
+def _open_provider(source: PricesSource, today: date) -> Iterator[FetchDays]:
+    """Give the function that fetches days; together, its calls have a time limit."""
     deadline = time.monotonic() + source.timeout_seconds * (1 + len(source.tickers))
     try:
         if source.provider == "yfinance":
-            from pipeline.sources.prices_yfinance import asking
+            from pipeline.sources.prices_yfinance import open_session
         else:
-            from pipeline.sources.prices_ccxt import asking
+            from pipeline.sources.prices_ccxt import open_session
     except ImportError:
         raise SourceMissing(
             f"the source of the recipe needs {source.provider}, which is not installed: pip install nextperiod[prices]"
         ) from None
-    with asking(source, today) as ask:
+    with open_session(source, today) as fetch_days:
 
-        def in_time(ticker: str, since: date) -> tuple[list[Day], bool]:
+        def fetch_in_time(ticker: str, since: date) -> tuple[list[Day], bool]:
             if time.monotonic() > deadline:
                 raise SourceUnavailable(
                     f"{source.provider} takes too long: try again later, or raise source.timeout_seconds"
                 )
-            return ask(ticker, since)
+            return fetch_days(ticker, since)
 
-        yield in_time
+        yield fetch_in_time
 
 
-def _batch(ticker: str, days: Sequence[Day]) -> pa.RecordBatch:
+def _to_batch(ticker: str, days: Sequence[Day]) -> pa.RecordBatch:
     rows = [
         {"date": day.date, "ticker": ticker} | {name: getattr(day, name) for name in SCHEMA.names[2:]} for day in days
     ]
     return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
 
 
-def _chunks(batches: Sequence[pa.RecordBatch], silent: Sequence[str]) -> Iterator[Chunk]:
-    rejections = tuple(Rejection(rule=NO_ROW, series=ticker) for ticker in silent)
-    line = 1
+def _slice(batches: Sequence[pa.RecordBatch], empty_tickers: Sequence[str]) -> Iterator[Chunk]:
+    """Yield the rows in chunks; the first chunk rejects the tickers without a row."""
+    rejections = tuple(Rejection(rule=NO_ROW, series=ticker) for ticker in empty_tickers)
+    next_line = 1
     for batch in batches:
-        for chunk in sliced(batch, line):
+        for chunk in slice_chunks(batch, next_line):
             yield replace(chunk, rejections=rejections)
             rejections = ()
-        line += batch.num_rows
+        next_line += batch.num_rows

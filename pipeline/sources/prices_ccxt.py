@@ -1,4 +1,4 @@
-"""Daily candles of cryptocurrencies, from any exchange that ccxt knows."""
+"""Daily candles of cryptocurrencies, from any exchange that ccxt supports."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import ccxt
 from pipeline.config.sources import PricesSource
 from pipeline.errors import SourceMissing, SourceUnavailable
 from pipeline.sources.file import refuse
-from pipeline.sources.prices_day import Ask, Day
+from pipeline.sources.prices_day import Day, FetchDays
 
-#: candles a request; exchanges give fewer, never more
-_CANDLES = 1000
+#: candles that a request asks for; an exchange may return fewer
+_PAGE_SIZE = 1000
 
 
 @contextmanager
-def asking(source: PricesSource, today: date) -> Iterator[Ask]:
-    """How one exchange is asked, over one session.
+def open_session(source: PricesSource, today: date) -> Iterator[FetchDays]:
+    """Give the function that fetches days before `today` from the recipe's exchange, over one HTTP session.
 
     Raises:
-        SourceMissing: ccxt does not know it.
+        SourceMissing: ccxt does not know the exchange.
     """
     if source.exchange not in ccxt.exchanges:
         close = difflib.get_close_matches(source.exchange, ccxt.exchanges) or ["binance", "coinbase", "kraken"]
@@ -34,32 +34,32 @@ def asking(source: PricesSource, today: date) -> Iterator[Ask]:
     options = {"timeout": int(1000 * source.timeout_seconds), "options": {"fetchMarkets": {"types": ["spot"]}}}
     exchange = getattr(ccxt, source.exchange)(options)
     if source.base_url is not None:
-        exchange.urls["api"] = _moved(exchange.urls["api"], source.base_url.rstrip("/"))
+        exchange.urls["api"] = _replace_host(exchange.urls["api"], source.base_url.rstrip("/"))
     try:
-        yield partial(_days, exchange, source, today)
+        yield partial(_fetch_days, exchange, source, today)
     finally:
         exchange.session.close()
 
 
-def _moved(urls: Any, base_url: str) -> Any:
-    """The same paths at another address."""
+def _replace_host(urls: Any, base_url: str) -> Any:
+    """Return an address, or a nested dictionary of addresses, with the same paths below `base_url`."""
     if isinstance(urls, dict):
-        return {name: _moved(url, base_url) for name, url in urls.items()}
+        return {name: _replace_host(url, base_url) for name, url in urls.items()}
     return base_url + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-def _days(exchange: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[Day], bool]:
-    """The days that are over in UTC; candles are never revised."""
+def _fetch_days(exchange: Any, source: PricesSource, today: date, ticker: str, since: date) -> tuple[list[Day], bool]:
+    """Return the days from `since` on that are over in UTC, and False: candles are never revised."""
     days: dict[date, Day] = {}
-    asked = since
+    next_day = since
     try:
-        while asked < today:
-            candles = exchange.fetch_ohlcv(ticker, "1d", since=_milliseconds(asked), limit=_CANDLES)
-            found = {day.date: day for day in map(_day, candles) if asked <= day.date < today}
-            if not found:
+        while next_day < today:
+            candles = exchange.fetch_ohlcv(ticker, "1d", since=_to_milliseconds(next_day), limit=_PAGE_SIZE)
+            page = {day.date: day for day in map(_to_day, candles) if next_day <= day.date < today}
+            if not page:
                 break
-            days |= found
-            asked = max(found) + timedelta(days=1)
+            days |= page
+            next_day = max(page) + timedelta(days=1)
     except ccxt.BadSymbol:
         return [], False
     except ccxt.NetworkError as error:
@@ -69,11 +69,11 @@ def _days(exchange: Any, source: PricesSource, today: date, ticker: str, since: 
     return list(days.values()), False
 
 
-def _milliseconds(day: date) -> int:
+def _to_milliseconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
 
-def _day(candle: list[Any]) -> Day:
-    opened_at, opened, high, low, close, volume = candle[:6]
-    on = datetime.fromtimestamp(opened_at / 1000, UTC).date()
-    return Day(date=on, open=opened, high=high, low=low, close=close, volume=volume)
+def _to_day(candle: list[Any]) -> Day:
+    opened_at_ms, open_price, high, low, close, volume = candle[:6]
+    day = datetime.fromtimestamp(opened_at_ms / 1000, UTC).date()
+    return Day(date=day, open=open_price, high=high, low=low, close=close, volume=volume)

@@ -1,4 +1,4 @@
-"""One day of one ticker, and how a provider is asked for days."""
+"""What a provider of prices returns: the days of one ticker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Day:
-    """One day of one ticker; what the provider does not know is none."""
+    """Prices of one ticker on one day; None where the provider has no value."""
 
     date: date
     open: float | None
@@ -19,5 +19,5 @@ class Day:
     volume: float | None
 
 
-#: the finished days of a ticker from one on, and whether older ones are no longer what they were
-Ask = Callable[[str, date], tuple[list[Day], bool]]
+#: takes a ticker and a first day; returns the finished days from that day on, and whether older days were revised
+FetchDays = Callable[[str, date], tuple[list[Day], bool]]

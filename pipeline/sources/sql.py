@@ -1,9 +1,9 @@
-"""A table or a query of another database, in a transaction that can only read.
+"""A table or a query of another database as a source, read in a transaction that cannot write.
 
-With `cursor`, only rows from the newest known value of that column on are read. That value is read
-again: a row that was added to it since is not lost, and the others say what is known already. Rows
-whose cursor is null are read the first time only, and rows that are committed late with a smaller
-cursor are never seen: it must grow in the order in which rows become visible.
+With `cursor`, only rows from the newest known value of that column on are read. Rows with that very value are read
+again: one that was added to it since is not lost, and the others are recognised as known. Rows whose cursor is null
+are read the first time only. Rows that are committed late with a smaller cursor are never read: the cursor must grow
+in the order in which rows become visible.
 """
 
 from __future__ import annotations
@@ -24,25 +24,29 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import SqlSource
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.sources.arrow_spool import ROWS, ArrowSpool, hash_rows
-from pipeline.sources.columns import delivered, named_columns, named_twice
+from pipeline.sources.arrow_spool import ROWS, ArrowSpool, hash_batches
+from pipeline.sources.columns import find_repeated_column, named_columns, select_columns
 from pipeline.sources.delivery import Delivery, FetchContext
-from pipeline.sources.environment import filled, masked, refuse_literal_password
-from pipeline.sources.file import hash_begun, hint, refuse
+from pipeline.sources.environment import fill_variables, mask_secrets, refuse_literal_password
+from pipeline.sources.file import hint_suffix, refuse, start_hash
 from pipeline.text import list_names
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-#: names that a message lists at most
-_MOST_NAMES = 20
+#: tables that a message lists at most
+_MAX_NAMES_SHOWN = 20
 _CONNECT_SECONDS = 10
-#: what a semicolon may hide in: comments, texts and names
-_HIDDEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(\$\w*\$).*?\1", re.DOTALL)
-_AWAY = ("locked", "busy", "interrupted", "disk i/o", "unable to open")
+#: what may hold a semicolon that ends no statement: comments, literals and quoted names
+_COMMENT_OR_LITERAL = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(\$\w*\$).*?\1",
+    re.DOTALL,
+)
+#: messages of SQLite that pass with time
+_SQLITE_TEMPORARY = ("locked", "busy", "interrupted", "disk i/o", "unable to open")
 
-#: the types that a cursor can have, and how each is read back
-_CURSORS: dict[str, Any] = {
+#: the types that a cursor can have, and how each is read back from the state
+_PARSE_CURSOR: dict[str, Any] = {
     "int": int,
     "float": float,
     "Decimal": Decimal,
@@ -53,128 +57,139 @@ _CURSORS: dict[str, Any] = {
 
 
 @contextmanager
-def fetch_sql(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
-    """The rows of the recipe's table or query; with a cursor, those from the newest known on.
+def fetch_sql(recipe: Recipe, source: SqlSource, context: FetchContext) -> Iterator[Delivery]:
+    """Deliver the rows of the recipe's table or query; with a cursor, those from its newest known value on.
 
     Raises:
         SourceMissing: there is no such table, query file or driver, or a variable is not set.
         SourceUnavailable: the database does not answer in time.
-        BatchRefused: the query is not one that only reads, or lacks a column.
+        BatchRefused: the query may write, or a column is missing.
     """
-    source = recipe.source
-    assert isinstance(source, SqlSource)
-    asked = _asked(recipe, source)
+    request = _build_request(recipe, source)
+    start = _known_cursor(request, source, context)
     with tempfile.TemporaryDirectory(prefix="nextperiod-") as folder:
-        with _told(asked):
-            spool, seen, state = _read(asked, recipe, source, context, Path(folder) / "rows")
-        if spool.num_rows == 0 and seen is None and source.on_empty == "error":
-            refuse(asked.shown, f"holds no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")
+        with _translated_errors(request):
+            spool, state = _read_rows(request, recipe, source, start, Path(folder) / "rows")
+        if spool.num_rows == 0 and start is None and source.on_empty == "error":
+            refuse(request.shown, f"holds no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")
         leave_out = source.cursor if source.cursor not in named_columns(recipe) else None
         yield Delivery(
-            source=asked.shown,
-            content_hash=hash_rows(hash_begun(source), spool.batches()),
+            source=request.shown,
+            content_hash=hash_batches(start_hash(source), spool.batches()),
             chunks=partial(spool.chunks, leave_out),
-            state=state,
-            incremental=seen is not None,
+            state=state or dict(context.state),
+            incremental=start is not None,
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _Request:
     url: sa.URL
-    #: as messages show it: the table, or the file of the query
+    #: name in messages: the table, or the file of the query
     shown: str
-    #: the text of the query, where there is one
+    #: text of the query; None for a table
     query: str | None
     #: values that no message may show
     secrets: tuple[str, ...]
-    #: of the database and of what is asked: a cursor of another one is of no use
+    #: hash of the database, the query and the settings: the cursor of another request is not used
     key: str
     hint: str
 
 
-def _asked(recipe: Recipe, source: SqlSource) -> _Asked:
-    import sqlalchemy as sa
-
+def _build_request(recipe: Recipe, source: SqlSource) -> _Request:
     refuse_literal_password(source.url, recipe.name)
-    text, secrets = filled(source.url, recipe=recipe.name)
-    try:
-        url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError):
-        url = None
-    if url is None:
-        raise SourceMissing(
-            f"source.url of the recipe {recipe.name} is no SQLAlchemy URL: expected such as ${{WAREHOUSE_URL}}"
-        )
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and not source.url.startswith("${"):
-        url = url.set(database=str(recipe.folder / (url.database or "")))
-    query = _query(recipe, source.query) if source.query else None
+    url, secrets = _parse_url(recipe, source)
+    query = _read_query(recipe, source.query) if source.query else None
     key = f"{url.render_as_string()}\0{source.settings}\0{query}"
-    return _Asked(
+    return _Request(
         url=url,
         shown=source.table or str(source.query),
         query=query,
         secrets=(*secrets, *([url.password] if url.password else [])),
         key=hashlib.sha256(key.encode()).hexdigest(),
-        hint=hint(source),
+        hint=hint_suffix(source),
     )
 
 
-def _query(recipe: Recipe, name: str) -> str:
-    """The one statement of a file.
+def _parse_url(recipe: Recipe, source: SqlSource) -> tuple[sa.URL, tuple[str, ...]]:
+    """Return the address of the database, and the values of its variables.
+
+    A relative SQLite file that is written in the recipe lies beside it.
+    """
+    import sqlalchemy as sa
+
+    text, secrets = fill_variables(source.url, recipe=recipe.name)
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise SourceMissing(
+            f"source.url of the recipe {recipe.name} is no SQLAlchemy URL: expected such as ${{WAREHOUSE_URL}}"
+        ) from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and not source.url.startswith("${"):
+        url = url.set(database=str(recipe.folder / (url.database or "")))
+    return url, secrets
+
+
+def _read_query(recipe: Recipe, name: str) -> str:
+    """Return the one statement of a file, without its final semicolon.
 
     Raises:
         SourceMissing: there is no such file.
-        BatchRefused: it holds more than one, or one that does not only read.
+        BatchRefused: it holds more than one statement, or one that is not a select.
     """
+    path = recipe.folder / name
     try:
-        query = (recipe.folder / name).read_text("utf-8")
+        query = path.read_text("utf-8")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SourceMissing(f"the query {recipe.folder / name} cannot be read: {why}{hint(recipe.source)}") from None
-    bare = _HIDDEN.sub(" ", query).strip().removesuffix(";").strip()
+        raise SourceMissing(f"the query {path} cannot be read: {why}{hint_suffix(recipe.source)}") from None
+    bare = _COMMENT_OR_LITERAL.sub(" ", query).strip().removesuffix(";").strip()
     if not re.match(r"(select|with)\b", bare, re.IGNORECASE) or ";" in bare:
         refuse(name, f'begins with "{bare[:40]}": expected one select, or with … select', "not a query")
-    return query.rstrip().removesuffix(";") + "\n" if _HIDDEN.sub("", query).rstrip().endswith(";") else query + "\n"
+    ends_with_semicolon = _COMMENT_OR_LITERAL.sub("", query).rstrip().endswith(";")
+    return (query.rstrip().removesuffix(";") if ends_with_semicolon else query) + "\n"
 
 
-def _read(
-    asked: _Asked, recipe: Recipe, source: SqlSource, context: FetchContext, path: Path
-) -> tuple[ArrowSpool, Any, Mapping[str, str]]:
-    """Write all rows to a file; the rows, the cursor that they begin at, and what is left for the next time."""
-    seen = _seen(asked, source, context)
-    with _reading(asked, source.timeout_seconds) as connection:
-        table = _table(connection, asked, source)
-        header = _header(connection, table, asked, recipe, source)
-        names = [header[position] for position in delivered(header, recipe)]
-        names += [source.cursor] if source.cursor and source.cursor not in names else []
-        spool, newest = ArrowSpool(path, names), _Newest(names, source.cursor)
-        streamed = {"stream_results": True, "max_row_buffer": ROWS}
-        statement = _statement(table, names, recipe, seen)
-        try:
-            with connection.execute(statement, execution_options=streamed) as rows:
-                spool.add(newest.watch(_in_time(rows.partitions(ROWS), source.timeout_seconds)))
-        except TypeError:
-            refuse(asked.shown, "holds bytes in a column that is asked for: expected text, numbers or dates", "columns")
-    return spool, seen, newest.state(asked.key) or dict(context.state)
-
-
-def _seen(asked: _Asked, source: SqlSource, context: FetchContext) -> Any:
-    if source.cursor is None or context.state.get("key") != asked.key:
+def _known_cursor(request: _Request, source: SqlSource, context: FetchContext) -> Any:
+    """Return the newest cursor of the last delivery; None if there is none, or if it belongs to another request."""
+    if source.cursor is None or context.state.get("key") != request.key:
         return None
-    return _CURSORS[context.state["type"]](context.state["cursor"])
+    return _PARSE_CURSOR[context.state["type"]](context.state["cursor"])
 
 
-class _Newest:
-    """The last cursor of rows that come in its order."""
+def _read_rows(
+    request: _Request, recipe: Recipe, source: SqlSource, start: Any, path: Path
+) -> tuple[ArrowSpool, Mapping[str, str]]:
+    """Write the rows from the cursor `start` on to a file; return it and the next state, empty without a row."""
+    with _read_only_connection(request, source.timeout_seconds) as connection:
+        table = _find_table(connection, request, source)
+        header = _read_header(connection, table, request, recipe, source)
+        names = [header[position] for position in select_columns(header, recipe)]
+        names += [source.cursor] if source.cursor and source.cursor not in names else []
+        spool, tracker = ArrowSpool(path, names), _CursorTracker(names, source.cursor)
+        statement = _select_statement(table, names, source, start)
+        options = {"stream_results": True, "max_row_buffer": ROWS}
+        try:
+            with connection.execute(statement, execution_options=options) as rows:
+                spool.write(tracker.watch(_limit_time(rows.partitions(ROWS), source.timeout_seconds)))
+        except TypeError:
+            refuse(
+                request.shown, "holds bytes in a column that is asked for: expected text, numbers or dates", "columns"
+            )
+    return spool, tracker.state(request.key)
+
+
+class _CursorTracker:
+    """Remembers the last cursor of rows that come in the order of the cursor."""
 
     def __init__(self, names: Sequence[str], cursor: str | None) -> None:
         self.position = names.index(cursor) if cursor else None
         self.value: Any = None
 
     def watch(self, parts: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+        """Yield the parts unchanged."""
         for rows in parts:
             if self.position is not None:
                 values = (row[self.position] for row in reversed(rows))
@@ -182,15 +197,15 @@ class _Newest:
             yield rows
 
     def state(self, key: str) -> dict[str, str]:
-        """What is left behind, nothing where there was no row."""
+        """Return the state for the next fetch; empty if there was no row."""
         if self.value is None:
             return {}
         kind = type(self.value).__name__
         text = self.value.isoformat() if isinstance(self.value, date) else str(self.value)
-        return {"key": key, "cursor": text, "type": kind if kind in _CURSORS else "str"}
+        return {"key": key, "cursor": text, "type": kind if kind in _PARSE_CURSOR else "str"}
 
 
-def _in_time(parts: Iterator[Sequence[Any]], seconds: float) -> Iterator[Sequence[Any]]:
+def _limit_time(parts: Iterator[Sequence[Any]], seconds: float) -> Iterator[Sequence[Any]]:
     deadline = time.monotonic() + seconds
     for rows in parts:
         yield rows
@@ -198,66 +213,64 @@ def _in_time(parts: Iterator[Sequence[Any]], seconds: float) -> Iterator[Sequenc
             raise TimeoutError
 
 
-def _table(connection: sa.Connection, asked: _Asked, source: SqlSource) -> sa.FromClause:
-    """The table, or the query as one; nothing of it is pasted together from names."""
+def _find_table(connection: sa.Connection, request: _Request, source: SqlSource) -> sa.FromClause:
+    """Return the table, or the query as a subquery; names are quoted, never pasted into SQL."""
     import sqlalchemy as sa
 
-    if asked.query is not None:
-        escaped = re.sub(r":(?=\w)", r"\:", asked.query.replace("\\", "\\\\"))
+    if request.query is not None:
+        escaped = re.sub(r":(?=\w)", r"\:", request.query.replace("\\", "\\\\"))
         return sa.text(escaped).columns().subquery("nextperiod")
     schema, _, name = str(source.table).rpartition(".")
     inspector = sa.inspect(connection)
     if not inspector.has_table(name, schema=schema or None):
         names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
-        shown = list_names(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
-        raise SourceMissing(f"there is no table {source.table}: expected one of {shown}{asked.hint}")
+        shown = list_names(names[:_MAX_NAMES_SHOWN]) + (", …" if len(names) > _MAX_NAMES_SHOWN else "")
+        raise SourceMissing(f"there is no table {source.table}: expected one of {shown}{request.hint}")
     quoted = sa.quoted_name(name, quote=True)
     return sa.table(quoted, schema=sa.quoted_name(schema, quote=True) if schema else None)
 
 
-def _header(
-    connection: sa.Connection, table: sa.FromClause, asked: _Asked, recipe: Recipe, source: SqlSource
+def _read_header(
+    connection: sa.Connection, table: sa.FromClause, request: _Request, recipe: Recipe, source: SqlSource
 ) -> list[str]:
     import sqlalchemy as sa
 
     header = list(connection.execute(sa.select(sa.text("*")).select_from(table).limit(0)).keys())
-    twice = named_twice(header, recipe)
-    if twice is not None:
-        refuse(asked.shown, f'names the column "{twice[0]}" {twice[1]} times: expected it once', "column twice")
+    repeated = find_repeated_column(header, recipe)
+    if repeated is not None:
+        name, count = repeated
+        refuse(request.shown, f'names the column "{name}" {count} times: expected it once', "column twice")
     expected = [*named_columns(recipe), *([source.cursor] if source.cursor else [])]
     missing = next((name for name in expected if name not in header), None)
     if missing is not None:
         refuse(
-            asked.shown,
+            request.shown,
             f'has no column "{missing}": expected {", ".join(expected)}, found {", ".join(header)}',
             "missing column",
         )
     return header
 
 
-def _statement(table: sa.FromClause, names: Sequence[str], recipe: Recipe, seen: Any) -> sa.Select[Any]:
-    """In an order that is the same for the same rows, the cursor first."""
+def _select_statement(table: sa.FromClause, names: Sequence[str], source: SqlSource, start: Any) -> sa.Select[Any]:
+    """Select columns in an order that depends on the rows alone, by the cursor first; from `start` on if there is one."""
     import sqlalchemy as sa
-
-    source = recipe.source
-    assert isinstance(source, SqlSource)
 
     def column(name: str) -> sa.ColumnClause[Any]:
         return sa.column(sa.quoted_name(name, quote=True))
 
     order = dict.fromkeys(name for name in (source.cursor, source.series, source.period, source.value) if name)
-    chosen = sa.select(*map(column, names)).select_from(table).order_by(*map(column, order))
-    if source.cursor is None or seen is None:
-        return chosen
-    return chosen.where(column(source.cursor) >= sa.bindparam("seen", seen))
+    statement = sa.select(*map(column, names)).select_from(table).order_by(*map(column, order))
+    if source.cursor is None or start is None:
+        return statement
+    return statement.where(column(source.cursor) >= sa.bindparam("start", start))
 
 
 @contextmanager
-def _reading(asked: _Asked, seconds: float) -> Iterator[sa.Connection]:
-    """A connection that cannot write, and that gives up in time."""
+def _read_only_connection(request: _Request, seconds: float) -> Iterator[sa.Connection]:
+    """Connect in a transaction that cannot write, and whose statements end after `seconds`."""
     import sqlalchemy as sa
 
-    engine = _engine(asked, seconds)
+    engine = _create_engine(request, seconds)
     try:
         with engine.connect() as connection:
             if engine.dialect.name in ("postgresql", "mysql", "mariadb", "oracle"):
@@ -270,22 +283,23 @@ def _reading(asked: _Asked, seconds: float) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
-def _engine(asked: _Asked, seconds: float) -> sa.Engine:
+def _create_engine(request: _Request, seconds: float) -> sa.Engine:
     import sqlalchemy as sa
 
-    if asked.url.get_backend_name() == "sqlite":
-        return sa.create_engine("sqlite://", creator=partial(_sqlite, asked, seconds), poolclass=sa.NullPool)
-    options = {"connect_timeout": _CONNECT_SECONDS} if asked.url.get_backend_name() == "postgresql" else {}
-    return sa.create_engine(asked.url, connect_args=options, poolclass=sa.NullPool)
+    backend = request.url.get_backend_name()
+    if backend == "sqlite":
+        return sa.create_engine("sqlite://", creator=partial(_open_sqlite, request, seconds), poolclass=sa.NullPool)
+    options = {"connect_timeout": _CONNECT_SECONDS} if backend == "postgresql" else {}
+    return sa.create_engine(request.url, connect_args=options, poolclass=sa.NullPool)
 
 
-def _sqlite(asked: _Asked, seconds: float) -> Any:
-    """A file that is opened to be read, and a query that stops when its time is over."""
+def _open_sqlite(request: _Request, seconds: float) -> Any:
+    """Open a file read only; its queries are interrupted after `seconds`."""
     import sqlite3
 
-    path = Path(asked.url.database or "")
+    path = Path(request.url.database or "")
     if not path.is_file():
-        raise SourceMissing(f"there is no file {path}: expected an SQLite database with {asked.shown}{asked.hint}")
+        raise SourceMissing(f"there is no file {path}: expected an SQLite database with {request.shown}{request.hint}")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=min(seconds, 30))
     connection.execute("pragma query_only = on")
     deadline = time.monotonic() + seconds
@@ -294,8 +308,8 @@ def _sqlite(asked: _Asked, seconds: float) -> Any:
 
 
 @contextmanager
-def _told(asked: _Asked) -> Iterator[None]:
-    """Tell each fault of the database in our own words, without what is secret."""
+def _translated_errors(request: _Request) -> Iterator[None]:
+    """Replace the errors of the database and its driver by ours, without secrets."""
     import sqlalchemy as sa
 
     try:
@@ -303,41 +317,41 @@ def _told(asked: _Asked) -> Iterator[None]:
     except NextperiodError:
         raise
     except (ImportError, sa.exc.NoSuchModuleError) as error:
-        told: NextperiodError = SourceMissing(
-            f"{asked.shown} needs a driver for {asked.url.drivername}, which is not installed: {masked(str(error), asked.secrets)}"
-        )
+        why = mask_secrets(str(error), request.secrets)
+        raise SourceMissing(
+            f"{request.shown} needs a driver for {request.url.drivername}, which is not installed: {why}"
+        ) from None
     except TimeoutError:
-        told = SourceUnavailable(_late(asked))
+        raise _timeout_error(request) from None
     except sa.exc.DBAPIError as error:
-        told = _fault(asked, error)
+        raise _translate_driver_error(request, error) from None
     except sa.exc.SQLAlchemyError as error:
-        told = _refusal(asked, str(error))
-    else:
-        return
-    raise told from None
+        raise _query_error(request, str(error)) from None
 
 
-def _fault(asked: _Asked, error: sa.exc.DBAPIError) -> NextperiodError:
+def _translate_driver_error(request: _Request, error: sa.exc.DBAPIError) -> NextperiodError:
     import sqlalchemy as sa
 
     text = str(error.orig)
-    is_sqlite = asked.url.get_backend_name() == "sqlite"
     if "interrupted" in text or "statement timeout" in text:
-        return SourceUnavailable(_late(asked))
-    away = any(word in text.lower() for word in _AWAY) if is_sqlite else isinstance(error, sa.exc.OperationalError)
-    if away or error.connection_invalidated:
-        return SourceUnavailable(f"the database of {asked.shown} cannot be reached: {_first_line(text, asked)}")
-    return _refusal(asked, text)
+        return _timeout_error(request)
+    if request.url.get_backend_name() == "sqlite":
+        is_temporary = any(word in text.lower() for word in _SQLITE_TEMPORARY)
+    else:
+        is_temporary = isinstance(error, sa.exc.OperationalError)
+    if is_temporary or error.connection_invalidated:
+        return SourceUnavailable(f"the database of {request.shown} cannot be reached: {_first_line(text, request)}")
+    return _query_error(request, text)
 
 
-def _refusal(asked: _Asked, text: str) -> BatchRefused:
-    message = f"{asked.shown} cannot be queried: {_first_line(text, asked)}"
-    return BatchRefused(message, [Rejection(rule="query")], source=asked.shown)
+def _timeout_error(request: _Request) -> SourceUnavailable:
+    return SourceUnavailable(f"{request.shown} takes too long: try again later, or raise source.timeout_seconds")
 
 
-def _late(asked: _Asked) -> str:
-    return f"{asked.shown} takes too long: try again later, or raise source.timeout_seconds"
+def _query_error(request: _Request, text: str) -> BatchRefused:
+    message = f"{request.shown} cannot be queried: {_first_line(text, request)}"
+    return BatchRefused(message, [Rejection(rule="query")], source=request.shown)
 
 
-def _first_line(text: str, asked: _Asked) -> str:
-    return masked(text, asked.secrets).splitlines()[0] if text else "it gives no reason"
+def _first_line(text: str, request: _Request) -> str:
+    return mask_secrets(text, request.secrets).splitlines()[0] if text else "it gives no reason"

@@ -1,4 +1,8 @@
-"""Text on its way in: unpacked within bounds, strictly UTF-8, and looked through once before it is split."""
+"""Text of a source: decompressed within limits, strictly UTF-8, and scanned once before it is split into rows.
+
+The scan is written by hand because no CSV or JSON library tells the offset of a wrong byte, whether the last line
+has a newline, or whether the fast CSV reader can split the text.
+"""
 
 from __future__ import annotations
 
@@ -8,147 +12,160 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 import pyarrow as pa
 
 from pipeline.config.sources import TextSource
 from pipeline.errors import SourceUnavailable
-from pipeline.sources.file import File, refuse
+from pipeline.sources.file import File, refuse, refuse_too_large
 
 BLOCK_BYTES = 1 << 20
-#: a field, and so a line that is split without looking at quotes, is at most this long
-LONGEST_FIELD = 131_072
-#: ten times what gzip makes of the most regular tables
-MOST_RATIO = 200
-#: below this a high ratio does no harm
-RATIO_BYTES = 64 << 20
-
-#: of the beginning of a text, to see what it is
+#: limit of the `csv` module for one field; a line that is split without regard to quotes is at most this long
+MAX_FIELD_BYTES = 131_072
+#: ten times the compression ratio that gzip reaches on the most regular tables
+MAX_RATIO = 200
+#: decompressed sizes up to this do no harm, whatever the ratio
+MIN_RATIO_BYTES = 64 << 20
+#: length of the beginning that is kept to recognise the format
 BEGINNING_BYTES = 4096
-_INVISIBLE = b" \t\r\n\v\f" + codecs.BOM_UTF8
 
-Take = Callable[[bytes], object]
+_INVISIBLE = b" \t\r\n\v\f" + codecs.BOM_UTF8
 
 
 @contextmanager
-def unpacked(file: File) -> Iterator[BinaryIO]:
-    """The file's content as a stream of bytes.
+def open_decompressed(file: File) -> Iterator[BinaryIO]:
+    """Open a file as a stream of its decompressed bytes.
 
     Raises:
-        BatchRefused: it is packed and cannot be unpacked to its end.
+        BatchRefused: it cannot be decompressed to its end.
         SourceUnavailable: it cannot be read.
     """
     try:
-        with file.path.open("rb") as packed, _stream(packed, file) as stream:
+        with file.path.open("rb") as stored, _decompress(stored, file) as stream:
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        refuse(file.name, f"cannot be unpacked: {error}; the file may be cut", "cut")
+        _refuse_compression(file, error)
     except OSError as error:
-        if error.errno is None:
-            refuse(file.name, f"cannot be unpacked: {error}; the file may be cut", "cut")
+        if error.errno is None:  # Arrow's errors of zstd
+            _refuse_compression(file, error)
         raise SourceUnavailable(f"{file.path} cannot be read: {error.strerror}") from None
 
 
-def _stream(packed: BinaryIO, file: File) -> BinaryIO:
-    if file.packing == "gzip":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=packed, mode="rb"))
-    if file.packing == "zstd":
-        native = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd")
+def _refuse_compression(file: File, error: Exception) -> NoReturn:
+    refuse(file.name, f"cannot be unpacked: {error}; the file may be cut", "cut")
+
+
+def _decompress(stored: BinaryIO, file: File) -> BinaryIO:
+    if file.compression == "gzip":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=stored, mode="rb"))
+    if file.compression == "zstd":
+        native = pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), "zstd")
         return cast("BinaryIO", io.BufferedReader(native, BLOCK_BYTES))
-    return packed
+    return stored
 
 
 class TextScan:
-    """What a look through a whole text shows."""
+    """Properties of a text, gathered block by block: call `add` with each block, then `finish`.
 
-    def __init__(self, file: File) -> None:
-        self.name = file.name
+    Args:
+        name: of the file, for messages.
+        max_field_bytes: longer lines are left to the reader that knows quotes.
+    """
+
+    def __init__(self, name: str, *, max_field_bytes: int = MAX_FIELD_BYTES) -> None:
+        self.name = name
+        self.max_field_bytes = max_field_bytes
         self.num_bytes = 0
         self.num_newlines = 0
         self.has_quote = False
         self.has_lone_return = False
         self.has_long_line = False
-        self._begun = b""
-        self._last = b""
+        self._beginning = b""
+        self._last_byte = b""
         self._undecoded = b""
         self._line_bytes = 0
 
     @property
     def is_plain(self) -> bool:
-        """Whether each line is a row and each comma parts two fields."""
+        """Whether every line is a row and every comma separates two fields."""
         return not (self.has_quote or self.has_lone_return or self.has_long_line)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing visible."""
-        return not self._begun
+        """Whether the text holds nothing but white space."""
+        return not self._beginning
 
     @property
     def beginning(self) -> str:
-        """From its first visible character on."""
-        return self._begun.decode("utf-8", "ignore").lstrip()
+        """The text from its first visible character on, at most `BEGINNING_BYTES` long."""
+        return self._beginning.decode("utf-8", "ignore").lstrip()
 
     @property
     def ended(self) -> bool:
-        """Whether the last line was."""
-        return self._last in (b"\n", b"\r")
+        """Whether the last line ends with a newline."""
+        return self._last_byte in (b"\n", b"\r")
 
-    def take(self, block: bytes) -> None:
-        """Look at the bytes that follow."""
-        self._decode(block)
-        if len(self._begun) < BEGINNING_BYTES:
-            begun = block if self._begun else block.lstrip(_INVISIBLE)
-            self._begun += begun[: BEGINNING_BYTES - len(self._begun)]
-        self._look_at_returns(block)
-        self._look_at_lines(block)
-        self.has_quote = self.has_quote or b'"' in block
-        self.num_bytes += len(block)
-        self._last = block[-1:]
-
-    def finish(self) -> None:
-        """Look at the end.
+    def add(self, block: bytes) -> None:
+        """Scan the next bytes of the text.
 
         Raises:
-            BatchRefused: it is inside a character.
+            BatchRefused: they hold a NUL byte or are not UTF-8.
+        """
+        self._check_encoding(block)
+        if len(self._beginning) < BEGINNING_BYTES:
+            visible = block if self._beginning else block.lstrip(_INVISIBLE)
+            self._beginning += visible[: BEGINNING_BYTES - len(self._beginning)]
+        self._scan_returns(block)
+        self._scan_line_lengths(block)
+        self.num_newlines += block.count(b"\n")
+        self.has_quote = self.has_quote or b'"' in block
+        self.num_bytes += len(block)
+        self._last_byte = block[-1:]
+
+    def finish(self) -> None:
+        """Check the end of the text.
+
+        Raises:
+            BatchRefused: it ends inside a character.
         """
         if self._undecoded:
             self._refuse_byte(self._undecoded[0], self.num_bytes - len(self._undecoded))
-        self.has_lone_return = self.has_lone_return or self._last == b"\r"
+        self.has_lone_return = self.has_lone_return or self._last_byte == b"\r"
 
-    def _decode(self, block: bytes) -> None:
-        """Strictly UTF-8 without NUL, also where a character spans two blocks."""
-        if block.find(0) >= 0:
-            offset = self.num_bytes + block.index(0)
-            self._check(self._undecoded + block[: block.index(0)])
-            refuse(self.name, f"holds a NUL byte at offset {offset}: expected text", "encoding")
+    def _check_encoding(self, block: bytes) -> None:
+        """Refuse NUL and bytes that are not UTF-8, also where two blocks share a character."""
+        nul = block.find(0)
+        if nul >= 0:
+            self._decode(self._undecoded + block[:nul])
+            refuse(self.name, f"holds a NUL byte at offset {self.num_bytes + nul}: expected text", "encoding")
         if self._undecoded or not block.isascii():
-            self._check(self._undecoded + block)
+            self._decode(self._undecoded + block)
 
-    def _check(self, content: bytes) -> None:
+    def _decode(self, content: bytes) -> None:
         start = self.num_bytes - len(self._undecoded)
         try:
-            _, taken = codecs.utf_8_decode(content, "strict", False)
+            _, num_decoded = codecs.utf_8_decode(content, "strict", False)
         except UnicodeDecodeError as error:
             self._refuse_byte(content[error.start], start + error.start)
-        self._undecoded = content[taken:]
+        self._undecoded = content[num_decoded:]
 
-    def _refuse_byte(self, byte: int, offset: int) -> None:
+    def _refuse_byte(self, byte: int, offset: int) -> NoReturn:
         refuse(self.name, f"is not UTF-8: byte {byte:#04x} at offset {offset}; save it as UTF-8", "encoding")
 
-    def _look_at_returns(self, block: bytes) -> None:
-        """A return that no newline follows ends a line of its own."""
-        alone = self._last == b"\r" and not block.startswith(b"\n")
+    def _scan_returns(self, block: bytes) -> None:
+        """Look for a return that no newline follows: it ends a line of its own."""
+        is_lone = self._last_byte == b"\r" and not block.startswith(b"\n")
         if b"\r" in block:
-            paired, last = block.count(b"\r\n"), block.endswith(b"\r")
-            alone = alone or block.count(b"\r") - last > paired
-        self.has_lone_return = self.has_lone_return or alone
+            num_undecided = block.endswith(b"\r")  # the next block tells
+            is_lone = is_lone or block.count(b"\r") - num_undecided > block.count(b"\r\n")
+        self.has_lone_return = self.has_lone_return or is_lone
 
-    def _look_at_lines(self, block: bytes) -> None:
-        self.num_newlines += block.count(b"\n")
+    def _scan_line_lengths(self, block: bytes) -> None:
+        """Look for a line that is longer than a field may be; jumps from newline to newline as far as it can."""
         start = 0
         while not self.has_long_line:
-            room = LONGEST_FIELD - self._line_bytes
+            room = self.max_field_bytes - self._line_bytes
             newline = block.rfind(b"\n", start, start + room + 1)
             if newline < 0:
                 self.has_long_line = len(block) - start > room
@@ -157,51 +174,58 @@ class TextScan:
             start, self._line_bytes = newline + 1, 0
 
 
-def scan_text(file: File, source: TextSource, take: Take) -> TextScan:
-    """Read all of a file once; `take` gets each of its blocks, unpacked.
+def scan_text(
+    file: File,
+    source: TextSource,
+    on_block: Callable[[bytes], object],
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    min_ratio_bytes: int = MIN_RATIO_BYTES,
+) -> TextScan:
+    """Read a whole file once and return the properties of its text.
+
+    Args:
+        file: what to read.
+        source: bounds the size, and says whether the last line must end with a newline.
+        on_block: is called with each decompressed block.
+        block_bytes: size of a block.
+        min_ratio_bytes: decompressed size up to which any compression ratio is accepted.
 
     Raises:
-        BatchRefused: it is larger than expected, cut, or no UTF-8 text.
+        BatchRefused: the file is too large, cut, or not UTF-8 text.
         SourceUnavailable: it cannot be read.
     """
-    looked = TextScan(file)
-    most = _most_bytes(file, source)
-    with unpacked(file) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            if looked.num_bytes + len(block) > most:
-                _refuse_size(file, source)
-            looked.take(block)
-            take(block)
-    looked.finish()
-    if source.final_newline and not looked.ended:
+    scan = TextScan(file.name)
+    max_decompressed = _max_decompressed_bytes(file, min_ratio_bytes)
+    with open_decompressed(file) as stream:
+        while block := stream.read(block_bytes):
+            num_bytes = scan.num_bytes + len(block)
+            if num_bytes > source.max_gib * 2**30:
+                refuse_too_large(file.name, source.max_gib)
+            if num_bytes > max_decompressed:
+                refuse(
+                    file.name,
+                    f"unpacks to more than {MAX_RATIO} times its size: expected a table, this looks like an attack",
+                    "too large",
+                )
+            scan.add(block)
+            on_block(block)
+    scan.finish()
+    if source.final_newline and not scan.ended:
         refuse(
             file.name,
-            f"ends in line {looked.num_newlines + 1} without a newline, which this feed always has: it may be cut; fetch it again",
+            f"ends in line {scan.num_newlines + 1} without a newline, which this feed always has: it may be cut; fetch it again",
             "cut",
         )
-    return looked
+    return scan
 
 
-def _most_bytes(file: File, source: TextSource) -> float:
-    most = source.max_gib * 2**30
-    if not file.packing:
-        return most
+def _max_decompressed_bytes(file: File, min_ratio_bytes: int) -> float:
+    """Return the decompressed size above which a compressed file is an attack."""
+    if not file.compression:
+        return float("inf")
     try:
-        packed = file.path.stat().st_size
+        stored_bytes = file.path.stat().st_size
     except OSError as error:
         raise SourceUnavailable(f"{file.path} cannot be read: {error.strerror}") from None
-    return min(most, max(RATIO_BYTES, MOST_RATIO * packed))
-
-
-def _refuse_size(file: File, source: TextSource) -> None:
-    if _most_bytes(file, source) < source.max_gib * 2**30:
-        refuse(
-            file.name,
-            f"unpacks to more than {MOST_RATIO} times its size: expected a table, this looks like an attack",
-            "too large",
-        )
-    refuse(
-        file.name,
-        f"is larger than {source.max_gib:g} GiB, the recipe's source.max_gib: raise it if that is right",
-        "too large",
-    )
+    return max(min_ratio_bytes, MAX_RATIO * stored_bytes)

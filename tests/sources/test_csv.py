@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import TextSource
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
-from pipeline.sources import columns, csv_file, csv_plain, text
-from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from pipeline.sources.file import File
+from pipeline.sources import columns, csv_plain, csv_quoted, text
+from pipeline.sources.delivery import Chunk, FetchContext
+from pipeline.sources.file import File, detect_compression
 from pipeline.sources.registry import fetch
 from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
 
@@ -39,6 +42,20 @@ def refusal(recipe: Recipe) -> BatchRefused:
         read(recipe)
     assert "\n" not in str(refused.value)
     return refused.value
+
+
+READERS = [csv_plain.plain_chunks, csv_quoted.quoted_chunks]
+
+
+def chunks_by(reader: Callable[..., Iterator[Chunk]], path: Path, recipe: Recipe) -> list[Chunk]:
+    with path.open("rb") as stream:
+        return list(reader(File(path=path, name=path.name), stream, recipe))
+
+
+def scan(path: Path, recipe: Recipe, **limits: int) -> text.TextScan:
+    assert isinstance(recipe.source, TextSource)
+    file = File(path=path, name=path.name, compression=detect_compression(path.name))
+    return text.scan_text(file, recipe.source, lambda block: None, **limits)
 
 
 def rejections(chunks: list[Chunk]) -> list[Rejection]:
@@ -162,17 +179,14 @@ def test_a_row_with_too_few_or_too_many_fields_is_kept_as_rejected(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize("quote", ["", '"'])
-def test_a_header_that_does_not_fit_its_rows_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
-) -> None:
-    for module in (csv_plain, csv_file.quoted_chunks.__globals__):
-        target = module if isinstance(module, dict) else vars(module)
-        monkeypatch.setitem(target, "MOST_UNREADABLE", 3)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_header_that_does_not_fit_its_rows_is_refused(tmp_path: Path, reader: Callable[..., Iterator[Chunk]]) -> None:
+    recipe = written(tmp_path, "month,sold\n" + "2020-01-01,1,x\n" * 4)
 
-    error = refusal(written(tmp_path, f"month,{quote}sold{quote}\n" + "2020-01-01,1,x\n" * 4))
+    with pytest.raises(BatchRefused) as refused:
+        chunks_by(partial(reader, max_unreadable=3), tmp_path / "small.csv", recipe)
 
-    assert "has more than 3 rows that do not have the 2 columns of its header: is the header cut?" in str(error)
+    assert "has more than 3 rows that do not have the 2 columns of its header: is the header cut?" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +234,12 @@ def test_what_is_no_csv_file_of_the_recipe_is_refused_with_what_was_expected(
     assert len(error.rejections) == 1
 
 
-def test_offsets_count_the_byte_order_mark_and_blocks_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "BLOCK_BYTES", 7)
+def test_offsets_count_the_byte_order_mark_and_blocks_before(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfmonth,sold\n2020-01-01,\xc3\xa9\xe2\x82\xac\xe91\n"
+    recipe = written(tmp_path, content)
 
-    assert f"byte 0xe9 at offset {content.index(0xE9)}" in str(refusal(written(tmp_path, content)))
+    with pytest.raises(BatchRefused, match=f"byte 0xe9 at offset {content.index(0xE9)}"):
+        scan(tmp_path / "small.csv", recipe, block_bytes=7)
 
 
 def test_no_rows_are_nothing_new_where_the_recipe_says_so(tmp_path: Path) -> None:
@@ -362,13 +377,12 @@ def test_what_is_not_packed_though_its_name_says_so_is_refused(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.setattr(text, "RATIO_BYTES", 1 << 20)
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, suffix: str) -> None:
     bomb = packed(b"month,sold\n" + b"2020-01-01,1\n" * 500_000, suffix)
+    recipe = written(tmp_path, bomb, path=f"small.csv{suffix}")
 
-    error = refusal(written(tmp_path, bomb, path=f"small.csv{suffix}"))
-
-    assert "unpacks to more than 200 times its size" in str(error)
+    with pytest.raises(BatchRefused, match="unpacks to more than 200 times its size"):
+        scan(tmp_path / f"small.csv{suffix}", recipe, min_ratio_bytes=1 << 20)
 
 
 def test_a_file_above_the_recipes_bound_is_refused(tmp_path: Path) -> None:
@@ -438,12 +452,6 @@ def test_chunks_have_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytes
     assert [line for line, _ in rows_in(chunks)] == list(range(2, 27))
 
 
-def chunks_by(split: object, path: Path, recipe: Recipe) -> list[Chunk]:
-    file = File(path=path, name=path.name)
-    with path.open("rb") as stream:
-        return list(split(file, stream, recipe))  # type: ignore[operator]
-
-
 FIELD = st.text(st.sampled_from("ab1 \té\u2028\x0b\x1c\xa0;'"), max_size=3)
 LINE = st.one_of(
     st.lists(FIELD, min_size=3, max_size=3), st.lists(FIELD, max_size=5), st.just(["", "", ""]), st.just([""])
@@ -460,7 +468,7 @@ def test_both_ways_to_split_give_the_same(
     path.write_bytes(content.removesuffix("\n").removesuffix("\r").encode() if cut else content.encode())
     recipe = recipe_in(path.parent, path="same.csv")
 
-    plain, quoted = (chunks_by(split, path, recipe) for split in (csv_plain.plain_chunks, csv_file.quoted_chunks))
+    plain, quoted = (chunks_by(reader, path, recipe) for reader in READERS)
 
     assert rows_in(plain) == rows_in(quoted)
     assert names_in(plain) == names_in(quoted)
@@ -471,20 +479,20 @@ def test_both_ways_to_split_give_the_same(
 @given(content=st.binary(max_size=60), block=st.integers(1, 9))
 def test_a_look_in_small_blocks_sees_what_a_look_at_once_sees(content: bytes, block: int) -> None:
     def look(step: int) -> object:
-        looked = text.TextScan(File(path=Path("x"), name="x"))
+        scanned = text.TextScan("x")
         try:
             for start in range(0, len(content), step):
-                looked.take(content[start : start + step])
-            looked.finish()
+                scanned.add(content[start : start + step])
+            scanned.finish()
         except BatchRefused as error:
             return str(error)
         return (
-            looked.num_newlines,
-            looked.has_quote,
-            looked.is_empty,
-            looked.has_lone_return,
-            looked.has_long_line,
-            looked.ended,
+            scanned.num_newlines,
+            scanned.has_quote,
+            scanned.is_empty,
+            scanned.has_lone_return,
+            scanned.has_long_line,
+            scanned.ended,
         )
 
     assert look(block) == look(100)
@@ -492,27 +500,25 @@ def test_a_look_in_small_blocks_sees_what_a_look_at_once_sees(content: bytes, bl
     assert isinstance(look(1), str) or look(1)[3] == returns  # type: ignore[index]
 
 
-def test_lines_longer_than_a_field_may_be_are_seen_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "LONGEST_FIELD", 10)
-
+def test_lines_longer_than_a_field_may_be_are_seen_across_blocks() -> None:
     def is_long(*blocks: bytes) -> bool:
-        looked = text.TextScan(File(path=Path("x"), name="x"))
+        scanned = text.TextScan("x", max_field_bytes=10)
         for block in blocks:
-            looked.take(block)
-        return looked.has_long_line
+            scanned.add(block)
+        return scanned.has_long_line
 
     assert not is_long(b"0123456789\n0123456789", b"\n012345", b"6789")
     assert is_long(b"0123456789\n0123456789", b"0")
     assert is_long(b"01234567890\n")
 
 
-def test_blocks_of_the_splitter_keep_lines_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_plain, "BLOCK_BYTES", 64)
+def test_lines_are_exact_where_arrow_splits_many_small_blocks(tmp_path: Path) -> None:
     lines = [f"2020-01-01,{n}" if n % 7 else ("" if n % 2 else "cut") for n in range(200)]
 
-    delivery, chunks = read(written(tmp_path, "month,sold\n" + "\n".join(lines)))
+    recipe = written(tmp_path, "month,sold\n" + "\n".join(lines))
 
-    assert isinstance(delivery, Delivery)
+    chunks = chunks_by(partial(csv_plain.plain_chunks, block_bytes=64), tmp_path / "small.csv", recipe)
+
     assert [(line, int(row[1])) for line, row in rows_in(chunks)] == [(n + 2, n) for n in range(200) if n % 7]
     assert [one.line for one in rejections(chunks)] == [n + 2 for n in range(200) if n % 14 == 0]
 

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import HttpSource
 from pipeline.errors import BatchRefused, InvalidRecipe, NextperiodError, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
+from pipeline.sources.file import File
 from pipeline.sources.http_client import is_public
+from pipeline.sources.json_records import JsonLimits, json_delivery
 from pipeline.sources.registry import fetch
 from tests.sources.examples import FIRST_FETCH, NOW, names_in, read, recipe_with, rows_in, values
 from tests.sources.server import Asked, Respond, Server, reply, serving
@@ -536,6 +539,25 @@ def test_a_list_in_a_document_is_read_by_its_path(document: str, path: str) -> N
     assert rows_in(chunks) == [(1, TWO_ROWS[0]), (2, TWO_ROWS[1])]
 
 
+def test_a_document_keeps_numbers_as_they_are_written_and_rejects_single_records() -> None:
+    document = (
+        '{"note": 1, "note": 2, "data": [{"month": "a", "sold": 0.10}, {"month": "b", "sold": '
+        + "1" * 5000
+        + '}, {"month": "c", "sold": NaN}, {"month": "d", "month": "e"}, {"month": {}}, {"month": {"a": 1, "a": 2}}, 7]}'
+    )
+
+    _, chunks = records(document, "json", 'records = "data"')
+
+    assert rows_in(chunks) == [(1, ("a", "0.10")), (2, ("b", "1" * 5000)), (3, ("c", "NaN"))]
+    nested = "holds an object or a list: expected a text, a number or null"
+    assert [one for chunk in chunks for one in chunk.rejections] == [
+        Rejection(line=4, column="month", rule="is there twice in one object: expected it once"),
+        Rejection(line=5, column="month", rule=nested),
+        Rejection(line=6, column="month", rule=nested),
+        Rejection(line=7, rule="is not an object: expected keys with values"),
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_reading_by_a_path_agrees_with_json(seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -557,16 +579,16 @@ def test_reading_by_a_path_agrees_with_json(seed: int) -> None:
 @pytest.mark.parametrize(
     ("document", "path", "message"),
     [
-        (
-            '{"data": []',
-            "data",
-            'has "the end" at character 11: expected a comma or the end of the object; it may be cut',
-        ),
-        ('{"data": [{"month": "a", "sold": 1}', "data", "expected a comma or the end of the list"),
-        ('[{"month": "a", "sold": 1}] x', "", 'has "x" at character 28: expected the end'),
-        ('[{"month": "a", "sold": 1},]', "", "expected a JSON value"),
-        ('{"a": 1,}', "data", "expected a JSON value"),
-        ('{"a" 1}', "data", "expected a key"),
+        ('{"data": []', "data", """has "the end" at character 11: Expecting ',' delimiter; it may be cut"""),
+        ('{"data": [{"month": "a", "sold": 1}', "data", """has "the end" at character 35: Expecting ',' delimiter"""),
+        ('[{"month": "a", "sold": 1}] x', "", 'has "x" at character 28: Extra data'),
+        ('[{"month": "a", "sold": 1},]', "", 'has "]" at character 27: Expecting value'),
+        ('{"a": 1,}', "data", 'has "}" at character 8: Expecting property name'),
+        ('{"a" 1}', "data", """has "1}" at character 5: Expecting ':' delimiter"""),
+        ('{"a": "x\ny"}', "data", 'has "\\ny"}" at character 8: Invalid control character at'),
+        ('{"data": [{"sold": 01}]}', "data", """has "1}]}" at character 20: Expecting ',' delimiter"""),
+        ("[" * 100_000, "", "has objects or lists that are nested too deeply to be read"),
+        ('{"a": ' * 100_000, "data", "has objects or lists that are nested too deeply to be read"),
         (
             '{"other": [], "more": 1}',
             "data",
@@ -574,10 +596,14 @@ def test_reading_by_a_path_agrees_with_json(seed: int) -> None:
         ),
         ('{"data": [], "data": []}', "data", "has the key data 2 times"),
         ("{}", "data", "has the key data 0 times"),
-        ('{"data": {"x": 1}}', "data", "expected a list of records, which source.records names"),
-        ('{"data": [1]}', "data.items", "expected an object with the key items"),
+        ('{"data": [], "data": 1, "more": 2}', "data", "once, found data, data, more"),
+        ('{"data": {"x": 1}}', "data", "has no list at data: expected a list of records, which source.records names"),
+        ('{"data": {"x": 1, "x": 2}}', "data", "has no list at data: expected a list of records"),
+        ('{"data": [1]}', "data.items", "has no object at data: expected one with the key items"),
+        ("1", "items", "has no object at the top: expected one with the key items"),
         ("[]", "", "holds no records: expected some with month, sold"),
-        ("", "", 'has "the end" at character 0: expected a list of records'),
+        ("{}", "", "has no list at the top: expected a list of records"),
+        ("", "", 'has "the end" at character 0: Expecting value'),
         ("<html>\x1b", "", r'is not JSON, it begins with "<html>\x1b"'),
         (b"[\xff]", "", "is not UTF-8: byte 0xff at offset 1"),
     ],
@@ -586,18 +612,25 @@ def test_a_document_that_is_not_whole_is_refused(document: str | bytes, path: st
     assert message in not_json(document, "json", f'records = "{path}"')
 
 
-def test_documents_and_lines_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.sources import json_records
+@pytest.mark.parametrize(
+    ("body", "form", "message"),
+    [
+        ('[{"month": 1}]', "json", "ask for jsonl or csv"),
+        ('{"a":1}\n{"month": 1}', "jsonl", "in line 2"),
+        ('{"a":1}\n{"b":1}', "jsonl", "different keys"),
+        ("1\n1\n1\n", "jsonl", "records that are no flat objects"),
+        ("[1,1]", "json", "records that are no flat objects"),
+    ],
+)
+def test_documents_and_lines_above_a_limit_are_refused(tmp_path: Path, body: str, form: str, message: str) -> None:
+    (tmp_path / "body").write_text(body)
+    recipe = recipe_at(Server(host="x"), f'format = "{form}"')
+    assert isinstance(recipe.source, HttpSource)
+    file = File(path=tmp_path / "body", name="body")
+    limits = JsonLimits(document_bytes=10, line_bytes=10, columns=1, unreadable=1)
 
-    monkeypatch.setattr(json_records, "MOST_DOCUMENT_BYTES", 10)
-    monkeypatch.setattr(json_records, "MOST_LINE_BYTES", 10)
-    monkeypatch.setattr(json_records, "MOST_COLUMNS", 1)
-    monkeypatch.setattr(json_records, "MOST_UNREADABLE", 1)
-
-    assert "ask for jsonl or csv" in not_json('[{"month": 1}]')
-    assert "in line 2" in not_json('{"a":1}\n{"month": 1}', "jsonl")
-    assert "different keys" in not_json('{"a":1}\n{"b":1}', "jsonl")
-    assert "records that are no flat objects" in not_json("1\n1\n1\n", "jsonl")
+    with pytest.raises(BatchRefused, match=message):
+        list(json_delivery(file, recipe, recipe.source, may_be_empty=False, limits=limits).chunks())
 
 
 def test_the_body_is_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def test_objects_above_the_recipes_bound_are_refused_before_they_are_fetched(
 
     monkeypatch.setattr(type(store), "get_file", never)
 
-    with pytest.raises(BatchRefused, match="has more than 1e-08 GiB, the recipe's source.max_gib"):
+    with pytest.raises(BatchRefused, match="is larger than 1e-08 GiB, the recipe's source.max_gib"):
         read(recipe_at("memory://feed/a.csv", "max_gib = 1e-8"))
 
 

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import SqlSource
 from pipeline.errors import BatchRefused, NextperiodError, SourceMissing, SourceUnavailable
 from pipeline.sources import arrow_spool, sql
 from pipeline.sources.delivery import FetchContext
@@ -146,9 +147,13 @@ def test_a_query_cannot_write(warehouse: Warehouse) -> None:
 
 def test_a_connection_can_only_read(warehouse: Warehouse) -> None:
     recipe = warehouse.recipe()
-    asked = sql._asked(recipe, recipe.source)  # type: ignore[arg-type]
+    assert isinstance(recipe.source, SqlSource)
+    request = sql._build_request(recipe, recipe.source)
 
-    with pytest.raises(sa.exc.DBAPIError, match="read-only|readonly"), sql._reading(asked, 10) as connection:
+    with (
+        pytest.raises(sa.exc.DBAPIError, match="read-only|readonly"),
+        sql._read_only_connection(request, 10) as connection,
+    ):
         connection.execute(sa.text("delete from sales"))
 
     assert len(values(recipe)) == 3
@@ -379,7 +384,8 @@ def test_a_password_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WAREHOUSE_PASSWORD_FILE", str(tmp_path / "password"))
     recipe = recipe_at("postgresql://me:${WAREHOUSE_PASSWORD}@127.0.0.1/x")
 
-    assert sql._asked(recipe, recipe.source).url.password == "pl4nted"  # type: ignore[arg-type]
+    assert isinstance(recipe.source, SqlSource)
+    assert sql._build_request(recipe, recipe.source).url.password == "pl4nted"
 
 
 def test_a_file_of_sqlite_lies_beside_the_recipe(tmp_path: Path) -> None:
@@ -442,7 +448,7 @@ def test_a_column_has_one_type_that_holds_all_of_its_values(
 ) -> None:
     spooled = arrow_spool.ArrowSpool(tmp_path / "rows", ["x"])
 
-    spooled.add([[(value,) for value in part] for part in given])
+    spooled.write([[(value,) for value in part] for part in given])
 
     found = [value for batch in spooled.batches() for value in batch.column(0).to_pylist()]
     assert [str(value) for value in found] == [str(value) for value in expected]
