@@ -1,14 +1,14 @@
-# The two commands are `make run` and `make test`; the rest are a developer's habits.
+# `make run` and `make test` are for everybody, the other targets for developers: tests/README.md describes them.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 UV = VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
-# where imports may not leave bytecode behind, as in many containers, each process would compile anew: a second of a cycle
+# compile at installation where imports may not write bytecode, as in many containers: it saves a second per cycle
 COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 SYNC = $(UV) pip sync --quiet --require-hashes $(COMPILE)
 LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-# no database, no server, no process of its own
+# tests that need no database, no server and no process of their own
 PURE = $(filter-out tests/benchmarks tests/end_to_end tests/flows tests/sources tests/storage,$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
@@ -62,7 +62,7 @@ test-pure: $(VENV)/.test
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
 
-# what the trainer is compared with has an environment of its own
+# the libraries that training is compared with have an environment of their own
 bench: $(VENV)/.test $(VENV)-bench/.done
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.results --python $(VENV)-bench/bin/python
 

@@ -3,4 +3,4 @@
 import time
 
 #: reading of `time.perf_counter` when this process began to import nextperiod
-BEGAN = time.perf_counter()
+IMPORT_STARTED = time.perf_counter()

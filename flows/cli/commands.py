@@ -73,7 +73,7 @@ def print_cycles(
     names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool
 ) -> bool:
     """`nextperiod run`: run one cycle of each recipe; returns whether any failed or was refused."""
-    import_seconds, settings = time.perf_counter() - flows.BEGAN, settings_from()
+    import_seconds, settings = time.perf_counter() - flows.IMPORT_STARTED, settings_from()
     chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
     for name in chosen:
         load_recipe(name, settings.recipes)

@@ -74,7 +74,7 @@ def test_a_backtest_says_everything_and_goes_on_without_mlflow(
 
     assert status == 0
     assert "small.csv/mlflow.db cannot be used" in err
-    assert "this backtest is not shown there" in err
+    assert "this backtest is not logged" in err
     _is_shown(again, told)
 
 
