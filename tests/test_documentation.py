@@ -18,10 +18,11 @@ from tests.support.generated_readme import PARTS, ROOT, TABLES, commands, render
 README = (ROOT / "README.md").read_text("utf-8")
 OPERATION = (ROOT / "deployments/README.md").read_text("utf-8")
 RECIPES = (ROOT / "deployments/recipes/README.md").read_text("utf-8")
-_FOLDERS = ("deployments", "flows", "pipeline", "sql", "tests")
+#: each has a page of its own
+FOLDERS = ("deployments", "flows", "pipeline", "sql", "tests")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *(path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+    for path in [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
 )
 #: keys of a recipe that name a table, or the kind of a source
 _HEADINGS = ("kind", "source", "covariates", "model", "training", "backtest", "gate", "publish", "tutorial")
@@ -83,6 +84,27 @@ def _without_fences(text: str) -> str:
 
 def _without_code(text: str) -> str:
     return re.sub(r"`[^`\n]*`", "", _without_fences(text))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_that_a_page_names_exists(folder: str) -> None:
+    page = ROOT / folder / "README.md"
+    named = re.findall(r"`([\w./]+\.(?:py|sql|toml|yaml))`", _without_fences(page.read_text("utf-8")))
+
+    assert [name for name in named if not ((page.parent / name).exists() or (ROOT / name).exists())] == []
+
+
+def test_every_type_of_the_glossary_is_a_class() -> None:
+    rows = (ROOT / "pipeline/README.md").read_text("utf-8").split("### Types")[1]
+    types = re.findall(r"`([A-Z]\w+)`", rows)
+    classes = {
+        name
+        for path in (ROOT / "pipeline").rglob("*.py")
+        for name in re.findall(r"^class (\w+)", path.read_text("utf-8"), flags=re.MULTILINE)
+    }
+
+    assert len(types) > 30
+    assert [name for name in types if name not in classes] == []
 
 
 def test_every_table_of_a_recipe_describes_its_keys() -> None:

@@ -58,7 +58,7 @@ def print_rolling_backtest(name: str, options: Mapping[str, Any], *, as_json: bo
 
 
 def _log_to_mlflow(context: RunContext, result: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
-    logger.debug("MLflow follows", extra={"step": "MLflow follows"})
+    logger.debug("logging to MLflow", extra={"step": "logging to MLflow"})
     try:
         return log_backtest(context.registry.client, context.recipe, result, facts, context.now)
     except RegistryUnavailable as error:
@@ -109,7 +109,7 @@ def _print_rolling(recipe: Recipe, result: RollingBacktest) -> None:
         ],
     )
     print(f"\nmase by origin, beside the best baseline ({best}):")
-    columns = ["origin", "known as of", "seen", "periods", "fitted to", "fallback", NETWORK, best]
+    columns = ["origin", "data as of", "data", "periods", "fitted up to", "fallback", NETWORK, best]
     print_table(columns, [_origin_row(result, by_origin, best, n) for n in range(len(result.origins))])
     if cut := sum(origin.known == "cut" for origin in result.origins):
         print(

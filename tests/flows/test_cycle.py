@@ -106,7 +106,7 @@ def test_a_cycle_publishes_while_mlflow_is_away(cycles: Cycles) -> None:
     assert cycles.waiting_after_first == 3
 
 
-def test_a_later_cycle_lets_mlflow_follow(cycles: Cycles) -> None:
+def test_a_later_cycle_updates_mlflow(cycles: Cycles) -> None:
     from mlflow import MlflowClient
 
     mlflow = MlflowClient(cycles.tracking_uri, cycles.tracking_uri)
@@ -120,7 +120,7 @@ def test_a_later_cycle_lets_mlflow_follow(cycles: Cycles) -> None:
     assert cycles.store.waiting() == []
 
 
-def test_a_repeated_cycle_says_unchanged_and_adds_no_row(cycles: Cycles) -> None:
+def test_a_repeated_cycle_is_unchanged_and_adds_no_row(cycles: Cycles) -> None:
     assert cycles.third["status"] == "unchanged"
     assert cycles.third["training"] == "keep"
     assert cycles.third["run_id"] == cycles.first["run_id"]
@@ -137,12 +137,12 @@ def test_a_cycle_leaves_its_forecast_as_an_artifact(cycles: Cycles) -> None:
     assert artifact.data.count("\n| small | 2023-0") == 3
 
 
-def test_prefect_keeps_no_results_even_where_it_is_told_to(cycles: Cycles) -> None:
+def test_prefect_stores_no_results_even_if_configured_to(cycles: Cycles) -> None:
     """An exception that ends a flow it keeps all the same: none did."""
     assert cycles.results_after_third == []
 
 
-def test_a_cycle_with_nothing_to_show_does_not_need_mlflow(cycles: Cycles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cycle_with_an_empty_outbox_does_not_need_mlflow(cycles: Cycles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
 
     assert cycle("small")["status"] == "unchanged"
@@ -161,7 +161,7 @@ def test_a_cycle_as_of_an_instant_is_a_backfill_that_consumers_do_not_see(cycles
     assert {row["run_id"] for row in seen} == {cycles.first["run_id"]}
 
 
-def test_past_cycles_have_a_flow_too(cycles: Cycles) -> None:
+def test_backfill_is_a_flow_too(cycles: Cycles) -> None:
     (instant,) = cycles.store.instants("small")
 
     (past,) = backfill("small", instant, instant + timedelta(seconds=1))
@@ -170,7 +170,7 @@ def test_past_cycles_have_a_flow_too(cycles: Cycles) -> None:
     assert past["training"] == "keep"
 
 
-def test_each_job_has_a_flow_of_its_own(cycles: Cycles) -> None:
+def test_each_step_is_a_flow_of_its_own(cycles: Cycles) -> None:
     (cycles.folder / "small.csv").write_text(small_csv(small_values(41)), "utf-8")
     runs_at_last_origin = counts(cycles.database)["runs"]
 

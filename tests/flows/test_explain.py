@@ -121,7 +121,7 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
     assert told["decision"] == {"training": "retrain", "reason": "no model yet"}
 
 
-def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Store, model: ModelVersion) -> None:
+def test_the_text_output_holds_the_same_facts_in_narrow_lines(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, two_series(), model, now=NOW + HOUR)
 
     lines = says("small-2023-04-01-1").splitlines()
@@ -145,7 +145,7 @@ def test_people_read_the_same_in_lines_that_are_not_wide(says: Says, store: Stor
     ]
 
 
-def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: ModelVersion) -> None:
+def test_long_texts_are_wrapped_and_many_methods_are_cut(says: Says, store: Store, model: ModelVersion) -> None:
     reasons = tuple("word " * 40 + str(n) for n in range(12))
     names = tuple(f"s{n:02d}" for n in range(12))
     take_in(store, batch({name: monthly(VALUES[:2]) for name in names}, "more"), NOW + HOUR)
@@ -159,7 +159,7 @@ def test_long_texts_go_on_in_the_next_line(says: Says, store: Store, model: Mode
     assert "              … and in 4 other ways (--json)" in lines
 
 
-def test_it_says_how_many_of_the_values_known_then_were_revised_since(
+def test_explain_counts_the_values_that_were_revised_since_the_run(
     says: Says, store: Store, model: ModelVersion
 ) -> None:
     publish(store, forecast(), model)
@@ -177,7 +177,7 @@ def test_it_says_how_many_of_the_values_known_then_were_revised_since(
     assert (first["batch"]["content_hash"], first["num_known"]) == ("first", 80)
 
 
-def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, model: ModelVersion) -> None:
+def test_a_batch_without_changes_does_not_count_as_newer(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     take_in(store, batch({"small": monthly(VALUES)}, "the same in another order"), NOW + HOUR)
 
@@ -185,7 +185,7 @@ def test_a_batch_that_changed_nothing_is_no_newer_one(says: Says, store: Store, 
     assert "no change: these are the current data" in says("small")
 
 
-def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, model: ModelVersion) -> None:
+def test_an_accepted_batch_shows_when_it_was_put_on_hold(says: Says, store: Store, model: ModelVersion) -> None:
     held = BatchHeader(recipe="small", source="small.csv", content_hash="held")
     store.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
     waiting = store.held("small")
@@ -199,7 +199,7 @@ def test_a_batch_that_a_person_released_is_marked(says: Says, store: Store, mode
     assert "put on hold at 2026-01-01T13:00:00+00:00, then accepted by a person" in " ".join(says("small").split())
 
 
-def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, store: Store, model: ModelVersion) -> None:
+def test_runs_name_the_runs_before_and_after_them(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     publish(store, forecast([1, 2, 3]), model, data_hash="newer", now=NOW + HOUR)
 
@@ -210,7 +210,7 @@ def test_runs_name_what_they_superseded_and_what_superseded_them(says: Says, sto
     assert "in place of small-2023-04-01-1" in says("small-2023-04-01-2")
 
 
-def test_a_model_that_was_kept_is_told_from_one_that_was_made_for_the_run(
+def test_the_decision_is_keep_unless_the_model_was_trained_for_the_run(
     says: Says, store: Store, model: ModelVersion
 ) -> None:
     more = {**monthly(VALUES), "2023-05-01": 9.0}
@@ -229,7 +229,7 @@ def test_a_model_that_was_kept_is_told_from_one_that_was_made_for_the_run(
     assert facts(says, "small")["decision"] == {"training": "keep", "reason": "no new period since the training"}
 
 
-def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model: ModelVersion) -> None:
+def test_a_recipe_that_changed_since_the_run_is_reported(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     store.register(small_recipe().model_copy(update={"max_gap": 3}))
 
@@ -240,7 +240,7 @@ def test_a_recipe_that_has_changed_since_is_told(says: Says, store: Store, model
     assert f"{small_recipe().fingerprint[:12]}, changed since: " in says("small")
 
 
-def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store, model: ModelVersion) -> None:
+def test_the_mlflow_run_is_named_once_it_exists(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     store.followed(store.waiting()[0], NOW, mlflow_run_id="abc")
 
@@ -248,9 +248,7 @@ def test_mlflow_s_run_is_named_once_mlflow_has_followed(says: Says, store: Store
     assert "MLflow run abc" in says("small")
 
 
-def test_a_recipe_s_name_is_its_latest_live_run_and_a_backfill_has_its_own(
-    says: Says, store: Store, model: ModelVersion
-) -> None:
+def test_a_recipe_name_means_its_latest_live_run(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
     publish(store, forecast(origin="2023-03-01"), model, kind="backfill", now=NOW + HOUR)
 
@@ -273,7 +271,7 @@ def refusal(says: Says, name: str) -> str:
     return str(refused.value)
 
 
-def test_a_run_that_is_not_known_lists_the_newest(says: Says, store: Store, model: ModelVersion) -> None:
+def test_an_unknown_run_lists_the_newest_runs(says: Says, store: Store, model: ModelVersion) -> None:
     for month in range(1, 8):
         publish(store, forecast(origin=f"2022-0{month}-01"), model, now=NOW + month * HOUR)
 
@@ -283,12 +281,12 @@ def test_a_run_that_is_not_known_lists_the_newest(says: Says, store: Store, mode
     )
 
 
-def test_a_store_without_runs_says_so(says: Says, store: Store) -> None:
+def test_a_store_without_runs_is_reported(says: Says, store: Store) -> None:
     assert refusal(says, "milk-1") == f'run "milk-1" is not known: {store.database.shown} has no run yet'
     assert refusal(says, "small") == "no forecast is published for small: run `nextperiod run small`"
 
 
-def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store, model: ModelVersion) -> None:
+def test_a_recipe_with_backfills_only_lists_them(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model, kind="backfill")
 
     assert refusal(says, "small") == (
@@ -296,7 +294,7 @@ def test_a_recipe_with_nothing_but_backfills_names_them(says: Says, store: Store
     )
 
 
-def test_before_anything_was_known_a_job_says_since_when_something_is(store: Store, model: ModelVersion) -> None:
+def test_a_job_as_of_too_early_an_instant_names_the_first_one(store: Store, model: ModelVersion) -> None:
     for job in (train_model, publish_forecast):
         with pytest.raises(NoObservations) as refused:
             job(small_recipe(), store, NOW, as_of=NOW - HOUR)
@@ -307,14 +305,14 @@ def test_before_anything_was_known_a_job_says_since_when_something_is(store: Sto
         )
 
 
-def test_where_nothing_is_known_at_all_it_says_what_to_run(store: Store) -> None:
+def test_a_job_without_observations_names_the_command_to_run(store: Store) -> None:
     store.register(small_recipe())
 
     with pytest.raises(NoObservations, match="^there are no observations of small: run `nextperiod ingest small`$"):
         train_model(small_recipe(), store, NOW, as_of=NOW)
 
 
-def test_since_when_something_is_known_is_the_first_batch_with_a_value(store: Store) -> None:
+def test_data_is_known_since_the_first_batch_with_a_value(store: Store) -> None:
     store.register(small_recipe())
     assert known_since(store.database, "small") is None
 

@@ -11,7 +11,7 @@ from flows import context
 from flows.tasks import as_task
 from pipeline.errors import Permanent, Transient
 
-CarryOut = Callable[[Callable[[], str]], str]
+RunJob = Callable[[Callable[[], str]], str]
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -34,12 +34,12 @@ def in_this_process(job: Callable[[], str]) -> str:
 
 
 @pytest.fixture(params=[by_prefect, in_this_process])
-def carried_out(request: pytest.FixtureRequest) -> CarryOut:
-    way: CarryOut = request.param
+def run_job(request: pytest.FixtureRequest) -> RunJob:
+    way: RunJob = request.param
     return way
 
 
-def test_a_transient_error_is_tried_again(carried_out: CarryOut) -> None:
+def test_a_transient_error_is_retried(run_job: RunJob) -> None:
     calls = []
 
     def away_once() -> str:
@@ -48,11 +48,11 @@ def test_a_transient_error_is_tried_again(carried_out: CarryOut) -> None:
             raise Transient("away")
         return "done"
 
-    assert carried_out(away_once) == "done"
+    assert run_job(away_once) == "done"
     assert len(calls) == 2
 
 
-def test_a_transient_error_that_stays_is_raised_after_three_retries(carried_out: CarryOut) -> None:
+def test_a_lasting_transient_error_is_raised_after_three_retries(run_job: RunJob) -> None:
     calls = []
 
     def away() -> str:
@@ -60,12 +60,12 @@ def test_a_transient_error_that_stays_is_raised_after_three_retries(carried_out:
         raise Transient("still away")
 
     with pytest.raises(Transient, match="still away"):
-        carried_out(away)
+        run_job(away)
     assert len(calls) == 4
 
 
 @pytest.mark.parametrize("error", [Permanent("a person must act"), ValueError("a fault of ours")])
-def test_another_error_is_not_tried_again(error: Exception, carried_out: CarryOut) -> None:
+def test_other_errors_are_not_retried(error: Exception, run_job: RunJob) -> None:
     calls = []
 
     def broken() -> str:
@@ -73,11 +73,11 @@ def test_another_error_is_not_tried_again(error: Exception, carried_out: CarryOu
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        carried_out(broken)
+        run_job(broken)
     assert len(calls) == 1
 
 
-def test_a_result_is_not_kept_even_where_prefect_keeps_them(tmp_path: Path) -> None:
+def test_prefect_stores_no_result_even_if_configured_to(tmp_path: Path) -> None:
     def give() -> str:
         return "a result"
 

@@ -26,7 +26,7 @@ def test_every_recipe_has_one_block() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
-def test_a_block_says_when_in_a_named_zone(block: dict[str, Any]) -> None:
+def test_a_block_has_schedules_in_a_named_zone(block: dict[str, Any]) -> None:
     assert block["schedules"], "a deployment that is never due"
     for schedule in block["schedules"]:
         assert ZoneInfo(schedule["timezone"]).key == schedule["timezone"]

@@ -1,4 +1,4 @@
-"""Each step alone is retried as it is within a cycle."""
+"""A single step is retried like the same step within a cycle."""
 
 from __future__ import annotations
 

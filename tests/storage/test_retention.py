@@ -123,7 +123,7 @@ def test_a_year_is_dropped_with_its_revisions_and_no_other(owned: Database) -> N
         carry_out(owned, "delete from revisions")
 
 
-def test_superseded_runs_are_dropped_with_all_that_hangs_on_them(owned: Database) -> None:
+def test_superseded_runs_are_dropped_with_all_their_rows(owned: Database) -> None:
     guards = found(owned, _GUARDS)
     insert(
         owned,
@@ -165,7 +165,7 @@ def test_a_failure_on_the_way_leaves_everything_as_it_was(owned: Database) -> No
 
 @pytest.mark.parametrize("role", ["writer", "consumer", "migrator"])
 @pytest.mark.parametrize("script", [PARTITION, DROP_YEAR, DROP_RUNS], ids=["partition", "year", "runs"])
-def test_nobody_but_the_owner_may(owned: Database, role: str, script: str) -> None:
+def test_only_the_owner_may_change_partitions_and_drop_rows(owned: Database, role: str, script: str) -> None:
     other = Database(owned.url.set(username=f"nextperiod_{role}", password=None))
 
     with other.engine.connect() as connection:
