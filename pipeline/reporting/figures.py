@@ -1,182 +1,235 @@
-"""Which charts a training is judged by, in the order of its report."""
+"""Build the charts of a training, in the order of its report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.records.training import BacktestPath, BacktestRecord, OriginPath, ResidualsRecord, TrainingRecord
-from pipeline.reporting.assessment import chance_of
-from pipeline.reporting.chart import Array, Axes, Chart
-from pipeline.timeseries.forecast import LEVELS, Forecast
+from pipeline.reporting.assessment import binomial_interval
+from pipeline.reporting.chart import BLUE, GREEN, GREY, INK, ORANGE, Array, Axes, Band, Chart, Instants, Line
+from pipeline.text import format_period
+from pipeline.timeseries.forecast import LOWER_80, LOWER_95, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
-_LOWER_95, _LOWER_80, _, _UPPER_80, _UPPER_95 = range(len(LEVELS))
-_SEASONAL_DIFFERENCES = "in mean seasonal differences"
+_MASE_UNIT = "in mean seasonal differences"
+_WIDE, _NARROW = partial(Band, opacity=0.16), partial(Band, opacity=0.28)
+_METHOD_LINES = {
+    "lstm": partial(Line, "lstm", color=BLUE),
+    "naive": partial(Line, "naive", color=ORANGE, dash="dot"),
+    "seasonal-naive": partial(Line, "seasonal-naive", color=GREEN, dash="dash"),
+}
 
 
-def charts_of(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
-    """Of the forecast's first series; what the history is too short for is left out."""
+def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
+    """Build the charts of one training; those that the history is too short for are left out.
+
+    Args:
+        recipe: what was trained.
+        panel: what it was trained on.
+        record: losses and backtest of the training.
+        forecast: of the model; its first series is the one that is drawn.
+    """
     series = forecast.series[0]
     s = panel.series.index(series)
     periods, values = panel.grid[panel.first[s] : panel.last[s] + 1], panel.of(s)
-    yield _forecast(recipe, periods, values, forecast)
+    yield _forecast_chart(recipe, periods, values, forecast)
     if record.backtest is not None:
-        yield from _of_backtest(recipe, record.backtest)
-    shade = _test_part(record.backtest)
-    yield Chart(
-        name="series",
-        section="History",
-        caption=f"Observations of {series}{', test part shaded' if shade else ''}",
-        rows=(Axes(lines={"observed": (periods, values)}, ylabel=recipe.unit, shade=shade),),
-    )
+        yield from _backtest_charts(recipe, record.backtest)
+    yield _history_chart(recipe, periods, values, series, record.backtest)
     if recipe.season >= 2 and len(values) >= 2 * recipe.season and np.isfinite(values).all():
-        yield _decomposition(recipe.season, periods, values, series)
+        yield _decomposition_chart(recipe.season, periods, values, series)
     if record.attention:
-        yield _attention(record.attention)
-    losses = {"training": record.loss, "validation": record.validation_loss}
-    lines = {name: (np.arange(1, len(loss) + 1), np.array(loss)) for name, loss in losses.items() if loss}
-    row = Axes(lines=lines, ylabel="loss", xlabel="epoch")
-    yield Chart(name="loss", section="Training", caption="Loss by epoch", rows=(row,))
+        yield _attention_chart(record.attention)
+    yield _loss_chart(record)
 
 
-def _forecast(recipe: Recipe, periods: Array, values: Array, forecast: Forecast) -> Chart:
-    """The forecast is joined to the last observation, so that a single step shows too."""
-    shown = min(3 * max(recipe.season, forecast.horizon), len(periods))
-    ahead = np.append(periods[-1:], forecast.periods)
-    quantiles = np.vstack([np.full(len(LEVELS), values[-1]), forecast.quantiles[0]]).T  # [Q, 1 + H]
+def _forecast_chart(recipe: Recipe, periods: Array, values: Array, forecast: Forecast) -> Chart:
+    """Forecast and intervals start at the last observation, so that a forecast of one step can be seen too."""
+    start = periods[-min(3 * max(recipe.season, forecast.horizon), len(periods))]
+    ahead = np.append(periods[-1:], forecast.periods)  # [1 + H]
     mean = np.append(values[-1], forecast.mean[0])
-    row = Axes(
-        lines={"observed": (periods, values), "forecast": (ahead, mean)},
-        bands={
-            "95 %": (ahead, quantiles[_LOWER_95], quantiles[_UPPER_95]),
-            "80 %": (ahead, quantiles[_LOWER_80], quantiles[_UPPER_80]),
-        },
+    quantiles = np.vstack([np.full(forecast.quantiles.shape[2], values[-1]), forecast.quantiles[0]]).T  # [Q, 1 + H]
+    axes = Axes(
+        lines=(Line("observed", periods, values), Line("forecast", ahead, mean, color=BLUE)),
+        bands=(
+            _WIDE("95 %", ahead, quantiles[LOWER_95], quantiles[UPPER_95]),
+            _NARROW("80 %", ahead, quantiles[LOWER_80], quantiles[UPPER_80]),
+        ),
         ylabel=recipe.unit,
     )
     return Chart(
         name="forecast",
         section="Forecast",
         caption=f"Forecast of {forecast.series[0]}",
-        rows=(row,),
-        window=(periods[-shown], ahead[-1]),
-        png_from=periods[-shown],
+        rows=(axes,),
+        window=(start, ahead[-1]),
+        png_from=start,
     )
 
 
-def _of_backtest(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart]:
-    path, unit = backtest.path, recipe.unit
-    test, observed = _instants(path.periods), _numbers(path.observed)
-    lines = {"observed": (test, observed)} | {name: (test, _numbers(line)) for name, line in path.forecast.items()}
-    caption = f"Backtest of {path.series}, observed and forecast over the test part"
-    yield Chart(name="backtest", section="Backtest", caption=caption, rows=(Axes(lines=lines, ylabel=unit),))
-    if backtest.origins:
-        yield _by_origin(backtest.origins, path, unit)
-    if len(backtest.ends) > 1:
-        ends = _instants(backtest.ends)
-        errors = {name: (ends, _numbers(line)) for name, line in backtest.mase_by_origin.items()}
-        row = Axes(lines=errors, ylabel="MASE", xlabel="origin")
-        caption = "Error by origin, over all series and steps: how often is the network below its baseline?"
-        yield Chart(name="errors", section="Backtest", caption=caption, rows=(row,))
-    if backtest.hits:
-        yield _calibration(backtest)
-    yield _residuals_over_time(path, test, observed, unit)
-    if backtest.residuals is not None:
-        yield _residuals_by_step(backtest.residuals)
-        edges, counts = np.array(backtest.residuals.edges), np.array(backtest.residuals.counts)
-        row = Axes(bars=(edges, counts), ylabel="count", xlabel=_SEASONAL_DIFFERENCES)
-        caption = "Residuals of all series, origins and steps"
-        yield Chart(name="residuals-histogram", section="Residuals", caption=caption, rows=(row,))
+def _history_chart(
+    recipe: Recipe, periods: Array, values: Array, series: str, backtest: BacktestRecord | None
+) -> Chart:
+    shade: Instants | None = None
+    if backtest is not None:
+        shade = np.datetime64(backtest.cutoff, "us"), np.datetime64(backtest.path.periods[-1], "us")
+    axes = Axes(lines=(Line("observed", periods, values),), ylabel=recipe.unit, shade=shade)
+    caption = f"Observations of {series}{', test part shaded' if shade else ''}"
+    return Chart(name="series", section="History", caption=caption, rows=(axes,))
 
 
-def _by_origin(origins: tuple[OriginPath, ...], path: BacktestPath, unit: str) -> Chart:
-    """As a picture all of them at once, interactive one after the other."""
-    observed = (_instants(path.periods), _numbers(path.observed))
-    x = np.concatenate([_instants((*one.periods, one.periods[-1])) for one in origins])
-    y = np.concatenate([_numbers((*one.forecast, None)) for one in origins])
-    rows = (Axes(lines={"observed": observed, "forecast": (x, y)}, ylabel=unit),)
-    slides = tuple((one.origin[:16].removesuffix("T00:00"), _slide(one, observed, unit)) for one in origins)
-    caption = f"Backtest of {path.series} by origin: what was said with what was known then"
-    return Chart(name="origins", section="Backtest", caption=caption, rows=rows, slides=slides)
-
-
-def _slide(one: OriginPath, observed: tuple[Array, Array], unit: str) -> Axes:
-    periods, bands = _instants(one.periods), {}
-    if one.lower_80:
-        bands = {
-            "95 %": (periods, _numbers(one.lower_95), _numbers(one.upper_95)),
-            "80 %": (periods, _numbers(one.lower_80), _numbers(one.upper_80)),
-        }
-    return Axes(lines={"observed": observed, "forecast": (periods, _numbers(one.forecast))}, bands=bands, ylabel=unit)
-
-
-def _calibration(backtest: BacktestRecord) -> Chart:
-    levels, shares = (np.array([getattr(hit, name) for hit in backtest.hits]) for name in ("level", "share"))
-    num = backtest.hits[0].num
-    fine = np.linspace(0.01, 0.99, 99)
-    row = Axes(
-        bands={"by chance, 95 %": (fine, *chance_of(fine, num))},
-        lines={"as it should be": (fine[[0, -1]], fine[[0, -1]]), "observed share": (levels, shares)},
-        points=("observed share",),
-        xlabel="quantile level",
-        ylabel="share observed at or below",
-    )
-    caption = (
-        f"Calibration over {num} observations, each counted once. The grey band is where chance alone puts 95 of 100 "
-        "points, were the observations independent; neighbours are not, so it is rather too narrow"
-    )
-    return Chart(name="calibration", section="Intervals", caption=caption, rows=(row,))
-
-
-def _residuals_over_time(path: BacktestPath, test: Array, observed: Array, unit: str) -> Chart:
-    lines = {"lstm": (test, observed - _numbers(path.forecast["lstm"])), "zero": (test[[0, -1]], np.zeros(2))}
-    caption = f"Residuals of {path.series} over time, observed minus forecast"
-    row = Axes(lines=lines, ylabel=unit, points=("lstm",))
-    return Chart(name="residuals", section="Residuals", caption=caption, rows=(row,))
-
-
-def _residuals_by_step(residuals: ResidualsRecord) -> Chart:
-    levels = np.array([_numbers(row) for row in residuals.by_step]).T  # [levels, H]
-    steps = np.arange(1, levels.shape[1] + 1)
-    row = Axes(
-        bands={"90 % of them": (steps, levels[0], levels[-1]), "50 % of them": (steps, levels[1], levels[-2])},
-        lines={"median": (steps, levels[len(levels) // 2])},
-        xlabel="step",
-        ylabel=_SEASONAL_DIFFERENCES,
-    )
-    caption = "Residuals by step, all series and origins"
-    return Chart(name="residuals-by-step", section="Residuals", caption=caption, rows=(row,))
-
-
-def _decomposition(season: int, periods: Array, values: Array, series: str) -> Chart:
-    """Additive, by moving averages: trend and residual miss half a season at both ends."""
+def _decomposition_chart(season: int, periods: Array, values: Array, series: str) -> Chart:
+    """Additive, by moving averages: trend and residual are NaN for half a season at both ends."""
     from statsmodels.tsa.seasonal import seasonal_decompose
 
     parts = seasonal_decompose(values, period=season)
     named = {"trend": parts.trend, "season": parts.seasonal, "residual": parts.resid}
-    rows = tuple(Axes(lines={name: (periods, np.asarray(part))}) for name, part in named.items())
+    rows = tuple(Axes(lines=(Line(name, periods, np.asarray(part)),)) for name, part in named.items())
     caption = f"Decomposition of {series}, season length {season}"
     return Chart(name="decomposition", section="History", caption=caption, rows=rows)
 
 
-def _attention(weights: tuple[float, ...]) -> Chart:
+def _attention_chart(weights: Sequence[float]) -> Chart:
     steps = np.arange(-len(weights) + 1, 1)
-    row = Axes(lines={"weight": (steps, np.array(weights))}, ylabel="weight", xlabel="period")
+    axes = Axes(lines=(Line("weight", steps, np.array(weights)),), ylabel="weight", xlabel="period")
     caption = "Attention over the context, by periods before the newest observation"
-    return Chart(name="attention", section="Training", caption=caption, rows=(row,))
+    return Chart(name="attention", section="Training", caption=caption, rows=(axes,))
 
 
-def _test_part(backtest: BacktestRecord | None) -> tuple[np.datetime64, np.datetime64] | None:
-    if backtest is None:
-        return None
-    return np.datetime64(backtest.cutoff, "us"), np.datetime64(backtest.path.periods[-1], "us")
+def _loss_chart(record: TrainingRecord) -> Chart:
+    curves = (("training", record.loss, INK), ("validation", record.validation_loss, BLUE))
+    lines = tuple(
+        Line(label, np.arange(1, len(losses) + 1), np.array(losses), color=color)
+        for label, losses, color in curves
+        if losses
+    )
+    axes = Axes(lines=lines, ylabel="loss", xlabel="epoch")
+    return Chart(name="loss", section="Training", caption="Loss by epoch", rows=(axes,))
 
 
-def _instants(periods: tuple[str, ...]) -> Array:
+def _backtest_charts(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart]:
+    yield _path_chart(backtest.path, recipe.unit)
+    if backtest.origins:
+        yield _origins_chart(backtest.origins, backtest.path, recipe.unit)
+    if len(backtest.ends) > 1:
+        yield _errors_chart(backtest)
+    if backtest.hits:
+        yield _calibration_chart(backtest)
+    yield _residuals_chart(backtest.path, recipe.unit)
+    if backtest.residuals is not None:
+        yield _residuals_by_step_chart(backtest.residuals)
+        yield _residuals_histogram(backtest.residuals)
+
+
+def _path_chart(path: BacktestPath, unit: str) -> Chart:
+    periods = _instants(path.periods)
+    observed = Line("observed", periods, _numbers(path.observed))
+    axes = Axes(lines=(observed, *_method_lines(periods, path.forecast)), ylabel=unit)
+    caption = f"Backtest of {path.series}, observed and forecast over the test part"
+    return Chart(name="backtest", section="Backtest", caption=caption, rows=(axes,))
+
+
+def _origins_chart(origins: Sequence[OriginPath], path: BacktestPath, unit: str) -> Chart:
+    """As a PNG the forecasts from all origins, interactive one at a time."""
+    observed = Line("observed", _instants(path.periods), _numbers(path.observed))
+    # one line for all of them, interrupted after each
+    x = np.concatenate([_instants((*origin.periods, origin.periods[-1])) for origin in origins])
+    y = np.concatenate([_numbers((*origin.forecast, None)) for origin in origins])
+    axes = Axes(lines=(observed, Line("forecast", x, y, color=BLUE)), ylabel=unit)
+    slides = tuple(
+        (format_period(np.datetime64(origin.origin, "us")), _slide(origin, observed, unit)) for origin in origins
+    )
+    caption = f"Backtest of {path.series} by origin: each forecast uses only what was known at its origin"
+    return Chart(name="origins", section="Backtest", caption=caption, rows=(axes,), slides=slides)
+
+
+def _slide(origin: OriginPath, observed: Line, unit: str) -> Axes:
+    periods = _instants(origin.periods)
+    bands: tuple[Band, ...] = ()
+    if origin.lower_80:
+        bands = (
+            _WIDE("95 %", periods, _numbers(origin.lower_95), _numbers(origin.upper_95)),
+            _NARROW("80 %", periods, _numbers(origin.lower_80), _numbers(origin.upper_80)),
+        )
+    forecast = Line("forecast", periods, _numbers(origin.forecast), color=BLUE)
+    return Axes(lines=(observed, forecast), bands=bands, ylabel=unit)
+
+
+def _errors_chart(backtest: BacktestRecord) -> Chart:
+    lines = _method_lines(_instants(backtest.ends), backtest.mase_by_origin)
+    axes = Axes(lines=lines, ylabel="MASE", xlabel="origin")
+    caption = "Error by origin, over all series and steps: how often is the network below its baseline?"
+    return Chart(name="errors", section="Backtest", caption=caption, rows=(axes,))
+
+
+def _calibration_chart(backtest: BacktestRecord) -> Chart:
+    num = backtest.hits[0].num
+    levels = np.linspace(0.01, 0.99, 99)
+    ideal = Line("ideal", levels[[0, -1]], levels[[0, -1]], color=GREY, dash="dash")
+    observed = Line(
+        "observed share",
+        np.array([hit.level for hit in backtest.hits]),
+        np.array([hit.share for hit in backtest.hits]),
+        color=BLUE,
+        is_points=True,
+    )
+    axes = Axes(
+        bands=(Band("95 % range by chance", levels, *binomial_interval(levels, num), color=GREY, opacity=0.22),),
+        lines=(ideal, observed),
+        xlabel="quantile level",
+        ylabel="share observed at or below",
+    )
+    caption = (
+        f"Calibration over {num} observations, each counted once. If observations were independent, chance would put "
+        "95 of 100 points in the grey band. Neighboring observations are not independent, so the band is a little too "
+        "narrow"
+    )
+    return Chart(name="calibration", section="Intervals", caption=caption, rows=(axes,))
+
+
+def _residuals_chart(path: BacktestPath, unit: str) -> Chart:
+    periods = _instants(path.periods)
+    residuals = _numbers(path.observed) - _numbers(path.forecast["lstm"])
+    zero = Line("zero", periods[[0, -1]], np.zeros(2), color=GREY, dash="dash")
+    axes = Axes(lines=(Line("lstm", periods, residuals, color=BLUE, is_points=True), zero), ylabel=unit)
+    caption = f"Residuals of {path.series} over time, observed minus forecast"
+    return Chart(name="residuals", section="Residuals", caption=caption, rows=(axes,))
+
+
+def _residuals_by_step_chart(residuals: ResidualsRecord) -> Chart:
+    quantiles = np.array([_numbers(step) for step in residuals.by_step]).T  # [levels, H], levels 5, 25, 50, 75, 95 %
+    steps = np.arange(1, quantiles.shape[1] + 1)
+    axes = Axes(
+        bands=(
+            _WIDE("middle 90 %", steps, quantiles[0], quantiles[-1]),
+            _NARROW("middle 50 %", steps, quantiles[1], quantiles[-2]),
+        ),
+        lines=(Line("median", steps, quantiles[len(quantiles) // 2]),),
+        xlabel="step",
+        ylabel=_MASE_UNIT,
+    )
+    caption = "Residuals by step, all series and origins"
+    return Chart(name="residuals-by-step", section="Residuals", caption=caption, rows=(axes,))
+
+
+def _residuals_histogram(residuals: ResidualsRecord) -> Chart:
+    axes = Axes(bars=(np.array(residuals.edges), np.array(residuals.counts)), ylabel="count", xlabel=_MASE_UNIT)
+    caption = "Residuals of all series, origins and steps"
+    return Chart(name="residuals-histogram", section="Residuals", caption=caption, rows=(axes,))
+
+
+def _method_lines(x: Array, values: Mapping[str, Sequence[float | None]]) -> tuple[Line, ...]:
+    return tuple(_METHOD_LINES.get(name, partial(Line, name))(x, _numbers(line)) for name, line in values.items())
+
+
+def _instants(periods: Sequence[str]) -> Array:
     return np.array(periods, dtype="datetime64[us]")
 
 
-def _numbers(values: tuple[float | None, ...]) -> Array:
+def _numbers(values: Sequence[float | None]) -> Array:
+    """None becomes NaN."""
     return np.array(values, dtype=np.float64)

@@ -1,77 +1,98 @@
-"""The card of a model, in Markdown: what it is, from which data, how good, how far to trust it, and how to use it."""
+"""Write the card of a model, in Markdown: what it is, its data, accuracy, limits, and how to use it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.config.recipe import Recipe
 from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
-from pipeline.reporting.assessment import trust_of
+from pipeline.reporting.assessment import assess_model
 from pipeline.text import counted
 
-_METRICS = ("rmse", "mae", "mase", "smape")
+_METRICS = {"rmse": "RMSE", "mae": "MAE", "mase": "MASE", "smape": "sMAPE"}
 _DASH = "\N{EN DASH}"
+_USAGE = """The forecasts are in the database:
+
+```sql
+select period, mean, lower_80, upper_80 from latest_forecasts where recipe = '{quoted_recipe}';
+```
+
+The network alone gives scaled numbers. The files in `forecaster/` turn them into quantiles of the series. `panel` is the
+history to forecast from, a `pipeline.timeseries.panel.Panel`:
+
+```python
+from pathlib import Path
+
+import mlflow
+
+from pipeline.forecasting.forecaster import load_forecaster
+
+folder = Path(mlflow.artifacts.download_artifacts("models:/{recipe}/<version>"))
+network = mlflow.pyfunc.load_model(str(folder))  # or mlflow.keras.load_model
+files = {{path.name: path.read_bytes() for path in (folder / "forecaster").iterdir()}}
+forecaster = load_forecaster(files, "{model_hash}")
+windows = forecaster.inputs_at_origin(panel)
+inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
+quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
+if forecaster.calibration:
+    quantiles = forecaster.calibration.apply(quantiles)
+```"""
 
 
 def render_model_card(recipe: Recipe, model: ModelVersion, verdict: str | None = None) -> str:
-    """Of one version of a recipe's model; the verdict is the gate's, in a sentence."""
-    record, trust = model.record, trust_of(recipe, model.record)
-    about = ": ".join(filter(None, (recipe.name, recipe.description)))
+    """Return the card of one model version; `verdict` is the gate's decision, in a sentence."""
+    record = model.record
+    title = ": ".join(filter(None, (recipe.name, recipe.description)))
     parts = [
-        f"# {_plain(about)}",
-        f"**Can I trust it?** {trust.text}",
-        "## What it is\n" + _listed(_facts(recipe, model, verdict)),
-        "## Backtest\n" + _backtest(record, recipe.gate.baseline),
-        "## Limits\n" + _listed(_limits(recipe, record)),
+        f"# {_escape(title)}",
+        f"**Can I trust it?** {assess_model(recipe, record).text}",
+        "## What it is\n" + _bullets(_facts(recipe, model, verdict)),
+        "## Backtest\n" + _backtest(record.backtest, recipe.gate.baseline),
+        "## Limits\n" + _bullets(_limits(recipe, record)),
         "## How to use it\n" + _usage(recipe, model),
-        "## Where it comes from\n" + _listed(_lineage(model)),
+        "## Where it comes from\n" + _bullets(_lineage(model)),
     ]
     return "\n\n".join(parts)
 
 
 def _facts(recipe: Recipe, model: ModelVersion, verdict: str | None) -> Iterator[str]:
     record = model.record
-    levels = "quantiles from the network" if recipe.loss == "pinball" else "intervals from its past errors"
-    yield (
-        f"forecasts the next {counted(recipe.horizon, 'period')} (frequency {recipe.frequency})"
-        + (f" in {_plain(recipe.unit)}" if recipe.unit else "")
-        + f", with {levels}"
-    )
+    unit = f" in {_escape(recipe.unit)}" if recipe.unit else ""
+    intervals = "quantiles from the network" if recipe.loss == "pinball" else "intervals from its past errors"
+    yield f"forecasts the next {counted(recipe.horizon, 'period')} (frequency {recipe.frequency}){unit}, with {intervals}"
     yield f"network: {recipe.model.architecture}, {counted(recipe.num_members, 'member')}, loss {recipe.loss}"
-    began = f"{record.began[:10]} to " if record.began else "up to "
-    known = f", {counted(record.num_observations, 'observation')}" if record.num_observations else ""
-    yield f"data: {record.num_series} series, {began}{record.cutoff[:10]}{known}"
-    yield f"training: {model.training}, because: {_plain(model.reason)}"
+    start = f"{record.began[:10]} to " if record.began else "up to "
+    size = f", {counted(record.num_observations, 'observation')}" if record.num_observations else ""
+    yield f"data: {record.num_series} series, {start}{record.cutoff[:10]}{size}"
+    yield f"training: {model.training}; reason: {_escape(model.reason)}"
     if verdict:
-        yield f"gate: {_plain(verdict)}"
+        yield f"gate: {_escape(verdict)}"
 
 
-def _backtest(record: TrainingRecord, baseline: str) -> str:
-    backtest = record.backtest
+def _backtest(backtest: BacktestRecord | None, baseline: str) -> str:
     if backtest is None:
         return "None: the history is too short for one."
-    head = (
-        "| | "
-        + " | ".join(metric.upper().replace("SMAPE", "sMAPE") for metric in _METRICS)
-        + " |\n|---|---:|---:|---:|---:|"
-    )
     names = {"lstm": "this model", baseline: f"{baseline} (the baseline)"}
-    rows = [
-        f"| {names.get(method, method)} | " + " | ".join(_number(scores.get(metric)) for metric in _METRICS) + " |"
-        for method, scores in backtest.scores.items()
-    ]
-    return "\n".join([head, *rows, "", _coverage(backtest), "", _test_part(backtest)])
+    table = [_row("", _METRICS.values()), "|---|---:|---:|---:|---:|"]
+    for method, scores in backtest.scores.items():
+        table.append(_row(names.get(method, method), (_format_score(scores.get(metric)) for metric in _METRICS)))
+    return "\n".join([*table, "", _coverage(backtest), "", _test_part(backtest)])
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _coverage(backtest: BacktestRecord) -> str:
-    held = [
+    shares = [
         f"{share:.0%} in the {percent} % interval" for percent, share in backtest.coverage.items() if share is not None
     ]
-    if not held:
-        return "How often the intervals hold was not measured here: their width comes from these errors."
-    return f"Coverage before the intervals are calibrated: {', '.join(held)}, of {counted(backtest.hits[0].num, 'observation')}."
+    if not shares:
+        return "The coverage of the intervals was not measured: their width is computed from these same errors."
+    num = counted(backtest.hits[0].num, "observation")
+    return f"Coverage before the intervals are calibrated: {', '.join(shares)}, of {num}."
 
 
 def _test_part(backtest: BacktestRecord) -> str:
@@ -80,49 +101,32 @@ def _test_part(backtest: BacktestRecord) -> str:
 
 
 def _limits(recipe: Recipe, record: TrainingRecord) -> Iterator[str]:
-    yield f"knows nothing after {record.cutoff[:10]}, and nothing that was not in the history up to then"
-    yield "a series that lacks what the network needs is forecast by a baseline, with the reason in its row"
+    yield f"was trained on the history up to {record.cutoff[:10]} and has seen nothing else"
+    yield "a series that lacks data that the network needs is forecast by a baseline; its rows give the reason"
     bounds = {"at least": recipe.publish.minimum, "at most": recipe.publish.maximum}
-    told = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-    if told:
-        yield f"what is published is clipped to be {' and '.join(told)}; the model itself is not"
+    limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    if limits:
+        yield f"published values are clipped to be {' and '.join(limits)}; the model's own outputs are not"
 
 
 def _usage(recipe: Recipe, model: ModelVersion) -> str:
-    name = recipe.name.replace("'", "''")
-    return f"""The forecasts are in the database:
-
-```sql
-select period, mean, lower_80, upper_80 from latest_forecasts where recipe = '{name}';
-```
-
-The network alone gives numbers in its own scale; `forecaster/` beside it holds scaling and spread:
-
-```python
-network = mlflow.pyfunc.load_model("models:/{recipe.name}/<version>")  # or mlflow.keras.load_model
-forecaster = load_forecaster(files, "{model.model_hash}")  # pipeline.forecasting.forecaster, of the files in forecaster/
-read = forecaster.read(panel)
-inputs = {{name: told.astype("float32") for name, told in read.inputs.items()}}
-quantiles = forecaster.quantiles(network.predict(inputs), read)  # [series, step, level]
-if forecaster.calibration:
-    quantiles = forecaster.calibration.apply(quantiles)
-```"""
+    return _USAGE.format(recipe=recipe.name, quoted_recipe=recipe.name.replace("'", "''"), model_hash=model.model_hash)
 
 
 def _lineage(model: ModelVersion) -> Iterator[str]:
     yield f"model version {model.model_version}, hash `{model.model_hash}`"
     yield f"code `{model.lineage.code_version}`, recipe `{model.lineage.recipe_fingerprint}`"
-    yield f"data `{model.lineage.data_hash}`, as known at {model.lineage.as_of.isoformat()}"
+    yield f"data `{model.lineage.data_hash}`, as of {model.lineage.as_of.isoformat()}"
 
 
-def _listed(lines: Iterator[str]) -> str:
+def _bullets(lines: Iterator[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _number(value: float | None) -> str:
+def _format_score(value: float | None) -> str:
     return f"{value:.4g}" if value is not None and math.isfinite(value) else _DASH
 
 
-def _plain(text: str) -> str:
-    """Text from outside as Markdown's plain text: on one line, without its signs."""
+def _escape(text: str) -> str:
+    """Text from outside on one line, with Markdown's special characters escaped."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in " ".join(text.split()))

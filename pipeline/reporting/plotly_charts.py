@@ -1,6 +1,6 @@
-"""A chart as plotly.js draws it: hover, zoom, and a slider where there is something to walk through.
+"""Render charts for plotly.js: hover, zoom, and a slider through a chart's slides.
 
-Colors that follow the page's scheme are named `@ink` and so on; the page puts them in.
+Colors such as `var(--ink)` follow the page's light or dark scheme; the page replaces them with its own.
 """
 
 from __future__ import annotations
@@ -13,143 +13,155 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.reporting.chart import BLUE, INK, MOST_MARKED, STYLES, Array, Axes, Chart
+from pipeline.reporting.chart import BLUE, GREY, INK, MAX_MARKERS, SHADE_OPACITY, Array, Axes, Band, Chart, Line
+from pipeline.text import format_period
 
-#: of a longer line the newest points are shown
-MOST_POINTS = 5000
-_DASHES = {"-": "solid", ":": "dot", "--": "dash", "": "solid"}
-#: a band is seen through, so that it does on light and dark paper
-_BANDS = {"95 %": 0.16, "80 %": 0.28, "90 % of them": 0.16, "50 % of them": 0.28, "by chance, 95 %": 0.22}
-_GREY_BANDS = ("by chance, 95 %",)
+#: interactive charts show the newest points of longer lines
+MAX_POINTS = 5000
 _ROW_PIXELS, _FRAME_PIXELS, _SLIDER_PIXELS = 190, 130, 90
+_TRANSPARENT = "rgba(0,0,0,0)"
+_LAYOUT = {
+    "template": None,
+    "hovermode": "x unified",
+    "hoverdistance": 40,
+    "hoverlabel": {"bgcolor": "var(--paper)", "font": {"color": "var(--ink)"}},
+    "font": {"color": "var(--ink)", "family": "inherit", "size": 13},
+    "paper_bgcolor": _TRANSPARENT,
+    "plot_bgcolor": _TRANSPARENT,
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+    "modebar": {"bgcolor": _TRANSPARENT, "color": "var(--soft)", "activecolor": "var(--ink)"},
+    "bargap": 0.05,
+}
+_RULES = {"gridcolor": "var(--rule)", "zerolinecolor": "var(--rule)", "linecolor": "var(--rule)"}
+_SLIDER = {
+    "active": 0,
+    "pad": {"t": 44},
+    "currentvalue": {"prefix": "origin "},
+    "bgcolor": "var(--rule)",
+    "bordercolor": "var(--rule)",
+    "activebgcolor": BLUE,
+    "tickcolor": "var(--rule)",
+}
 
 
 @lru_cache(maxsize=1)
 def plotly_js() -> str:
-    """The library, compressed and in base64: 2.0 MB instead of 4.8; the browser unpacks it."""
+    """Return plotly.js, compressed with gzip and in base64: 2.0 MB instead of 4.8 MB."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
 
 
-def spec_of(chart: Chart) -> dict[str, Any]:
-    """What `Plotly.newPlot` is given: `data` and `layout`, of plain values."""
+def render_plotly(chart: Chart) -> dict[str, Any]:
+    """Return the `data` and `layout` that `Plotly.newPlot` takes, as plain values."""
+    from plotly.subplots import make_subplots
+
     rows = (chart.slides[0][1],) if chart.slides else chart.rows
-    layout = _layout(chart, rows)
-    if chart.slides:
-        layout["sliders"] = [_slider(chart)]
-    return {"data": [trace for n, row in enumerate(rows) for trace in _traces(row, n)], "layout": layout}
+    slider_pixels = _SLIDER_PIXELS if chart.slides else 0
+    figure = make_subplots(rows=len(rows), shared_xaxes=True, vertical_spacing=0.1 / len(rows))
+    for number, axes in enumerate(rows, start=1):
+        figure.add_traces(list(_traces(axes)), rows=number, cols=1)
+        figure.update_xaxes(title=_title(axes.xlabel), row=number, col=1)
+        figure.update_yaxes(title=_title(axes.ylabel), row=number, col=1)
+        if axes.shade:
+            start, end = (format_period(instant) for instant in axes.shade)
+            color = _rgba(GREY, SHADE_OPACITY)
+            figure.add_vrect(start, end, row=number, col=1, fillcolor=color, line_width=0, layer="below")
+    figure.update_xaxes(range=[format_period(end) for end in chart.window] if chart.window else None, **_RULES)
+    figure.update_yaxes(**_RULES)
+    figure.update_layout(
+        _LAYOUT,
+        height=_FRAME_PIXELS + _ROW_PIXELS * len(rows) + slider_pixels,
+        margin={"l": 64, "r": 12, "t": 40, "b": 48 + slider_pixels},
+        sliders=[_slider(chart)] if chart.slides else [],
+    )
+    return dict(figure.to_plotly_json())
 
 
-def _traces(row: Axes, n: int) -> Iterator[dict[str, Any]]:
-    number = str(n + 1) if n else ""
-    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "yhoverformat": ",.6~g", "showlegend": True}
-    for label, (x, lower, upper) in row.bands.items():
-        grey, alpha = label in _GREY_BANDS, _BANDS[label]
-        color = f"rgba(138,145,156,{alpha})" if grey else f"rgba(31,111,178,{alpha})"
-        bound = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "legendgroup": label, **axes}
-        yield bound | {"x": _plain(x), "y": _plain(lower), "name": f"{label}, lower", "showlegend": False}
-        yield (
-            bound
-            | {"x": _plain(x), "y": _plain(upper), "name": label, "fill": "tonexty", "fillcolor": color}
-            | {"hovertemplate": f"%{{y}}<extra>{label}, upper</extra>"}
-        )
-    if row.bars:
-        edges, heights = row.bars
-        middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-        bars = {"x": _plain(middle), "y": _plain(heights), "width": _plain(width), "marker": {"color": BLUE}}
-        yield {"type": "bar", "name": row.ylabel, **bars, **axes, "showlegend": False}
-    for label, (x, y) in row.lines.items():
-        color, style = STYLES.get(label, (INK, "-"))
-        shown = "@ink" if color == INK else color
-        is_marked = 2 < len(x) <= MOST_MARKED
-        mode = "markers" if label in row.points else "lines+markers" if is_marked else "lines"
-        line = {"color": shown, "dash": _DASHES[style], "width": 1.8}
-        marker = {"color": shown, "size": 7 if label in row.points else 4}
-        told = {"x": _plain(x[-MOST_POINTS:]), "y": _plain(y[-MOST_POINTS:]), "name": label}
-        yield {"type": "scatter", "mode": mode, "line": line, "marker": marker, **told, **axes}
+def _traces(axes: Axes) -> Iterator[Any]:
+    for band in axes.bands:
+        yield from _band_traces(band)
+    if axes.bars:
+        yield _bar_trace(*axes.bars, name=axes.ylabel)
+    for line in axes.lines:
+        yield _line_trace(line)
 
 
-def _layout(chart: Chart, rows: tuple[Axes, ...]) -> dict[str, Any]:
-    slider = _SLIDER_PIXELS if chart.slides else 0
-    layout: dict[str, Any] = {
-        "height": _FRAME_PIXELS + _ROW_PIXELS * len(rows) + slider,
-        "hovermode": "x unified",
-        "hoverdistance": 40,
-        "hoverlabel": {"bgcolor": "@paper", "font": {"color": "@ink"}},
-        "font": {"color": "@ink", "family": "inherit", "size": 13},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 64, "r": 12, "t": 40, "b": 48 + slider},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "@soft", "activecolor": "@ink"},
-        "bargap": 0.05,
-        "shapes": [_shade(row, n) for n, row in enumerate(rows) if row.shade],
-    }
-    share = 1 / len(rows)
-    for n, row in enumerate(rows):
-        number = str(n + 1) if n else ""
-        low = 1 - share * (n + 1)
-        line = {"gridcolor": "@rule", "zerolinecolor": "@rule", "linecolor": "@rule"}
-        bottom = n == len(rows) - 1
-        layout[f"xaxis{number}"] = {"anchor": f"y{number}", "showticklabels": bottom, **line} | _x_of(chart, row, n)
-        domain = [low + (0 if bottom else 0.1 * share), low + share]
-        layout[f"yaxis{number}"] = {
-            "anchor": f"x{number}",
-            "domain": domain,
-            "title": _title(row.ylabel),
-        } | line
-    return layout
+def _band_traces(band: Band) -> Iterator[Any]:
+    """Two invisible bounds, and the area between them."""
+    import plotly.graph_objects as go
+
+    bound = {"x": _plain(band.x), "mode": "lines", "line": {"width": 0}, "legendgroup": band.label} | _HOVER
+    yield go.Scatter(bound, y=_plain(band.lower), name=f"{band.label}, lower", showlegend=False)
+    yield go.Scatter(
+        bound,
+        y=_plain(band.upper),
+        name=band.label,
+        showlegend=True,
+        fill="tonexty",
+        fillcolor=_rgba(band.color, band.opacity),
+        hovertemplate=f"%{{y}}<extra>{band.label}, upper</extra>",
+    )
 
 
-def _x_of(chart: Chart, row: Axes, n: int) -> dict[str, Any]:
-    told: dict[str, Any] = {"title": _title(row.xlabel)} | ({"matches": "x"} if n else {})
-    return told | ({"range": [_instant(end) for end in chart.window]} if chart.window else {})
+def _bar_trace(edges: Array, heights: Array, name: str) -> Any:
+    import plotly.graph_objects as go
+
+    middles, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    bars = {"x": _plain(middles), "y": _plain(heights), "width": _plain(widths), "marker": {"color": BLUE}}
+    return go.Bar(bars | _HOVER, name=name, showlegend=False)
 
 
-def _shade(row: Axes, n: int) -> dict[str, Any]:
-    assert row.shade is not None
-    number = str(n + 1) if n else ""
-    ends = dict(zip(("x0", "x1"), (_instant(end) for end in row.shade), strict=True))
-    look = {"fillcolor": "rgba(138,145,156,0.16)", "line": {"width": 0}, "layer": "below"}
-    return {"type": "rect", "xref": f"x{number}", "yref": f"y{number} domain", "y0": 0, "y1": 1, **ends, **look}
+def _line_trace(line: Line) -> Any:
+    import plotly.graph_objects as go
+
+    color = "var(--ink)" if line.color == INK else line.color
+    has_markers = 2 < len(line.x) <= MAX_MARKERS
+    return go.Scatter(
+        _HOVER,
+        x=_plain(line.x[-MAX_POINTS:]),
+        y=_plain(line.y[-MAX_POINTS:]),
+        name=line.label,
+        showlegend=True,
+        mode="markers" if line.is_points else "lines+markers" if has_markers else "lines",
+        line={"color": color, "dash": line.dash, "width": 1.8},
+        marker={"color": color, "size": 7 if line.is_points else 4},
+    )
+
+
+#: numbers in hover texts have at most six digits
+_HOVER = {"yhoverformat": ",.6~g"}
 
 
 def _slider(chart: Chart) -> dict[str, Any]:
-    """Each step puts in what differs between the slides."""
-    drawn = [list(_traces(row, 0)) for _, row in chart.slides]
-    moving = [n for n in range(len(drawn[0])) if any(_points(one[n]) != _points(drawn[0][n]) for one in drawn)]
+    """Each step replaces the points of the traces that are not the same on all slides."""
+    slides = [[(trace.x, trace.y) for trace in _traces(axes)] for _, axes in chart.slides]
+    changing = [n for n, points in enumerate(slides[0]) if any(slide[n] != points for slide in slides)]
     steps = [
         {
             "label": label,
             "method": "restyle",
-            "args": [{"x": [one[n]["x"] for n in moving], "y": [one[n]["y"] for n in moving]}, moving],
+            "args": [{"x": [slide[n][0] for n in changing], "y": [slide[n][1] for n in changing]}, changing],
         }
-        for (label, _), one in zip(chart.slides, drawn, strict=True)
+        for (label, _), slide in zip(chart.slides, slides, strict=True)
     ]
-    look = {"bgcolor": "@rule", "bordercolor": "@rule", "activebgcolor": BLUE, "tickcolor": "@rule"}
-    return {"active": 0, "steps": steps, "pad": {"t": 44}, "currentvalue": {"prefix": "origin "}, **look}
-
-
-def _points(trace: dict[str, Any]) -> tuple[Any, Any]:
-    return trace["x"], trace["y"]
+    return _SLIDER | {"steps": steps}
 
 
 def _plain(values: Array) -> list[Any]:
-    """Instants as text, numbers with eight digits, None where there is none."""
+    """Instants as text, numbers with eight digits, None for NaN."""
     if np.issubdtype(values.dtype, np.datetime64):
-        return [_instant(value) for value in values]
+        return [format_period(value) for value in values]
     return [float(f"{value:.8g}") if np.isfinite(value) else None for value in values.astype(np.float64)]
 
 
-def _instant(value: np.datetime64) -> str:
-    return str(value.astype("datetime64[s]")).removesuffix("T00:00:00")
+def _rgba(color: str, opacity: float) -> str:
+    from plotly.colors import hex_to_rgb
+
+    return f"rgba({','.join(map(str, hex_to_rgb(color)))},{opacity})"
 
 
 def _title(text: str) -> dict[str, Any]:
-    """Plotly reads a few tags and formulas in its texts."""
-    return {"font": {"size": 13}, "text": _safe(text)}
-
-
-def _safe(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
+    """An axis title; characters that plotly.js reads as tags or formulas are escaped."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
+    return {"font": {"size": 13}, "text": escaped}

@@ -1,4 +1,4 @@
-"""The report and MLflow's pages as a person sees them, in a real Chromium without a window."""
+"""The report and MLflow's pages in a real Chromium without a window."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLACE = "document.querySelector('[data-chart=forecast] .nsewdrag').getBoundingCl
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A training in MLflow, its report as a file, and what it told of its backtest."""
+    """A training in MLflow, its report as a file, and the MASE of its backtest."""
 
     tracking_uri: str
     experiment: str
@@ -78,7 +78,7 @@ def report(seen: Seen) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def mlflow_page(seen: Seen) -> Iterator[str]:
-    """The address of a server of MLflow's own, on loopback."""
+    """The address of an MLflow server on loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,7 +109,7 @@ def answers(port: int) -> bool:
 
 
 def outside(page: Page, *allowed: str) -> list[str]:
-    """What a page asked for beyond what it may."""
+    """Addresses that a page requested, other than the allowed ones."""
     return [address for address in page.requests if not address.startswith(("data:", "blob:", *allowed))]
 
 
@@ -121,24 +121,24 @@ def test_every_chart_of_the_report_is_drawn(report: Page) -> None:
     assert report.evaluate("document.querySelectorAll(\"[data-chart='residuals-histogram'] .bars path\").length")
 
 
-def test_a_person_who_points_at_the_forecast_reads_its_interval(report: Page) -> None:
+def test_pointing_at_the_forecast_shows_its_interval(report: Page) -> None:
     report.evaluate("document.querySelector('[data-chart=forecast]').scrollIntoView()")
     x, y, width, height = report.evaluate(f"(r => [r.x, r.y, r.width, r.height])({PLACE})")
 
     report.move(x + 0.99 * width, y + height / 2)
 
-    told = report.until("document.querySelector('[data-chart=forecast] .hoverlayer').textContent")
+    hover_text = report.until("document.querySelector('[data-chart=forecast] .hoverlayer').textContent")
     for part in ("80 %, lower", "80 %, upper", "forecast"):
-        assert part in told
+        assert part in hover_text
 
 
-def test_the_report_asks_the_network_for_nothing_and_nothing_fails_in_it(report: Page, seen: Seen) -> None:
+def test_the_report_requests_nothing_and_has_no_errors(report: Page, seen: Seen) -> None:
     assert outside(report, "file://") == []
     assert [address for address in report.requests if address.startswith("file:")] == [seen.report.as_uri()]
     assert report.errors == []
 
 
-def test_the_report_follows_the_scheme_that_a_person_prefers(report: Page) -> None:
+def test_the_report_follows_the_preferred_color_scheme(report: Page) -> None:
     ink = "getComputedStyle(document.querySelector('[data-chart=series] path.js-line')).stroke"
     light = report.evaluate(ink)
 
@@ -158,7 +158,7 @@ def test_without_scripts_the_report_shows_pictures(seen: Seen) -> None:
         assert page.evaluate(CHARTS) == 0
 
 
-def test_mlflow_s_table_shows_the_backtest_beside_its_baseline(mlflow_page: str, seen: Seen) -> None:
+def test_mlflow_s_table_shows_the_backtest_and_its_baseline(mlflow_page: str, seen: Seen) -> None:
     with browser.page(width=2200) as page:
         page.open(f"{mlflow_page}/#/experiments/{seen.experiment}/runs?viewStateShareKey=backtest")
 
@@ -176,7 +176,7 @@ def test_mlflow_shows_the_card_of_the_registered_model(mlflow_page: str) -> None
         page.until("document.body.innerText.includes('Can I trust it?')", 240)
 
 
-def test_a_machine_without_a_browser_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(FileNotFoundError, match="no browser: .* install chromium or chromium-browser or google-chrome"):

@@ -1,7 +1,8 @@
-"""The model in MLflow is the one that publishes: loaded from there it predicts what the table of forecasts holds."""
+"""A model loaded from MLflow predicts what was published."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,24 +32,25 @@ COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 
 @pytest.fixture(scope="module")
 def quantile_outcome() -> TrainedModel:
-    """The small recipe's network with quantiles of its own."""
+    """The small recipe's network, trained to forecast quantiles."""
     recipe = small_recipe()
     changed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"loss": "pinball"})})
     return run_training(TrainingJob(panel=small_panel(), recipe=changed, training="retrain", reason="no model yet"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A model in MLflow, and what it has published."""
+class Registered:
+    """A model in MLflow, and its published forecast."""
 
     forecaster: Forecaster
     read: ModelInputs
     address: str
+    card: str
     published: Array  # [H, 1 + Q], mean and quantiles
 
 
 @pytest.fixture(params=["outcome", "quantile_outcome"])
-def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registered]:
     trained: TrainedModel = request.getfixturevalue(request.param)
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
@@ -61,45 +63,58 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     rows = store.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, "network.keras": trained.keras_archive}
-    Registry(tracking_uri, lambda: NOW).log_training(
-        small_recipe(), model, files, card=render_model_card(small_recipe(), model)
-    )
+    card = render_model_card(small_recipe(), model)
+    Registry(tracking_uri, lambda: NOW).log_training(small_recipe(), model, files, card=card)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     forecaster = load_forecaster(trained.files, model.model_hash)
-    yield Shown(
+    yield Registered(
         forecaster=forecaster,
         read=forecaster.inputs_at_origin(small_panel()),
         address="models:/small/1",
+        card=card,
         published=np.array([[row[name] for name in ("mean", *COLUMNS)] for row in rows], dtype=np.float64),
     )
     database.close()
 
 
-def inputs(shown: Shown) -> dict[str, Any]:
-    return {name: values.astype(np.float32) for name, values in shown.read.inputs.items()}
+def inputs(registered: Registered) -> dict[str, Any]:
+    return {name: values.astype(np.float32) for name, values in registered.read.inputs.items()}
 
 
-def published_from(outputs: Any, shown: Shown) -> Array:
-    quantiles = shown.forecaster.to_quantiles(np.asarray(outputs, dtype=np.float64), shown.read)  # [1, H, Q]
-    if shown.forecaster.calibration:
-        quantiles = shown.forecaster.calibration.apply(quantiles)
-    quantiles = quantiles[0]
+def published_from(outputs: Any, registered: Registered) -> Array:
+    quantiles = registered.forecaster.to_quantiles(np.asarray(outputs, dtype=np.float64), registered.read)  # [1, H, Q]
+    if registered.forecaster.calibration:
+        quantiles = registered.forecaster.calibration.apply(quantiles)
+    return with_mean(quantiles[0])
+
+
+def with_mean(quantiles: Array) -> Array:
+    """The published mean of a network is its median."""
     return np.column_stack([quantiles[:, len(COLUMNS) // 2], quantiles])
 
 
-def test_pyfunc_predicts_what_was_published(shown: Shown) -> None:
+def test_pyfunc_predicts_what_was_published(registered: Registered) -> None:
     import mlflow
 
-    loaded = mlflow.pyfunc.load_model(shown.address)
-    outputs = loaded.predict(inputs(shown))
+    loaded = mlflow.pyfunc.load_model(registered.address)
+    outputs = loaded.predict(inputs(registered))
 
-    np.testing.assert_allclose(published_from(outputs, shown), shown.published, rtol=1e-5)
+    np.testing.assert_allclose(published_from(outputs, registered), registered.published, rtol=1e-5)
 
 
-def test_keras_predicts_what_was_published(shown: Shown) -> None:
+def test_keras_predicts_what_was_published(registered: Registered) -> None:
     import mlflow.keras
 
-    loaded = mlflow.keras.load_model(shown.address)
-    outputs = loaded.predict(inputs(shown), verbose=0)
+    loaded = mlflow.keras.load_model(registered.address)
+    outputs = loaded.predict(inputs(registered), verbose=0)
 
-    np.testing.assert_allclose(published_from(outputs, shown), shown.published, rtol=1e-5)
+    np.testing.assert_allclose(published_from(outputs, registered), registered.published, rtol=1e-5)
+
+
+def test_the_code_in_the_card_predicts_what_was_published(registered: Registered) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", registered.card, re.DOTALL)
+    variables: dict[str, Any] = {"panel": small_panel()}
+
+    exec(code.replace("<version>", "1"), variables)
+
+    np.testing.assert_allclose(with_mean(variables["quantiles"][0]), registered.published, rtol=1e-5)
