@@ -37,7 +37,7 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
     """The latest forecast as a Markdown table of at most 200 rows, with the address of its training in MLflow."""
     rows = [
         f"| {row['series']} | {str(row['period'])[:16]} | {row['mean']:,.4g} | {row['lower_80']:,.4g} | {row['upper_80']:,.4g} |"
-        for row in context.store.latest_forecasts(context.recipe.name)[:200]
+        for row in context.store.runs.latest_forecasts(context.recipe.name)[:200]
     ]
     run = facts["mlflow_run_id"]
     training = context.registry.run_address(run) if run else "not in MLflow yet"

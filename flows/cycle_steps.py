@@ -123,7 +123,7 @@ def run_backfill(context: RunContext, first: datetime, until: datetime) -> Itera
 
 def _past_instants(context: RunContext, first: datetime, until: datetime) -> list[datetime]:
     """The instants in [first, until) at which new data was recorded; warns where the range begins too early."""
-    name, instants = context.recipe.name, context.store.instants(context.recipe.name)
+    name, instants = context.recipe.name, context.store.batches.recorded_instants(context.recipe.name)
     if not instants:
         raise NoObservations(f"there are no observations of {name}: run `nextperiod ingest {name}`")
     chosen = [instant for instant in instants if first <= instant < until]
@@ -147,7 +147,7 @@ def _nothing_to_backfill(name: str, instants: list[datetime], first: datetime, u
 
 def cycle_facts(context: RunContext, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
     """The facts of a cycle under the keys of `run --json`; the seconds of `sql` are contained in those of the steps."""
-    model = context.store.model(context.recipe.name, published.model_version)
+    model = context.store.models.by_version(context.recipe.name, published.model_version)
     return {
         "recipe": context.recipe.name,
         **{key: value for key, value in asdict(published).items() if key != "num_fallback"},

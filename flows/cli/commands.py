@@ -126,7 +126,7 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
 def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
     with open_context(name) as context:
         recipe = context.recipe
-        rows = context.store.latest_forecasts(recipe.name)
+        rows = context.store.runs.latest_forecasts(recipe.name)
         origin = period_text(rows[0]["origin"]) if rows else facts["origin"]
         if facts["status"] == "unchanged":
             print(f"{recipe.name}: nothing to do; the forecast after {origin} is current ({facts['reason']})")
@@ -146,7 +146,7 @@ def _model_text(facts: dict[str, Any]) -> str:
 
 
 def _print_holdout_scores(context: RunContext, model_version: int) -> None:
-    model = context.store.model(context.recipe.name, model_version)
+    model = context.store.models.by_version(context.recipe.name, model_version)
     if model is None or model.record.backtest is None:
         return
     metrics = ["rmse", "mae", "mase", "smape"]
@@ -270,7 +270,7 @@ def print_latest_forecasts(
 ) -> None:
     """`nextperiod show`: print the latest forecasts and write them to files."""
     with open_context(name) as context:
-        rows = context.store.latest_forecasts(context.recipe.name, series)
+        rows = context.store.runs.latest_forecasts(context.recipe.name, series)
         if not rows:
             raise _no_forecasts(context, series)
         _write_files(rows, csv, parquet)
@@ -284,7 +284,7 @@ def print_latest_forecasts(
 
 def _no_forecasts(context: RunContext, series: str | None) -> NextperiodError:
     recipe_name = context.recipe.name
-    published = {row["series"] for row in context.store.latest_forecasts(recipe_name)}
+    published = {row["series"] for row in context.store.runs.latest_forecasts(recipe_name)}
     if series is not None and published:
         return NextperiodError(f'series "{series}" is not known: expected one of {list_names(published)}')
     return NextperiodError(f"no forecast is published for {recipe_name}: run `nextperiod run {recipe_name}`")
@@ -306,14 +306,14 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
 
 
 def _load_history(context: RunContext) -> Panel | None:
-    return context.store.panel(context.recipe, LATEST)
+    return context.store.observations.panel(context.recipe, LATEST)
 
 
 def print_status(*, as_json: bool) -> None:
     """`nextperiod status`: print one row per recipe."""
     database = _open_store_database()
     store = Store(database)
-    facts = [_status_facts(store, row) for row in store.status()]
+    facts = [_status_facts(store, row) for row in store.recipes.status()]
     database.close()
     has_run = {fact["recipe"] for fact in facts}
     facts += [
@@ -328,7 +328,7 @@ def print_status(*, as_json: bool) -> None:
 
 
 def _status_facts(store: Store, row: Any) -> dict[str, Any]:
-    champion = store.champion(row["recipe"])
+    champion = store.models.champion(row["recipe"])
     return {**row, "is_stale": bool(row["is_stale"]), "skill": champion.skill if champion else None}
 
 

@@ -84,7 +84,7 @@ def _invariants(settings: Settings) -> str:
 
 def _outbox(settings: Settings) -> str:
     database = open_database(settings.database_url)
-    waiting = Store(database).waiting()
+    waiting = Store(database).outbox.pending()
     database.close()
     return "MLflow is up to date" if not waiting else f"{len(waiting)} entries wait to be sent to MLflow"
 

@@ -9,7 +9,7 @@ from typing import Any
 from flows.cli.console import period_text, print_json
 from flows.cli.run_lookup import open_run
 from pipeline.jobs.inputs import code_version
-from pipeline.storage.run_lineage import RunLineage, read_run_lineage
+from pipeline.storage.run_lineage import RunLineage
 from pipeline.text import counted, one_line
 
 #: width of the printed block, in characters
@@ -31,8 +31,8 @@ def print_explanation(name: str, *, as_json: bool) -> None:
     Raises:
         InvalidArgument: the run is unknown.
     """
-    with open_run(name) as (database, run_id):
-        run_lineage = read_run_lineage(database, run_id)
+    with open_run(name) as (store, run_id):
+        run_lineage = store.lineage.run_lineage(run_id)
         assert run_lineage is not None
     if as_json:
         print_json(_facts(run_lineage))
@@ -57,7 +57,7 @@ def _facts(run_lineage: RunLineage) -> dict[str, Any]:
         "content_hash": run.content_hash,
         "as_of": lineage.as_of,
         "data_hash": lineage.data_hash,
-        "batch": asdict(run_lineage.vintage),
+        "batch": asdict(run_lineage.source_batch),
         "num_known": run_lineage.num_known,
         "since": asdict(run_lineage.since),
         "recipe_fingerprint": lineage.recipe_fingerprint,
@@ -112,7 +112,7 @@ def _run_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
 
 
 def _data_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
-    batch, since, lineage = run_lineage.vintage, run_lineage.since, run_lineage.lineage
+    batch, since, lineage = run_lineage.source_batch, run_lineage.since, run_lineage.lineage
     counts = (
         f"{batch.num_new} new, {batch.num_revised} revised, {batch.num_same} unchanged, {batch.num_rejected} rejected"
     )

@@ -9,7 +9,6 @@ from flows.cli.console import print_json
 from flows.cli.run_lookup import open_run
 from pipeline.errors import InvalidArgument
 from pipeline.jobs.reproduce import ReproducedRun, reproduce_run
-from pipeline.storage.store import Store
 from pipeline.text import counted
 
 
@@ -23,8 +22,8 @@ def print_replay(name: str, *, as_json: bool) -> bool:
     Raises:
         InvalidArgument: the run is unknown, or was not published.
     """
-    with open_run(name) as (database, run_id):
-        reproduced = reproduce_run(run_id, Store(database))
+    with open_run(name) as (store, run_id):
+        reproduced = reproduce_run(run_id, store)
     if reproduced is None:
         raise InvalidArgument(f"run {run_id} was not published: there is nothing to compare with")
     if as_json:

@@ -34,7 +34,7 @@ from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
 from pipeline.preprocessing import gaps
 from pipeline.records.training import FitRecord, ReplayRecord
 from pipeline.storage.store import Store
-from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
+from pipeline.storage.vintages import Snapshot, Vintage, snapshot_at
 from pipeline.text import format_period
 from pipeline.timeseries.forecast import NETWORK
 from pipeline.timeseries.frequency import Periods
@@ -99,10 +99,10 @@ def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: 
 def load_backtest_inputs(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> BacktestInputs:
     """Read what a backtest needs: the values known now, and for each origin those known then."""
     present = _load_present(recipe, store, clock)
-    vintages = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
+    vintages = [] if plan.as_of_now else store.observations.vintages(recipe.name)
 
     def read_panel(as_of: datetime) -> Panel:
-        panel = store.panel(recipe, as_of)
+        panel = store.observations.panel(recipe, as_of)
         assert panel is not None
         return panel
 
@@ -187,11 +187,11 @@ def produce_backtest(inputs: BacktestInputs, recipe: Recipe, plan: Plan) -> Roll
 
 def _load_present(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel:
     """All values known now, gaps included; an empty store ingests the source first."""
-    panel = store.panel(recipe, LATEST)
+    panel = store.observations.panel(recipe, LATEST)
     if panel is None:
         with record_attempt(recipe, store, "ingest", clock):
             ingest_source(recipe, store, clock())
-        panel = store.panel(recipe, LATEST)
+        panel = store.observations.panel(recipe, LATEST)
     if panel is None:
         raise NoObservations(f"there are no observations of {recipe.name}, and its source has none")
     return panel

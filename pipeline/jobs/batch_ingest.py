@@ -30,7 +30,7 @@ def take_in(
         return _compared(reading, header, store, now, incremental=incremental, must_train=must_train)
     except BatchHeld as held:
         every = BatchHeld(str(held), [*reading.rejections, *held.rejections], source=held.source)
-        store.hold(header, every, _parts(reading), reading.num_read, now)
+        store.batches.hold(header, every, _parts(reading), reading.num_read, now)
         raise every from None
     except BatchRefused as refusal:
         kept = [*reading.rejections, *refusal.rejections]
@@ -42,13 +42,15 @@ def release(held: HeldBatch, header: BatchHeader, recipe: Recipe, store: Store, 
     with RowSpool() as spool:
         reading = ParsedBatch(source=held.source, recipe=recipe, spool=spool, num_read=held.num_read)
         comparison = BatchDiff(reading, recipe)
-        with store.taking_in(header, now) as intake:
-            for part in store.held_parts(held):
+        with store.batches.write(header, now) as intake:
+            for part in store.batches.held_parts(held):
                 intake.register(part.names)
                 reading.names = part.names
-                change = comparison.compare(part.values, intake.known(part.values, recipe.grid), as_delivered=False)
+                change = comparison.compare(
+                    part.values, intake.stored_values(part.values, recipe.grid), as_delivered=False
+                )
                 intake.add(change.new, change.revised)
-                intake.describe(part.attributes, part.names)
+                intake.add_attributes(part.attributes, part.names)
             intake.finish(comparison.counts, reading.rejections)
     return comparison.counts
 
@@ -58,22 +60,22 @@ def _compared(
 ) -> dict[str, int]:
     """Compare and load part by part; an error leaves nothing of it."""
     comparison = BatchDiff(reading, reading.recipe)
-    with store.taking_in(header, now) as intake:
+    with store.batches.write(header, now) as intake:
         intake.register(reading.names)
         tells_all = not (incremental or reading.recipe.source.rolling)
         since = None if tells_all or not len(reading.periods) else reading.periods[0]
         for rows in reading.spool.parts():
             told = comparison.clean(rows)
-            known = intake.known(told, reading.recipe.grid, since=since, before=comparison.values_before)
+            known = intake.stored_values(told, reading.recipe.grid, since=since, before=comparison.values_before)
             change = comparison.compare(told, known)
             intake.add(change.new, change.revised)
         if tells_all:
-            comparison.guard.num_expected += intake.num_untold()
+            comparison.guard.num_expected += intake.num_missing_values()
         comparison.refuse_too_many()
         comparison.hold_suspicious(incremental=incremental)
         if must_train and reading.num_read and not incremental:
             require_history(comparison.longest_series, comparison.longest_length, reading.recipe)
-        intake.describe(reading.attributes, reading.names)
+        intake.add_attributes(reading.attributes, reading.names)
         intake.finish(comparison.counts, reading.rejections)
     return comparison.counts | {"num_rejected": len(reading.rejections)}
 

@@ -46,15 +46,17 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         NoForecaster: nothing was trained yet.
         ModelRefused: the model's files are not what was recorded.
     """
-    epoch = store.epoch(recipe.name)
-    model = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
+    fencing_token = store.leases.fencing_token(recipe.name)
+    model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
     if model is None:
         load_panel(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster, panel = load_forecaster_inputs(model, recipe, store, as_of)
     kind, lineage = "live" if as_of is None else "backfill", lineage_of(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
-    worse = model.record.worse | store.series_worse_than_baseline(model, kind, lineage.as_of, recipe.gate.baseline)
+    worse = model.record.worse | store.scores.series_worse_than_baseline(
+        model, kind, lineage.as_of, recipe.gate.baseline
+    )
     made = forecast_panel(forecaster, panel, recipe, calibration, worse=worse)
     due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
     publication = Publication(
@@ -64,10 +66,10 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         lineage=lineage,
         kind=kind,
         expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
-        epoch=epoch,
+        fencing_token=fencing_token,
         calibration=calibration,
     )
-    run, is_new = store.publish(publication, now)
+    run, is_new = store.runs.publish(publication, now)
     if is_new:
         logger.info("published run %s: %s rows", run.run_id, run.num_rows)
     return PublishResult(
@@ -86,6 +88,6 @@ def _calibration(
     recipe: Recipe, store: Store, kind: str, origin: np.datetime64, as_of: datetime, forecaster: Forecaster
 ) -> Calibration | None:
     """From what became of earlier forecasts by all that is known; without enough of it, from the model's own backtest."""
-    store.score(recipe.name, kind, as_of)
-    outcomes = store.outcomes(recipe, kind, origin=origin, as_of=as_of)
+    store.scores.score(recipe.name, kind, as_of)
+    outcomes = store.scores.outcomes(recipe, kind, origin=origin, as_of=as_of)
     return fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration)

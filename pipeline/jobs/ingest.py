@@ -49,7 +49,7 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
         NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = BatchHeader(recipe=recipe.name, source=recipe.source.kind, content_hash="")
-    earlier = store.fetch_context(recipe.name, now)
+    earlier = store.batches.fetch_context(recipe.name, now)
     try:
         with fetch(recipe, earlier) as delivery:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)
@@ -64,10 +64,10 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
     except BatchHeld:
         raise
     except BatchRefused as refusal:
-        store.refuse(replace(header, source=refusal.source), str(refusal), refusal.rejections, now)
+        store.batches.refuse(replace(header, source=refusal.source), str(refusal), refusal.rejections, now)
         raise
     except NotEnoughHistory as refusal:
-        store.refuse(header, str(refusal), [], now)
+        store.batches.refuse(header, str(refusal), [], now)
         raise
     _tell(taken)
     return taken
@@ -79,7 +79,7 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
     Raises:
         NothingHeld: no batch waits.
     """
-    held = store.held(recipe.name)
+    held = store.batches.held(recipe.name)
     if held is None:
         raise NothingHeld(f"no batch of {recipe.name} is held: nothing is there to approve")
     header = BatchHeader(

@@ -14,7 +14,6 @@ from pipeline.errors import ModelRefused, NoObservations
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
 from pipeline.records.lineage import Lineage, ModelVersion
-from pipeline.storage.run_lineage import known_since
 from pipeline.storage.store import Store
 from pipeline.text import counted
 from pipeline.timeseries.panel import Panel, with_other_series
@@ -25,9 +24,9 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 def load_panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
     """What is known, or was known at an instant, with short gaps filled; of each series its last `length` values."""
-    panel = store.panel(recipe, as_of or LATEST, length=length)
+    panel = store.observations.panel(recipe, as_of or LATEST, length=length)
     if panel is None:
-        since = known_since(store.database, recipe.name) if as_of else None
+        since = store.batches.first_recorded_at(recipe.name) if as_of else None
         if as_of is not None and since is not None:
             raise NoObservations(
                 f"nothing was known of {recipe.name} as of {as_of.isoformat()}: its first observations were recorded at "
@@ -65,7 +64,7 @@ def load_forecaster_inputs(
         NoObservations: nothing was known.
         ModelRefused: the model's files are not what was recorded, or its horizon is not the recipe's.
     """
-    forecaster = load_forecaster(store.model_files(model), model.model_hash)
+    forecaster = load_forecaster(store.models.files(model), model.model_hash)
     if forecaster.horizon != recipe.horizon:
         raise ModelRefused(
             f"model {model.model_version} of {recipe.name} forecasts {counted(forecaster.horizon, 'period')}, the recipe asks "

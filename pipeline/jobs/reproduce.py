@@ -89,8 +89,7 @@ def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
     Raises:
         Transient: the database is away.
     """
-    with store.database.read() as transaction:
-        run = transaction.row("run", run_id=run_id)
+    run = store.runs.row(run_id)
     if run is None or run["status"] == "staged":
         return None
     faults: list[str] = []
@@ -118,7 +117,7 @@ def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
 
 def _published(run: Row, store: Store) -> Forecast:
     try:
-        return store.forecast_of_run(run["run_id"])
+        return store.runs.read_forecast(run["run_id"])
     except ValueError:
         raise _NotAsRecorded(f"the {counted(run['num_rows'], 'row')} that were published are not there") from None
 
@@ -140,11 +139,10 @@ def _rebuilt(run: Row, published: Forecast, store: Store) -> tuple[Forecast, Pan
 def _recipe(run: Row, store: Store) -> Recipe:
     """The recipe as it was."""
     name, fingerprint = run["recipe"], run["recipe_fingerprint"]
-    with store.database.read() as transaction:
-        row = transaction.row("recipe_version", recipe=name, fingerprint=fingerprint)
-    if row is None:
+    kept = store.recipes.definition(name, fingerprint)
+    if kept is None:
         raise _NotAsRecorded(f"recipe {name} as it was then, {fingerprint[:_SHORT]}, was not kept")
-    definition = json.loads(row["definition"])
+    definition = json.loads(kept)
     if fingerprint_of(definition) != fingerprint:
         raise _NotAsRecorded(f"recipe {name} as it was then, {fingerprint[:_SHORT]}, was changed since")
     try:
@@ -157,7 +155,7 @@ def _recipe(run: Row, store: Store) -> Recipe:
 
 def _model(run: Row, store: Store) -> ModelVersion:
     """The model that made it."""
-    model = store.model(run["recipe"], run["model_version"])
+    model = store.models.by_version(run["recipe"], run["model_version"])
     if model is None:
         raise _NotAsRecorded(f"model {run['model_version']} of {run['recipe']} was not kept")
     if model.model_hash != run["model_hash"]:

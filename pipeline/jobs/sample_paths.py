@@ -18,7 +18,7 @@ from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.forecasting.sample_paths import Sampler, draw, refuse_too_many, sampler_of, seed_of
 from pipeline.jobs.inputs import load_panel
 from pipeline.jobs.paths_parquet import require_folder, write_paths
-from pipeline.storage.sample_paths import RunPaths, add_paths, first_path, paths_of, read_run_paths
+from pipeline.storage.sample_paths import RunPaths
 from pipeline.storage.store import Store
 from pipeline.text import counted
 
@@ -63,7 +63,7 @@ def sample_paths(
         Overtaken: the run was superseded, or somebody else wrote paths of it, meanwhile.
         ModelRefused: the model's files are not what was recorded.
     """
-    seen, seed = read_run_paths(store.database, run_id), seed_of(run_id) if seed is None else seed
+    seen, seed = store.sample_paths.of_run(run_id), seed_of(run_id) if seed is None else seed
     refuse_too_many(num_paths, seen.forecast)
     require_folder(parquet)
     sampler = _sampler(recipe, store, seen, seed)
@@ -74,14 +74,14 @@ def sample_paths(
         with tempfile.TemporaryFile() as spool:  # the database is not locked while paths are drawn
             for values in draw(sampler, seen.num_paths + 1, num_paths):
                 spool.write(values.tobytes())
-            add_paths(store.database, seen, num_paths, _taken(spool))
+            store.sample_paths.add(seen, num_paths, _taken(spool))
         logger.info("drew %s from run %s", counted(num_new, "path"), run_id)
     write_paths(
         parquet,
         recipe=recipe.name,
         run_id=run_id,
         periods=seen.forecast.periods,
-        parts=paths_of(store.database, seen, num_paths),
+        parts=store.sample_paths.read(seen, num_paths),
     )
     return Drawn(
         status="written" if num_new else "unchanged",
@@ -95,9 +95,9 @@ def sample_paths(
 
 def _sampler(recipe: Recipe, store: Store, seen: RunPaths, seed: int) -> Sampler:
     """From the model and the data that the run was made with."""
-    model = store.model(recipe.name, seen.run["model_version"])
+    model = store.models.by_version(recipe.name, seen.run["model_version"])
     assert model is not None
-    forecaster = load_forecaster(store.model_files(model), model.model_hash)
+    forecaster = load_forecaster(store.models.files(model), model.model_hash)
     length = forecaster.needs.context + recipe.scale_window  # past errors are looked at, too
     panel = load_panel(recipe, store, seen.run["as_of"], length=length)
     return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
@@ -107,7 +107,7 @@ def _refuse_other_seed(store: Store, seen: RunPaths, sampler: Sampler) -> None:
     """Draw the first path of a series again: of the same seed it is the one that is kept."""
     quantiles = seen.forecast.quantiles
     s = int(np.argmax((quantiles[:, :, -1] > quantiles[:, :, 0]).any(axis=1)))  # one whose paths tell seeds apart
-    if not np.array_equal(first_path(store.database, seen, s), sampler.block(s, 0)[0]):
+    if not np.array_equal(store.sample_paths.first_path(seen, s), sampler.block(s, 0)[0]):
         raise InvalidArgument(
             f"run {seen.run['run_id']} has {counted(seen.num_paths, 'path')} of another seed than {sampler.seed}, or drawn by "
             "another release: give the seed that they were drawn with, or ask for paths of the next run"

@@ -19,7 +19,7 @@ def score_forecasts(recipe: Recipe, store: Store, *, as_of: datetime | None = No
     As of an instant only what was backfilled is scored, against what was known then.
     """
     kinds = KINDS if as_of is None else ("backfill",)
-    num_scored = sum(store.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
+    num_scored = sum(store.scores.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
     if num_scored:
         logger.info("scored %s published steps", num_scored)
     return num_scored

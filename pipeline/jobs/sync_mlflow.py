@@ -35,23 +35,23 @@ def sync_mlflow(recipe: Recipe, store: Store, registry: Registry, now: datetime)
     Returns:
         False if MLflow is unavailable; what was not delivered stays pending.
     """
-    pending = store.waiting(recipe.name)
+    pending = store.outbox.pending(recipe.name)
     if all(entry.kind == "publication" for entry in pending):
         return True
     for entry in pending:
         try:
             mlflow_run_id = _deliver(entry, store, registry)
         except RegistryUnavailable as error:
-            store.not_followed(entry, str(error))
+            store.outbox.mark_failed(entry, str(error))
             logger.warning("%s; what it should show stays in the outbox", error)
             return False
-        store.followed(entry, now, mlflow_run_id=mlflow_run_id)
+        store.outbox.mark_done(entry, now, mlflow_run_id=mlflow_run_id)
     return True
 
 
 def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None:
     """Deliver one entry; the id of MLflow's run if the entry is a training."""
-    model = store.model(entry.recipe, entry.model_version)
+    model = store.models.by_version(entry.recipe, entry.model_version)
     assert model is not None
     if entry.kind == "champion":
         registry.set_champion(model)
@@ -64,7 +64,7 @@ def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None
 
 def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:
     """Log a training with its report, which is built from the data that the model was trained on."""
-    files = store.model_files(model)
+    files = store.models.files(model)
     recipe = Recipe.model_validate(json.loads(files["forecaster.json"])["recipe"])
     panel = load_panel(recipe, store, model.lineage.as_of)
     forecaster = load_forecaster(files, model.model_hash)

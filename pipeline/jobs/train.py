@@ -16,7 +16,7 @@ from pipeline.jobs.training_decision import TrainingDecision, decide_training
 from pipeline.preprocessing import gaps
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import PROMOTED, ProtocolRecord, TrainingRecord
-from pipeline.storage.leases import holder_here
+from pipeline.storage.leases import current_holder
 from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
@@ -62,10 +62,10 @@ def train_model(
     """
     decided = decide_training(recipe, store, asked, as_of)
     if decided.kept is None:
-        with _leased(recipe, store) as epoch:
+        with _leased(recipe, store) as fencing_token:
             decided = decide_training(recipe, store, asked, as_of)
             if decided.kept is None:
-                return _train(decided, store, now, epoch=epoch, registry=registry)
+                return _train(decided, store, now, fencing_token=fencing_token, registry=registry)
     champion = decided.kept
     decided.remember(store, now)
     logger.info("kept model %s: %s", champion.model_version, decided.reason)
@@ -78,15 +78,15 @@ def train_model(
 def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
     """Hold the recipe as long as a training may take; nobody else trains it meanwhile."""
     lasts = timedelta(minutes=recipe.training.time_limit_minutes) + LEASE_MARGIN
-    epoch = store.take_lease(recipe.name, holder_here(), lasts)
+    fencing_token = store.leases.acquire(recipe.name, current_holder(), lasts)
     try:
-        yield epoch
+        yield fencing_token
     finally:
-        store.give_lease_back(recipe.name, epoch)
+        store.leases.release(recipe.name, fencing_token)
 
 
 def _train(
-    decided: TrainingDecision, store: Store, now: datetime, *, epoch: int, registry: Registry | None
+    decided: TrainingDecision, store: Store, now: datetime, *, fencing_token: int, registry: Registry | None
 ) -> TrainResult:
     recipe, champion, publishes = decided.recipe, decided.champion, decided.as_of is None
     panel = load_panel(recipe, store, decided.as_of)
@@ -97,7 +97,7 @@ def _train(
         recipe=recipe,
         training=decided.training,
         reason=decided.reason,
-        champion=store.model_files(champion) if champion else None,
+        champion=store.models.files(champion) if champion else None,
         champion_hash=champion.model_hash if champion else "",
         tutorial=_tutorial_so_far(recipe, champion),
     )
@@ -112,11 +112,11 @@ def _train(
         model_hash=model_hash,
         files={**outcome.files, "network.keras": outcome.keras_archive},
         lineage=lineage,
-        seen_champion=champion.model_version if champion and publishes else None,
+        expected_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,
-        epoch=epoch,
+        fencing_token=fencing_token,
     )
-    return _told(store.add_model(challenger, now), outcome.record, champion)
+    return _told(store.models.add(challenger, now), outcome.record, champion)
 
 
 def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:

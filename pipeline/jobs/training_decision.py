@@ -36,7 +36,7 @@ class TrainingDecision:
 
     def remember(self, store: Store, now: datetime) -> None:
         """Keep it as a row; the same as before is the row that it was."""
-        known = store.known_as_of(self.recipe.name, self.as_of or LATEST)
+        known = store.batches.latest_as_of(self.recipe.name, self.as_of or LATEST)
         assert known is not None
         decided = Decision(
             what="training",
@@ -46,12 +46,12 @@ class TrainingDecision:
             model_version=self.champion.model_version if self.champion else None,
             as_of=known.recorded_at,
         )
-        store.decide(self.recipe.name, decided, now)
+        store.models.record_decision(self.recipe.name, decided, now)
 
 
 def decide_training(recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None) -> TrainingDecision:
     """What the policy says of a recipe, by what is known, or was known at an instant."""
-    champion = store.champion(recipe.name) if as_of is None else store.champion_as_of(recipe.name, as_of)
+    champion = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
     decision = retraining_policy.choose_training(recipe, _models_so_far(recipe, store, champion, as_of), asked=asked)
     return TrainingDecision(
         recipe=recipe, champion=champion, training=decision.training, reason=decision.reason, as_of=as_of
@@ -62,10 +62,10 @@ def _models_so_far(
     recipe: Recipe, store: Store, champion: ModelVersion | None, as_of: datetime | None
 ) -> retraining_policy.ModelHistory | None:
     newest = load_panel(recipe, store, as_of, length=1).origin
-    last = store.newest_model(recipe.name, as_of or LATEST)
+    last = store.models.newest(recipe.name, as_of or LATEST)
     if champion is None or last is None:
         return None
-    from_seed = store.newest_model(recipe.name, as_of or LATEST, training="retrain") or last
+    from_seed = store.models.newest(recipe.name, as_of or LATEST, training="retrain") or last
     new_periods = _periods_after(recipe, last.cutoff, newest)
     return retraining_policy.ModelHistory(
         training_fingerprint=last.training_fingerprint,
@@ -80,7 +80,7 @@ def _models_so_far(
 def _unusable(store: Store, champion: ModelVersion) -> str | None:
     """What is wrong with the champion's files, so far as it shows without running the network."""
     try:
-        read_model_fields(store.model_files(champion), champion.model_hash)
+        read_model_fields(store.models.files(champion), champion.model_hash)
     except ModelRefused as refusal:
         return str(refusal)
     return None
@@ -89,8 +89,8 @@ def _unusable(store: Store, champion: ModelVersion) -> str | None:
 def _drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime | None) -> str | None:
     """What the champion's published forecasts show, as far as their periods are observed."""
     kind, instant = "live" if as_of is None else "backfill", as_of or LATEST
-    store.score(recipe.name, kind, instant)
-    outcomes = store.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
+    store.scores.score(recipe.name, kind, instant)
+    outcomes = store.scores.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
     finding = drift.found(outcomes)
     return finding.reason if finding else None
 

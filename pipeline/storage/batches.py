@@ -1,10 +1,11 @@
-"""Taking a batch in: one transaction with its header, its new values and its revisions."""
+"""Batches: one transaction each for the header, the new values and the revisions; refused and held batches."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,19 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import NothingHeld, Rejection
+from pipeline.errors import BatchHeld, NothingHeld, Rejection
+from pipeline.records.lineage import LatestBatch
+from pipeline.sources.delivery import FetchContext
 from pipeline.storage.bulk_load import Column, all_values, load, num_values_of, values_as_of
+from pipeline.storage.engine import Database
 from pipeline.storage.mapping import rejection_row
 from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues, concatenate, empty_values
 from pipeline.timeseries.observations import TARGET
 
-#: revisions that wait for those of further parts
-MOST_WAITING = 200_000
-
-#: what a batch says of itself
-Counts = Mapping[str, int]
+#: so many revisions are collected from several parts before they are written
+MAX_COLLECTED_REVISIONS = 200_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,203 +35,24 @@ class BatchHeader:
     recipe: str
     source: str
     content_hash: str
-    #: left by the source for the next time
+    #: what the source wants to be given at the next fetch
     state: Mapping[str, str] = field(default_factory=dict)
-    #: the held batch that this one releases
+    #: the number of the held batch that this batch approves
     releases: int | None = None
-
-
-@dataclass(slots=True)
-class BatchWriter:
-    """A batch on its way into the store: under the recipe's lock, so that what it is compared with stays."""
-
-    transaction: Transaction
-    header: BatchHeader
-    recorded_at: datetime
-    batch_id: int = 0
-    #: the store's numbers of the series, by their number in the batch
-    _series_ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    #: the last batch before this one; 0 before the first
-    _before: int = 0
-    _known: set[int] = field(default_factory=set)
-    _told: set[int] = field(default_factory=set)
-    _revised: list[LongValues] = field(default_factory=list)
-    #: the first and the last period of what changes
-    _periods: list[np.datetime64] = field(default_factory=list)
-
-    def register(self, names: Sequence[tuple[str, str]]) -> None:
-        """Make series known, given by name and variable; their numbers in the batch are their positions here."""
-        recipe = self.header.recipe
-        known = _series_numbers(self.transaction, recipe)
-        self._known = set(known.values())
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            self.transaction.execute("insert_series", recipe=recipe, names=_as_json(unknown))
-            known = _series_numbers(self.transaction, recipe)
-        self._series_ids = np.array([known[name] for name in names], np.int64)
-
-    def known(
-        self, told: LongValues, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
-    ) -> LongValues:
-        """What is known of the series that are told of, under the batch's numbers.
-
-        All of it, or with `since` what is later than that period, and so many values of each series `before`.
-        """
-        numbers = np.unique(told.series)
-        numbers = numbers[[int(series_id) in self._known for series_id in self._series_ids[numbers]]]
-        if self._before == 0 or len(numbers) == 0:
-            return empty_values()
-        ids = self._series_ids[numbers]
-        self._told.update(ids.tolist())
-        if since is None:
-            found = all_values(self.transaction, ids.tolist(), self._before, frequency=frequency)
-        else:
-            found = values_as_of(self.transaction, ids.tolist(), self._before, length=before, since=since)
-        order = np.argsort(ids)
-        values = LongValues(numbers[order][np.searchsorted(ids[order], found.series)], found.period, found.value)
-        in_order = (np.diff(values.series) >= 0).all()
-        return values if in_order else values.take(np.argsort(values.series, kind="stable"))
-
-    def num_untold(self) -> int:
-        """How many values are known of series of which the batch told nothing, as far as it was compared."""
-        return num_values_of(self.transaction, sorted(self._known - self._told))
-
-    def add(self, new: LongValues, revised: LongValues) -> None:
-        """Put values in; revisions are few in each part, and go in together."""
-        new, revised = (LongValues(self._series_ids[one.series], one.period, one.value) for one in (new, revised))
-        for changed in (new, revised):
-            if len(changed):
-                periods = [*self._periods, changed.period.min(), changed.period.max()]
-                self._periods = [min(periods), max(periods)]
-        self._load("observations", new)
-        self._revised.append(revised)
-        if sum(map(len, self._revised)) > MOST_WAITING:
-            self._load_revised()
-
-    def _load_revised(self) -> None:
-        if self._revised:
-            self._load("revisions", concatenate(*self._revised))
-        self._revised = []
-
-    def _load(self, table: str, values: LongValues) -> None:
-        if len(values) == 0:
-            return
-        columns: dict[str, Column] = {
-            "series_id": values.series,
-            "period": values.period,
-            "value": values.value,
-            "batch_id": self.batch_id,
-        }
-        load(self.transaction, table, columns)
-
-    def describe(self, attributes: Mapping[tuple[str, str], str], names: Sequence[tuple[str, str]]) -> None:
-        """Keep the attributes of series that are new or have changed."""
-        held = {
-            (row["series_id"], row["name"]): row["value"]
-            for row in self.transaction.rows("attributes_as_of", recipe=self.header.recipe, batch_id=self._before)
-        }
-        number = {name: int(self._series_ids[n]) for n, (name, variable) in enumerate(names) if variable == TARGET}
-        self.transaction.execute_many(
-            "insert_attribute",
-            [
-                {"series_id": number[series], "name": name, "batch_id": self.batch_id, "value": value}
-                for (series, name), value in attributes.items()
-                if series in number and held.get((number[series], name)) != value
-            ],
-        )
-
-    def finish(self, counts: Counts, rejections: Sequence[Rejection]) -> None:
-        """Write the counts into the header, and what was refused."""
-        self._load_revised()
-        first, last = self._periods or (None, None)
-        self.transaction.execute(
-            "finish_batch",
-            batch_id=self.batch_id,
-            num_rejected=len(rejections),
-            first_period=first,
-            last_period=last,
-            **counts,
-        )
-        self.transaction.execute_many("insert_rejection", [rejection_row(self.batch_id, one) for one in rejections])
-        if self.header.releases is not None:
-            self.transaction.execute("release_batch", batch_id=self.header.releases)
-
-
-def begin_intake(transaction: Transaction, header: BatchHeader, now: datetime) -> BatchWriter:
-    """Begin a batch in a transaction of its own: the recipe is locked until its end.
-
-    Raises:
-        NothingHeld: the batch that it would release does not wait any more.
-    """
-    recorded_at = next_instant(transaction, header.recipe, now)
-    if header.releases is not None:
-        held = transaction.row("held_batch", recipe=header.recipe)
-        if held is None or held["batch_id"] != header.releases:
-            raise NothingHeld(f"the held batch of {header.recipe} was let in or replaced meanwhile")
-    newest = transaction.row("newest_batch", recipe=header.recipe)
-    before = int(newest["batch_id"] or 0) if newest else 0
-    batch_id = insert_batch(transaction, header, recorded_at, status="accepted")
-    return BatchWriter(transaction, header, recorded_at, batch_id=batch_id, _before=before)
-
-
-def insert_batch(
-    transaction: Transaction,
-    header: BatchHeader,
-    recorded_at: datetime,
-    *,
-    status: str,
-    message: str | None = None,
-    num_read: int = 0,
-    num_rejected: int = 0,
-) -> int:
-    """The header of a batch; its number."""
-    row = transaction.row(
-        "insert_batch",
-        recipe=header.recipe,
-        source=header.source,
-        content_hash=header.content_hash,
-        state=json.dumps(dict(header.state), sort_keys=True),
-        releases=header.releases,
-        recorded_at=recorded_at,
-        status=status,
-        message=message,
-        num_read=num_read,
-        num_rejected=num_rejected,
-        **dict.fromkeys(("num_new", "num_revised", "num_same"), 0),
-    )
-    assert row is not None
-    return int(row["batch_id"])
-
-
-def next_instant(transaction: Transaction, recipe: str, now: datetime) -> datetime:
-    """When something new counts as recorded: instants of one recipe ascend strictly, whatever clocks say."""
-    transaction.row("lock_recipe", recipe=recipe)
-    newest = transaction.row("newest_recorded_at", recipe=recipe)
-    last = newest["recorded_at"] if newest else None
-    return now if last is None else max(now, last + timedelta(microseconds=1))
-
-
-def _series_numbers(transaction: Transaction, recipe: str) -> dict[tuple[str, str], int]:
-    return {
-        (row["series"], row["variable"]): int(row["series_id"])
-        for row in transaction.rows("variables_of_recipe", recipe=recipe)
-    }
-
-
-def _as_json(names: Sequence[tuple[str, str]]) -> str:
-    return json.dumps([{"series": series, "variable": variable} for series, variable in names])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldPart:
-    """Cleaned values of some series of a batch that waits for a person."""
+    """Cleaned values of some series of a held batch."""
 
+    #: (series, variable) by the numbers in `values.series`
     names: list[tuple[str, str]]
     values: LongValues
+    #: by (series, attribute)
     attributes: dict[tuple[str, str], str]
 
-    def packed(self) -> bytes:
-        """As bytes that hold numbers and text only."""
+    def to_bytes(self) -> bytes:
+        """The part as an `.npz` file of numbers and JSON text, without pickles."""
         buffer = io.BytesIO()
         described: dict[str, Any] = {
             "names": self.names,
@@ -245,22 +67,22 @@ class HeldPart:
         )
         return buffer.getvalue()
 
-
-def unpacked(content: bytes) -> HeldPart:
-    """A part as it was packed."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        described = json.loads(arrays["described"].tobytes())
-        values = LongValues(arrays["series"], arrays["period"].view("datetime64[us]"), arrays["value"])
-    return HeldPart(
-        names=[(series, variable) for series, variable in described["names"]],
-        values=values,
-        attributes={(series, name): value for series, name, value in described["attributes"]},
-    )
+    @classmethod
+    def from_bytes(cls, content: bytes) -> HeldPart:
+        """The part that `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            described = json.loads(arrays["described"].tobytes())
+            values = LongValues(arrays["series"], arrays["period"].view("datetime64[us]"), arrays["value"])
+        return cls(
+            names=[(series, variable) for series, variable in described["names"]],
+            values=values,
+            attributes={(series, name): value for series, name, value in described["attributes"]},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldBatch:
-    """A batch that waits for a person."""
+    """A batch on hold until a person approves it."""
 
     batch_id: int
     source: str
@@ -270,19 +92,300 @@ class HeldBatch:
     num_read: int
 
 
-def held_of(row: Row) -> HeldBatch:
-    """The held batch that a row is."""
-    return HeldBatch(
-        batch_id=row["batch_id"],
-        source=row["source"],
-        content_hash=row["content_hash"],
-        state=json.loads(row["state"]),
-        message=row["message"],
-        num_read=row["num_read"],
+@dataclass(frozen=True, slots=True)
+class BatchRepository:
+    """Batches in one database."""
+
+    database: Database
+
+    def fetch_context(self, recipe: str, now: datetime) -> FetchContext:
+        """What a source is given at the next fetch: the previous delivery, the newest period and the time."""
+        with self.database.read() as transaction:
+            last = transaction.row("last_delivery", recipe=recipe)
+            newest = transaction.row("newest_period", recipe=recipe)
+        if last is None:
+            return FetchContext(now=now)
+        return FetchContext(
+            now=now,
+            content_hash=last["content_hash"],
+            state=json.loads(last["state"]),
+            newest_period=newest["period"] if newest else None,
+        )
+
+    @contextmanager
+    def write(self, header: BatchHeader, now: datetime) -> Iterator[BatchWriter]:
+        """Write a batch in one transaction, under the recipe's lock; an error leaves nothing of it.
+
+        Raises:
+            NothingHeld: the held batch that it approves is no longer on hold.
+        """
+        with self.database.write() as transaction:
+            yield begin_batch(transaction, header, now)
+            transaction.execute("forget_held_parts", recipe=header.recipe)
+
+    def refuse(self, header: BatchHeader, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
+        """Record a refused batch: its header and its rejected rows only. Repeating the last refusal adds nothing."""
+        with self.database.write() as transaction:
+            recorded_at = next_instant(transaction, header.recipe, now)
+            if _is_same(transaction.row("newest_unaccepted", recipe=header.recipe), header, message):
+                return
+            batch_id = _insert_batch(
+                transaction, header, recorded_at, status="refused", message=message, num_rejected=len(rejections)
+            )
+            _insert_rejections(transaction, batch_id, rejections)
+
+    def hold(
+        self, header: BatchHeader, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime
+    ) -> None:
+        """Keep a batch until a person approves it; none of its values count yet.
+
+        It replaces a batch that is on hold already. Repeating the same delivery adds nothing.
+
+        Args:
+            header: where the batch comes from.
+            held: why it is held, and its rejected rows.
+            parts: its values.
+            num_read: rows that were read.
+            now: the time.
+        """
+        with self.database.write() as transaction:
+            recorded_at = next_instant(transaction, header.recipe, now)
+            if _is_same(transaction.row("held_batch", recipe=header.recipe), header, str(held)):
+                return
+            transaction.execute("forget_held_parts", recipe=header.recipe)
+            batch_id = _insert_batch(
+                transaction,
+                header,
+                recorded_at,
+                status="held",
+                message=str(held),
+                num_read=num_read,
+                num_rejected=len(held.rejections),
+            )
+            _insert_rejections(transaction, batch_id, held.rejections)
+            for n, part in enumerate(parts):
+                transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.to_bytes())
+
+    def held(self, recipe: str) -> HeldBatch | None:
+        """The batch that is on hold, if there is one."""
+        with self.database.read() as transaction:
+            row = transaction.row("held_batch", recipe=recipe)
+        if row is None:
+            return None
+        columns = {name: row[name] for name in HeldBatch.__dataclass_fields__}
+        return HeldBatch(**columns | {"state": json.loads(row["state"])})
+
+    def held_parts(self, held: HeldBatch) -> Iterator[HeldPart]:
+        """The values of a held batch, part by part."""
+        with self.database.read() as transaction:
+            rows = transaction.rows("held_parts", batch_id=held.batch_id)
+        for row in rows:
+            yield HeldPart.from_bytes(bytes(row["content"]))
+
+    def latest_as_of(self, recipe: str, as_of: datetime) -> LatestBatch | None:
+        """The newest batch with new or revised values at an instant; None before the first one."""
+        with self.database.read() as transaction:
+            row = transaction.row("batch_as_of", recipe=recipe, as_of=as_of)
+        return None if row is None else LatestBatch(**row)
+
+    def recorded_instants(self, recipe: str) -> list[datetime]:
+        """When values of the recipe were added or revised, ascending; between two instants nothing changed."""
+        with self.database.read() as transaction:
+            return [row["recorded_at"] for row in transaction.rows("instants_of_recipe", recipe=recipe)]
+
+    def first_recorded_at(self, recipe: str) -> datetime | None:
+        """When the recipe's first observations were recorded; None if there are none."""
+        with self.database.read() as transaction:
+            row = transaction.row("explain_first_batch", recipe=recipe)
+        return row["recorded_at"] if row else None
+
+
+@dataclass(slots=True)
+class BatchWriter:
+    """A batch that is being written. The recipe is locked, so the stored values it is compared with do not change."""
+
+    transaction: Transaction
+    header: BatchHeader
+    recorded_at: datetime
+    batch_id: int = 0
+    #: the newest batch before this one; 0 before the first
+    _previous_batch_id: int = 0
+    #: the store's id of each series, by its number in the batch
+    _series_ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    #: ids of series that were stored before this batch, and of those that the batch was compared with
+    _stored_ids: set[int] = field(default_factory=set)
+    _compared_ids: set[int] = field(default_factory=set)
+    _revisions: list[LongValues] = field(default_factory=list)
+    #: the first and the last period with a new or revised value
+    _changed_periods: list[np.datetime64] = field(default_factory=list)
+
+    def register(self, names: Sequence[tuple[str, str]]) -> None:
+        """Add the series that are not stored yet, given as (series, variable); their positions are their numbers."""
+        recipe = self.header.recipe
+        series_ids = _series_ids_by_name(self.transaction, recipe)
+        self._stored_ids = set(series_ids.values())
+        missing = [{"series": name[0], "variable": name[1]} for name in names if name not in series_ids]
+        if missing:
+            self.transaction.execute("insert_series", recipe=recipe, names=json.dumps(missing))
+            series_ids = _series_ids_by_name(self.transaction, recipe)
+        self._series_ids = np.array([series_ids[name] for name in names], np.int64)
+
+    def stored_values(
+        self, delivered: LongValues, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
+    ) -> LongValues:
+        """The stored values of the series in `delivered`, under the batch's numbers and in their order.
+
+        Args:
+            delivered: values of the batch.
+            frequency: of the recipe.
+            since: only values later than this period; None: all values.
+            before: with `since`, so many of the last values of each series up to that period, too.
+        """
+        numbers = np.unique(delivered.series)
+        is_stored = [series_id in self._stored_ids for series_id in self._series_ids[numbers].tolist()]
+        numbers = numbers[is_stored]
+        if self._previous_batch_id == 0 or len(numbers) == 0:
+            return empty_values()
+        ids = self._series_ids[numbers]
+        self._compared_ids.update(ids.tolist())
+        if since is None:
+            stored = all_values(self.transaction, ids.tolist(), self._previous_batch_id, frequency=frequency)
+        else:
+            stored = values_as_of(self.transaction, ids.tolist(), self._previous_batch_id, length=before, since=since)
+        order = np.argsort(ids)
+        values = LongValues(numbers[order][np.searchsorted(ids[order], stored.series)], stored.period, stored.value)
+        is_sorted = (np.diff(values.series) >= 0).all()
+        return values if is_sorted else values.take(np.argsort(values.series, kind="stable"))
+
+    def num_missing_values(self) -> int:
+        """How many values are stored of series with which the batch was not compared so far."""
+        return num_values_of(self.transaction, sorted(self._stored_ids - self._compared_ids))
+
+    def add(self, new: LongValues, revised: LongValues) -> None:
+        """Write new values, and collect revisions, of which each part of a batch has few, to write them together."""
+        new, revised = (LongValues(self._series_ids[v.series], v.period, v.value) for v in (new, revised))
+        for changed in (new, revised):
+            if len(changed):
+                periods = [*self._changed_periods, changed.period.min(), changed.period.max()]
+                self._changed_periods = [min(periods), max(periods)]
+        self._load("observations", new)
+        self._revisions.append(revised)
+        if sum(map(len, self._revisions)) > MAX_COLLECTED_REVISIONS:
+            self._load_revisions()
+
+    def _load_revisions(self) -> None:
+        if self._revisions:
+            self._load("revisions", concatenate(*self._revisions))
+        self._revisions = []
+
+    def _load(self, table: str, values: LongValues) -> None:
+        if len(values) == 0:
+            return
+        columns: dict[str, Column] = {
+            "series_id": values.series,
+            "period": values.period,
+            "value": values.value,
+            "batch_id": self.batch_id,
+        }
+        load(self.transaction, table, columns)
+
+    def add_attributes(self, attributes: Mapping[tuple[str, str], str], names: Sequence[tuple[str, str]]) -> None:
+        """Write attributes, given by (series, attribute), that are new or have changed."""
+        recipe, previous = self.header.recipe, self._previous_batch_id
+        rows = self.transaction.rows("attributes_as_of", recipe=recipe, batch_id=previous)
+        stored = {(row["series_id"], row["name"]): row["value"] for row in rows}
+        series_ids = {name: int(self._series_ids[n]) for n, (name, variable) in enumerate(names) if variable == TARGET}
+        self.transaction.execute_many(
+            "insert_attribute",
+            [
+                {"series_id": series_ids[series], "name": name, "batch_id": self.batch_id, "value": value}
+                for (series, name), value in attributes.items()
+                if series in series_ids and stored.get((series_ids[series], name)) != value
+            ],
+        )
+
+    def finish(self, counts: Mapping[str, int], rejections: Sequence[Rejection]) -> None:
+        """Complete the batch: its counts, its rejected rows, and the approval of a held batch."""
+        self._load_revisions()
+        first_period, last_period = self._changed_periods or (None, None)
+        self.transaction.execute(
+            "finish_batch",
+            batch_id=self.batch_id,
+            num_rejected=len(rejections),
+            first_period=first_period,
+            last_period=last_period,
+            **counts,
+        )
+        _insert_rejections(self.transaction, self.batch_id, rejections)
+        if self.header.releases is not None:
+            self.transaction.execute("release_batch", batch_id=self.header.releases)
+
+
+def begin_batch(transaction: Transaction, header: BatchHeader, now: datetime) -> BatchWriter:
+    """Lock the recipe until the end of the transaction and insert the header of an accepted batch.
+
+    Raises:
+        NothingHeld: the held batch that it approves is no longer on hold.
+    """
+    recorded_at = next_instant(transaction, header.recipe, now)
+    if header.releases is not None:
+        held = transaction.row("held_batch", recipe=header.recipe)
+        if held is None or held["batch_id"] != header.releases:
+            raise NothingHeld(f"the held batch of {header.recipe} was approved or replaced meanwhile")
+    newest = transaction.row("newest_batch", recipe=header.recipe)
+    previous_batch_id = int(newest["batch_id"] or 0) if newest else 0
+    batch_id = _insert_batch(transaction, header, recorded_at, status="accepted")
+    return BatchWriter(transaction, header, recorded_at, batch_id=batch_id, _previous_batch_id=previous_batch_id)
+
+
+def next_instant(transaction: Transaction, recipe: str, now: datetime) -> datetime:
+    """Lock the recipe; when its next batch counts as recorded. Strictly ascending, even if clocks go back."""
+    transaction.row("lock_recipe", recipe=recipe)
+    newest = transaction.row("newest_recorded_at", recipe=recipe)
+    last = newest["recorded_at"] if newest else None
+    return now if last is None else max(now, last + timedelta(microseconds=1))
+
+
+def _insert_batch(
+    transaction: Transaction,
+    header: BatchHeader,
+    recorded_at: datetime,
+    *,
+    status: str,
+    message: str | None = None,
+    num_read: int = 0,
+    num_rejected: int = 0,
+) -> int:
+    """Insert the header of a batch; its number."""
+    row = transaction.one(
+        "insert_batch",
+        recipe=header.recipe,
+        source=header.source,
+        content_hash=header.content_hash,
+        state=json.dumps(dict(header.state), sort_keys=True),
+        releases=header.releases,
+        recorded_at=recorded_at,
+        status=status,
+        message=message,
+        num_read=num_read,
+        num_rejected=num_rejected,
+        **dict.fromkeys(("num_new", "num_revised", "num_same"), 0),
     )
+    return int(row["batch_id"])
 
 
-def held_parts(rows: Sequence[Row]) -> Iterator[HeldPart]:
-    """The parts of a held batch."""
-    for row in rows:
-        yield unpacked(bytes(row["content"]))
+def _insert_rejections(transaction: Transaction, batch_id: int, rejections: Sequence[Rejection]) -> None:
+    transaction.execute_many("insert_rejection", [rejection_row(batch_id, rejection) for rejection in rejections])
+
+
+def _is_same(batch: Row | None, header: BatchHeader, message: str) -> bool:
+    """Whether a stored batch has the content and the message of another one."""
+    return batch is not None and (batch["content_hash"], batch["message"]) == (header.content_hash, message)
+
+
+def _series_ids_by_name(transaction: Transaction, recipe: str) -> dict[tuple[str, str], int]:
+    """The store's ids by (series, variable)."""
+    return {
+        (row["series"], row["variable"]): int(row["series_id"])
+        for row in transaction.rows("variables_of_recipe", recipe=recipe)
+    }

@@ -1,22 +1,80 @@
-"""Who may train a recipe: a lease with an epoch, by the database's clock; who was taken over writes nothing more."""
+"""Training leases with fencing tokens, on the database's clock: a worker that lost its lease cannot write."""
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline.errors import Busy, Overtaken
+from pipeline.storage.engine import Database
 from pipeline.storage.statements import Transaction
 
 
-def holder_here() -> str:
-    """This process, as leases name it."""
+@dataclass(frozen=True, slots=True)
+class LeaseRepository:
+    """Leases in one database."""
+
+    database: Database
+
+    def fencing_token(self, recipe: str) -> int:
+        """The recipe's current fencing token, which grows with every new lease; 0 before the first one."""
+        with self.database.read() as transaction:
+            lease = transaction.row("lease", recipe=recipe)
+        return int(lease["epoch"]) if lease else 0
+
+    def acquire(self, recipe: str, holder: str, duration: timedelta) -> int:
+        """Lease a recipe for a training; the fencing token that later writes have to present.
+
+        A lease of a process on this machine that no longer runs counts as free.
+
+        Raises:
+            Busy: another worker holds the lease.
+        """
+        with self.database.write() as transaction:
+            now = transaction.one("clock")["now_at"]
+            lease = transaction.row("lease", recipe=recipe)
+            dead_holder = lease["holder"] if lease and is_dead(lease["holder"]) else None
+            acquired = transaction.row(
+                "take_lease", recipe=recipe, holder=holder, expires_at=now + duration, now_at=now, gone=dead_holder
+            )
+            if acquired is not None:
+                return int(acquired["epoch"])
+            lease = transaction.one("lease", recipe=recipe)
+        raise Busy(f"{lease['holder']} trains {recipe} until {lease['expires_at']:%Y-%m-%d %H:%M} UTC at the latest")
+
+    def release(self, recipe: str, fencing_token: int) -> None:
+        """End a lease; nothing happens if another worker holds it by now."""
+        with self.database.write() as transaction:
+            now = transaction.one("clock")["now_at"]
+            transaction.execute("give_lease_back", recipe=recipe, epoch=fencing_token, now_at=now)
+
+
+def refuse_stale_token(transaction: Transaction, recipe: str, fencing_token: int, activity: str) -> None:
+    """Refuse to write with an old fencing token.
+
+    Args:
+        transaction: in which the write happens.
+        recipe: whose lease.
+        fencing_token: the one that was current when the work began.
+        activity: what was done meanwhile, for the message.
+
+    Raises:
+        Overtaken: another worker leased the recipe since.
+    """
+    lease = transaction.row("lease", recipe=recipe)
+    if lease is not None and lease["epoch"] != fencing_token:
+        raise Overtaken(f"{lease['holder']} took {recipe} over while {activity}: run again")
+
+
+def current_holder() -> str:
+    """This process, as leases name it: host:pid."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def is_gone(holder: str) -> bool:
-    """Whether a holder was a process of this machine that has ended; of another machine's nobody here can tell."""
+def is_dead(holder: str) -> bool:
+    """Whether a holder is a process of this machine that has ended; False for processes of other machines."""
     host, _, process = holder.rpartition(":")
     if host != socket.gethostname() or not process.isdecimal():
         return False
@@ -27,48 +85,3 @@ def is_gone(holder: str) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def lease_epoch(transaction: Transaction, recipe: str) -> int:
-    """How often the recipe was taken; 0 before the first time."""
-    row = transaction.row("lease", recipe=recipe)
-    return int(row["epoch"]) if row else 0
-
-
-def take_lease(transaction: Transaction, recipe: str, holder: str, lasts: timedelta) -> int:
-    """Hold a recipe; the epoch of this holding.
-
-    What is held by a process of this machine that was killed is free.
-
-    Raises:
-        Busy: somebody else holds it.
-    """
-    clock = transaction.row("clock")
-    assert clock is not None
-    now = clock["now_at"]
-    lease = transaction.row("lease", recipe=recipe)
-    gone = lease["holder"] if lease and is_gone(lease["holder"]) else None
-    taken = transaction.row("take_lease", recipe=recipe, holder=holder, expires_at=now + lasts, now_at=now, gone=gone)
-    if taken is not None:
-        return int(taken["epoch"])
-    lease = transaction.row("lease", recipe=recipe)
-    assert lease is not None
-    raise Busy(f"{lease['holder']} trains {recipe} until {lease['expires_at']:%Y-%m-%d %H:%M} UTC at the latest")
-
-
-def give_lease_back(transaction: Transaction, recipe: str, epoch: int) -> None:
-    """Hold a recipe no longer; nothing happens if somebody else does by now."""
-    clock = transaction.row("clock")
-    assert clock is not None
-    transaction.execute("give_lease_back", recipe=recipe, epoch=epoch, now_at=clock["now_at"])
-
-
-def refuse_overtaken(transaction: Transaction, recipe: str, epoch: int, meanwhile: str) -> None:
-    """Refuse a write that was begun under another holding.
-
-    Raises:
-        Overtaken: the recipe was taken over.
-    """
-    lease = transaction.row("lease", recipe=recipe)
-    if lease is not None and lease["epoch"] != epoch:
-        raise Overtaken(f"{lease['holder']} took {recipe} over while {meanwhile}: run again")

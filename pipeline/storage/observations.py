@@ -1,69 +1,153 @@
-"""What was known of a recipe's series after a batch, under their names."""
+"""Observations, covariates and attributes of a recipe as of an instant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
 from pipeline.config.recipe import Recipe
+from pipeline.storage.batches import BatchRepository
 from pipeline.storage.bulk_load import all_values, values_as_of
+from pipeline.storage.engine import Database
 from pipeline.storage.statements import Transaction
-from pipeline.timeseries.observations import Observations
-from pipeline.timeseries.panel import Panel, with_covariate
+from pipeline.storage.vintages import Vintage
+from pipeline.timeseries.long_values import LongValues
+from pipeline.timeseries.observations import TARGET, Observations
+from pipeline.timeseries.panel import Panel, panel_from_observations, with_covariate
 
 
-def observations_as_of(
+@dataclass(frozen=True, slots=True)
+class ObservationRepository:
+    """Observations in one database."""
+
+    database: Database
+
+    def values(
+        self, recipe: Recipe, batch_id: int, *, variable: str = TARGET, length: int | None = None
+    ) -> Observations:
+        """The values of one variable after a batch, revisions included; series in the order of their names.
+
+        Args:
+            recipe: of the series.
+            batch_id: later batches do not count.
+            variable: a covariate's name, or the target.
+            length: only so many of the last values of each series; None: all.
+        """
+        with self.database.read() as transaction:
+            return _read_observations(transaction, recipe, batch_id, variable=variable, length=length)
+
+    def panel(
+        self, recipe: Recipe, as_of: datetime, *, variable: str = TARGET, length: int | None = None
+    ) -> Panel | None:
+        """The panel at an instant, with covariates and attributes if it is of the target; None without observations.
+
+        Args:
+            recipe: of the series.
+            as_of: batches recorded later do not count.
+            variable: a covariate's name, or the target.
+            length: only so many of the last values of each series; None: all.
+        """
+        batch = BatchRepository(self.database).latest_as_of(recipe.name, as_of)
+        if batch is None:
+            return None
+        observed = self.values(recipe, batch.batch_id, variable=variable, length=length)
+        if len(observed) == 0:
+            return None
+        panel = panel_from_observations(
+            observed.names,
+            observed.series,
+            observed.period,
+            observed.value,
+            frequency=recipe.grid,
+            as_of=batch.recorded_at,
+        )
+        if variable != TARGET or not recipe.covariates.names:
+            return panel
+        attributes = self.attributes(recipe.name, as_of) if recipe.covariates.static else {}
+        with self.database.read() as transaction:
+            panel = _add_covariates(transaction, panel, recipe, batch.batch_id, length=length)
+        return _add_attributes(panel, recipe, attributes)
+
+    def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
+        """The attributes of each series at an instant, by series and name."""
+        with self.database.read() as transaction:
+            last = transaction.row("last_batch_as_of", recipe=recipe, as_of=as_of)
+            batch_id = last["batch_id"] if last and last["batch_id"] else 0
+            rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=batch_id)
+        attributes: dict[str, dict[str, str]] = {}
+        for row in rows:
+            attributes.setdefault(row["series"], {})[row["name"]] = row["value"]
+        return attributes
+
+    def vintages(self, recipe: str) -> list[Vintage]:
+        """The newest observed period after each batch with new or revised values; ascending."""
+        with self.database.read() as transaction:
+            rows = transaction.rows("newest_by_batch", recipe=recipe)
+        vintages: list[Vintage] = []
+        newest: np.datetime64 | None = None
+        for row in rows:
+            period = row["period"]  # None: the batch has revisions only
+            if period is not None:
+                newest = period if newest is None else max(newest, period)
+            if newest is not None:
+                vintages.append(Vintage(recorded_at=row["recorded_at"], period=newest))
+        return vintages
+
+
+def _read_observations(
     transaction: Transaction, recipe: Recipe, batch_id: int, *, variable: str, length: int | None
 ) -> Observations:
-    """All values of a variable, or the last `length` of each series; series in the order of their names."""
-    told = transaction.columns("series_of_recipe", recipe=recipe.name, variable=variable)
-    ids, series = told or ((), ())
-    values = (
-        values_as_of(transaction, ids, batch_id, length=length)
-        if length
-        else all_values(transaction, ids, batch_id, frequency=recipe.grid)
-    )
-    name = dict(zip(ids, series, strict=True))
-    present = np.unique(values.series)
-    names = sorted(name[series_id] for series_id in present.tolist())  # not by the database's collation
-    rank = {one: n for n, one in enumerate(names)}
-    position = np.array([rank[name[series_id]] for series_id in present.tolist()], np.int64)
-    number = position[np.searchsorted(present, values.series)] if len(values) else values.series
-    if len(values) and not (np.diff(number) >= 0).all():
-        order = np.argsort(number, kind="stable")
-        number, values = number[order], values.take(order)
-    return Observations(names=tuple(names), series=number, period=values.period, value=values.value)
+    columns = transaction.columns("series_of_recipe", recipe=recipe.name, variable=variable)
+    series_ids, names = columns or ((), ())
+    if length:
+        values = values_as_of(transaction, series_ids, batch_id, length=length)
+    else:
+        values = all_values(transaction, series_ids, batch_id, frequency=recipe.grid)
+    return _order_by_name(values, dict(zip(series_ids, names, strict=True)))
 
 
-def with_covariates(
-    transaction: Transaction,
-    panel: Panel,
-    recipe: Recipe,
-    batch_id: int,
-    attributes: Mapping[str, Mapping[str, str]],
-    *,
-    length: int | None,
-) -> Panel:
-    """A panel with the covariates and attributes that the recipe names, as they were known after a batch.
+def _order_by_name(values: LongValues, names: Mapping[int, str]) -> Observations:
+    """Values with their series in the order of the names, which databases collate differently.
 
     Args:
-        transaction: on the store.
-        panel: of what is forecast.
-        recipe: whose.
-        batch_id: of the batch.
-        attributes: texts by series and name.
-        length: how many of the last periods of each series the panel has; None: all.
+        values: ascending by series id.
+        names: by series id.
     """
-    told = recipe.covariates
-    panel = replace(panel, ahead=recipe.horizon if told.future else 0)
-    for name in (*told.past, *told.future):
-        known_ahead = name in told.future
-        # the newest values lie ahead, and a covariate may be told for longer than the series
-        last = None if length is None else 2 * (length + panel.ahead)
-        found = observations_as_of(transaction, recipe, batch_id, variable=name, length=last)
-        values = (found.names, found.series, found.period, found.value)
-        panel = with_covariate(panel, name, values, frequency=recipe.grid, known_ahead=known_ahead)
-    texts = {name: tuple(attributes.get(one, {}).get(name, "") for one in panel.series) for name in told.static}
+    series_ids = np.unique(values.series)
+    present_names = [names[series_id] for series_id in series_ids.tolist()]
+    by_name = sorted(range(len(present_names)), key=present_names.__getitem__)
+    rank = np.argsort(by_name)  # of each series id, the position of its name
+    series = rank[np.searchsorted(series_ids, values.series)]
+    if not (np.diff(series) >= 0).all():
+        order = np.argsort(series, kind="stable")
+        series, values = series[order], values.take(order)
+    return Observations(
+        names=tuple(present_names[n] for n in by_name), series=series, period=values.period, value=values.value
+    )
+
+
+def _add_covariates(
+    transaction: Transaction, panel: Panel, recipe: Recipe, batch_id: int, *, length: int | None
+) -> Panel:
+    """The panel with the recipe's past and future covariates, as of a batch."""
+    covariates = recipe.covariates
+    panel = replace(panel, ahead=recipe.horizon if covariates.future else 0)
+    # a covariate's newest values lie ahead of the series, and it may have values where the series has none
+    covariate_length = None if length is None else 2 * (length + panel.ahead)
+    for name in (*covariates.past, *covariates.future):
+        observed = _read_observations(transaction, recipe, batch_id, variable=name, length=covariate_length)
+        values = (observed.names, observed.series, observed.period, observed.value)
+        panel = with_covariate(panel, name, values, frequency=recipe.grid, known_ahead=name in covariates.future)
+    return panel
+
+
+def _add_attributes(panel: Panel, recipe: Recipe, attributes: Mapping[str, Mapping[str, str]]) -> Panel:
+    """The panel with the recipe's static covariates; a series without an attribute has an empty text."""
+    texts = {
+        name: tuple(attributes.get(series, {}).get(name, "") for series in panel.series)
+        for name in recipe.covariates.static
+    }
     return replace(panel, static=texts)

@@ -1,21 +1,20 @@
-"""From a run to what it came from: its data and what became of them since, its recipe, its code and its model."""
+"""The lineage of a run: its data and their later changes, its recipe, its code and its model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pipeline.evaluation.retraining_policy import TrainingChoice
 from pipeline.records.lineage import Lineage, ModelVersion, Run
 from pipeline.storage.engine import Database
-from pipeline.storage.mapping import model_of, run_of
-from pipeline.storage.statements import Row, Transaction
+from pipeline.storage.mapping import lineage_from_row, model_from_row, run_from_row
+from pipeline.storage.statements import Row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceBatch:
-    """The newest batch that was known when a run was made."""
+    """The newest batch that a run was made from."""
 
     source: str
     content_hash: str
@@ -24,25 +23,25 @@ class SourceBatch:
     num_revised: int
     num_same: int
     num_rejected: int
-    #: when a person was asked to look at it first; None: nobody was
+    #: when it was put on hold before a person approved it; None: it was not held
     held_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangesSince:
-    """What became of the data after a run."""
+    """How the data changed after a run."""
 
     num_batches: int
     num_new: int
-    #: values that were known then and are told anew
+    #: values that the run was made from and that were revised later
     num_revised: int
-    #: of so many series
+    #: series with such values
     num_series: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """How some series of a run were forecast."""
+    """A method, and how many series of a run were forecast by it."""
 
     method: str
     reason: str | None
@@ -51,7 +50,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLineage:
-    """All that a run came from."""
+    """Everything that a run was made from."""
 
     run: Run
     lineage: Lineage
@@ -59,82 +58,56 @@ class RunLineage:
     superseded_by: str | None
     supersedes: tuple[str, ...]
     methods: tuple[Method, ...]
-    vintage: SourceBatch
-    #: values that were known then
+    source_batch: SourceBatch
+    #: observed values that existed when the run was made
     num_known: int
     since: ChangesSince
-    #: the recipe's fingerprint as it was seen last
+    #: the current fingerprint of the recipe
     present_fingerprint: str
     model: ModelVersion
     is_champion: bool
     decision: TrainingChoice
 
 
-def read_run_lineage(database: Database, run_id: str) -> RunLineage | None:
-    """What a run came from; None if there is no such run."""
-    with database.read() as transaction:
-        row = transaction.row("explain_run", run_id=run_id)
-        if row is None:
-            return None
-        found = _one(transaction, "model", recipe=row["recipe"], model_version=row["model_version"])
-        vintage = _one(transaction, "explain_vintage", recipe=row["recipe"], as_of=row["as_of"])
-        about = {"recipe": row["recipe"], "batch_id": vintage["batch_id"]}
-        batches = _one(transaction, "explain_batches", **about)
-        revised = _one(transaction, "explain_revised", **about)
-        superseded = transaction.rows("explain_superseded", run_id=run_id)
-        methods = transaction.rows("explain_methods", run_number=row["run_number"])
-    model = model_of(found)
-    return RunLineage(
-        run=run_of(row),
-        lineage=Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__}),
-        published_at=row["published_at"],
-        superseded_by=row["superseded_by"],
-        supersedes=tuple(one["run_id"] for one in superseded),
-        methods=tuple(Method(**one) for one in methods),
-        vintage=SourceBatch(**{name: vintage[name] for name in SourceBatch.__dataclass_fields__}),
-        num_known=int(batches["num_known"]),
-        since=ChangesSince(num_batches=int(batches["num_batches"]), num_new=int(batches["num_new"]), **revised),
-        present_fingerprint=row["present_fingerprint"],
-        model=model,
-        is_champion=row["champion_version"] == model.model_version,
-        decision=_decision(row, model),
-    )
+@dataclass(frozen=True, slots=True)
+class LineageRepository:
+    """Lineages of runs in one database."""
+
+    database: Database
+
+    def run_lineage(self, run_id: str) -> RunLineage | None:
+        """Everything that a run was made from; None if there is no such run."""
+        with self.database.read() as transaction:
+            run = transaction.row("explain_run", run_id=run_id)
+            if run is None:
+                return None
+            stored_model = transaction.one("model", recipe=run["recipe"], model_version=run["model_version"])
+            source_batch = transaction.one("explain_vintage", recipe=run["recipe"], as_of=run["as_of"])
+            batch = {"recipe": run["recipe"], "batch_id": source_batch["batch_id"]}
+            batches = transaction.one("explain_batches", **batch)
+            revised = transaction.one("explain_revised", **batch)
+            superseded = transaction.rows("explain_superseded", run_id=run_id)
+            methods = transaction.rows("explain_methods", run_number=run["run_number"])
+        model = model_from_row(stored_model)
+        return RunLineage(
+            run=run_from_row(run),
+            lineage=lineage_from_row(run),
+            published_at=run["published_at"],
+            superseded_by=run["superseded_by"],
+            supersedes=tuple(row["run_id"] for row in superseded),
+            methods=tuple(Method(**row) for row in methods),
+            source_batch=SourceBatch(**{name: source_batch[name] for name in SourceBatch.__dataclass_fields__}),
+            num_known=int(batches["num_known"]),
+            since=ChangesSince(num_batches=int(batches["num_batches"]), num_new=int(batches["num_new"]), **revised),
+            present_fingerprint=run["present_fingerprint"],
+            model=model,
+            is_champion=run["champion_version"] == model.model_version,
+            decision=_training_choice(run, model),
+        )
 
 
-def is_run(database: Database, run_id: str) -> bool:
-    """Whether there is a run of that name."""
-    with database.read() as transaction:
-        return transaction.row("run", run_id=run_id) is not None
-
-
-def latest_run(database: Database, recipe: str) -> str | None:
-    """The run that consumers of a recipe see; None before the first."""
-    with database.read() as transaction:
-        row = transaction.row("explain_latest_run", recipe=recipe)
-    return row["run_id"] if row else None
-
-
-def newest_runs(database: Database, recipe: str | None = None) -> list[str]:
-    """The runs that were published last, the newest first."""
-    with database.read() as transaction:
-        return [row["run_id"] for row in transaction.rows("explain_newest_runs", recipe=recipe)]
-
-
-def known_since(database: Database, recipe: str) -> datetime | None:
-    """When the first observations were recorded; None before that."""
-    with database.read() as transaction:
-        row = transaction.row("explain_first_batch", recipe=recipe)
-    return row["recorded_at"] if row else None
-
-
-def _one(transaction: Transaction, query: str, **parameters: Any) -> Row:
-    row = transaction.row(query, **parameters)
-    assert row is not None
-    return row
-
-
-def _decision(run: Row, model: ModelVersion) -> TrainingChoice:
-    """What was done about the model before this run: it was made for it, or an earlier one was kept."""
+def _training_choice(run: Row, model: ModelVersion) -> TrainingChoice:
+    """Whether the model was trained for this run, or an earlier one was kept, and why."""
     if (model.lineage.as_of, model.lineage.recipe_fingerprint) == (run["as_of"], run["recipe_fingerprint"]):
         return TrainingChoice(training=model.training, reason=model.reason)
     if model.cutoff == run["origin"]:

@@ -1,4 +1,4 @@
-"""Publication: staged, counted, compared with what was computed, and then visible, whole."""
+"""Runs: published forecasts, which are staged, verified and then made visible in one step."""
 
 from __future__ import annotations
 
@@ -16,134 +16,184 @@ from pipeline.forecasting.calibration import Calibration
 from pipeline.records.lineage import Lineage, ModelVersion, Run
 from pipeline.storage.bulk_load import Column, load, numbers_of_run
 from pipeline.storage.engine import Database
-from pipeline.storage.leases import refuse_overtaken
-from pipeline.storage.mapping import QUANTILE_COLUMNS, run_id_of, run_of
+from pipeline.storage.leases import refuse_stale_token
+from pipeline.storage.mapping import QUANTILE_COLUMNS, run_from_row
 from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.observations import TARGET
 
-#: a larger forecast is staged in committed pieces that nobody sees, and only its header is flipped
-MOST_AT_ONCE = 1_000_000
+#: a forecast with more rows is staged in several committed transactions
+MAX_ROWS_PER_TRANSACTION = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """A forecast that is to go out, and where it comes from."""
+    """A forecast that is to be published, and what it was made from."""
 
     recipe: Recipe
     forecast: Forecast
     model: ModelVersion
     lineage: Lineage
     kind: str
+    #: when consumers may expect the next run
     expected_next_by: datetime
     #: of the recipe's lease when the forecast was begun
-    epoch: int
-    #: of the network's intervals, already in the forecast; none: they are as the network gives them
+    fencing_token: int
+    #: of the network's intervals, already applied to the forecast; None: uncalibrated
     calibration: Calibration | None = None
 
     @property
-    def key(self) -> Mapping[str, Any]:
-        """What it is made of: the same again is published already."""
+    def inputs(self) -> Mapping[str, Any]:
+        """Columns that identify what the forecast is made from: two runs with the same inputs are the same run."""
         return {
-            "recipe": self.recipe.name,
-            "kind": self.kind,
-            "origin": self.forecast.origin,
+            **self.slot,
             "data_hash": self.lineage.data_hash,
             "recipe_fingerprint": self.lineage.recipe_fingerprint,
             "model_hash": self.model.model_hash,
         }
 
-    def is_made_as(self, run: Row) -> bool:
-        """Whether a run is made of the same."""
-        return all(run[name] == value for name, value in self.key.items())
-
     @property
-    def place(self) -> Mapping[str, Any]:
-        """Where at most one run is published."""
-        return {name: self.key[name] for name in ("recipe", "kind", "origin")}
+    def slot(self) -> Mapping[str, Any]:
+        """Columns that identify where at most one run is published at a time."""
+        return {"recipe": self.recipe.name, "kind": self.kind, "origin": self.forecast.origin}
 
-    @property
-    def seen(self) -> Mapping[str, Any]:
-        """Whose, and up to when it knows."""
-        return {"recipe": self.recipe.name, "kind": self.kind, "as_of": self.lineage.as_of}
+    def has_inputs_of(self, run: Row) -> bool:
+        """Whether a run was made from the same inputs."""
+        return all(run[name] == value for name, value in self.inputs.items())
 
 
 @dataclass(frozen=True, slots=True)
-class _Staged:
-    """A run that nobody sees yet."""
+class RunRepository:
+    """Runs in one database."""
+
+    database: Database
+
+    def publish(self, publication: Publication, now: datetime) -> tuple[Run, bool]:
+        """Publish a forecast as a whole; the run, and whether it is new.
+
+        If a forecast from the same inputs is published already, that run stays and nothing is written. Another run at
+        the same origin is superseded. An interrupted publication starts over.
+
+        Raises:
+            Overtaken: another worker leased the recipe, or published from newer data.
+            NewerPublished: a backfill from newer data is published at the same origin.
+            ModelRefused: the numbers read back from the database are not those that were written.
+        """
+        forecast = publication.forecast
+        with self.database.write() as transaction:
+            published = _lock_and_find_published(transaction, publication)
+            if published is not None:
+                return run_from_row(published), False
+            staged = _stage(transaction, publication)
+            if forecast.num_rows <= MAX_ROWS_PER_TRANSACTION:
+                _load_forecast(transaction, staged, forecast, slice(None))
+                return _make_visible(transaction, staged, publication, now), True
+        for series in _slices(forecast):
+            with self.database.write() as transaction:
+                _require_staged(transaction, staged)
+                _load_forecast(transaction, staged, forecast, series)
+        with self.database.write() as transaction:
+            _lock_and_find_published(transaction, publication)
+            _require_staged(transaction, staged)
+            return _make_visible(transaction, staged, publication, now), True
+
+    def row(self, run_id: str) -> Row | None:
+        """All columns of a run; None if there is no such run."""
+        with self.database.read() as transaction:
+            return transaction.row("run", run_id=run_id)
+
+    def read_forecast(self, run_id: str) -> Forecast:
+        """The forecast of a run.
+
+        Raises:
+            LookupError: there is no such run.
+            ValueError: rows are missing.
+        """
+        with self.database.read() as transaction:
+            run = transaction.one("run", run_id=run_id)
+            return read_forecast(transaction, run["run_number"], run["origin"])
+
+    def latest_forecasts(self, recipe: str, series: str | None = None) -> Sequence[Row]:
+        """The rows of the view `latest_forecasts`, of one series or of all."""
+        with self.database.read() as transaction:
+            return transaction.rows("latest_forecasts", recipe=recipe, series=series)
+
+    def latest_run_id(self, recipe: str) -> str | None:
+        """The published live run that consumers see; None before the first."""
+        with self.database.read() as transaction:
+            row = transaction.row("explain_latest_run", recipe=recipe)
+        return row["run_id"] if row else None
+
+    def newest_run_ids(self, recipe: str | None = None) -> list[str]:
+        """The last published runs, newest first; of one recipe or of all."""
+        with self.database.read() as transaction:
+            return [row["run_id"] for row in transaction.rows("explain_newest_runs", recipe=recipe)]
+
+
+@dataclass(frozen=True, slots=True)
+class _StagedRun:
+    """A run that no view shows yet."""
 
     run_id: str
     run_number: int
-    #: of the forecast's series, in its order
+    #: ids of the forecast's series, in its order: [S]
     series_ids: npt.NDArray[np.int64]
 
 
-def publish(publication: Publication, database: Database, now: datetime) -> tuple[Run, bool]:
-    """Make a forecast visible, whole; the run, and whether it is a new one.
-
-    A forecast of the same data by the same recipe and model is published already and stays as it is.
-    Another one at the same origin is superseded by this one. An interrupted publication is started over.
-
-    Raises:
-        Overtaken: another worker took the recipe over, or published from newer data.
-        NewerPublished: a backfill of later data is published at the same origin.
-        ModelRefused: the database gives back other numbers than were written.
-    """
-    forecast = publication.forecast
-    with database.write() as transaction:
-        published = _begin(transaction, publication)
-        if published is not None:
-            return run_of(published), False
-        staged = _stage(transaction, publication)
-        if forecast.num_rows <= MOST_AT_ONCE:
-            _load(transaction, staged, forecast, slice(None))
-            return _flip(transaction, staged, publication, now), True
-    for series in _pieces(forecast):
-        with database.write() as transaction:
-            _require_staged(transaction, staged)
-            _load(transaction, staged, forecast, series)
-    with database.write() as transaction:
-        _begin(transaction, publication)
-        _require_staged(transaction, staged)
-        return _flip(transaction, staged, publication, now), True
-
-
-def _begin(transaction: Transaction, publication: Publication) -> Row | None:
-    """Lock the recipe and see that we may: the run, if this forecast is published already."""
-    name = publication.recipe.name
-    transaction.row("lock_recipe", recipe=name)
-    refuse_overtaken(transaction, name, publication.epoch, "this forecast was made")
-    earlier = transaction.rows("runs_at_origin", **publication.place)
+def _lock_and_find_published(transaction: Transaction, publication: Publication) -> Row | None:
+    """Lock the recipe; the run if the same forecast is published already, None if it may be published now."""
+    recipe = publication.recipe.name
+    transaction.row("lock_recipe", recipe=recipe)
+    refuse_stale_token(transaction, recipe, publication.fencing_token, "this forecast was made")
+    earlier = transaction.rows("runs_at_origin", **publication.slot)
     published = next((run for run in earlier if run["status"] == "published"), None)
-    if published is None or publication.is_made_as(published):
+    if published is None or publication.has_inputs_of(published):
         return published
     if published["as_of"] <= publication.lineage.as_of:
         return None
     if publication.kind == "live":
         raise Overtaken(f"run {published['run_id']} was published from newer data than this forecast: run again")
-    return _superseded_before(publication, published, earlier)
+    return _find_superseded(publication, published, earlier)
 
 
-def _superseded_before(publication: Publication, published: Row, earlier: Sequence[Row]) -> Row:
-    """The backfill as of the same instant that a later one at this origin has superseded: it stays as it is."""
+def _find_superseded(publication: Publication, published: Row, earlier: Sequence[Row]) -> Row:
+    """The same backfill, if it was published before a backfill of newer data superseded it.
+
+    Raises:
+        NewerPublished: it was not.
+    """
     as_of = publication.lineage.as_of
     for run in earlier:
-        if run["as_of"] == as_of and publication.is_made_as(run):
+        if run["as_of"] == as_of and publication.has_inputs_of(run):
             return run
     raise NewerPublished(
-        f"run {published['run_id']} is made of what was known at {published['as_of'].isoformat()}: a forecast as of "
-        f"{as_of.isoformat()} does not take its place"
+        f"run {published['run_id']} was made from data as of {published['as_of'].isoformat()}: a forecast as of "
+        f"{as_of.isoformat()} does not replace it"
     )
 
 
-def _stage(transaction: Transaction, publication: Publication) -> _Staged:
-    """Write the header, in place of what an interrupted publication left."""
-    forecast, lineage = publication.forecast, publication.lineage
+def _stage(transaction: Transaction, publication: Publication) -> _StagedRun:
+    """Write the run's header, series and steps; remove what an interrupted publication left."""
     for table in ("forecasts", "run_series", "run_steps", "runs"):
-        transaction.execute(f"delete_staged_{table}", **publication.place)
-    earlier = transaction.rows("runs_at_origin", **publication.place)
-    run_id = run_id_of(publication.recipe, forecast, publication.kind, len(earlier))
-    row = transaction.row(
+        transaction.execute(f"delete_staged_{table}", **publication.slot)
+    forecast = publication.forecast
+    run_id, run_number = _insert_run(transaction, publication)
+    columns = transaction.columns("series_of_recipe", recipe=publication.recipe.name, variable=TARGET)
+    id_of = dict(zip(columns[1], columns[0], strict=True))
+    series_ids = np.array([id_of[name] for name in forecast.series], np.int64)
+    steps = np.arange(1, forecast.horizon + 1, dtype=np.int32)
+    load(transaction, "run_steps", {"run_number": run_number, "step": steps, "period": forecast.periods})
+    staged = _StagedRun(run_id, run_number, series_ids)
+    _load_series(transaction, staged, forecast)
+    return staged
+
+
+def _insert_run(transaction: Transaction, publication: Publication) -> tuple[str, int]:
+    """Insert the run's header; its name and number."""
+    forecast, lineage = publication.forecast, publication.lineage
+    num_earlier = len(transaction.rows("runs_at_origin", **publication.slot))
+    run_id = _run_id(publication, num_earlier)
+    row = transaction.one(
         "insert_run",
         run_id=run_id,
         num_series=len(forecast.series),
@@ -155,37 +205,49 @@ def _stage(transaction: Transaction, publication: Publication) -> _Staged:
         as_of=lineage.as_of,
         code_version=lineage.code_version,
         calibration=publication.calibration.as_text() if publication.calibration else None,
-        **publication.key,
+        **publication.inputs,
     )
-    assert row is not None
-    known = transaction.columns("series_of_recipe", recipe=publication.recipe.name, variable=TARGET)
-    numbers = dict(zip(known[1], known[0], strict=True))
-    series_ids = np.array([numbers[name] for name in forecast.series], np.int64)
-    staged = _Staged(run_id, int(row["run_number"]), series_ids)
-    steps = np.arange(1, forecast.horizon + 1, dtype=np.int32)
-    load(transaction, "run_steps", {"run_number": staged.run_number, "step": steps, "period": forecast.periods})
-    alike: dict[tuple[str, str | None], list[int]] = {}
-    for n, said in enumerate(zip(forecast.method, forecast.reason, strict=True)):
-        alike.setdefault(said, []).append(n)
-    for (method, reason), which in alike.items():
-        order = np.array(which)[np.argsort(series_ids[which])]
-        columns: dict[str, Column] = {"run_number": staged.run_number, "series_id": series_ids[order]}
-        columns |= {"method": method, "reason": reason, "scale": forecast.scale[order]}
+    return run_id, int(row["run_number"])
+
+
+def _run_id(publication: Publication, num_earlier: int) -> str:
+    """A readable name: the recipe, the origin, and the number of this publication at that origin."""
+    origin = publication.forecast.origin
+    text = np.datetime_as_string(origin, unit="D" if origin == origin.astype("M8[D]") else "s")
+    kind = "-backfill" if publication.kind == "backfill" else ""
+    return f"{publication.recipe.name}-{text}{kind}-{num_earlier + 1}"
+
+
+def _load_series(transaction: Transaction, staged: _StagedRun, forecast: Forecast) -> None:
+    """Write method, reason and scale of each series, one load for all series with the same method and reason."""
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for s, method_and_reason in enumerate(zip(forecast.method, forecast.reason, strict=True)):
+        groups.setdefault(method_and_reason, []).append(s)
+    for (method, reason), members in groups.items():
+        order = np.array(members)[np.argsort(staged.series_ids[members])]
+        columns: dict[str, Column] = {
+            "run_number": staged.run_number,
+            "series_id": staged.series_ids[order],
+            "method": method,
+            "reason": reason,
+            "scale": forecast.scale[order],
+        }
         load(transaction, "run_series", columns)
-    return staged
 
 
-def _pieces(forecast: Forecast) -> Iterator[slice]:
-    size = max(1, MOST_AT_ONCE // forecast.horizon)
+def _slices(forecast: Forecast) -> Iterator[slice]:
+    """The forecast's series in slices of at most `MAX_ROWS_PER_TRANSACTION` rows."""
+    size = max(1, MAX_ROWS_PER_TRANSACTION // forecast.horizon)
     for start in range(0, len(forecast.series), size):
         yield slice(start, start + size)
 
 
-def _load(transaction: Transaction, staged: _Staged, forecast: Forecast, series: slice) -> None:
-    """Write the numbers of some series."""
+def _load_forecast(transaction: Transaction, staged: _StagedRun, forecast: Forecast, series: slice) -> None:
+    """Write the numbers of some series, ascending by series id."""
     order = np.argsort(staged.series_ids[series])
     ids, horizon = staged.series_ids[series][order], forecast.horizon
-    mean, quantiles, baseline = (each[series][order] for each in (forecast.mean, forecast.quantiles, forecast.baseline))
+    mean, baseline = forecast.mean[series][order], forecast.baseline[series][order]  # [n, H]
+    quantiles = forecast.quantiles[series][order]  # [n, H, Q]
     columns: dict[str, Column] = {
         "run_number": staged.run_number,
         "series_id": np.repeat(ids, horizon),
@@ -197,54 +259,58 @@ def _load(transaction: Transaction, staged: _Staged, forecast: Forecast, series:
     load(transaction, "forecasts", columns)
 
 
-def _require_staged(transaction: Transaction, staged: _Staged) -> None:
+def _require_staged(transaction: Transaction, staged: _StagedRun) -> None:
+    """Lock the staged run.
+
+    Raises:
+        Overtaken: another worker has removed it.
+    """
     if transaction.row("lock_staged_run", run_number=staged.run_number) is None:
         raise Overtaken(f"another worker began to publish in place of run {staged.run_id}: run again")
 
 
-def _flip(transaction: Transaction, staged: _Staged, publication: Publication, now: datetime) -> Run:
-    """Compare what is staged with what was computed, and let it out."""
+def _make_visible(transaction: Transaction, staged: _StagedRun, publication: Publication, now: datetime) -> Run:
+    """Verify the staged run, supersede the run that was published at its origin, and publish it."""
     if not _is_as_computed(transaction, staged, publication.forecast):
         raise ModelRefused(
             f"run {staged.run_id}: the database gives back other numbers than were written; nothing was published"
         )
-    transaction.execute("supersede_run", run_id=staged.run_id, **publication.place)
+    recipe, kind = publication.recipe.name, publication.kind
+    transaction.execute("supersede_run", run_id=staged.run_id, **publication.slot)
     transaction.execute("publish_run", run_id=staged.run_id, published_at=now)
-    transaction.execute("unmark_scored", **publication.seen)
-    if publication.kind == "live":
+    transaction.execute("unmark_scored", recipe=recipe, kind=kind, as_of=publication.lineage.as_of)
+    if kind == "live":
         reference = f"{publication.model.model_version} as {staged.run_id}"
-        recipe = publication.recipe.name
         transaction.execute("insert_outbox", recipe=recipe, kind="publication", reference=reference, created_at=now)
-    row = transaction.row("run", run_id=staged.run_id)
-    assert row is not None
-    return run_of(row)
+    return run_from_row(transaction.one("run", run_id=staged.run_id))
 
 
-def _is_as_computed(transaction: Transaction, staged: _Staged, forecast: Forecast) -> bool:
-    """Whether the database gives back, to the last bit, what the header's hash is of."""
+def _is_as_computed(transaction: Transaction, staged: _StagedRun, forecast: Forecast) -> bool:
+    """Whether the rows in the database equal the forecast bit for bit."""
     order = np.argsort(staged.series_ids)
-    told = transaction.columns("series_of_run", run_number=staged.run_number)
-    steps = transaction.columns("steps_of_run", run_number=staged.run_number)
+    series_ids, _, methods, reasons, scales = transaction.columns("series_of_run", run_number=staged.run_number)
+    (periods,) = transaction.columns("steps_of_run", run_number=staged.run_number)
     numbers = numbers_of_run(transaction, staged.run_number)
-    columns = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
-    expected = np.concatenate(columns, axis=2)[order]
+    parts = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
+    computed = np.concatenate(parts, axis=2)[order]  # [S, H, 1 + Q + 1]
     return (
-        np.array_equal(told[0], staged.series_ids[order])
-        and told[2] == tuple(forecast.method[s] for s in order)
-        and told[3] == tuple(forecast.reason[s] for s in order)
-        and np.array_equal(np.array(told[4]), forecast.scale[order])
-        and np.array_equal(np.array(steps[0], "datetime64[us]"), forecast.periods)
-        and np.array_equal(numbers, expected.reshape(-1, expected.shape[2]))
+        np.array_equal(series_ids, staged.series_ids[order])
+        and methods == tuple(forecast.method[s] for s in order)
+        and reasons == tuple(forecast.reason[s] for s in order)
+        and np.array_equal(np.array(scales), forecast.scale[order])
+        and np.array_equal(np.array(periods, "datetime64[us]"), forecast.periods)
+        and np.array_equal(numbers, computed.reshape(-1, computed.shape[2]))
     )
 
 
-def forecast_in(transaction: Transaction, run_number: int, origin: np.datetime64) -> Forecast:
-    """The forecast that a run holds.
+def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime64) -> Forecast:
+    """The forecast in the rows of a run, series in the order of their names.
 
     Raises:
-        ValueError: it does not hold each step of each series.
+        ValueError: a step of a series is missing.
     """
-    _, series, method, reason, scale = transaction.columns("series_of_run", run_number=run_number) or ((),) * 5
+    columns = transaction.columns("series_of_run", run_number=run_number)
+    _, series, method, reason, scale = columns or ((),) * 5
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
     numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
     order = sorted(range(len(series)), key=series.__getitem__)

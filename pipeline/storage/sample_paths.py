@@ -1,4 +1,4 @@
-"""Sample paths in the store: those of a run are added to, never changed, and all of one addition or none."""
+"""Sample paths of a run: paths are added and never changed, and one addition is written as a whole."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy.typing as npt
 from pipeline.errors import Overtaken
 from pipeline.storage.bulk_load import Column, load
 from pipeline.storage.engine import Database
-from pipeline.storage.runs import forecast_in
+from pipeline.storage.runs import read_forecast
 from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.forecast import Forecast
 
 Array = npt.NDArray[np.float64]
 
-#: rows that are loaded at a time
-_LOADED = 500_000
+#: about so many values are read at a time
+_BLOCK = 500_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPaths:
-    """A published run, and how many paths were drawn from it."""
+    """A published run, and how many sample paths each of its series has."""
 
-    #: the run's row
+    #: the columns of the run
     run: Row
     forecast: Forecast
-    #: of the forecast's series, in its order
+    #: ids of the forecast's series, in its order: [S]
     series_ids: npt.NDArray[np.int64]
     num_paths: int
 
@@ -38,83 +38,92 @@ class RunPaths:
         return int(self.run["run_number"])
 
 
-def read_run_paths(database: Database, run_id: str) -> RunPaths:
-    """A run with what was drawn from it."""
-    with database.read() as transaction:
-        run = transaction.row("run", run_id=run_id)
-        assert run is not None
-        number = run["run_number"]
-        forecast = forecast_in(transaction, number, run["origin"])
-        ids = {row["series"]: row["series_id"] for row in transaction.rows("series_of_run", run_number=number)}
-        return RunPaths(
-            run=run,
-            forecast=forecast,
-            series_ids=np.array([ids[name] for name in forecast.series], np.int64),
-            num_paths=_num_paths(transaction, number),
-        )
+@dataclass(frozen=True, slots=True)
+class SamplePathRepository:
+    """Sample paths in one database."""
 
+    database: Database
 
-def add_paths(database: Database, seen: RunPaths, num_paths: int, values: Iterable[Array]) -> None:
-    """Write the paths that follow those which were seen, up to `num_paths`, whole.
+    def of_run(self, run_id: str) -> RunPaths:
+        """A run, its forecast and its number of paths.
 
-    Args:
-        database: where.
-        seen: the run, and how many paths it had when the new ones were drawn.
-        num_paths: how many each series has then.
-        values: of the new paths, flat: series by series, path by path, step by step, in pieces of any size.
+        Raises:
+            LookupError: there is no such run.
+        """
+        with self.database.read() as transaction:
+            run = transaction.one("run", run_id=run_id)
+            run_number = run["run_number"]
+            forecast = read_forecast(transaction, run_number, run["origin"])
+            rows = transaction.rows("series_of_run", run_number=run_number)
+            id_of = {row["series"]: row["series_id"] for row in rows}
+            return RunPaths(
+                run=run,
+                forecast=forecast,
+                series_ids=np.array([id_of[name] for name in forecast.series], np.int64),
+                num_paths=_num_paths(transaction, run_number),
+            )
 
-    Raises:
-        Overtaken: others were written since, or the run was superseded.
-    """
-    run, horizon, num_new = seen.run, seen.forecast.horizon, num_paths - seen.num_paths
-    with database.write() as transaction:
-        transaction.row("lock_recipe", recipe=run["recipe"])
-        now = transaction.row("run", run_id=run["run_id"])
-        if now is None or now["status"] != "published" or _num_paths(transaction, seen.run_number) != seen.num_paths:
-            raise Overtaken(f"run {run['run_id']} was superseded, or paths of it were written, meanwhile: run again")
-        row = 0
-        for piece in values:
-            rows = np.arange(row, row + len(piece))
-            series, within = np.divmod(rows, num_new * horizon)
-            path, step = np.divmod(within, horizon)
-            columns: dict[str, Column] = {
-                "run_number": seen.run_number,
-                "series_id": seen.series_ids[series],
-                "path": (path + seen.num_paths + 1).astype(np.int32),
-                "step": (step + 1).astype(np.int32),
-                "value": piece,
-            }
-            load(transaction, "sample_paths", columns)
-            row += len(piece)
-        assert row == len(seen.series_ids) * num_new * horizon, "every series has every path"
+    def add(self, paths: RunPaths, num_paths: int, values: Iterable[Array]) -> None:
+        """Write the paths after the existing ones, up to `num_paths` a series, in one transaction.
 
+        Args:
+            paths: the run, and its number of paths when the new ones were drawn.
+            num_paths: of each series afterwards.
+            values: of the new paths, flat: by series, path and step; in blocks of any size.
 
-def paths_of(database: Database, seen: RunPaths, num_paths: int) -> Iterator[tuple[str, int, Array]]:
-    """The first paths of a run as they are kept: the series, the number of the first of some paths, and these [n, H]."""
-    at_once = max(1, _LOADED // seen.forecast.horizon)
-    with database.read() as transaction:
-        for name, series_id in zip(seen.forecast.series, seen.series_ids.tolist(), strict=True):
-            for first in range(1, num_paths + 1, at_once):
-                last = min(first + at_once - 1, num_paths)
-                yield name, first, _paths(transaction, seen, series_id, first, last)
+        Raises:
+            Overtaken: other paths were written since, or the run was superseded.
+        """
+        run, horizon, num_new = paths.run, paths.forecast.horizon, num_paths - paths.num_paths
+        with self.database.write() as transaction:
+            transaction.row("lock_recipe", recipe=run["recipe"])
+            _require_unchanged(transaction, paths)
+            num_written = 0
+            for block in values:
+                rows = np.arange(num_written, num_written + len(block))
+                series, row_of_series = np.divmod(rows, num_new * horizon)
+                path, step = np.divmod(row_of_series, horizon)
+                columns: dict[str, Column] = {
+                    "run_number": paths.run_number,
+                    "series_id": paths.series_ids[series],
+                    "path": (path + paths.num_paths + 1).astype(np.int32),
+                    "step": (step + 1).astype(np.int32),
+                    "value": block,
+                }
+                load(transaction, "sample_paths", columns)
+                num_written += len(block)
+            assert num_written == len(paths.series_ids) * num_new * horizon, "every series has every path"
 
+    def read(self, paths: RunPaths, num_paths: int) -> Iterator[tuple[str, int, Array]]:
+        """The first paths of each series, in blocks: the series, the number of the block's first path, values [n, H]."""
+        paths_per_block = max(1, _BLOCK // paths.forecast.horizon)
+        with self.database.read() as transaction:
+            for name, series_id in zip(paths.forecast.series, paths.series_ids.tolist(), strict=True):
+                for first in range(1, num_paths + 1, paths_per_block):
+                    last = min(first + paths_per_block - 1, num_paths)
+                    yield name, first, _read_paths(transaction, paths, series_id, first, last)
 
-def first_path(database: Database, seen: RunPaths, s: int) -> Array:
-    """The first path of the forecast's series s as it is kept: [H]."""
-    with database.read() as transaction:
-        path: Array = _paths(transaction, seen, int(seen.series_ids[s]), 1, 1)[0]
+    def first_path(self, paths: RunPaths, s: int) -> Array:
+        """The first path of the forecast's series s: [H]."""
+        with self.database.read() as transaction:
+            path: Array = _read_paths(transaction, paths, int(paths.series_ids[s]), 1, 1)[0]
         return path
 
 
+def _require_unchanged(transaction: Transaction, paths: RunPaths) -> None:
+    run_id = paths.run["run_id"]
+    run = transaction.row("run", run_id=run_id)
+    is_published = run is not None and run["status"] == "published"
+    if not is_published or _num_paths(transaction, paths.run_number) != paths.num_paths:
+        raise Overtaken(f"run {run_id} was superseded, or paths of it were written, meanwhile: run again")
+
+
 def _num_paths(transaction: Transaction, run_number: int) -> int:
-    row = transaction.row("num_paths_of_run", run_number=run_number)
-    assert row is not None
-    return int(row["num_paths"])
+    return int(transaction.one("num_paths_of_run", run_number=run_number)["num_paths"])
 
 
-def _paths(transaction: Transaction, seen: RunPaths, series_id: int, first: int, last: int) -> Array:
-    wanted = {"run_number": seen.run_number, "series_id": series_id, "first": first, "last": last}
-    row = transaction.row("paths_of_series", **wanted)
-    assert row is not None
-    form = ">f8" if transaction.dialect == "postgresql" else "<f8"
-    return np.frombuffer(row["numbers"], form).astype(np.float64).reshape(last - first + 1, seen.forecast.horizon)
+def _read_paths(transaction: Transaction, paths: RunPaths, series_id: int, first: int, last: int) -> Array:
+    """Paths number `first` to `last` of one series, both inclusive: [n, H]."""
+    row = transaction.one("paths_of_series", run_number=paths.run_number, series_id=series_id, first=first, last=last)
+    dtype = ">f8" if transaction.dialect == "postgresql" else "<f8"
+    return np.frombuffer(row["numbers"], dtype).astype(np.float64).reshape(last - first + 1, paths.forecast.horizon)

@@ -1,62 +1,174 @@
-"""Published forecasts against later observations: one statement a run, over what came since it was scored last."""
+"""Published forecasts compared with later observations: scores, and outcomes for calibration and drift detection."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config.recipe import Recipe
+from pipeline.evaluation.drift import OutcomesByPeriod
+from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
+from pipeline.storage.statements import Row, Transaction
+from pipeline.timeseries.forecast import LEVELS
 
 #: kinds of runs, which are scored apart
 KINDS = ("live", "backfill")
-#: of so many published periods in a row, by chance 1 model in 50 that is as good as the baseline loses so many or more
+#: a series is worse than the baseline if it lost at least 10 of the last 12 published periods: a model as good as the
+#: baseline does so by chance in 1 of 50 cases
 JUDGED_OVER, LOST = 12, 10
+#: about so many outcomes are read: of all series, or of a fixed sample of them
+MAX_OUTCOMES = 20_000
+#: the newest origins of a model in which drift is looked for
+MAX_DRIFT_ORIGINS = 300
 
 
-def score(database: Database, recipe: str, kind: str, as_of: datetime) -> int:
-    """Score what the batches since the mark tell of, as it was known at an instant, and move the mark; how many scores.
+@dataclass(frozen=True, slots=True)
+class ScoreRepository:
+    """Scores and outcomes in one database."""
 
-    Each run in a transaction of its own: the same again adds nothing, and the mark is moved last.
-    """
-    with database.read() as transaction:
-        due = transaction.row("batches_to_score", recipe=recipe, kind=kind, as_of=as_of)
-        if due is None or due["through"] is None or due["through"] <= due["since"]:
-            return 0
-        told = {name: due[name] for name in ("first_period", "last_period")}
-        runs = (
-            [] if due["first_period"] is None else transaction.rows("runs_to_score", recipe=recipe, kind=kind, **told)
+    database: Database
+
+    def score(self, recipe: str, kind: str, as_of: datetime) -> int:
+        """Score the runs of one kind against the batches recorded since the last scoring; the number of new scores.
+
+        Each run is scored in its own transaction, by one statement, and the mark up to where batches count as scored
+        moves last: after an interruption, a second call adds what is missing.
+
+        Args:
+            recipe: whose runs.
+            kind: "live" or "backfill".
+            as_of: batches recorded later do not count.
+        """
+        with self.database.read() as transaction:
+            due = transaction.row("batches_to_score", recipe=recipe, kind=kind, as_of=as_of)
+            if due is None or due["through"] is None or due["through"] <= due["since"]:
+                return 0
+            changed_periods = {name: due[name] for name in ("first_period", "last_period")}
+            runs = _runs_to_score(transaction, recipe, kind, changed_periods)
+        batches = {"since": due["since"], "through": due["through"]}
+        num_scores = 0
+        for run in runs:
+            with self.database.write() as transaction:
+                num_scores += transaction.execute("score", run_number=run["run_number"], **changed_periods, **batches)
+        with self.database.write() as transaction:
+            transaction.row("lock_recipe", recipe=recipe)
+            transaction.execute("mark_scored", recipe=recipe, kind=kind, **batches)
+        return num_scores
+
+    def series_worse_than_baseline(
+        self, model: ModelVersion, kind: str, as_of: datetime, baseline: str
+    ) -> dict[str, str]:
+        """Series whose published forecasts by a model were worse than the baseline's, with the reason by name.
+
+        A sign test on absolute errors one step ahead, which are the least autocorrelated ones.
+
+        Args:
+            model: that made the forecasts.
+            kind: of the runs.
+            as_of: scores of batches recorded later do not count.
+            baseline: its name, for the reason.
+        """
+        with self.database.read() as transaction:
+            rows = transaction.rows(
+                "series_that_lost",
+                recipe=model.recipe,
+                kind=kind,
+                model_version=model.model_version,
+                as_of=as_of,
+                num_origins=JUDGED_OVER + 1,
+                fewest=JUDGED_OVER,
+                most_lost=LOST,
+            )
+        return {
+            row[
+                "series"
+            ]: f"worse than {baseline} in {row['num_lost']} of the last {row['num_scored']} published periods: "
+            f"mean absolute error {row['mae']:.4g} against {row['naive_mae']:.4g}"
+            for row in rows
+        }
+
+    def outcomes(self, recipe: Recipe, kind: str, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
+        """Observed values relative to the network's uncalibrated quantiles, of the newest runs before an origin.
+
+        Args:
+            recipe: only runs of models with its present training settings count.
+            kind: of the runs.
+            origin: of the forecast that is to be calibrated; only earlier origins count.
+            as_of: values recorded later do not count.
+        """
+        with self.database.read() as transaction:
+            return _read_outcomes(transaction, recipe, kind, origin, as_of)
+
+    def outcomes_by_period(self, recipe: str, kind: str, *, model_version: int, as_of: datetime) -> OutcomesByPeriod:
+        """Errors of one model's published forecasts by origin, over the same series; at most 300 origins.
+
+        Args:
+            recipe: of the model.
+            kind: of the runs.
+            model_version: of the model.
+            as_of: values recorded later do not count.
+        """
+        with self.database.read() as transaction:
+            columns = transaction.columns(
+                "outcomes_by_period",
+                recipe=recipe,
+                kind=kind,
+                model_version=model_version,
+                as_of=as_of,
+                num_origins=MAX_DRIFT_ORIGINS,
+                num_series=MAX_OUTCOMES // MAX_DRIFT_ORIGINS,
+            )
+        origin, *errors = columns or [()] * 5
+        bias, error, naive_error, inside_80 = (np.array(column, np.float64) for column in errors)
+        return OutcomesByPeriod(
+            origin=np.array(origin, "datetime64[us]"),
+            bias=bias,
+            error=error,
+            naive_error=naive_error,
+            inside_80=inside_80,
         )
-    mark = {"since": due["since"], "through": due["through"]}
-    found = 0
-    for run in runs:
-        with database.write() as transaction:
-            found += transaction.execute("score", run_number=run["run_number"], **told, **mark)
-    with database.write() as transaction:
-        transaction.row("lock_recipe", recipe=recipe)
-        transaction.execute("mark_scored", recipe=recipe, kind=kind, **mark)
-    return found
 
 
-def series_worse_than_baseline(
-    database: Database, model: ModelVersion, kind: str, as_of: datetime, baseline: str
-) -> dict[str, str]:
-    """Series of which a model's published forecasts lost to the baseline, as it was known at an instant, with the figures.
+def _runs_to_score(transaction: Transaction, recipe: str, kind: str, changed_periods: dict[str, Any]) -> list[Row]:
+    if changed_periods["first_period"] is None:
+        return []
+    return list(transaction.rows("runs_to_score", recipe=recipe, kind=kind, **changed_periods))
 
-    A sign test of the next period's absolute errors: they hang together least.
-    """
-    with database.read() as transaction:
-        rows = transaction.rows(
-            "series_that_lost",
-            recipe=model.recipe,
-            kind=kind,
-            model_version=model.model_version,
-            as_of=as_of,
-            num_origins=JUDGED_OVER + 1,
-            fewest=JUDGED_OVER,
-            most_lost=LOST,
-        )
-    return {
-        row["series"]: f"worse than {baseline} in {row['num_lost']} of the last {row['num_scored']} published periods: "
-        f"mean absolute error {row['mae']:.4g} against {row['naive_mae']:.4g}"
-        for row in rows
-    }
+
+def _read_outcomes(
+    transaction: Transaction, recipe: Recipe, kind: str, origin: np.datetime64, as_of: datetime
+) -> Outcomes:
+    num_origins = WINDOW + recipe.horizon
+    num_series = max(1, MAX_OUTCOMES // (num_origins * recipe.horizon))
+    newest = {"recipe": recipe.name, "kind": kind, "origin": origin, "num_origins": num_origins}
+    runs = transaction.rows("newest_runs", **newest, training_fingerprint=recipe.training_fingerprint)
+    columns = transaction.columns("outcomes_of_forecasts", **newest, as_of=as_of, num_series=num_series) if runs else []
+    run_number, step, observed, *quantiles = columns or [()] * (3 + len(LEVELS))
+    counts = np.isin(run_number, [run["run_number"] for run in runs])  # forecasts of models that are fitted alike
+    origins, factors, run_index = _runs_of_outcomes(np.array(run_number, np.int64)[counts], runs, recipe.horizon)
+    steps = np.array(step, np.int64)[counts]
+    published = np.array(quantiles, np.float64).T.reshape(-1, len(LEVELS))[counts]  # [N, Q]
+    return Outcomes(
+        origin=origins[run_index],
+        step=steps,
+        ratio=conformity(np.array(observed, np.float64)[counts], published, factors[run_index, steps - 1]),
+    )
+
+
+def _runs_of_outcomes(
+    run_numbers: npt.NDArray[np.int64], runs: Any, horizon: int
+) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Origins [R] and calibration factors [R, H, Q] of the runs with outcomes, and the run of each outcome [N]."""
+    by_number = {run["run_number"]: run for run in runs}
+    present, run_index = np.unique(run_numbers, return_inverse=True)
+    origins = np.array([by_number[number]["origin"] for number in present.tolist()], "datetime64[us]")
+    uncalibrated = np.ones((horizon, len(LEVELS)))
+    calibrations = [by_number[number]["calibration"] for number in present.tolist()]
+    factors = [uncalibrated if text is None else Calibration.from_text(text).factors for text in calibrations]
+    return origins, np.array(factors).reshape(-1, *uncalibrated.shape), run_index

@@ -135,6 +135,17 @@ class Transaction:
         with self.spent.counting():
             return self._carry_out(query, parameters).mappings().first()
 
+    def one(self, query: str, **parameters: Any) -> Row:
+        """The first row of a query that always has one.
+
+        Raises:
+            LookupError: it has none.
+        """
+        row = self.row(query, **parameters)
+        if row is None:
+            raise LookupError(f"query {query} returned no row for {parameters}")
+        return row
+
     def execute(self, query: str, **parameters: Any) -> int:
         """Carry out a statement; the number of rows it touched."""
         with self.spent.counting():

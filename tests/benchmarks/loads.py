@@ -99,13 +99,13 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
         comparison = BatchDiff(reading, recipe)
         began = time.perf_counter()
         header = BatchHeader(recipe=recipe.name, source="bench", content_hash=content_hash)
-        with store.taking_in(header, datetime.now(UTC)) as intake:
+        with store.batches.write(header, datetime.now(UTC)) as intake:
             intake.register(reading.names)
             for rows in spool.parts():
                 told = comparison.clean(rows)
-                change = comparison.compare(told, intake.known(told, recipe.grid))
+                change = comparison.compare(told, intake.stored_values(told, recipe.grid))
                 intake.add(change.new, change.revised)
-            comparison.guard.num_expected += intake.num_untold()
+            comparison.guard.num_expected += intake.num_missing_values()
             comparison.refuse_too_many()
             comparison.hold_suspicious(incremental=False)
             intake.finish(comparison.counts, [])

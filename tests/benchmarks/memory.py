@@ -56,7 +56,7 @@ def main(url: str, num_rows: int, folder: Path) -> None:
     database = open_database(url)
     require_schema(database)
     store, recipe = Store(database), large_recipe(folder)
-    store.register(recipe)
+    store.recipes.register(recipe)
     before = peak_mib()
     began = time.perf_counter()
     taken = ingest_source(recipe, store, datetime.now(UTC))

@@ -68,7 +68,7 @@ class Bench:
             url = self.server.set(database="bench").render_as_string(hide_password=False)
         database = open_database(url)
         require_schema(database)
-        Store(database).register(bench_recipe())
+        Store(database).recipes.register(bench_recipe())
         try:
             yield database
         finally:
@@ -150,7 +150,7 @@ def bench_context(bench: Bench, num_series: int) -> None:
         with bench.fresh() as database:
             store = Store(database)
             load_through_store(store, panel, "0")
-            at = store.known_as_of("bench", datetime.now(UTC))
+            at = store.batches.latest_as_of("bench", datetime.now(UTC))
             assert at is not None
             bench.settle(database)
             pairs = []
@@ -161,7 +161,7 @@ def bench_context(bench: Bench, num_series: int) -> None:
                         took[which] = read_bare(database, since)
                     else:
                         began = time.perf_counter()
-                        found = store.observations(bench_recipe(), at.batch_id, length=CONTEXT)
+                        found = store.observations.values(bench_recipe(), at.batch_id, length=CONTEXT)
                         took[which] = time.perf_counter() - began
                         assert len(found) == num_series * CONTEXT
                 pairs.append((took["own"] / took["bare"], took["own"]))
@@ -184,7 +184,7 @@ def bench_publication(bench: Bench, num_series: int) -> None:
     ratios, seconds = [], []
     with bench.fresh() as database:
         store = Store(database)
-        with store.taking_in(
+        with store.batches.write(
             BatchHeader(recipe="bench", source="bench", content_hash="0"), datetime.now(UTC)
         ) as intake:
             intake.register([(name, TARGET) for name in names])
@@ -211,7 +211,7 @@ def bench_publication(bench: Bench, num_series: int) -> None:
                     took[which] = load_bare(database, "bare", _forecast_columns(made))
                 else:
                     began = time.perf_counter()
-                    store.publish(_publication(made, store), datetime.now(UTC))
+                    store.runs.publish(_publication(made, store), datetime.now(UTC))
                     took[which] = time.perf_counter() - began
             ratios.append(took["own"] / took["bare"])
             seconds.append(took["own"])
@@ -237,7 +237,13 @@ def _publication(made: Forecast, store: Store) -> Publication:
     now = datetime.now(UTC)
     lineage = Lineage(as_of=now, data_hash="d", recipe_fingerprint="f", code_version="c")
     return Publication(
-        recipe=bench_recipe(), forecast=made, model=model, lineage=lineage, kind="live", expected_next_by=now, epoch=0
+        recipe=bench_recipe(),
+        forecast=made,
+        model=model,
+        lineage=lineage,
+        kind="live",
+        expected_next_by=now,
+        fencing_token=0,
     )
 
 

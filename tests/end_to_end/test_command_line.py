@@ -115,14 +115,14 @@ def published_once(tmp_path_factory: pytest.TempPathFactory, outcome: TrainedMod
         model_hash=hash_model(outcome.files),
         files={**outcome.files, "network.keras": outcome.keras_archive},
         lineage=lineage,
-        seen_champion=None,
+        expected_champion=None,
         publishes=True,
     )
-    store.add_model(challenger, NOW)
+    store.models.add(challenger, NOW)
     with record_attempt(recipe, store, "forecast", lambda: NOW):
         publish_forecast(recipe, store, NOW)
-    for item in store.waiting():
-        store.followed(item, NOW)
+    for item in store.outbox.pending():
+        store.outbox.mark_done(item, NOW)
     database.close()
     return folder
 
@@ -263,7 +263,7 @@ def test_show_prints_the_latest_forecast(published: Person) -> None:
 
 def view_of(person: Person) -> list[dict[Any, Any]]:
     database = open_database(person.database_url)
-    rows = [dict(row) for row in Store(database).latest_forecasts("small")]
+    rows = [dict(row) for row in Store(database).runs.latest_forecasts("small")]
     database.close()
     return rows
 

@@ -165,7 +165,7 @@ def assert_published(site: Site, run: str) -> None:
     """The forecast is in the store, as an artifact and in the log of the run."""
     database = open_database(site.environment["NEXTPERIOD_DATABASE_URL"])
     store = Store(database)
-    rows, champion = store.latest_forecasts("milk"), store.champion("milk")
+    rows, champion = store.runs.latest_forecasts("milk"), store.models.champion("milk")
     database.close()
     assert len(rows) == 12
     assert rows[0]["period"] == np.datetime64("1976-01-01", "us")

@@ -48,7 +48,7 @@ def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Ite
     database = open_database(f"sqlite:///{folder}/store.db")
     require_schema(database)
     store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db", lambda: NOW)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))
     publish_forecast(small_recipe(), store, NOW)

@@ -86,7 +86,7 @@ def test_a_recipe_publishes_its_next_periods(
 
     run = publish(recipe, store)
 
-    rows = store.latest_forecasts(name)
+    rows = store.runs.latest_forecasts(name)
     assert run.status == "published"
     assert (str(rows[0]["period"])[:10], str(rows[-1]["period"])[:10]) == NEXT[name]
     assert [row["step"] for row in rows] == list(range(1, recipe.horizon + 1))
@@ -94,7 +94,7 @@ def test_a_recipe_publishes_its_next_periods(
         row["lower_95"] <= row["lower_80"] <= row["median"] <= row["upper_80"] <= row["upper_95"] for row in rows
     )
     assert integrity_errors(store) == []
-    champion = store.champion(name)
+    champion = store.models.champion(name)
     assert champion is not None
     assert [line.protocol.split(" (")[0] for line in champion.record.tutorial] == ["as written", "without the leak"]
 
@@ -111,7 +111,7 @@ def test_a_recipe_as_it_stands_publishes(
     run = publish(recipe, store)
 
     assert (run.status, run.num_rows) == ("published", recipe.horizon)
-    champion = store.champion(name)
+    champion = store.models.champion(name)
     assert champion is not None
     print(
         f"\n{name} on {store.database.url.get_backend_name()}: {champion.record.backtest}\n{champion.record.tutorial}"

@@ -325,7 +325,7 @@ class Late:
 def late(replay: Replay, store: Store, tmp_path: Path) -> Late:
     (tmp_path / "fred.toml").write_text(RECIPE)
     recipe = load_recipe("fred", tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     first_at, second_at = datetime(2019, 9, 30, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC)
     write(tmp_path, vintage(VINTAGES[0]))
     ingest_source(recipe, store, first_at)
@@ -354,23 +354,23 @@ def late(replay: Replay, store: Store, tmp_path: Path) -> Late:
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_store_that_saw_both_vintages_before_any_training_gives_the_same_numbers(late: Late, replay: Replay) -> None:
     def published(store: Store, run_id: str) -> str:
-        return store.forecast_of_run(run_id).content_hash
+        return store.runs.read_forecast(run_id).content_hash
 
     assert late.held == json.loads(replay.held.out)["reason"]
     assert bits(known_of(late.store, late.recipe, late.first_at)) == bits(replay.first_told)
     assert bits(known_of(late.store, late.recipe, LATEST)) == bits({**replay.first_told, **replay.second_told})
-    trained_late, trained_then = (store.model("fred", 1) for store in (late.store, replay.store))
+    trained_late, trained_then = (store.models.by_version("fred", 1) for store in (late.store, replay.store))
     assert trained_late is not None
     assert trained_then is not None
     assert trained_late.model_hash == trained_then.model_hash
     assert trained_late.lineage.as_of == late.first_at
     assert published(late.store, late.as_of_first.run_id) == published(replay.store, replay.first["run_id"])
     assert (late.again.status, late.again.run_id) == ("unchanged", late.as_of_first.run_id)
-    newest_late, newest_then = late.store.champion("fred"), replay.store.model("fred", 2)
+    newest_late, newest_then = late.store.models.champion("fred"), replay.store.models.by_version("fred", 2)
     assert newest_late is not None
     assert newest_then is not None
     assert newest_late.model_hash == newest_then.model_hash
-    assert {row["run_id"] for row in late.store.latest_forecasts("fred")} == {late.live.run_id}
+    assert {row["run_id"] for row in late.store.runs.latest_forecasts("fred")} == {late.live.run_id}
     assert integrity_errors(late.store) == []
 
 
@@ -378,7 +378,7 @@ def test_generated_vintages_are_revised_as_the_real_ones_are(store: Store, tmp_p
     """The tests above mean the same on a machine without FRED-MD."""
     (tmp_path / "fred.toml").write_text(RECIPE)
     recipe = load_recipe("fred", tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     write(tmp_path, generated_vintage(VINTAGES[0]))
     assert ingest_source(recipe, store, datetime(2019, 9, 30, tzinfo=UTC)).num_rejected == 0
     write(tmp_path, generated_vintage(VINTAGES[1]))

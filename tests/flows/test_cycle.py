@@ -67,7 +67,7 @@ def cycles(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         environment.setenv("MLFLOW_TRACKING_URI", AWAY)
         environment.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         first = cycle("small")
-        waiting_after_first = len(Store(database).waiting())
+        waiting_after_first = len(Store(database).outbox.pending())
         environment.setenv("MLFLOW_TRACKING_URI", tracking_uri)
         second = cycle("small")
         counts_after_second = counts(database)
@@ -117,7 +117,7 @@ def test_a_later_cycle_updates_mlflow(cycles: Cycles) -> None:
     shown = mlflow.get_run(champion.run_id)
     assert shown.info.status == "FINISHED"
     assert shown.data.tags["nextperiod.published_run"] == cycles.first["run_id"]
-    assert cycles.store.waiting() == []
+    assert cycles.store.outbox.pending() == []
 
 
 def test_a_repeated_cycle_is_unchanged_and_adds_no_row(cycles: Cycles) -> None:
@@ -149,7 +149,7 @@ def test_a_cycle_with_an_empty_outbox_does_not_need_mlflow(cycles: Cycles, monke
 
 
 def test_a_cycle_as_of_an_instant_is_a_backfill_that_consumers_do_not_see(cycles: Cycles) -> None:
-    seen = cycles.store.latest_forecasts("small")
+    seen = cycles.store.runs.latest_forecasts("small")
 
     facts = cycle("small", as_of=datetime.now(UTC))
 
@@ -157,12 +157,12 @@ def test_a_cycle_as_of_an_instant_is_a_backfill_that_consumers_do_not_see(cycles
     assert facts["training"] == "keep"
     with cycles.database.read() as transaction:
         assert transaction.row("run", run_id=facts["run_id"])["kind"] == "backfill"
-    assert cycles.store.latest_forecasts("small") == seen
+    assert cycles.store.runs.latest_forecasts("small") == seen
     assert {row["run_id"] for row in seen} == {cycles.first["run_id"]}
 
 
 def test_backfill_is_a_flow_too(cycles: Cycles) -> None:
-    (instant,) = cycles.store.instants("small")
+    (instant,) = cycles.store.batches.recorded_instants("small")
 
     (past,) = backfill("small", instant, instant + timedelta(seconds=1))
 

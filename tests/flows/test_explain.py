@@ -19,7 +19,6 @@ from pipeline.jobs.inputs import code_version
 from pipeline.jobs.train import train_model
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.batches import BatchHeader
-from pipeline.storage.run_lineage import known_since
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET
@@ -64,7 +63,7 @@ def says(database_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def model(store: Store) -> ModelVersion:
     """The champion of a store in which the small series and another one are known."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({"small": monthly(VALUES), "tall": monthly(VALUES)}, "first"), NOW)
     return add_untrained(store)
 
@@ -187,10 +186,10 @@ def test_a_batch_without_changes_does_not_count_as_newer(says: Says, store: Stor
 
 def test_an_accepted_batch_shows_when_it_was_put_on_hold(says: Says, store: Store, model: ModelVersion) -> None:
     held = BatchHeader(recipe="small", source="small.csv", content_hash="held")
-    store.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
-    waiting = store.held("small")
+    store.batches.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
+    waiting = store.batches.held("small")
     assert waiting is not None
-    with store.taking_in(replace(held, releases=waiting.batch_id), NOW + 2 * HOUR) as intake:
+    with store.batches.write(replace(held, releases=waiting.batch_id), NOW + 2 * HOUR) as intake:
         intake.register([("small", TARGET)])
         intake.finish({"num_read": 1, "num_new": 1, "num_revised": 0, "num_same": 0}, [])
     publish(store, forecast(), model, as_of=NOW + 2 * HOUR)
@@ -219,7 +218,7 @@ def test_the_decision_is_keep_unless_the_model_was_trained_for_the_run(
     assert facts(says, "small")["decision"] == {"training": "keep", "reason": "trained up to 2023-04-01"}
 
     made = record("fine-tune", "asked for", "2023-05-01")
-    tuned = add_untrained(store, "tuned", made=made, as_of=NOW + HOUR, seen_champion=1)
+    tuned = add_untrained(store, "tuned", made=made, as_of=NOW + HOUR, expected_champion=1)
     publish(store, forecast([1, 2, 3], origin="2023-05-01"), tuned, as_of=NOW + HOUR)
     assert facts(says, "small")["decision"] == {"training": "fine-tune", "reason": "asked for"}
     assert not facts(says, "small-2023-05-01-1")["model"]["is_champion"]
@@ -231,7 +230,7 @@ def test_the_decision_is_keep_unless_the_model_was_trained_for_the_run(
 
 def test_a_recipe_that_changed_since_the_run_is_reported(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
-    store.register(small_recipe().model_copy(update={"max_gap": 3}))
+    store.recipes.register(small_recipe().model_copy(update={"max_gap": 3}))
 
     told = facts(says, "small")
 
@@ -242,7 +241,7 @@ def test_a_recipe_that_changed_since_the_run_is_reported(says: Says, store: Stor
 
 def test_the_mlflow_run_is_named_once_it_exists(says: Says, store: Store, model: ModelVersion) -> None:
     publish(store, forecast(), model)
-    store.followed(store.waiting()[0], NOW, mlflow_run_id="abc")
+    store.outbox.mark_done(store.outbox.pending()[0], NOW, mlflow_run_id="abc")
 
     assert facts(says, "small")["model"]["mlflow_run_id"] == "abc"
     assert "MLflow run abc" in says("small")
@@ -306,19 +305,19 @@ def test_a_job_as_of_too_early_an_instant_names_the_first_one(store: Store, mode
 
 
 def test_a_job_without_observations_names_the_command_to_run(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
 
     with pytest.raises(NoObservations, match="^there are no observations of small: run `nextperiod ingest small`$"):
         train_model(small_recipe(), store, NOW, as_of=NOW)
 
 
 def test_data_is_known_since_the_first_batch_with_a_value(store: Store) -> None:
-    store.register(small_recipe())
-    assert known_since(store.database, "small") is None
+    store.recipes.register(small_recipe())
+    assert store.batches.first_recorded_at("small") is None
 
-    store.refuse(BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
-    assert known_since(store.database, "small") is None
+    store.batches.refuse(BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
+    assert store.batches.first_recorded_at("small") is None
 
     take_in(store, batch({"small": monthly(VALUES)}), NOW + HOUR)
     take_in(store, batch({"small": {"2023-05-01": 1.0}}, "second"), NOW + 2 * HOUR)
-    assert known_since(store.database, "small") == NOW + HOUR
+    assert store.batches.first_recorded_at("small") == NOW + HOUR

@@ -243,7 +243,7 @@ def assert_refused(store: Store, message: str, status: str, rejected: list[Rejec
     assert_one_sentence(message)
     assert_nothing_was_taken_in(store)
     assert rows(store, "select command, status, error from attempts") == [("run", status, message)]
-    (state,) = store.status()
+    (state,) = store.recipes.status()
     assert (state["last_attempt_status"], state["last_error"], state["latest_origin"]) == (status, message, None)
     listed = rows(
         store, "select line, column_name, text, rule from rejected_observations where recipe = 'small' order by line"

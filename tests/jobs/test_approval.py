@@ -18,6 +18,7 @@ from pipeline.ingest.changes import BatchDiff
 from pipeline.jobs.ingest import approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
 from pipeline.sources.delivery import Delivery, FetchContext
+from pipeline.storage.batches import BatchRepository
 from pipeline.storage.store import Store
 from tests.support.deliveries import delivery_of
 from tests.support.examples import NOW, SMALL_RECIPE, months, small_csv, small_recipe, small_values
@@ -49,7 +50,7 @@ def write(folder: Path, told: Sequence[float]) -> Recipe:
 def held(store: Store, tmp_path: Path) -> Recipe:
     """A recipe of whose halved history a person has to decide."""
     recipe = write(tmp_path, small_values())
-    store.register(recipe)
+    store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
     with pytest.raises(BatchHeld):
         ingest_source(write(tmp_path, HALVED), store, NOW)
@@ -119,7 +120,7 @@ def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Sto
     whole = small_csv().splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(whole[:6] + whole[8:]))
     recipe = small_recipe(tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     with pytest.raises(BatchHeld, match="add the values, or raise max_gap"):
         ingest_source(recipe, store, NOW)
 
@@ -132,7 +133,7 @@ def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Sto
 def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store, tmp_path: Path) -> None:
     told = [(month, "1", shop, "2.5", f"region {shop}") for shop in ("a", "b") for month in months(30)]
     recipe, header = _with_covariates(tmp_path), "month,sold,shop,price,region\n"
-    store.register(recipe)
+    store.recipes.register(recipe)
     lines = [",".join(row) + "\n" for row in told]
     (tmp_path / "small.csv").write_text(header + "".join(lines[:5] + lines[8:]))
     with pytest.raises(BatchHeld):
@@ -180,7 +181,7 @@ def test_a_cursor_only_counts_once_its_batch_is_approved(
 ) -> None:
     give, asked = deliver
     recipe = small_recipe()
-    store.register(recipe)
+    store.recipes.register(recipe)
     told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(told[:20], "20"))
     ingest_source(recipe, store, NOW)
@@ -202,7 +203,7 @@ def test_a_cursor_only_counts_once_its_batch_is_approved(
 def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[Deliver, list[FetchContext]]) -> None:
     give, _ = deliver
     recipe = small_recipe()
-    store.register(recipe)
+    store.recipes.register(recipe)
     told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(told, "40"))
     ingest_source(recipe, store, NOW, must_train=True)
@@ -218,7 +219,7 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
 ) -> None:
     give, _ = deliver
     recipe = small_recipe(source='series = "shop"')
-    store.register(recipe)
+    store.recipes.register(recipe)
     give(with_cursor([(month, "1", "a") for month in months(40)], "40"))
     ingest_source(recipe, store, NOW, must_train=True)
 
@@ -230,11 +231,11 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
 def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
     held: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = store.held("small")
+    waiting = store.batches.held("small")
     ingest_source(write(tmp_path, small_values(41)), store, NOW)
-    monkeypatch.setattr(Store, "held", lambda *_: waiting)
+    monkeypatch.setattr(BatchRepository, "held", lambda *_: waiting)
 
-    with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
+    with pytest.raises(NothingHeld, match="was approved or replaced meanwhile"):
         approve_batch(held, store, NOW)
 
     assert values(store) == small_values(41)
@@ -242,11 +243,11 @@ def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
 
 
 def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = store.held("small")
+    waiting = store.batches.held("small")
     approve_batch(held, store, NOW)
-    monkeypatch.setattr(Store, "held", lambda *_: waiting)
+    monkeypatch.setattr(BatchRepository, "held", lambda *_: waiting)
 
-    with pytest.raises(NothingHeld, match="was let in or replaced meanwhile"):
+    with pytest.raises(NothingHeld, match="was approved or replaced meanwhile"):
         approve_batch(held, store, NOW)
 
     assert statuses(store) == ["accepted", "released", "accepted"]
@@ -270,7 +271,7 @@ def test_values_of_a_replaced_batch_are_not_kept(held: Recipe, store: Store, tmp
 
 def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store, tmp_path: Path) -> None:
     recipe = write(tmp_path, small_values())
-    store.register(recipe)
+    store.recipes.register(recipe)
     gappy = small_csv(small_values()).splitlines(keepends=True)
     del gappy[10:13]
     (tmp_path / "small.csv").write_text("".join(gappy))
@@ -288,14 +289,14 @@ def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store
 def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> None:
     text = SMALL_RECIPE.format(source='series = "shop"') + '\n[covariates]\nstatic = ["region"]\n'
     recipe = parse_recipe(text, where="small.toml", folder=tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     for n, region in enumerate(("north", "south")):
         lines = [f"{month},{value},a,{region}\n" for month, value in zip(months(40), small_values(), strict=True)]
         (tmp_path / "small.csv").write_text("month,sold,shop,region\n" + "".join(lines))
         ingest_source(recipe, store, NOW + timedelta(days=n))
 
-    assert store.attributes("small", NOW) == {"a": {"region": "north"}}
-    assert store.attributes("small", LATEST) == {"a": {"region": "south"}}
+    assert store.observations.attributes("small", NOW) == {"a": {"region": "north"}}
+    assert store.observations.attributes("small", LATEST) == {"a": {"region": "south"}}
 
 
 def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
@@ -304,7 +305,7 @@ def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
     """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
     monkeypatch.setattr(BatchDiff, "values_before", 4)
     recipe = small_recipe(tmp_path, "rolling = true")
-    store.register(recipe)
+    store.recipes.register(recipe)
     every = small_csv(small_values(70)).splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(every[:51]))
     ingest_source(recipe, store, NOW)

@@ -37,7 +37,7 @@ def store_of(folder: Path, values: list[float]) -> Iterator[Store]:
     database = open_database(f"sqlite:///{folder}/store.db")
     require_schema(database)
     store = Store(database)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, small_batch(values), NOW)
     yield store
     database.close()

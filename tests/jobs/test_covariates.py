@@ -50,7 +50,7 @@ def test_what_a_source_tells_beside_the_values_is_on_the_panel(
     store: Store, tmp_path: Path, length: int | None
 ) -> None:
     recipe = recipe_in(tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
 
     panel = load_panel(recipe, store, None, length=length)
@@ -69,7 +69,7 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
     store: Store, tmp_path: Path
 ) -> None:
     recipe = recipe_in(tmp_path)
-    store.register(recipe)
+    store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
     told = (tmp_path / "small.csv").read_text()
     (tmp_path / "small.csv").write_text(told.replace("region a", "the north"))
@@ -81,11 +81,11 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
     assert before.static == {"region": ("region a", "region b")}
     assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
     assert load_panel(recipe, store, now.as_of).data_hash == now.data_hash
-    assert store.instants("small") == [NOW, NOW + HOUR]
+    assert store.batches.recorded_instants("small") == [NOW, NOW + HOUR]
 
 
 def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_path: Path) -> None:
-    store.register(recipe_in(tmp_path))
+    store.recipes.register(recipe_in(tmp_path))
     ingest_source(recipe_in(tmp_path), store, NOW)
 
     panel = load_panel(recipe_in(tmp_path, ""), store, None)
@@ -95,7 +95,7 @@ def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_pat
 
 def test_series_that_read_each_other_are_covariates_of_one_another(store: Store, tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]')
-    store.register(recipe)
+    store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
 
     panel = load_panel(recipe, store, None, length=2)
@@ -108,7 +108,7 @@ def test_series_that_read_each_other_are_covariates_of_one_another(store: Store,
 def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) -> None:
     shops = tuple(f"s{n:03d}" for n in range(MOST_OTHER_SERIES + 1))
     recipe = recipe_in(tmp_path, 'other_series = true\nfuture = ["offer"]', shops)
-    store.register(recipe)
+    store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
 
     with pytest.raises(

@@ -16,7 +16,7 @@ from tests.support.examples import NOW, small_batch, small_recipe
 @pytest.fixture
 def observed_store(store: Store) -> Store:
     """The small series is known: January 2020 to April 2023."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, small_batch(), NOW)
     return store
 
@@ -25,7 +25,7 @@ def observed_store(store: Store) -> Store:
 def model(observed_store: Store, outcome: TrainedModel) -> ModelVersion:
     """The champion, in a store where the small series is known."""
     add_model(observed_store, outcome)
-    champion = observed_store.champion("small")
+    champion = observed_store.models.champion("small")
     assert champion is not None
     return champion
 

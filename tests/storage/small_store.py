@@ -63,14 +63,14 @@ def take_in(store: Store, told: Batch, now: datetime = NOW, *, recipe: str = "sm
     small = small_recipe().model_copy(update={"name": recipe})
     values = LongValues(told.observations.series, told.observations.period, told.observations.value)
     header = BatchHeader(recipe=recipe, source=told.source, content_hash=told.content_hash)
-    with RowSpool() as spool, store.taking_in(header, now) as intake:
+    with RowSpool() as spool, store.batches.write(header, now) as intake:
         names = [(name, TARGET) for name in told.observations.names]
         num_read = len(values) + len(told.rejections)
         comparison = BatchDiff(
             ParsedBatch(source=told.source, recipe=small, spool=spool, num_read=num_read, names=names), small
         )
         intake.register(names)
-        change = comparison.compare(values, intake.known(values, small.grid), as_delivered=False)
+        change = comparison.compare(values, intake.stored_values(values, small.grid), as_delivered=False)
         intake.add(change.new, change.revised)
         intake.finish(comparison.counts, told.rejections)
         return intake.recorded_at
@@ -83,8 +83,8 @@ def monthly(values: Sequence[float]) -> dict[str, float]:
 
 def observations_as_of(store: Store, recipe: Recipe, as_of: datetime) -> Observations:
     """All values as they were known at an instant."""
-    known = store.known_as_of(recipe.name, as_of)
-    return store.observations(recipe, known.batch_id if known else 0)
+    known = store.batches.latest_as_of(recipe.name, as_of)
+    return store.observations.values(recipe, known.batch_id if known else 0)
 
 
 def told(store: Store, as_of: datetime = FOREVER) -> dict[tuple[str, str], float]:
@@ -143,9 +143,9 @@ def publish(
         lineage=lineage(data_hash, as_of),
         kind=kind,
         expected_next_by=expected_next_by,
-        epoch=store.epoch("small"),
+        fencing_token=store.leases.fencing_token("small"),
     )
-    return store.publish(publication, now)
+    return store.runs.publish(publication, now)
 
 
 def model_files(outcome: TrainedModel, note: str = "") -> tuple[dict[str, bytes], str]:
@@ -162,7 +162,7 @@ def add_model(
     outcome: TrainedModel,
     note: str = "",
     *,
-    seen_champion: int | None = None,
+    expected_champion: int | None = None,
     publishes: bool = True,
     now: datetime = NOW,
 ) -> int:
@@ -174,10 +174,10 @@ def add_model(
         model_hash=model_hash,
         files=files,
         lineage=lineage(),
-        seen_champion=seen_champion,
+        expected_champion=expected_champion,
         publishes=publishes,
     )
-    return store.add_model(challenger, now)
+    return store.models.add(challenger, now)
 
 
 def rows(database: Database, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -129,7 +129,9 @@ def test_past_days_carried_out_later_leave_what_they_left_live(
     assert left_in(known) == few_days
     assert rows(known.database, "select distinct kind from runs") == [("backfill",)]
     assert [fact["status"] for fact in facts] == ["published"] * len(facts)
-    assert [fact["as_of"] for fact in facts] == [instant.isoformat() for instant in known.instants("daily")]
+    assert [fact["as_of"] for fact in facts] == [
+        instant.isoformat() for instant in known.batches.recorded_instants("daily")
+    ]
 
 
 def test_again_it_finds_everything_done(recipe: Recipe, known: Store) -> None:
@@ -208,14 +210,14 @@ def test_killed_in_the_middle_and_begun_again_it_ends_in_the_same(
 def test_it_is_never_the_latest_before_a_live_run(recipe: Recipe, known: Store) -> None:
     backfill(recipe, known)
 
-    assert known.latest_forecasts("daily") == []
-    assert known.champion("daily") is None
-    (status,) = known.status()
+    assert known.runs.latest_forecasts("daily") == []
+    assert known.models.champion("daily") is None
+    (status,) = known.recipes.status()
     assert (status["latest_origin"], bool(status["is_stale"])) == (None, True)
 
     (today,) = live(recipe, known, range(13, 14))
     assert (today["training"], today["reason"]) == ("retrain", "no model yet")
-    assert {row["run_id"] for row in known.latest_forecasts("daily")} == {today["run_id"]}
+    assert {row["run_id"] for row in known.runs.latest_forecasts("daily")} == {today["run_id"]}
 
 
 def test_beside_a_live_service_nothing_that_consumers_see_changes(
@@ -223,13 +225,13 @@ def test_beside_a_live_service_nothing_that_consumers_see_changes(
 ) -> None:
     with training_once(trainings):
         live(recipe, store, FEW_DAYS)
-        before, champion = store.latest_forecasts("daily"), store.champion("daily")
+        before, champion = store.runs.latest_forecasts("daily"), store.models.champion("daily")
         published = "select origin, status, content_hash from runs where kind = '{}' order by run_number"
 
         facts = backfill(recipe, store)
 
-    assert store.latest_forecasts("daily") == before
-    assert store.champion("daily") == champion
+    assert store.runs.latest_forecasts("daily") == before
+    assert store.models.champion("daily") == champion
     assert {fact["training"] for fact in facts} == {"keep"}
     backfilled = rows(store.database, published.format("backfill"))
     assert backfilled == rows(store.database, published.format("live"))
@@ -275,7 +277,7 @@ def test_a_recipe_that_has_changed_is_carried_out_anew(recipe: Recipe, known: St
 
 
 def test_where_the_history_was_too_short_it_says_so_and_goes_on(recipe: Recipe, store: Store, trainings: Path) -> None:
-    store.register(recipe)
+    store.recipes.register(recipe)
     head, *lines = delivered(0).splitlines(keepends=True)
     (recipe.folder / "daily.csv").write_text(head + "".join(lines[:5] + lines[31:36]), "utf-8")
     ingest_source(recipe, store, START - DAY)
@@ -340,8 +342,8 @@ def types(
     monkeypatch.setenv("NEXTPERIOD_RECIPES", str(recipe.folder))
     with training_once(trainings):
         live(recipe, store, range(7))
-        for item in store.waiting():
-            store.followed(item, START)
+        for item in store.outbox.pending():
+            store.outbox.mark_done(item, START)
         yield lambda *arguments: CliRunner().invoke(app, ["backfill", "daily", *arguments])
 
 
@@ -425,7 +427,7 @@ def test_killed_while_it_trains_it_can_be_begun_again_at_once(
         assert process.poll() is None
     process.kill()
     process.wait()
-    assert store.champion_as_of("daily", LATER) is None
+    assert store.models.champion_as_of("daily", LATER) is None
 
     ended = carried_out_elsewhere(database_url, tmp_path, tmp_path / "trained", 0)
 

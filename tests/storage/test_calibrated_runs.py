@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline.config.recipe import PublishSettings, Recipe
-from pipeline.forecasting.calibration import Calibration
+from pipeline.forecasting.calibration import Calibration, Outcomes
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
-from pipeline.storage import outcomes
+from pipeline.storage import scores
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from pipeline.training.job import TrainedModel
@@ -34,7 +34,7 @@ def always_10_too_low(store: Store, model: ModelVersion, *, kind: str = "live", 
 
 
 def forecaster_of(store: Store, model: ModelVersion) -> Forecaster:
-    return load_forecaster(store.model_files(model), model.model_hash)
+    return load_forecaster(store.models.files(model), model.model_hash)
 
 
 def calibration_of(store: Store, run_id: str) -> Calibration | None:
@@ -45,7 +45,7 @@ def calibration_of(store: Store, run_id: str) -> Calibration | None:
 def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, model: ModelVersion) -> None:
     made = publish_forecast(small_recipe(), observed_store, NOW)
 
-    panel = observed_store.panel(small_recipe(), NOW)
+    panel = observed_store.observations.panel(small_recipe(), NOW)
     assert panel is not None
     assert calibration_of(observed_store, made.run_id) is None
     raw = forecaster_of(observed_store, model).predict(panel)[2][0]
@@ -64,7 +64,7 @@ def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
     # a value 10 above the median is twice the 5 of the 80 % interval and 1.25 times the 8 of the 95 % interval; the
     # 30 origins are three quarters of what narrows the lower sides down to a tenth, and too few for that of 95 %
     assert calibration.factors.tolist() == [[1, round(0.1**0.75, 4), 1, 2, 1.25]] * 3
-    panel = observed_store.panel(small_recipe(), NOW)
+    panel = observed_store.observations.panel(small_recipe(), NOW)
     assert panel is not None
     raw = forecaster_of(observed_store, model).predict(panel)[2]
     told = rows(observed_store.database, ALL_OF_RUN, run=made.run_id)
@@ -87,9 +87,9 @@ def test_the_same_again_is_unchanged_though_more_is_scored_by_then(observed_stor
     assert found.as_text() == kept.as_text()
 
 
-def read(store: Store, kind: str = "live", *, after_days: int = 0) -> outcomes.Outcomes:
+def read(store: Store, kind: str = "live", *, after_days: int = 0) -> Outcomes:
     at = NOW + after_days * DAY
-    return store.outcomes(small_recipe(), kind, origin=np.datetime64("2030-01-01", "us"), as_of=at)
+    return store.scores.outcomes(small_recipe(), kind, origin=np.datetime64("2030-01-01", "us"), as_of=at)
 
 
 def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(
@@ -98,9 +98,9 @@ def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(
     calibration = Calibration(factors=np.tile([3.0, 2, 1, 2, 3], (3, 1)))
     raw = forecast([100, 110, 120], origin="2023-01-01")
     calibrated = forecast([100, 110, 120], origin="2023-02-01")
-    observed_store.publish(_publication(raw, model, None), NOW)
+    observed_store.runs.publish(_publication(raw, model, None), NOW)
     object.__setattr__(calibrated, "quantiles", calibration.apply(calibrated.quantiles))
-    observed_store.publish(_publication(calibrated, model, calibration), NOW)
+    observed_store.runs.publish(_publication(calibrated, model, calibration), NOW)
     score_forecasts(small_recipe(), observed_store)
 
     told = read(observed_store)
@@ -129,7 +129,7 @@ def _publication(made: object, model: ModelVersion, calibration: Calibration | N
         lineage=lineage(),
         kind="live",
         expected_next_by=NEVER,
-        epoch=0,
+        fencing_token=0,
         calibration=calibration,
     )
 
@@ -158,9 +158,9 @@ def test_only_earlier_forecasts_of_the_network_of_this_kind_by_a_model_fitted_al
 
     assert len(read(observed_store)) == 4 * 3
     assert len(read(observed_store, "backfill")) == 3
-    assert len(observed_store.outcomes(small_recipe(), "live", origin=before, as_of=NOW)) == 2 * 3
+    assert len(observed_store.scores.outcomes(small_recipe(), "live", origin=before, as_of=NOW)) == 2 * 3
     changed = small_recipe().model_copy(update={"season_length": 6})
-    assert len(observed_store.outcomes(changed, "live", origin=before, as_of=NOW)) == 0
+    assert len(observed_store.scores.outcomes(changed, "live", origin=before, as_of=NOW)) == 0
 
 
 def test_fallbacks_do_not_count(observed_store: Store, model: ModelVersion) -> None:
@@ -177,12 +177,12 @@ def test_of_a_wide_panel_always_the_same_few_series_count(
     store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = tuple(f"series-{n}" for n in range(20))
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({name: monthly([float(n)] * 14) for n, name in enumerate(names)}), NOW)
     add_model(store, outcome)
-    champion = store.champion("small")
+    champion = store.models.champion("small")
     assert champion is not None
-    monkeypatch.setattr(outcomes, "MOST_READ", 5 * 53 * 3)
+    monkeypatch.setattr(scores, "MAX_OUTCOMES", 5 * 53 * 3)
     for origin in months(14)[8:10]:
         publish(store, forecast([-1000, -1000, -1000], origin=origin, series=names), champion)
     score_forecasts(small_recipe(), store)
@@ -199,10 +199,10 @@ def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: Train
         publish_forecast(recipe, store, NOW)
         return float(value(store.database, "select min(lower_95) from latest_forecasts"))
 
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({"small": monthly([n - 90 for n in small_values()])}), NOW)
     add_model(store, outcome)
-    champion = store.champion("small")
+    champion = store.models.champion("small")
     assert champion is not None
     low = [n - 90 for n in small_values()]
     for n in range(8, 38):

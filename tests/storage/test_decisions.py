@@ -38,41 +38,41 @@ def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
 ) -> None:
     kept = judged(outcome, "not promoted", "no gain")
 
-    assert add_model(observed_store, kept, "second", seen_champion=1) == 2
+    assert add_model(observed_store, kept, "second", expected_champion=1) == 2
 
-    assert observed_store.champion("small") == model
-    assert observed_store.champion_as_of("small", NOW) == model
-    newest = observed_store.newest_model("small", NOW)
+    assert observed_store.models.champion("small") == model
+    assert observed_store.models.champion_as_of("small", NOW) == model
+    newest = observed_store.models.newest("small", NOW)
     assert newest is not None
     assert newest.model_version == 2
     assert rows(observed_store.database, DECISIONS)[1:] == [("promotion", "live", "not promoted", "no gain", 2)]
     (facts,) = rows(observed_store.database, "select facts from decisions where model_version = 2")
     assert json.loads(facts[0])["p_value"] == 0.2
-    assert [item.kind for item in observed_store.waiting("small")] == ["training", "champion", "training"]
+    assert [item.kind for item in observed_store.outbox.pending("small")] == ["training", "champion", "training"]
 
 
 def test_who_is_overtaken_leaves_no_decision(model: ModelVersion, observed_store: Store, outcome: TrainedModel) -> None:
     with pytest.raises(Overtaken):
-        add_model(observed_store, judged(outcome, "promoted"), "second", seen_champion=7)
+        add_model(observed_store, judged(outcome, "promoted"), "second", expected_champion=7)
 
     assert len(rows(observed_store.database, DECISIONS)) == 1
 
 
 def test_the_same_decision_again_is_the_row_that_it_was(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     keep = Decision(what="training", kind="live", outcome="keep", reason="nothing new", model_version=None, as_of=NOW)
 
     for day, decided in enumerate(
         [keep, keep, replace(keep, kind="backfill"), keep, replace(keep, reason="other"), keep]
     ):
-        store.decide("small", replace(decided, as_of=NOW + day * DAY), NOW + day * DAY)
+        store.models.record_decision("small", replace(decided, as_of=NOW + day * DAY), NOW + day * DAY)
 
     found = rows(store.database, "select kind, reason from decisions order by decision_id")
     assert found == [("live", "nothing new"), ("backfill", "nothing new"), ("live", "other"), ("live", "nothing new")]
 
 
 def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, observed_store: Store) -> None:
-    before = observed_store.model_files(model)
+    before = observed_store.models.files(model)
     take_in(observed_store, batch({"small": monthly(small_values(43))}, "three months"), NOW + DAY)
 
     kept = train_model(small_recipe(), observed_store, NOW + DAY)
@@ -80,8 +80,8 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, 
 
     assert (kept.training, kept.reason, kept.model_version) == ("keep", "3 new periods, due after 6", 1)
     assert again == kept
-    assert observed_store.champion("small") == model
-    assert observed_store.model_files(model) == before
+    assert observed_store.models.champion("small") == model
+    assert observed_store.models.files(model) == before
     assert rows(observed_store.database, DECISIONS)[1:] == [
         ("training", "live", "keep", "3 new periods, due after 6", 1)
     ]
@@ -138,20 +138,20 @@ def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_not
         ("training", "live", "retrain", why, 1),
         ("promotion", "live", "promoted", why, 2),
     ]
-    again = observed_store.champion("small")
+    again = observed_store.models.champion("small")
     assert again is not None
-    weights = observed_store.model_files(again)["weights.npz"]
+    weights = observed_store.models.files(again)["weights.npz"]
     assert weights == outcome.files["weights.npz"]
     assert train_model(small_recipe(), observed_store, NOW + 2 * DAY).training == "keep"
     assert publish_forecast(small_recipe(), observed_store, NOW + 2 * DAY).model_version == 2
 
 
 def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     retrain = Decision(what="training", kind="live", outcome="retrain", reason="due", model_version=None, as_of=NOW)
     keep = replace(retrain, outcome="keep", reason="nothing new")
 
     for decided in (retrain, keep, replace(keep, as_of=NOW + DAY)):
-        store.decide("small", decided, NOW)
+        store.models.record_decision("small", decided, NOW)
 
     assert rows(store.database, "select outcome from decisions order by decision_id") == [("retrain",), ("keep",)]

@@ -45,17 +45,17 @@ def lived(store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(train, "run_training", trained)
     recipe = watched()
-    store.register(recipe)
+    store.recipes.register(recipe)
     take_in(store, batch({"small": {m: 100 + float(rng.normal()) for m in CALENDAR[:FIRST]}}, "first"), NOW)
     add_model(store, outcome)
     for n in range(FIRST, len(CALENDAR)):
         now = NOW + n * DAY
         train_model(recipe, store, now)
-        champion = store.champion("small")
+        champion = store.models.champion("small")
         assert champion is not None
         off = bias if n >= CHANGED and champion.model_version == 1 else 0.0
         told = forecast([100 + off] * 3, origin=CALENDAR[n - 1], baseline=[100 + float(rng.normal()) for _ in range(3)])
-        publish(store, told, champion, as_of=store.known_as_of("small", now).recorded_at, data_hash=str(n))  # type: ignore[union-attr]
+        publish(store, told, champion, as_of=store.batches.latest_as_of("small", now).recorded_at, data_hash=str(n))  # type: ignore[union-attr]
         take_in(store, batch({"small": {CALENDAR[n]: 100 + float(rng.normal())}}, str(n)), now + DAY / 2)
 
 

@@ -17,7 +17,7 @@ from pipeline.jobs.train import train_model
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database
-from pipeline.storage.leases import holder_here
+from pipeline.storage.leases import current_holder
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from tests.storage.small_store import NEVER, at_once, forecast, lineage, rows, take_in, value
@@ -32,13 +32,13 @@ OVER = timedelta(0)
 @pytest.fixture
 def known(store: Store) -> Store:
     """A store that knows the small recipe and its series."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, small_batch(), NOW)
     return store
 
 
-def publication(model: ModelVersion, epoch: int) -> Publication:
-    """The small forecast, begun in an epoch."""
+def publication(model: ModelVersion, fencing_token: int) -> Publication:
+    """The small forecast, begun under a fencing token."""
     return Publication(
         recipe=small_recipe(),
         forecast=forecast(),
@@ -46,7 +46,7 @@ def publication(model: ModelVersion, epoch: int) -> Publication:
         lineage=lineage(),
         kind="live",
         expected_next_by=NEVER,
-        epoch=epoch,
+        fencing_token=fencing_token,
     )
 
 
@@ -57,67 +57,67 @@ def written(database: Database) -> dict[str, int]:
 
 
 def test_before_the_first_training_nobody_has_taken_the_recipe_over(known: Store) -> None:
-    assert known.epoch("small") == 0
+    assert known.leases.fencing_token("small") == 0
 
 
 def test_who_holds_a_recipe_keeps_others_out_and_is_named(known: Store) -> None:
-    assert known.take_lease("small", "host:1", HOUR) == 1
+    assert known.leases.acquire("small", "host:1", HOUR) == 1
 
     with pytest.raises(Busy) as busy:
-        known.take_lease("small", "host:2", HOUR)
+        known.leases.acquire("small", "host:2", HOUR)
 
     assert re.fullmatch(r"host:1 trains small until \d{4}-\d\d-\d\d \d\d:\d\d UTC at the latest", str(busy.value))
     assert rows(known.database, "select epoch, holder from leases") == [(1, "host:1")]
 
 
 def test_who_holds_a_recipe_cannot_take_it_twice(known: Store) -> None:
-    known.take_lease("small", "host:1", HOUR)
+    known.leases.acquire("small", "host:1", HOUR)
 
     with pytest.raises(Busy, match="host:1 trains small"):
-        known.take_lease("small", "host:1", HOUR)
+        known.leases.acquire("small", "host:1", HOUR)
 
 
 def test_another_recipe_is_free(known: Store) -> None:
-    known.register(small_recipe().model_copy(update={"name": "other"}))
-    known.take_lease("small", "host:1", HOUR)
+    known.recipes.register(small_recipe().model_copy(update={"name": "other"}))
+    known.leases.acquire("small", "host:1", HOUR)
 
-    assert known.take_lease("other", "host:2", HOUR) == 1
+    assert known.leases.acquire("other", "host:2", HOUR) == 1
 
 
 def test_what_was_given_back_can_be_taken_in_the_next_epoch(known: Store) -> None:
-    known.give_lease_back("small", known.take_lease("small", "host:1", HOUR))
+    known.leases.release("small", known.leases.acquire("small", "host:1", HOUR))
 
-    assert known.epoch("small") == 1
-    assert known.take_lease("small", "host:2", HOUR) == 2
+    assert known.leases.fencing_token("small") == 1
+    assert known.leases.acquire("small", "host:2", HOUR) == 2
 
 
 def test_what_a_killed_process_of_this_machine_held_is_free(known: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    known.take_lease("small", f"{socket.gethostname()}:{process.pid}", HOUR)
+    known.leases.acquire("small", f"{socket.gethostname()}:{process.pid}", HOUR)
 
-    assert known.take_lease("small", "host:2", HOUR) == 2
+    assert known.leases.acquire("small", "host:2", HOUR) == 2
 
 
 @pytest.mark.parametrize("holder", ["{here}", "elsewhere:999999999", "{machine}:someone", "nobody"])
 def test_who_may_be_alive_is_not_taken_over(holder: str, known: Store) -> None:
-    holder = holder.format(here=holder_here(), machine=socket.gethostname())
-    known.take_lease("small", holder, HOUR)
+    holder = holder.format(here=current_holder(), machine=socket.gethostname())
+    known.leases.acquire("small", holder, HOUR)
 
     with pytest.raises(Busy, match=f"^{holder} trains small"):
-        known.take_lease("small", "host:2", HOUR)
+        known.leases.acquire("small", "host:2", HOUR)
 
 
 @pytest.mark.parametrize("lasts", [OVER, -HOUR])
 def test_what_has_expired_is_taken_over_and_the_epoch_rises(lasts: timedelta, known: Store) -> None:
-    for epoch in (1, 2, 3):
-        assert known.take_lease("small", f"host:{epoch}", lasts) == epoch
+    for fencing_token in (1, 2, 3):
+        assert known.leases.acquire("small", f"host:{fencing_token}", lasts) == fencing_token
 
-    assert known.epoch("small") == 3
+    assert known.leases.fencing_token("small") == 3
 
 
 def test_expiry_goes_by_the_database_s_clock(known: Store) -> None:
-    known.take_lease("small", "host:1", HOUR)
+    known.leases.acquire("small", "host:1", HOUR)
 
     (left,) = rows(
         known.database,
@@ -130,26 +130,26 @@ def test_expiry_goes_by_the_database_s_clock(known: Store) -> None:
 
 
 def test_who_was_taken_over_cannot_give_back_what_another_holds(known: Store) -> None:
-    lost = known.take_lease("small", "host:1", OVER)
-    known.take_lease("small", "host:2", HOUR)
+    lost = known.leases.acquire("small", "host:1", OVER)
+    known.leases.acquire("small", "host:2", HOUR)
 
-    known.give_lease_back("small", lost)
+    known.leases.release("small", lost)
 
     with pytest.raises(Busy, match="host:2 trains small"):
-        known.take_lease("small", "host:3", HOUR)
+        known.leases.acquire("small", "host:3", HOUR)
 
 
 def test_giving_back_twice_changes_nothing(known: Store) -> None:
-    epoch = known.take_lease("small", "host:1", HOUR)
-    known.give_lease_back("small", epoch)
-    known.give_lease_back("small", epoch)
+    fencing_token = known.leases.acquire("small", "host:1", HOUR)
+    known.leases.release("small", fencing_token)
+    known.leases.release("small", fencing_token)
 
-    assert known.take_lease("small", "host:2", HOUR) == epoch + 1
+    assert known.leases.acquire("small", "host:2", HOUR) == fencing_token + 1
 
 
 def lose(store: Store) -> tuple[int, int]:
-    """A worker takes the recipe and loses it: its epoch and that of who took it over."""
-    return store.take_lease("small", "host:1", OVER), store.take_lease("small", "host:2", HOUR)
+    """A worker takes the recipe and loses it: its fencing token and that of the worker that took over."""
+    return store.leases.acquire("small", "host:1", OVER), store.leases.acquire("small", "host:2", HOUR)
 
 
 def test_a_model_of_a_worker_that_was_taken_over_is_refused_and_nothing_of_it_kept(known: Store) -> None:
@@ -157,66 +157,66 @@ def test_a_model_of_a_worker_that_was_taken_over_is_refused_and_nothing_of_it_ke
     before = written(known.database)
 
     with pytest.raises(Overtaken, match="^host:2 took small over while this model was trained: run again$"):
-        add_untrained(known, epoch=lost)
+        add_untrained(known, fencing_token=lost)
 
     assert written(known.database) == before
-    assert known.champion("small") is None
-    assert add_untrained(known, epoch=held).model_version == 1
+    assert known.models.champion("small") is None
+    assert add_untrained(known, fencing_token=held).model_version == 1
 
 
 def test_a_model_of_the_past_is_refused_no_less(known: Store) -> None:
     lost, _ = lose(known)
 
     with pytest.raises(Overtaken, match="host:2 took small over"):
-        add_untrained(known, epoch=lost, publishes=False)
+        add_untrained(known, fencing_token=lost, publishes=False)
 
     assert written(known.database)["models"] == 0
 
 
 def test_a_forecast_that_was_begun_before_a_taking_over_is_refused_and_nothing_of_it_kept(known: Store) -> None:
-    model = add_untrained(known, epoch=known.epoch("small"))
+    model = add_untrained(known, fencing_token=known.leases.fencing_token("small"))
     lost, held = lose(known)
     before = written(known.database)
 
     with pytest.raises(Overtaken, match="^host:2 took small over while this forecast was made: run again$"):
-        known.publish(publication(model, lost), NOW)
+        known.runs.publish(publication(model, lost), NOW)
 
     assert written(known.database) == before
-    assert known.latest_forecasts("small") == []
-    assert known.publish(publication(model, held), NOW)[1]
+    assert known.runs.latest_forecasts("small") == []
+    assert known.runs.publish(publication(model, held), NOW)[1]
 
 
 def test_a_forecast_that_is_published_already_is_not_found_by_who_was_taken_over(known: Store) -> None:
     model = add_untrained(known)
-    known.publish(publication(model, 0), NOW)
+    known.runs.publish(publication(model, 0), NOW)
     lose(known)
 
     with pytest.raises(Overtaken):
-        known.publish(publication(model, 0), NOW)
+        known.runs.publish(publication(model, 0), NOW)
 
     assert written(known.database)["runs"] == 1
 
 
 def test_a_worker_whose_lease_expired_but_was_not_taken_over_may_write(known: Store) -> None:
     """Nobody else has begun: what it made is as good as ever."""
-    epoch = known.take_lease("small", "host:1", OVER)
+    fencing_token = known.leases.acquire("small", "host:1", OVER)
 
-    model = add_untrained(known, epoch=epoch)
+    model = add_untrained(known, fencing_token=fencing_token)
 
-    assert known.publish(publication(model, epoch), NOW)[1]
+    assert known.runs.publish(publication(model, fencing_token), NOW)[1]
 
 
 def test_one_of_eight_workers_at_once_gets_it(known: Store, database_url: str) -> None:
-    answers = at_once(database_url, 8, lambda own: own.take_lease("small", "host", HOUR))
+    answers = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", HOUR))
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Busy"] * 7 + ["int"]
-    assert known.epoch("small") == 1
+    assert known.leases.fencing_token("small") == 1
 
 
 def test_one_of_eight_workers_at_once_takes_an_expired_one_over(known: Store, database_url: str) -> None:
-    known.take_lease("small", "host:0", OVER)
+    known.leases.acquire("small", "host:0", OVER)
 
-    answers = at_once(database_url, 8, lambda own: own.take_lease("small", "host", HOUR))
+    answers = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", HOUR))
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Busy"] * 7 + ["int"]
     assert [answer for answer in answers if isinstance(answer, int)] == [2]
@@ -225,7 +225,7 @@ def test_one_of_eight_workers_at_once_takes_an_expired_one_over(known: Store, da
 def test_of_eight_workers_that_each_take_an_expired_one_no_two_have_the_same_epoch(
     known: Store, database_url: str
 ) -> None:
-    epochs = at_once(database_url, 8, lambda own: own.take_lease("small", "host", -HOUR))
+    epochs = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", -HOUR))
 
     assert sorted(epochs, key=repr) == list(range(1, 9))
 
@@ -251,14 +251,14 @@ def test_a_training_that_fails_gives_it_back(
 ) -> None:
     failing(known, monkeypatch)
 
-    assert known.epoch("small") == 1
-    assert known.take_lease("small", "host:2", HOUR) == 2
+    assert known.leases.fencing_token("small") == 1
+    assert known.leases.acquire("small", "host:2", HOUR) == 2
 
 
 def test_a_training_while_another_one_runs_is_busy_before_it_begins(
     known: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known.take_lease("small", "host:1", HOUR)
+    known.leases.acquire("small", "host:1", HOUR)
     monkeypatch.setattr(train, "run_training", pytest.fail)
 
     with pytest.raises(Busy, match="host:1 trains small"):
@@ -267,15 +267,15 @@ def test_a_training_while_another_one_runs_is_busy_before_it_begins(
 
 def test_who_keeps_the_champion_needs_no_lease(known: Store) -> None:
     add_untrained(known)
-    known.take_lease("small", "host:1", HOUR)
+    known.leases.acquire("small", "host:1", HOUR)
 
     assert train_model(small_recipe(), known, NOW).training == "keep"
 
 
 def test_taking_data_in_needs_no_lease(known: Store) -> None:
-    known.take_lease("small", "host:1", HOUR)
+    known.leases.acquire("small", "host:1", HOUR)
 
-    with known.taking_in(BatchHeader(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
+    with known.batches.write(BatchHeader(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:
         intake.finish({"num_read": 0, "num_new": 0, "num_revised": 0, "num_same": 0}, [])
 
-    assert known.fetch_context("small", NOW).content_hash == "more"
+    assert known.batches.fetch_context("small", NOW).content_hash == "more"

@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 
 def waiting(store: Store) -> list[tuple[str, str]]:
     """What MLflow has to follow."""
-    return [(item.kind, item.reference) for item in store.waiting("small")]
+    return [(item.kind, item.reference) for item in store.outbox.pending("small")]
 
 
 def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: TrainedModel) -> None:
@@ -41,10 +41,10 @@ def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: T
 def test_its_files_come_back_to_the_byte_and_forecast_the_same(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
-    files = observed_store.model_files(model)
+    files = observed_store.models.files(model)
 
     assert files == outcome.files
-    panel = observed_store.panel(small_recipe(), NOW)
+    panel = observed_store.observations.panel(small_recipe(), NOW)
     assert panel is not None
     kept = forecast_panel(load_forecaster(files, model.model_hash), panel, small_recipe())
     trained = forecast_panel(load_forecaster(outcome.files, model.model_hash), small_panel(), small_recipe())
@@ -57,37 +57,37 @@ def test_the_same_model_again_is_the_same_version(
 ) -> None:
     before = waiting(observed_store)
 
-    for seen_champion in (None, 1, 7):
-        assert add_model(observed_store, outcome, seen_champion=seen_champion, now=NOW + DAY) == 1
+    for expected_champion in (None, 1, 7):
+        assert add_model(observed_store, outcome, expected_champion=expected_champion, now=NOW + DAY) == 1
 
     assert value(observed_store.database, "select count(*) from models") == 1
     assert value(observed_store.database, "select count(*) from model_files") == len(outcome.files)
     assert waiting(observed_store) == before
-    assert observed_store.champion("small") == model
+    assert observed_store.models.champion("small") == model
 
 
 def test_a_new_model_follows_the_champion_that_was_seen(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
-    assert add_model(observed_store, outcome, "second", seen_champion=1) == 2
+    assert add_model(observed_store, outcome, "second", expected_champion=1) == 2
 
-    champion = observed_store.champion("small")
+    champion = observed_store.models.champion("small")
     assert champion is not None
     assert champion.model_version == 2
     assert rows(observed_store.database, "select epoch, champion_version from recipes") == [(2, 2)]
 
 
-@pytest.mark.parametrize("seen_champion", [None, 2])
+@pytest.mark.parametrize("expected_champion", [None, 2])
 def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
-    model: ModelVersion, observed_store: Store, outcome: TrainedModel, seen_champion: int | None
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel, expected_champion: int | None
 ) -> None:
     before = waiting(observed_store)
 
     with pytest.raises(Overtaken, match="model 1 became champion of small while model 2 was trained"):
-        add_model(observed_store, outcome, "second", seen_champion=seen_champion)
+        add_model(observed_store, outcome, "second", expected_champion=expected_champion)
 
-    assert observed_store.champion("small") == model
-    assert observed_store.model("small", 2) is None
+    assert observed_store.models.champion("small") == model
+    assert observed_store.models.by_version("small", 2) is None
     assert waiting(observed_store) == before
 
 
@@ -97,12 +97,12 @@ def test_a_model_of_the_past_does_not_become_champion(
     version = add_model(observed_store, outcome, "of the past", publishes=False)
 
     assert version == 2
-    assert observed_store.champion("small") == model
+    assert observed_store.models.champion("small") == model
     assert waiting(observed_store)[2:] == [("training", "2")]
-    as_of_now = observed_store.champion_as_of("small", NOW)
+    as_of_now = observed_store.models.champion_as_of("small", NOW)
     assert as_of_now is not None
     assert as_of_now.model_version == 2
-    assert observed_store.champion_as_of("small", NOW - timedelta(microseconds=1)) is None
+    assert observed_store.models.champion_as_of("small", NOW - timedelta(microseconds=1)) is None
 
 
 def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
@@ -110,7 +110,7 @@ def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
 ) -> None:
     add_untrained(observed_store, "older", as_of=NOW - timedelta(days=30), publishes=False)
 
-    then = [observed_store.champion_as_of("small", at) for at in (NOW - timedelta(days=1), NOW)]
+    then = [observed_store.models.champion_as_of("small", at) for at in (NOW - timedelta(days=1), NOW)]
 
     assert [one.model_version for one in then if one] == [2, 1]
 
@@ -118,11 +118,11 @@ def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
 def test_an_earlier_model_may_become_champion_again(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
-    add_model(observed_store, outcome, "second", seen_champion=1)
+    add_model(observed_store, outcome, "second", expected_champion=1)
 
-    assert add_model(observed_store, outcome, seen_champion=2) == 1
+    assert add_model(observed_store, outcome, expected_champion=2) == 1
 
-    assert observed_store.champion("small") == model
+    assert observed_store.models.champion("small") == model
     assert waiting(observed_store) == [
         ("training", "1"),
         ("champion", "1 at epoch 1"),
@@ -137,7 +137,7 @@ def test_of_workers_that_would_change_the_champion_at_once_one_does(
 ) -> None:
     notes = iter("abcd")
 
-    answers = at_once(database_url, 4, lambda own: add_model(own, outcome, next(notes), seen_champion=1))
+    answers = at_once(database_url, 4, lambda own: add_model(own, outcome, next(notes), expected_champion=1))
 
     assert answers.count(2) == 1
     assert sorted(type(answer).__name__ for answer in answers) == ["Overtaken"] * 3 + ["int"]
@@ -154,17 +154,17 @@ def test_workers_that_trained_the_same_at_once_keep_one_model(
 
 
 def test_mlflow_follows_each_thing_once(model: ModelVersion, observed_store: Store) -> None:
-    training, champion = observed_store.waiting("small")
+    training, champion = observed_store.outbox.pending("small")
     assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
     assert training.model_version == champion.model_version == 1
 
-    observed_store.not_followed(training, "MLflow is away")
-    observed_store.followed(training, NOW, mlflow_run_id="abc")
+    observed_store.outbox.mark_failed(training, "MLflow is away")
+    observed_store.outbox.mark_done(training, NOW, mlflow_run_id="abc")
 
     assert waiting(observed_store) == [("champion", "1 at epoch 1")]
-    assert observed_store.waiting() == [champion]
-    assert observed_store.waiting("other") == []
-    shown = observed_store.champion("small")
+    assert observed_store.outbox.pending() == [champion]
+    assert observed_store.outbox.pending("other") == []
+    shown = observed_store.models.champion("small")
     assert shown is not None
     assert shown.mlflow_run_id == "abc"
     assert rows(observed_store.database, "select tries, last_error from outbox order by outbox_id") == [
@@ -183,7 +183,7 @@ def test_one_changed_byte_in_any_file_is_refused_and_reported(
             changed[position] ^= 1
             assert change(observed_store.database, update, name=name, content=bytes(changed)) == 1
 
-            files = observed_store.model_files(model)
+            files = observed_store.models.files(model)
             with pytest.raises(ModelRefused, match=r"manifest|is missing or was changed"):
                 load_forecaster(files, model.model_hash)
             (broken,) = integrity_errors(observed_store)

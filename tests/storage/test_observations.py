@@ -24,7 +24,7 @@ MOMENT = timedelta(microseconds=1)
 @pytest.fixture
 def registered(store: Store) -> Store:
     """A store that knows the small recipe and nothing of its series."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     return store
 
 
@@ -76,33 +76,33 @@ def test_as_of_an_instant_is_exactly_what_was_recorded_until_then(registered: St
     first = {("small", "2020-01-01"): 1, ("small", "2020-02-01"): 2}
     second = {("north", "2020-01-01"): 5, ("small", "2020-01-01"): 1, ("small", "2020-02-01"): 20}
     assert told(registered, NOW - MOMENT) == {}
-    assert registered.panel(small_recipe(), NOW - MOMENT) is None
+    assert registered.observations.panel(small_recipe(), NOW - MOMENT) is None
     assert told(registered, NOW) == told(registered, NOW + DAY - MOMENT) == first
     assert told(registered, NOW + DAY) == told(registered, FOREVER) == second
 
 
 def test_what_comes_later_changes_nothing_of_what_was_known(registered: Store) -> None:
     take_in(registered, batch({"north": monthly([7, 8, 9]), "small": monthly([1, 2, 3])}), NOW)
-    before = registered.panel(small_recipe(), NOW)
+    before = registered.observations.panel(small_recipe(), NOW)
 
     future = batch({"east": monthly([0, 0]), "north": monthly([70, 80, 90, 100]), "small": {"2019-12-01": -1}})
     take_in(registered, future, NOW + MOMENT)
 
-    after = registered.panel(small_recipe(), NOW)
+    after = registered.observations.panel(small_recipe(), NOW)
     assert before is not None
     assert after is not None
     assert after.data_hash == before.data_hash
     assert after.series == ("north", "small")
     assert after.of(0).tolist() == [7, 8, 9]
     assert after.as_of == NOW
-    known = [registered.known_as_of("small", at) for at in (NOW, FOREVER)]
+    known = [registered.batches.latest_as_of("small", at) for at in (NOW, FOREVER)]
     assert [one.recorded_at for one in known if one] == [NOW, NOW + MOMENT]
 
 
 def test_recorded_instants_ascend_even_when_a_clock_goes_back(registered: Store) -> None:
     first = take_in(registered, batch({"small": monthly([1])}), NOW)
     second = take_in(registered, batch({"small": monthly([2])}), NOW - DAY)
-    registered.refuse(BatchHeader(recipe="small", source="small.csv", content_hash=""), "empty", [], NOW - DAY)
+    registered.batches.refuse(BatchHeader(recipe="small", source="small.csv", content_hash=""), "empty", [], NOW - DAY)
     third = take_in(registered, batch({"small": monthly([3])}), NOW)
 
     assert (first, second) == (NOW, NOW + MOMENT)
@@ -119,14 +119,14 @@ def test_a_batch_that_brought_nothing_is_a_header(registered: Store) -> None:
         (2, 0, 0),
         (0, 0, 2),
     ]
-    known = registered.known_as_of("small", FOREVER)
+    known = registered.batches.latest_as_of("small", FOREVER)
     assert known is not None
     assert known.recorded_at == NOW
 
 
 def test_the_same_refusal_again_is_the_one_that_it_was(registered: Store) -> None:
     for n in range(3):
-        registered.refuse(
+        registered.batches.refuse(
             BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "is empty", [], NOW + n * DAY
         )
 
@@ -148,7 +148,7 @@ def test_refused_rows_are_kept_with_their_place_and_rule(registered: Store) -> N
     whole = Rejection(rule="encoding")
     take_in(registered, batch({"small": monthly([1])}, rejections=[partly]), NOW)
 
-    registered.refuse(
+    registered.batches.refuse(
         BatchHeader(recipe="small", source="csv", content_hash=""), "small.csv is not UTF-8", [whole], NOW + DAY
     )
 
@@ -168,18 +168,18 @@ def test_refused_rows_are_kept_with_their_place_and_rule(registered: Store) -> N
 
 
 def test_only_an_accepted_batch_counts_as_taken_in_last(registered: Store) -> None:
-    assert registered.fetch_context("small", NOW).content_hash is None
+    assert registered.batches.fetch_context("small", NOW).content_hash is None
 
     take_in(registered, batch({"small": monthly([1])}, "first"), NOW)
     take_in(registered, batch({}, "second"), NOW)
-    registered.refuse(BatchHeader(recipe="small", source="csv", content_hash=""), "is empty", [], NOW)
+    registered.batches.refuse(BatchHeader(recipe="small", source="csv", content_hash=""), "is empty", [], NOW)
 
-    assert registered.fetch_context("small", NOW).content_hash == "second"
+    assert registered.batches.fetch_context("small", NOW).content_hash == "second"
 
 
 def test_recipes_know_nothing_of_each_other(observed_store: Store) -> None:
     other = small_recipe().model_copy(update={"name": "other"})
-    observed_store.register(other)
+    observed_store.recipes.register(other)
 
     take_in(observed_store, batch({"small": monthly([7])}), NOW, recipe="other")
 
@@ -210,8 +210,8 @@ def test_a_context_is_the_end_of_what_was_known(registered: Store) -> None:
     take_in(registered, batch({"north": {"2020-03-01": 30, "2020-01-01": 10}}), NOW + DAY)
     take_in(registered, batch({"north": monthly([1, 2, 3, 4, 5])}), NOW + 2 * DAY)
 
-    then = registered.panel(small_recipe(), NOW + DAY, length=2)
-    now = registered.panel(small_recipe(), FOREVER, length=2)
+    then = registered.observations.panel(small_recipe(), NOW + DAY, length=2)
+    now = registered.observations.panel(small_recipe(), FOREVER, length=2)
 
     assert then is not None
     assert now is not None
@@ -230,7 +230,7 @@ def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
         ("small", "2020-02-01"): 2,
     }
     assert told(registered)["gappy", "2020-03-01"] == 33
-    panel = registered.panel(small_recipe(), FOREVER, length=2)
+    panel = registered.observations.panel(small_recipe(), FOREVER, length=2)
     assert panel is not None
     assert np.array_equal(panel.of(0), [33, np.nan, np.nan, 6], equal_nan=True)
 

@@ -23,7 +23,7 @@ LATER = NOW + 10 * DAY
 @pytest.fixture
 def observed(store: Store, outcome: TrainedModel) -> Store:
     """Two shops, of which the second always sells twice as much, and a model; of each month 10 more than of the last."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(
         store, batch({"a": monthly([10.0 * n for n in range(20)]), "b": monthly([20.0 * n for n in range(20)])}), NOW
     )
@@ -32,7 +32,7 @@ def observed(store: Store, outcome: TrainedModel) -> Store:
 
 
 def model_of(store: Store, version: int = 1) -> ModelVersion:
-    found = store.model("small", version)
+    found = store.models.by_version("small", version)
     assert found is not None
     return found
 
@@ -44,7 +44,7 @@ def said(store: Store, origin: int, values: list[float], version: int = 1, kind:
 
 
 def read(store: Store, version: int = 1, kind: str = "live", after: timedelta = 10 * DAY) -> OutcomesByPeriod:
-    return store.outcomes_by_period("small", kind, model_version=version, as_of=NOW + after)
+    return store.scores.outcomes_by_period("small", kind, model_version=version, as_of=NOW + after)
 
 
 def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observed: Store) -> None:
@@ -65,7 +65,7 @@ def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observe
 def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_count(
     observed: Store, outcome: TrainedModel
 ) -> None:
-    add_model(observed, outcome, "another", seen_champion=1)
+    add_model(observed, outcome, "another", expected_champion=1)
     said(observed, 8, [90.0, 100.0, 110.0])
     said(observed, 9, [100.0, 110.0, 120.0], version=2)
     said(observed, 9, [100.0, 110.0, 120.0], kind="backfill")

@@ -65,8 +65,8 @@ def test_a_forecast_is_visible_as_one_whole_run(four: Store, model: ModelVersion
         "select lower_95, lower_80, mean, median, upper_80, upper_95, method, reason, model_version "
         "from latest_forecasts where series = 'west' and step = 2",
     ) == [(102, 105, 110, 110, 115, 118, "lstm", None, 1)]
-    assert len(four.latest_forecasts("small")) == 12
-    assert {row["series"] for row in four.latest_forecasts("small", "west")} == {"west"}
+    assert len(four.runs.latest_forecasts("small")) == 12
+    assert {row["series"] for row in four.runs.latest_forecasts("small", "west")} == {"west"}
 
 
 def test_a_fallback_says_what_stood_in_and_why(four: Store, model: ModelVersion) -> None:
@@ -79,7 +79,7 @@ def test_a_fallback_says_what_stood_in_and_why(four: Store, model: ModelVersion)
     methods = "select distinct series, method, reason from latest_forecasts order by series"
     assert rows(four.database, methods) == [("east", "fallback:naive", "the context is short"), ("small", "lstm", None)]
     assert value(four.database, "select num_fallback from runs") == 1
-    assert four.forecast_of_run(run.run_id).reason == ("the context is short", None)
+    assert four.runs.read_forecast(run.run_id).reason == ("the context is short", None)
 
 
 def test_publishing_twice_adds_nothing(model: ModelVersion, observed_store: Store) -> None:
@@ -114,8 +114,8 @@ def test_another_model_at_the_same_origin_supersedes(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     publish(observed_store, forecast(), model)
-    add_model(observed_store, outcome, "another", seen_champion=model.model_version)
-    champion = observed_store.champion("small")
+    add_model(observed_store, outcome, "another", expected_champion=model.model_version)
+    champion = observed_store.models.champion("small")
     assert champion is not None
 
     _, is_new = publish(observed_store, forecast(), champion)
@@ -162,14 +162,14 @@ def test_a_backfill_is_never_the_latest(model: ModelVersion, observed_store: Sto
 def test_recipes_do_not_supersede_each_other(model: ModelVersion, observed_store: Store, outcome: TrainedModel) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
     other = small_recipe().model_copy(update={"name": "other"})
-    observed_store.register(other)
+    observed_store.recipes.register(other)
     take_in(observed_store, batch({"small": monthly([1])}), NOW, recipe="other")
     change(
         observed_store.database,
         "insert into models select 'other', model_version, model_hash, training, reason, cutoff, as_of, data_hash, "
         "recipe_fingerprint, training_fingerprint, code_version, record, skill, trained_at, null from models",
     )
-    another = observed_store.model("other", 1)
+    another = observed_store.models.by_version("other", 1)
     assert another is not None
 
     publication = Publication(
@@ -179,9 +179,9 @@ def test_recipes_do_not_supersede_each_other(model: ModelVersion, observed_store
         lineage=another.lineage,
         kind="live",
         expected_next_by=NOW,
-        epoch=0,
+        fencing_token=0,
     )
-    observed_store.publish(publication, NOW)
+    observed_store.runs.publish(publication, NOW)
 
     found = "select recipe, mean from latest_forecasts order by recipe, step"
     assert rows(observed_store.database, found) == [
@@ -332,7 +332,7 @@ def test_published_numbers_come_back_to_the_bit(model: ModelVersion, observed_st
 
     run, _ = publish(observed_store, made, model)
 
-    found = observed_store.forecast_of_run(run.run_id)
+    found = observed_store.runs.read_forecast(run.run_id)
     assert found.content_hash == made.content_hash == run.content_hash
     assert (found.mean + 0.0).tobytes() == (made.mean + 0.0).tobytes()
     assert found.periods.tolist() == made.periods.tolist()

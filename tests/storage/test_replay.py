@@ -266,7 +266,7 @@ def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monke
 
 
 def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived: Store) -> None:
-    model = lived.champion("daily")
+    model = lived.models.champion("daily")
     assert model is not None
     forecaster, panel = inputs.load_forecaster_inputs(model, recipe, lived, None)
     made = forecast_panel(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
@@ -278,9 +278,9 @@ def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived
         lineage=inputs.lineage_of(recipe, panel),
         kind="backfill",
         expected_next_by=NEVER,
-        epoch=lived.epoch("daily"),
+        fencing_token=lived.leases.fencing_token("daily"),
     )
-    run, _ = lived.publish(publication, START)
+    run, _ = lived.runs.publish(publication, START)
 
     assert replayed(lived, run.run_id).is_identical
     assert rows(lived.database, "select method from run_series where reason like 'worse than%'") == [

@@ -149,7 +149,7 @@ def test_an_error_takes_everything_of_its_transaction_back(database: Database) -
 
 def test_an_instant_needs_a_zone(store: Store) -> None:
     with pytest.raises(sa.exc.StatementError, match="has no zone: an instant needs one"):
-        store.begin_attempt("small", "run", datetime(2026, 1, 1))
+        store.recipes.begin_attempt("small", "run", datetime(2026, 1, 1))
 
     assert value(store.database, "select count(*) from attempts") == 0
 
@@ -180,7 +180,7 @@ def test_instants_in_sqlite_are_as_wide_as_each_other_so_that_text_order_is_time
     instants = [noon + timedelta(microseconds=n) for n in (0, 1, 10, 500_000, 999_999, 1_000_000, 86_400_000_000)]
 
     for instant in reversed(instants):
-        store.begin_attempt("small", "run", instant)
+        store.recipes.begin_attempt("small", "run", instant)
 
     found = [text for (text,) in rows(database, "select started_at from attempts order by started_at")]
     assert {len(text) for text in found} == {len("2026-01-01 12:00:00.000000+00:00")}

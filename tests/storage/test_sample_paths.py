@@ -18,7 +18,6 @@ from pipeline.jobs import sample_paths as job
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.sample_paths import Drawn, sample_paths
 from pipeline.records.lineage import ModelVersion
-from pipeline.storage.sample_paths import add_paths, paths_of, read_run_paths
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.training.job import TrainedModel
@@ -38,10 +37,10 @@ TOLD = """
 @pytest.fixture
 def model(store: Store, outcome: TrainedModel) -> ModelVersion:
     """The champion, in a store where the small series is known beside one that is too short for it."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({"small": monthly(small_values()), "new": dict(list(monthly(small_values()).items())[-5:])}))
     add_model(store, outcome)
-    champion = store.champion("small")
+    champion = store.models.champion("small")
     assert champion is not None
     return champion
 
@@ -252,24 +251,24 @@ def test_an_interrupted_call_leaves_nothing(
 def test_paths_that_somebody_else_wrote_meanwhile_are_not_written_twice(
     store: Store, run_id: str, tmp_path: Path
 ) -> None:
-    seen = read_run_paths(store.database, run_id)
+    seen = store.sample_paths.of_run(run_id)
     drawn(store, run_id, tmp_path, 5)
 
     with pytest.raises(
         Overtaken, match=f"run {run_id} was superseded, or paths of it were written, meanwhile: run again"
     ):
-        add_paths(store.database, seen, 5, [np.zeros(30)])
+        store.sample_paths.add(seen, 5, [np.zeros(30)])
 
     assert len(table(store)) == 30
 
 
 def test_a_run_that_was_superseded_meanwhile_gets_no_paths(store: Store, model: ModelVersion) -> None:
     first, _ = publish(store, forecast(series=("new", "small")), model)
-    seen = read_run_paths(store.database, first.run_id)
+    seen = store.sample_paths.of_run(first.run_id)
     publish(store, forecast([1, 2, 3], series=("new", "small")), model, data_hash="other")
 
     with pytest.raises(Overtaken):
-        add_paths(store.database, seen, 1, [np.zeros(6)])
+        store.sample_paths.add(seen, 1, [np.zeros(6)])
 
     assert value(store.database, "select count(*) from sample_paths") == 0
 
@@ -281,7 +280,7 @@ def test_pieces_of_any_size_make_the_same_rows(
     whole = table(store)
     for module, name, size in (
         ("pipeline.jobs.sample_paths", "_TAKEN", 7),
-        ("pipeline.storage.sample_paths", "_LOADED", 100),
+        ("pipeline.storage.sample_paths", "_BLOCK", 100),
         ("pipeline.jobs.paths_parquet", "_WRITTEN", 50),
         ("pipeline.storage.bulk_load", "_BLOCK", 5),
     ):
@@ -308,10 +307,10 @@ def test_numbers_of_every_size_come_back_to_the_bit(store: Store, model: ModelVe
     run, _ = publish(store, forecast(series=("new", "small")), model)
     told = np.array([[[1e-308, -1e308, 0.1 + 0.2]], [[1 / 3, -0.0, 123456789.123456789]]])
 
-    add_paths(store.database, read_run_paths(store.database, run.run_id), 1, [told.ravel()])
+    store.sample_paths.add(store.sample_paths.of_run(run.run_id), 1, [told.ravel()])
 
-    seen = read_run_paths(store.database, run.run_id)
-    found = {name: paths for name, _, paths in paths_of(store.database, seen, 1)}
+    seen = store.sample_paths.of_run(run.run_id)
+    found = {name: paths for name, _, paths in store.sample_paths.read(seen, 1)}
     assert isinstance(seen.forecast, Forecast)
     np.testing.assert_array_equal(found["new"], told[0])
     np.testing.assert_array_equal(found["small"], told[1])

@@ -26,7 +26,7 @@ HISTORY = [10.0, 20, 30, 40, 12, 22, 32, 42]
 @pytest.fixture
 def published(store: Store, outcome: TrainedModel) -> Store:
     """From August 2020, for September 15 (10 to 20, 7 to 23), for October 20, for November 30."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({"small": monthly(HISTORY)}), NOW)
     add_model(store, outcome)
     publish(store, forecast([15, 20, 30], origin="2020-08-01", baseline=[12, 22, 32]), champion_of(store))
@@ -35,7 +35,7 @@ def published(store: Store, outcome: TrainedModel) -> Store:
 
 def champion_of(store: Store) -> ModelVersion:
     """The model that publishes."""
-    champion = store.champion("small")
+    champion = store.models.champion("small")
     assert champion is not None
     return champion
 
@@ -216,7 +216,7 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
     """Values of three series come in any order, are told anew or not, between runs that are published and superseded."""
     rng = np.random.default_rng(seed)
     names, calendar = ("a", "b", "c"), months(24)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({name: dict.fromkeys(calendar[:8], 1.0) for name in names}), NOW)
     add_model(store, outcome)
     for day in range(1, 30):
@@ -228,7 +228,7 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
             take_in(store, batch(told), NOW + day * DAY)
         if rng.random() < 0.5:
             as_of = NOW + rng.integers(day) * DAY
-            known = store.panel(small_recipe(), as_of)
+            known = store.observations.panel(small_recipe(), as_of)
             assert known is not None
             made = forecast(rng.integers(9, size=3).tolist(), origin=str(known.origin), series=names)
             kind = "live" if rng.random() < 0.7 else "backfill"
@@ -257,14 +257,14 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
 ) -> None:
     """Three series for 14 months: of one the forecast is further off than the baseline, of one nearer, of one mostly further."""
     names, calendar = ("bad", "good", "mixed"), months(40)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, batch({name: dict.fromkeys(calendar[:8], 10.0) for name in names}), NOW)
     add_model(store, outcome)
     found = []
     for month in range(8, 22):
         model = champion_of(store)
         as_of = NOW + (month - 8) * DAY
-        found.append(store.series_worse_than_baseline(model, "live", as_of, "naive"))
+        found.append(store.scores.series_worse_than_baseline(model, "live", as_of, "naive"))
         made = forecast([10.0, 10, 10], origin=calendar[month - 1], series=names, baseline=[10.0, 10, 10])
         mean = np.array([[15.0] * 3, [10.1] * 3, [10.1 if month < 11 else 15.0] * 3])
         made = replace(made, mean=mean, quantiles=mean[:, :, None] + np.arange(-2.0, 3), baseline=np.full((3, 3), 11.0))
@@ -274,4 +274,4 @@ def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_fig
 
     why = "worse than naive in 12 of the last 12 published periods: mean absolute error 5 against 1"
     assert found == [{}] * 12 + [{"bad": why}, {"bad": why.replace("12 of the last 12", "13 of the last 13")}]
-    assert store.series_worse_than_baseline(champion_of(store), "backfill", NOW + 99 * DAY, "naive") == {}
+    assert store.scores.series_worse_than_baseline(champion_of(store), "backfill", NOW + 99 * DAY, "naive") == {}

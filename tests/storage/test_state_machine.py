@@ -34,8 +34,9 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
-from pipeline.storage.batches import BatchHeader, BatchWriter, begin_intake
+from pipeline.storage.batches import BatchHeader, BatchRepository, BatchWriter, begin_batch
 from pipeline.storage.engine import open_database
+from pipeline.storage.observations import ObservationRepository
 from pipeline.storage.store import Store
 from pipeline.timeseries.long_values import apply_revisions, empty_values
 from pipeline.timeseries.observations import TARGET
@@ -85,7 +86,7 @@ TICKS = st.sampled_from(
     [timedelta(seconds=1), timedelta(hours=3), timedelta(0), timedelta(days=-2), timedelta(days=40)]
 )
 FAULTS = st.sampled_from(["number", "promo", "off grid", "future", "conflict", "region", "twice"])
-POINTS = ("register", "add", "describe", "finish")
+POINTS = ("register", "add", "add_attributes", "finish")
 
 OWN = "where series_id in (select series_id from series where recipe = :recipe)"
 HEADERS = """
@@ -355,7 +356,7 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, frequency: str, seed: int, lengths: list[int]) -> None:
         self.recipe = self.stage.recipes[frequency].model_copy(update={"name": f"any-{next(self.stage.numbers)}"})
-        self.store.register(self.recipe)
+        self.store.recipes.register(self.recipe)
         self.grid = periods_of(frequency)
         self.reference = Reference(self.grid)
         chance = random.Random(seed)
@@ -579,10 +580,10 @@ class Machine(RuleBasedStateMachine):
             self.check_panel(state, instant, variable, None)
             self.check_panel(state, instant, variable, length)
         told = {series: {"region": region} for series, region in state.regions.items()}
-        assert self.store.attributes(self.recipe.name, instant) == told
+        assert self.store.observations.attributes(self.recipe.name, instant) == told
 
     def check_panel(self, state: State, instant: datetime, variable: str, length: int | None) -> None:
-        panel = self.store.panel(self.recipe, instant, variable=variable, length=length)
+        panel = self.store.observations.panel(self.recipe, instant, variable=variable, length=length)
         histories: dict[str, dict[int, float]] = {}
         for (s, other, period), number in sorted(state.values.items()):
             if other == variable:
@@ -765,11 +766,11 @@ def test_the_store_holds_what_a_dictionary_would_for_longer(stage: Stage) -> Non
 
 
 @contextmanager
-def committing_what_crashed(store: Store, header: BatchHeader, now: datetime) -> Iterator[BatchWriter]:
+def committing_what_crashed(batches: BatchRepository, header: BatchHeader, now: datetime) -> Iterator[BatchWriter]:
     """A batch whose transaction ends well, whatever happens in it."""
-    with store.database.write() as transaction:
+    with batches.database.write() as transaction:
         try:
-            yield begin_intake(transaction, header, now)
+            yield begin_batch(transaction, header, now)
         except Crash as crash:
             crashed = crash
         else:
@@ -784,17 +785,17 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
         lambda told, later: told if len(told) else apply_revisions(told, later),
     ),
     "every instant is the last": (
-        "pipeline.storage.store.Store.known_as_of",
-        lambda store, recipe, _: known_as_of(store, recipe, LATEST),
+        "pipeline.storage.batches.BatchRepository.latest_as_of",
+        lambda batches, recipe, _: latest_as_of(batches, recipe, LATEST),
     ),
     "later batches are seen": (
-        "pipeline.storage.store.Store.observations",
-        lambda store, recipe, _, **asked: observations(store, recipe, 2**40, **asked),
+        "pipeline.storage.observations.ObservationRepository.values",
+        lambda stored, recipe, _, **asked: values(stored, recipe, 2**40, **asked),
     ),
     "an end is too long": (
-        "pipeline.storage.store.Store.observations",
-        lambda store, recipe, batch_id, *, variable=TARGET, length=None: observations(
-            store, recipe, batch_id, variable=variable, length=length and length + 1
+        "pipeline.storage.observations.ObservationRepository.values",
+        lambda stored, recipe, batch_id, *, variable=TARGET, length=None: values(
+            stored, recipe, batch_id, variable=variable, length=length and length + 1
         ),
     ),
     "revisions are lost": (
@@ -802,10 +803,10 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
         lambda batch, new, revised: add(batch, new, empty_values()),
     ),
     "the clock is believed": ("pipeline.storage.batches.next_instant", lambda transaction, recipe, now: now),
-    "a crash leaves its rows": ("pipeline.storage.store.Store.taking_in", committing_what_crashed),
+    "a crash leaves its rows": ("pipeline.storage.batches.BatchRepository.write", committing_what_crashed),
     "nothing is held": ("pipeline.ingest.changes.BatchDiff.hold_suspicious", lambda comparison, *, incremental: None),
 }
-add, known_as_of, observations = BatchWriter.add, Store.known_as_of, Store.observations
+add, latest_as_of, values = BatchWriter.add, BatchRepository.latest_as_of, ObservationRepository.values
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)

@@ -25,14 +25,14 @@ def attempts(store: Store) -> list[tuple[str, str]]:
 
 def attempt(store: Store, status: str, error: str | None = None, command: str = "run", hours: int = 0) -> None:
     """An attempt that ended so."""
-    attempt_id = store.begin_attempt("small", command, NOW + hours * HOUR)
-    store.end_attempt(attempt_id, status, error, NOW + hours * HOUR)
+    attempt_id = store.recipes.begin_attempt("small", command, NOW + hours * HOUR)
+    store.recipes.end_attempt(attempt_id, status, error, NOW + hours * HOUR)
 
 
 def test_a_recipe_that_never_published_is_stale(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
 
-    (status,) = store.status()
+    (status,) = store.recipes.status()
 
     assert status["recipe"] == "small"
     assert status["is_stale"]
@@ -51,7 +51,7 @@ def test_a_forecast_is_stale_when_the_next_one_is_overdue(
 ) -> None:
     publish(observed_store, forecast(), model, expected_next_by=expected_next_by)
 
-    (status,) = observed_store.status()
+    (status,) = observed_store.recipes.status()
 
     assert bool(status["is_stale"]) is is_stale
     assert status["latest_origin"] == np.datetime64("2023-04-01", "us")
@@ -80,27 +80,27 @@ def test_the_age_of_the_model_is_in_days(model: ModelVersion, observed_store: St
 def test_a_backfill_makes_no_recipe_fresh(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model, kind="backfill")
 
-    assert observed_store.status()[0]["is_stale"]
-    assert observed_store.status()[0]["latest_origin"] is None
+    assert observed_store.recipes.status()[0]["is_stale"]
+    assert observed_store.recipes.status()[0]["latest_origin"] is None
 
 
 def test_the_last_attempt_is_shown_with_its_error(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     attempt(store, "published")
     attempt(store, "failed", "SourceUnavailable: small.csv", hours=1)
 
-    (status,) = store.status()
+    (status,) = store.recipes.status()
 
     assert (status["last_attempt_status"], status["last_error"]) == ("failed", "SourceUnavailable: small.csv")
     assert status["last_attempt_at"] == NOW + HOUR
 
 
 def test_an_attempt_that_is_under_way_is_shown_as_running(store: Store) -> None:
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
 
-    store.begin_attempt("small", "run", NOW)
+    store.recipes.begin_attempt("small", "run", NOW)
 
-    assert store.status()[0]["last_attempt_status"] == "running"
+    assert store.recipes.status()[0]["last_attempt_status"] == "running"
 
 
 def test_the_last_good_forecast_stays_through_a_failed_attempt(model: ModelVersion, observed_store: Store) -> None:
@@ -108,10 +108,10 @@ def test_the_last_good_forecast_stays_through_a_failed_attempt(model: ModelVersi
 
     attempt(observed_store, "failed", "the source is away")
 
-    (status,) = observed_store.status()
+    (status,) = observed_store.recipes.status()
     assert status["latest_origin"] == np.datetime64("2023-04-01", "us")
     assert not status["is_stale"]
-    assert len(observed_store.latest_forecasts("small")) == 3
+    assert len(observed_store.runs.latest_forecasts("small")) == 3
 
 
 def test_idle_attempts_share_one_record(store: Store) -> None:

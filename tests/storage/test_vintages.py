@@ -13,7 +13,7 @@ from pipeline.evaluation.rolling_origin import Plan
 from pipeline.jobs.backtest import OriginInputs, backtest, inputs_at_origins
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.store import Store
-from pipeline.storage.vintages import Snapshot, Vintage, read_vintages, snapshot_at
+from pipeline.storage.vintages import Snapshot, Vintage, snapshot_at
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
 from tests.storage.small_store import batch, monthly, observed, take_in
@@ -26,7 +26,7 @@ JANUARY, FEBRUARY, MARCH, APRIL, MAY = np.array(months(5), "datetime64[us]")
 @pytest.fixture
 def told(store: Store) -> Store:
     """Until February 2020 at once, then March; February is revised; April and May come together."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     for day, values in enumerate(
         [
             {"a": {"2020-01-01": 1.0, "2020-02-01": 2.0}, "b": {"2020-01-01": 10.0}},
@@ -45,22 +45,22 @@ def at(day: int) -> datetime:
 
 
 def test_after_each_batch_one_period_was_the_newest(told: Store) -> None:
-    assert read_vintages(told.database, "small") == [
+    assert told.observations.vintages("small") == [
         Vintage(recorded_at=at(0), period=FEBRUARY),
         Vintage(recorded_at=at(1), period=MARCH),
         Vintage(recorded_at=at(2), period=MARCH),
         Vintage(recorded_at=at(3), period=MAY),
         Vintage(recorded_at=at(4), period=MAY),
     ]
-    assert read_vintages(told.database, "another") == []
+    assert told.observations.vintages("another") == []
 
 
 def test_batches_that_were_refused_or_brought_nothing_new_count_for_nothing(told: Store) -> None:
-    before = read_vintages(told.database, "small")
+    before = told.observations.vintages("small")
 
     take_in(told, batch({"a": {"2020-05-01": 5.0}}, "again"), at(6))
 
-    assert read_vintages(told.database, "small") == before
+    assert told.observations.vintages("small") == before
 
 
 def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
@@ -74,7 +74,7 @@ def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
             "where variable = 'price'"
         )
 
-    assert read_vintages(told.database, "small")[-1].period == MAY
+    assert told.observations.vintages("small")[-1].period == MAY
 
 
 @pytest.mark.parametrize(
@@ -90,25 +90,25 @@ def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
 def test_an_origin_is_seen_as_it_was_last_known_while_it_was_the_newest(
     told: Store, origin: np.datetime64, sight: Snapshot
 ) -> None:
-    assert snapshot_at(origin, read_vintages(told.database, "small")) == sight
+    assert snapshot_at(origin, told.observations.vintages("small")) == sight
 
 
 def origins_seen(recipe: Recipe, store: Store, present: Panel, origins: Periods, plan: Plan) -> list[OriginInputs]:
     """What the origins of a backtest see."""
 
     def read_panel(as_of: datetime) -> Panel:
-        panel = store.panel(recipe, as_of)
+        panel = store.observations.panel(recipe, as_of)
         assert panel is not None
         return panel
 
-    vintages = [] if plan.as_of_now else read_vintages(store.database, recipe.name)
+    vintages = [] if plan.as_of_now else store.observations.vintages(recipe.name)
     return inputs_at_origins(origins, present, recipe, plan, vintages=vintages, read_panel=read_panel)
 
 
 def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple[dict[str, list[float]], datetime, str]:
     """What an origin sees, by series; since when that was known; the last period."""
     recipe = small_recipe()
-    present = store.panel(recipe, LATEST)
+    present = store.observations.panel(recipe, LATEST)
     assert present is not None
     (one,) = origins_seen(recipe, store, present, np.array([origin]), plan or Plan())
     assert one.panel.as_of is not None
@@ -139,7 +139,7 @@ def test_what_is_known_now_is_seen_where_it_is_asked_for(told: Store) -> None:
 
 
 def test_windows_are_cut_from_what_was_known(told: Store) -> None:
-    recipe, present = small_recipe(), told.panel(small_recipe(), LATEST)
+    recipe, present = small_recipe(), told.observations.panel(small_recipe(), LATEST)
     assert present is not None
 
     both = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
@@ -151,11 +151,11 @@ def test_windows_are_cut_from_what_was_known(told: Store) -> None:
 
 def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> None:
     """Of a, January to March are 1, nothing, 3: from February one cannot know that there is a gap."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     values = {"a": {"2020-01-01": 1.0, "2020-03-01": 3.0}, "b": dict(zip(months(3), [1.0, 2.0, 3.0], strict=True))}
     take_in(store, Batch(observations=observed(values)), NOW)
     recipe = small_recipe().model_copy(update={"max_gap": 2})
-    present = store.panel(recipe, LATEST)
+    present = store.observations.panel(recipe, LATEST)
     assert present is not None
 
     february, march = origins_seen(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
@@ -166,7 +166,7 @@ def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> No
 
 def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -> None:
     """The first thirty months were told last: as January 2023 was the newest, seven months were known."""
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     values = list(monthly([float(n) for n in range(40)]).items())
     for day, told in enumerate([values[30:37], values[37:], values[:30]]):
         take_in(store, batch({"small": dict(told)}, f"batch {day}"), at(day))

@@ -13,7 +13,7 @@ from pipeline.forecasting.calibration import WINDOW
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database
-from pipeline.storage.outcomes import MOST_READ
+from pipeline.storage.scores import MAX_OUTCOMES
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET
@@ -48,7 +48,7 @@ def hurried(database: Database) -> Database:
 
 
 def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: Store, model: ModelVersion) -> None:
-    with observed_store.taking_in(
+    with observed_store.batches.write(
         BatchHeader(recipe=small_recipe().name, source="wide", content_hash="wide"), datetime.now(UTC)
     ) as intake:
         intake.register([(name, TARGET) for name in NAMES])
@@ -59,7 +59,7 @@ def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: 
         run, is_new = publish(observed_store, made, model)
 
         assert is_new
-        found = observed_store.forecast_of_run(run.run_id)
+        found = observed_store.runs.read_forecast(run.run_id)
         np.testing.assert_array_equal(found.mean, made.mean)
         assert found.series == NAMES
         with hurried.write() as transaction:
@@ -67,15 +67,15 @@ def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: 
 
     change(hurried, SCORED, as_of=datetime.now(UTC).isoformat(" "))
     began = time.perf_counter()
-    outcomes = observed_store.outcomes(
+    outcomes = observed_store.scores.outcomes(
         small_recipe(), "live", origin=np.datetime64("2024-01-01", "us"), as_of=datetime.max.replace(tzinfo=UTC)
     )
-    by_period = observed_store.outcomes_by_period(
+    by_period = observed_store.scores.outcomes_by_period(
         "small", "live", model_version=model.model_version, as_of=datetime.max.replace(tzinfo=UTC)
     )
 
     assert time.perf_counter() - began < MOST / 10
-    assert len(outcomes) == 2 * 3 * (MOST_READ // (3 * (WINDOW + 3)))
+    assert len(outcomes) == 2 * 3 * (MAX_OUTCOMES // (3 * (WINDOW + 3)))
     assert len(by_period) == 2
 
 

@@ -35,9 +35,9 @@ def add_untrained(
     *,
     made: TrainingRecord | None = None,
     as_of: datetime = NOW,
-    seen_champion: int | None = None,
+    expected_champion: int | None = None,
     publishes: bool = True,
-    epoch: int = 0,
+    fencing_token: int = 0,
     now: datetime = NOW,
 ) -> ModelVersion:
     """Keep a model of the small recipe; another name is another model."""
@@ -49,10 +49,10 @@ def add_untrained(
         model_hash=hash_model(files),
         files=files,
         lineage=lineage("data", as_of),
-        seen_champion=seen_champion,
+        expected_champion=expected_champion,
         publishes=publishes,
-        epoch=epoch,
+        fencing_token=fencing_token,
     )
-    model = store.model("small", store.add_model(challenger, now))
+    model = store.models.by_version("small", store.models.add(challenger, now))
     assert model is not None
     return model

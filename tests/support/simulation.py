@@ -121,7 +121,7 @@ def live(recipe: Recipe, store: Store, days: range) -> list[dict[str, Any]]:
 
 def take_in_days(recipe: Recipe, store: Store, days: range) -> None:
     """The same deliveries, recorded at the same instants, and nothing else."""
-    store.register(recipe)
+    store.recipes.register(recipe)
     for day in days:
         (recipe.folder / "daily.csv").write_text(delivered(day), "utf-8")
         ingest_source(recipe, store, START + day * DAY, must_train=True)

@@ -42,9 +42,9 @@ def model(tmp_path: Path, outcome: TrainedModel) -> Iterator[ModelVersion]:
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
     store = Store(database)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     version = add_model(store, outcome)
-    stored = store.model("small", version)
+    stored = store.models.by_version("small", version)
     assert stored is not None
     yield stored
     database.close()

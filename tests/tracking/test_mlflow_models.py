@@ -55,12 +55,12 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     require_schema(database)
     store = Store(database)
-    store.register(small_recipe())
+    store.recipes.register(small_recipe())
     take_in(store, small_batch())
-    model = store.model("small", add_model(store, trained))
+    model = store.models.by_version("small", add_model(store, trained))
     assert model is not None
     publish_forecast(small_recipe(), store, NOW)
-    rows = store.latest_forecasts("small")
+    rows = store.runs.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, "network.keras": trained.keras_archive}
     card = render_model_card(small_recipe(), model)
