@@ -1,348 +1,446 @@
-"""What was read of a delivery against what is known: new, revised and equal values, and the faults between them."""
+"""Compare a parsed batch with the stored values: what is new or revised, and whether to refuse or hold the batch."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
-from pipeline.ingest.history_checks import FEWEST, MOST_LAG, HistoryCheck
+from pipeline.ingest.history_checks import MAX_LAG, MIN_OVERLAP, HistoryCheck
 from pipeline.ingest.reader import ParsedBatch
 from pipeline.ingest.row_spool import Rows
-from pipeline.text import counted
+from pipeline.text import counted, format_period
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.long_values import LongValues, merge
 from pipeline.timeseries.observations import TARGET
 
-#: a last line without newline is taken for cut if its step is larger than this many times any other
+#: a last line without a newline counts as cut if its step is larger than this many times any other
 CUT_STEP = 2.0
 #: lines and periods that a message lists
-_LISTED = 5
+_MAX_LISTED = 5
+
+Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What some whole series add to the store."""
+    """What delivered values add to the stored ones."""
 
-    #: of periods that have no value yet
+    #: values of periods that have none yet
     new: LongValues
-    #: of periods that have another one
+    #: values of periods that have another one
     revised: LongValues
+    num_same: int = 0
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """How many rows of a batch were read, and how many of its values are new, revised or the same."""
+
+    num_read: int
+    num_new: int = 0
+    num_revised: int = 0
+    num_same: int = 0
+
+    def add(self, change: Change) -> None:
+        """Count what one part of the batch changes."""
+        self.num_new += len(change.new)
+        self.num_revised += len(change.revised)
+        self.num_same += change.num_same
+
+    @property
+    def num_values(self) -> int:
+        """All values of the batch, each period once."""
+        return self.num_new + self.num_revised + self.num_same
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestSeries:
+    """The series with the longest history after a batch; of equally long ones the first in the batch."""
+
+    name: str = ""
+    length: int = 0
+    number: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How many periods lie between neighbouring values of each series.
+
+    Series without gaps are not looked through: they only add to `num_single`.
+    """
+
+    rows: Counts  # [k] of series with gaps, the rows that are followed by another value of the series
+    steps: Counts  # [k] periods from each of these values to the next one
+    num_single: int  # steps of one period in series without gaps
+
+    def counts(self) -> Counter[int]:
+        """Return how often each step occurs."""
+        counts = Counter({1: self.num_single})
+        counts.update(self.steps.tolist())
+        return counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Gap:
-    """What one series lacks."""
+    """Periods between the first and the last value of a series that have none."""
 
     series: int
-    absent: Periods
+    missing: Periods
+
+
+def compare_values(delivered: LongValues, stored: LongValues) -> Change:
+    """Return what delivered values add to the stored values of the same series."""
+    return _find_changes(delivered, stored, stored.positions(delivered.series, delivered.period))
+
+
+def measure_spacing(values: LongValues, grid: Periods, is_measured: Mask) -> Spacing:
+    """Measure the steps between neighbouring values of each series.
+
+    For example, a series with values in January, February and May has the steps 1 and 3; one with values from
+    January to April has no gap and adds 3 to `num_single`.
+
+    Args:
+        values: values of S series.
+        grid: all periods from the first to the last value, ascending.
+        is_measured: which series to look at. [S]
+    """
+    starts = values.starts()
+    first, last = starts[:-1], starts[1:] - 1  # [S] rows
+    num_steps = last - first  # [S]
+    num_periods = np.searchsorted(grid, values.period[last]) - np.searchsorted(grid, values.period[first])  # [S]
+    has_gaps = is_measured & (num_periods != num_steps)
+    rows = np.flatnonzero(np.repeat(has_gaps, np.diff(starts)))
+    steps = np.diff(np.searchsorted(grid, values.period[rows]))
+    is_within_series = np.diff(values.series[rows]) == 0
+    num_single = int(num_steps[is_measured & ~has_gaps].sum())
+    return Spacing(rows[:-1][is_within_series], steps[is_within_series], num_single)
 
 
 @dataclass(slots=True)
 class BatchDiff:
-    """A reading part by part against what is known; its counts and its verdict."""
+    """Compares a parsed batch with the stored values, part by part, and decides whether it is acceptable.
 
-    reading: ParsedBatch
-    recipe: Recipe
-    guard: HistoryCheck = field(init=False)
-    num_new: int = 0
-    num_revised: int = 0
-    num_same: int = 0
-    #: the longest history after this batch, and its periods
-    longest_series: str = ""
-    longest_length: int = 0
+    For each part call `clean` and `compare`; after the last one `refuse_faulty` and `hold_suspicious`.
+    """
+
+    batch: ParsedBatch
+    history: HistoryCheck = field(init=False)
+    counts: BatchCounts = field(init=False)
+    longest: LongestSeries = LongestSeries()
     _off_grid: Periods | None = None
-    #: places of rows whose period is on no grid, which were refused once
-    _refused: set[tuple[int, int]] = field(default_factory=set)
-    _longest: int = -1
+    #: file and line of the rows that were rejected because their period is not on the grid
+    _off_grid_lines: set[tuple[int, int]] = field(default_factory=set)
+    _is_cut: bool = False
+    #: a delivered and a stored period that lie on different grids
+    _different_grids: tuple[np.datetime64, np.datetime64] | None = None
+    #: of the first series with a gap that is too long
     _gap: _Gap | None = None
-    _cut: bool = False
-    #: a told and a known period that are not on one grid
-    _beside: tuple[np.datetime64, np.datetime64] | None = None
-    #: how often values of one series follow each other at how many periods' distance
-    _steps: Counter[int] = field(default_factory=Counter)
+    #: how often delivered values of one series are how many periods apart
+    _step_counts: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.guard = HistoryCheck(self.recipe.grid, ahead=self.recipe.covariates.future)
+        self.history = HistoryCheck(self.recipe.grid, known_ahead=self.recipe.covariates.future)
+        self.counts = BatchCounts(self.batch.num_read)
 
     @property
-    def counts(self) -> dict[str, int]:
-        """What the batch's header says."""
-        return {
-            "num_read": self.reading.num_read,
-            "num_new": self.num_new,
-            "num_revised": self.num_revised,
-            "num_same": self.num_same,
-        }
+    def recipe(self) -> Recipe:
+        """What is expected of the batch."""
+        return self.batch.recipe
 
     @property
-    def values_before(self) -> int:
-        """How many values of a series before the told ones have to be known, where a source does not tell all of them."""
-        return max(self.recipe.least_history, self.recipe.scale_window, 1 + MOST_LAG)
+    def has_whole_history(self) -> bool:
+        """Whether the source delivers every value that it ever had."""
+        return not (self.batch.incremental or self.recipe.source.rolling)
+
+    @property
+    def compared_since(self) -> np.datetime64 | None:
+        """The period from which on all stored values are needed; None if the whole history is."""
+        periods = self.batch.periods
+        return None if self.has_whole_history or len(periods) == 0 else periods[0]
+
+    @property
+    def num_values_before(self) -> int:
+        """How many stored values of each series are needed before `compared_since`."""
+        return max(self.recipe.least_history, self.recipe.scale_window, 1 + MAX_LAG)
 
     def clean(self, rows: Rows) -> LongValues:
-        """Rows of some series in order, each period once; what does not fit is refused."""
-        rows = _in_order(self._on_grid(rows))
+        """Return the values of some whole series in order, each period once; reject rows that do not fit.
+
+        Raises:
+            BatchRefused: too many rows are rejected.
+        """
+        rows = _sort_rows(self._drop_off_grid(rows))
         series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
-        again = np.zeros(len(rows), bool)
-        again[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
-        kept = self._without_duplicates(rows, again) if again.any() else slice(None)
+        is_repeated = np.zeros(len(rows), bool)
+        is_repeated[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
+        kept = self._resolve_duplicates(rows, is_repeated) if is_repeated.any() else slice(None)
         return LongValues(
             series[kept].astype(np.int64),
             period[kept].view("datetime64[us]"),
             np.ascontiguousarray(rows["value"][kept]),
         )
 
-    def compare(self, told: LongValues, known: LongValues, *, as_delivered: bool = True) -> Change:
-        """What changes if the told values are taken in.
+    def compare(self, delivered: LongValues, stored: LongValues) -> Change:
+        """Return what changes if the batch is accepted; count it, and look for signs that the batch is faulty.
 
         Args:
-            told: cleaned values of some whole series.
-            known: all that is known of them.
-            as_delivered: look for signs that the source is not what it seems; not when a person released it.
+            delivered: cleaned values of some whole series.
+            stored: the stored values of these series, as far back as `compared_since` and `num_values_before` say.
         """
-        if len(told) == 0:
-            return Change(new=told, revised=told)
-        place = known.positions(told.series, told.period)
-        everything = merge(known, told)
-        if as_delivered:
-            self._look_for_cut(told, everything)
-            self._look_for_gaps(told, known, everything)
-            self.guard.add(told, known, place, self.reading.names)
-            self.guard.num_expected += self._expected_again(known)
-        self._measure(everything)
-        is_new = place < 0
-        is_revised = ~is_new & (told.value != known.value[place]) if len(known) else np.zeros(len(told), bool)
-        self.num_new += int(is_new.sum())
-        self.num_revised += int(is_revised.sum())
-        self.num_same += int((~is_new & ~is_revised).sum())
-        return Change(new=told.take(is_new), revised=told.take(is_revised))
+        if len(delivered) == 0:
+            return Change(new=delivered, revised=delivered)
+        stored_rows = stored.positions(delivered.series, delivered.period)
+        merged = merge(stored, delivered)
+        self._check_cut(delivered, merged)
+        self._check_spacing(delivered, stored, merged)
+        self.history.add(delivered, stored, stored_rows, self.batch.names)
+        self.history.num_expected += self._count_expected(stored)
+        self._measure_longest(merged)
+        change = _find_changes(delivered, stored, stored_rows)
+        self.counts.add(change)
+        return change
 
-    def refuse_too_many(self) -> None:
-        """Refuse the batch if it is faulty, or if more of its rows are than the recipe allows.
+    def refuse_faulty(self) -> None:
+        """Refuse a batch that is faulty as a whole, or has more rejected rows than the recipe allows.
 
         Raises:
-            BatchRefused: it is.
+            BatchRefused: it is or has.
         """
-        reading, allowed = self.reading, self.recipe.source.max_rejected
-        num_refused = len({(one.file, one.line) for one in reading.rejections})
-        if num_refused and num_refused / max(reading.num_read, 1) > allowed:
-            share = f"{num_refused} of {counted(reading.num_read, 'row')} refused, at most {100 * allowed:g} % allowed"
-            raise self._refusal(f"{reading.first_rejection()}; {share}, nothing was taken in")
-        if self.num_new + self.num_revised + self.num_same == 0 and not reading.may_be_empty:
-            raise self._refusal("gives no value: expected at least one")
-        if self._beside is not None:
-            told, known = map(self._shown, self._beside)
-            raise self._refusal(
-                f'tells of {told} where {known} is known, which are not on one grid of the frequency "{self.recipe.frequency}": '
-                "has the source moved its periods, or the recipe its frequency?",
-                Rejection(rule="other grid", text=told),
-            )
+        self._refuse_too_many_rejected()
+        if self.counts.num_values == 0 and not self.batch.may_be_empty:
+            raise self._refusal(f"{self.batch.source} contains no value: expected at least one")
+        self._refuse_different_grids()
         self._refuse_cut()
 
-    def hold_suspicious(self, *, incremental: bool) -> None:
-        """Hold the batch if its history has gaps, or seems to shrink, to move or to be rescaled.
+    def hold_suspicious(self) -> None:
+        """Hold a batch that became coarser, has gaps, or would drop, shift, rescale or rewrite the history.
 
         Raises:
             BatchHeld: it does.
         """
-        if self.reading.num_read == 0:
+        if self.batch.num_read == 0:
             return
         self._hold_coarser()
         self._hold_gap()
-        suspicion = self.guard.suspicion(self.recipe.source, incremental=incremental)
+        suspicion = self.history.find_suspicion(self.recipe.source, incremental=self.batch.incremental)
         if suspicion is not None:
-            raise self._hold(suspicion.says, Rejection(rule=suspicion.rule, series=suspicion.series))
+            raise self._hold(suspicion.message, Rejection(rule=suspicion.rule, series=suspicion.series))
 
-    def _refusal(self, what: str, *rejections: Rejection) -> BatchRefused:
-        return BatchRefused(f"{self.reading.source} {what}", rejections, source=self.reading.source)
+    def _refusal(self, message: str, *rejections: Rejection) -> BatchRefused:
+        return BatchRefused(message, rejections, source=self.batch.source)
 
-    def _hold(self, what: str, rejection: Rejection) -> BatchHeld:
-        advice = f"nothing was taken in; if this is meant, run `nextperiod ingest {self.recipe.name} --approve`"
-        return BatchHeld(f"{self.reading.source}: {what}; {advice}", [rejection], source=self.reading.source)
+    def _hold(self, reason: str, rejection: Rejection) -> BatchHeld:
+        advice = f"nothing was ingested; if this is right, run `nextperiod ingest {self.recipe.name} --approve`"
+        return BatchHeld(f"{self.batch.source}: {reason}; {advice}", [rejection], source=self.batch.source)
 
-    def _on_grid(self, rows: Rows) -> Rows:
-        """The rows that are; the others are refused, each line once."""
+    def _drop_off_grid(self, rows: Rows) -> Rows:
+        """Return the rows whose period is on the grid; reject the others, each line once."""
         if self._off_grid is None:
-            periods = self.reading.periods
+            periods = self.batch.periods
             self._off_grid = periods[~self.recipe.grid.on_grid(periods)].astype(np.int64)
         if len(self._off_grid) == 0:
             return rows
-        off = np.isin(rows["period"], self._off_grid)
-        calendar = self.recipe.calendar
-        what = f"is no session of {calendar}" if calendar else f'is not on the frequency "{self.recipe.frequency}"'
-        for row in rows[off]:
-            if (place := (int(row["file"]), int(row["line"]))) not in self._refused:
-                self._refused.add(place)
-                text = self._shown(row["period"].astype("datetime64[us]"))
-                self.reading.refuse([self.reading.rejection(what, row, text=text, column=self.recipe.source.period)])
-        return rows[~off]
+        is_off_grid = np.isin(rows["period"], self._off_grid)
+        for row in rows[is_off_grid]:
+            self._reject_off_grid(row)
+        return rows[~is_off_grid]
 
-    def _without_duplicates(self, rows: Rows, again: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which rows count: equal values for one period collapse, different ones follow the recipe's rule."""
-        rule = self.recipe.source.duplicates
-        value = rows["value"]
-        differs = again.copy()
-        differs[1:] &= value[1:] != value[:-1]
+    def _reject_off_grid(self, row: np.void) -> None:
+        line = int(row["file"]), int(row["line"])
+        if line in self._off_grid_lines:
+            return
+        self._off_grid_lines.add(line)
+        calendar, frequency = self.recipe.calendar, self.recipe.frequency
+        rule = f"is not a session of {calendar}" if calendar else f'is not on the frequency "{frequency}"'
+        text = self._format_period(row["period"].astype("datetime64[us]"))
+        self.batch.reject([self.batch.rejection_of(row, rule, text=text, column=self.recipe.source.period)])
+
+    def _resolve_duplicates(self, rows: Rows, is_repeated: Mask) -> Mask:
+        """Return which rows count. Equal values of one period are one value; for others the recipe has a rule."""
+        rule, value, is_first = self.recipe.source.duplicates, rows["value"], ~is_repeated
         if rule == "last":
-            return np.append(~again[1:], True)
-        if rule == "first" or not differs.any():
-            return ~again
-        group = np.cumsum(~again) - 1
-        starts = np.append(np.flatnonzero(~again), len(rows))
-        conflicts = np.unique(group[differs])
-        kept = ~again
-        for n in conflicts:
-            kept[starts[n]] = False
-            self._reject_conflict(rows[starts[n] : starts[n + 1]])
-        return kept
+            return np.append(is_first[1:], True)
+        is_different = is_repeated.copy()
+        is_different[1:] &= value[1:] != value[:-1]
+        if rule == "first" or not is_different.any():
+            return is_first
+        group = np.cumsum(is_first) - 1
+        bounds = np.append(np.flatnonzero(is_first), len(rows))
+        is_kept = is_first.copy()
+        for n in np.unique(group[is_different]):
+            is_kept[bounds[n]] = False
+            self._reject_conflict(rows[bounds[n] : bounds[n + 1]])
+        return is_kept
 
     def _reject_conflict(self, rows: Rows) -> None:
-        reading = self.reading
-        lines = ", ".join(str(line) for line in rows["line"][:_LISTED]) + (", …" if len(rows) > _LISTED else "")
-        period = self._shown(rows["period"][0].astype("datetime64[us]"))
-        what = f"is one of {len(np.unique(rows['value']))} different values for {period} (lines {lines})"
-        column = reading.column_of(int(rows["series"][0]))
-        reading.refuse(reading.rejection(what, row, text=_number(row["value"]), column=column) for row in rows)
-
-    def _look_for_cut(self, told: LongValues, everything: LongValues) -> None:
-        """A number cut short at the end of a text is still a number: judge it by the steps of the others."""
-        last = self.reading.unended
-        if last is None or not (told.series == last.series).any():
-            return
-        own = everything.take(everything.series == last.series)
-        values = own.value[own.period != last.period]
-        if len(values) < 3 or own.period[-1] != last.period:
-            return
-        self._cut = abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max())
-
-    def _refuse_cut(self) -> None:
-        last = self.reading.unended
-        if last is None or not self._cut:
-            return
-        raise self._refusal(
-            f'ends in line {last.line} without a newline, and "{last.text}" is further from the value '
-            f"before than any other: the file seems to be cut; fetch it again, or end its last line if it is whole",
-            Rejection(
-                file=last.file,
-                line=last.line,
-                column=self.reading.column_of(last.series),
-                series=self.reading.names[last.series][0],
-                text=last.text,
-                rule="cut",
-            ),
+        """Reject rows of one series and period with different values."""
+        batch, period = self.batch, self._format_period(rows["period"][0].astype("datetime64[us]"))
+        num_values = len(np.unique(rows["value"]))
+        rule = f"is one of {num_values} different values for {period} (lines {_list_first(rows['line'].tolist())})"
+        column = batch.column_of(int(rows["series"][0]))
+        batch.reject(
+            batch.rejection_of(row, rule, text=repr(float(row["value"])).removesuffix(".0"), column=column)
+            for row in rows
         )
 
-    def _look_for_gaps(self, told: LongValues, known: LongValues, everything: LongValues) -> None:
-        grid = self.recipe.grid.between(everything.period.min(), everything.period.max())
-        ends = [end for values in (told, known) if len(values) for end in (values.period.min(), values.period.max())]
-        if len(known) and self.recipe.calendar is None and not all(end in grid for end in ends):
-            self._beside = told.period.min(), known.period.min()
+    def _refuse_too_many_rejected(self) -> None:
+        batch, max_rejected = self.batch, self.recipe.source.max_rejected
+        num_rejected = len({(rejection.file, rejection.line) for rejection in batch.rejections})
+        if num_rejected and num_rejected / max(batch.num_read, 1) > max_rejected:
+            raise self._refusal(
+                f"{batch.source} {batch.describe_first_rejection()}; {num_rejected} of {counted(batch.num_read, 'row')} "
+                f"rejected, at most {100 * max_rejected:g} % allowed; nothing was ingested"
+            )
+
+    def _check_cut(self, delivered: LongValues, merged: LongValues) -> None:
+        """A number that is cut short is still a number: compare its step with all others of its series."""
+        last = self.batch.unended
+        if last is None or not (delivered.series == last.series).any():
             return
-        self._count_steps(told, grid)
-        rows, steps, _ = self._steps_of(everything, grid)
-        wide = rows[steps > self.recipe.max_gap + 1]
-        if len(wide):
-            wide = wide[~_was_there(known, everything, wide)]
-        if len(wide) == 0:
+        series = merged.take(merged.series == last.series)
+        values = series.value[series.period != last.period]
+        if len(values) < 3 or series.period[-1] != last.period:
             return
-        series = int(everything.series[wide[0]])
+        self._is_cut = abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max())
+
+    def _refuse_cut(self) -> None:
+        last = self.batch.unended
+        if last is None or not self._is_cut:
+            return
+        rejection = Rejection(
+            file=last.file,
+            line=last.line,
+            column=self.batch.column_of(last.series),
+            series=self.batch.names[last.series][0],
+            text=last.text,
+            rule="cut",
+        )
+        raise self._refusal(
+            f'{self.batch.source} ends in line {last.line} without a newline, and "{last.text}" is further from the '
+            "value before it than any other value: the file may be cut off; fetch it again, or add a newline if it is "
+            "complete",
+            rejection,
+        )
+
+    def _check_spacing(self, delivered: LongValues, stored: LongValues, merged: LongValues) -> None:
+        """Note a different grid, the steps between delivered values, and the first gap that is too long."""
+        grid = self.recipe.grid.between(merged.period.min(), merged.period.max())
+        if self.recipe.calendar is None and len(stored) and not _are_ends_on(grid, delivered, stored):
+            self._different_grids = delivered.period.min(), stored.period.min()
+            return
+        self._step_counts.update(measure_spacing(delivered, grid, self._are_targets(delivered)).counts())
+        self._note_gap(stored, merged, grid)
+
+    def _note_gap(self, stored: LongValues, merged: LongValues, grid: Periods) -> None:
+        """Note the first series with a gap longer than the recipe allows, unless the gap is stored already."""
+        spacing = measure_spacing(merged, grid, self._are_targets(merged))
+        rows = spacing.rows[spacing.steps > self.recipe.max_gap + 1]
+        if len(rows):
+            rows = rows[~_is_stored_gap(rows, stored, merged)]
+        if len(rows) == 0:
+            return
+        series = int(merged.series[rows[0]])
         if self._gap is None or series < self._gap.series:
-            own = np.searchsorted(grid, everything.period[everything.series == series])
-            self._gap = _Gap(series=series, absent=grid[np.setdiff1d(np.arange(own[0], own[-1]), own)])
+            present = np.searchsorted(grid, merged.period[merged.series == series])
+            self._gap = _Gap(series=series, missing=grid[np.setdiff1d(np.arange(present[0], present[-1]), present)])
 
-    def _count_steps(self, told: LongValues, grid: Periods) -> None:
-        _, steps, num_single = self._steps_of(told, grid)
-        self._steps[1] += num_single
-        for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
-            self._steps[int(step)] += int(count)
+    def _are_targets(self, values: LongValues) -> Mask:
+        """Return which series are targets, not covariates. [S]"""
+        numbers = values.series[values.starts()[:-1]]
+        return np.array([self.batch.names[number][1] == TARGET for number in numbers])
 
-    def _steps_of(self, values: LongValues, grid: Periods) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-        """How many periods it is from one value of the target to the next.
-
-        Rows of series that have gaps, the steps from them, and the number of steps of all other series,
-        which are not looked through.
-        """
-        starts = values.starts()
-        first, last = starts[:-1], starts[1:] - 1
-        spanned = np.searchsorted(grid, values.period[last]) - np.searchsorted(grid, values.period[first])
-        is_target = np.array([self.reading.names[number][1] == TARGET for number in values.series[first]])
-        has_gaps = is_target & (spanned != last - first)
-        rows = np.flatnonzero(np.repeat(has_gaps, np.diff(starts)))
-        steps = np.diff(np.searchsorted(grid, values.period[rows]))
-        inside = np.diff(values.series[rows]) == 0
-        return rows[:-1][inside], steps[inside], int((last - first)[is_target & ~has_gaps].sum())
+    def _refuse_different_grids(self) -> None:
+        if self._different_grids is None:
+            return
+        delivered, stored = map(self._format_period, self._different_grids)
+        raise self._refusal(
+            f"{self.batch.source}: {delivered} and the stored {stored} lie on different grids of frequency "
+            f'"{self.recipe.frequency}": did the source shift its dates, or did the frequency of the recipe change?',
+            Rejection(rule="other grid", text=delivered),
+        )
 
     def _hold_coarser(self) -> None:
-        num_steps = sum(self._steps.values())
-        usual = max(self._steps, key=lambda step: self._steps[step], default=1)
-        if num_steps >= FEWEST - 1 and usual > 1:
+        usual_step = max(self._step_counts, key=lambda step: self._step_counts[step], default=1)
+        if self._step_counts.total() >= MIN_OVERLAP - 1 and usual_step > 1:
             raise self._hold(
-                f'most values are {usual} periods apart, expected 1 at the frequency "{self.recipe.frequency}": '
-                "does the source have another one now?",
+                f'most values are {usual_step} periods apart, expected 1 at the frequency "{self.recipe.frequency}": '
+                "did the source change its frequency?",
                 Rejection(rule="frequency"),
             )
 
     def _hold_gap(self) -> None:
         if self._gap is None:
             return
-        absent = self._gap.absent
-        listed = ", ".join(self._shown(period) for period in absent[:_LISTED]) + (
-            ", …" if len(absent) > _LISTED else ""
-        )
-        why = f" ({self.reading.first_rejection()})" if self.reading.rejections else ""
-        name = self.reading.names[self._gap.series][0]
+        name, missing = self.batch.names[self._gap.series][0], self._gap.missing
+        listed = _list_first([self._format_period(period) for period in missing[: _MAX_LISTED + 1]])
+        cause = f" ({self.batch.describe_first_rejection()})" if self.batch.rejections else ""
         raise self._hold(
-            f'series "{name}" has no value for {counted(len(absent), "period")} between its first and its last: '
-            f"{listed}{why}; expected gaps of at most max_gap = {self.recipe.max_gap}: add the values, or raise max_gap",
+            f'series "{name}" has no value for {counted(len(missing), "period")} between its first and its last: '
+            f"{listed}{cause}; expected gaps of at most max_gap = {self.recipe.max_gap}: add the values, or raise max_gap",
             Rejection(rule="gap", series=name, text=listed),
         )
 
-    def _shown(self, period: np.datetime64) -> str:
-        """A period in a message; an instant of local times says that it is UTC."""
+    def _format_period(self, period: np.datetime64) -> str:
+        """A period in a message; instants of local times end in Z because they are UTC."""
         is_instant = self.recipe.source.zone is not None and self.recipe.grid.is_within_day
-        return shown(period) + ("Z" if is_instant else "")
+        return format_period(period) + ("Z" if is_instant else "")
 
-    def _expected_again(self, known: LongValues) -> int:
-        """How many known values of these series the source should tell again: all, or those in its moving window."""
+    def _count_expected(self, stored: LongValues) -> int:
+        """How many stored values the source should deliver again: all of them, or those in its moving window."""
         if not self.recipe.source.rolling:
-            return len(known)
-        return int((known.period >= self.reading.periods[0]).sum()) if len(self.reading.periods) else 0
+            return len(stored)
+        periods = self.batch.periods
+        return int((stored.period >= periods[0]).sum()) if len(periods) else 0
 
-    def _measure(self, everything: LongValues) -> None:
-        starts = everything.starts()
-        numbers, lengths = everything.series[starts[:-1]], np.diff(starts)
-        lengths = np.where([self.reading.names[number][1] == TARGET for number in numbers], lengths, 0)
+    def _measure_longest(self, merged: LongValues) -> None:
+        starts = merged.starts()
+        lengths = np.where(self._are_targets(merged), np.diff(starts), 0)  # [S]
         at = int(lengths.argmax())
-        number, count = int(numbers[at]), int(lengths[at])
-        if count > self.longest_length or (count == self.longest_length and number < self._longest):
-            self.longest_series, self.longest_length, self._longest = self.reading.names[number][0], count, number
+        number, length = int(merged.series[starts[at]]), int(lengths[at])
+        is_first = number < self.longest.number
+        if length > self.longest.length or (length == self.longest.length and is_first):
+            self.longest = LongestSeries(self.batch.names[number][0], length, number)
 
 
-def _was_there(known: LongValues, everything: LongValues, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which gaps, each behind one of `rows`, were in the history before: both their ends were known."""
-    ends = [known.positions(everything.series[at], everything.period[at]) >= 0 for at in (rows, rows + 1)]
-    return np.logical_and(*ends)
+def _find_changes(delivered: LongValues, stored: LongValues, stored_rows: Counts) -> Change:
+    if len(stored) == 0:
+        return Change(new=delivered, revised=stored)
+    is_new = stored_rows < 0
+    is_revised = ~is_new & (delivered.value != stored.value[stored_rows])
+    num_same = int((~is_new & ~is_revised).sum())
+    return Change(new=delivered.take(is_new), revised=delivered.take(is_revised), num_same=num_same)
 
 
-def _in_order(rows: Rows) -> Rows:
-    """Rows by series and period; those of one period in the order in which they came."""
+def _are_ends_on(grid: Periods, *parts: LongValues) -> bool:
+    """Whether the first and the last period of each part are on the grid."""
+    return all(end in grid for values in parts for end in (values.period.min(), values.period.max()))
+
+
+def _is_stored_gap(rows: Counts, stored: LongValues, merged: LongValues) -> Mask:
+    """Return which gaps, each after one of the rows of `merged`, are in the stored history already."""
+    is_stored = [stored.positions(merged.series[end], merged.period[end]) >= 0 for end in (rows, rows + 1)]
+    return np.logical_and(*is_stored)
+
+
+def _sort_rows(rows: Rows) -> Rows:
+    """Sort rows by series and period; rows of one period stay in the order in which they came."""
     series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
-    later = series[1:] > series[:-1]
-    if (later | ((series[1:] == series[:-1]) & (period[1:] >= period[:-1]))).all():
-        return rows
-    return rows[np.lexsort((period, series))]
+    is_later_series = series[1:] > series[:-1]
+    is_in_order = is_later_series | ((series[1:] == series[:-1]) & (period[1:] >= period[:-1]))
+    return rows if is_in_order.all() else rows[np.lexsort((period, series))]
 
 
-def _number(value: float) -> str:
-    """A number as short as it can be written."""
-    return repr(float(value)).removesuffix(".0")
-
-
-def shown(period: np.datetime64) -> str:
-    """A period in a message: a midnight is its day alone."""
-    return str(period).removesuffix(".000000").removesuffix(":00").removesuffix("T00:00")
+def _list_first(items: Sequence[object]) -> str:
+    """List the first few items, and … if there are more."""
+    return ", ".join([str(item) for item in items[:_MAX_LISTED]] + ["…"] * (len(items) > _MAX_LISTED))

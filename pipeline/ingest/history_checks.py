@@ -1,4 +1,4 @@
-"""Whether a batch may be what it seems: a history that shrinks, moves or is rescaled waits for a person."""
+"""Check whether a batch would drop, shift, rescale or rewrite the stored history: such a batch is put on hold."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pipeline.text import counted
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues
 
-#: share of the known values that a source which shows everything must show again
-SHOWN_AGAIN = 0.95
-#: fewer values that are known and told say nothing of a shift or a factor
-FEWEST = 8
-#: of a series' values so many must fit for it to count as shifted or rescaled
-FITTING = 0.95
-#: a series of which so many values are told anew, nearly all that it has, is another series under its name
-FEWEST_REWRITTEN = 24
-#: quotients of a rescaled history agree to this
-SAME_FACTOR = 1e-3
-#: a zone's offset in steps: a day of hours, or what is as many of shorter ones
-MOST_LAG = 24
-#: values of each series that are looked at
+#: share of the stored values that a source which delivers its whole history must repeat
+MIN_REPEATED = 0.95
+#: fewer values that are both stored and delivered are no evidence of a shift, a factor or too many revisions
+MIN_OVERLAP = 8
+#: share of a series' values that must match for it to count as shifted, rescaled or rewritten
+MIN_MATCH = 0.95
+#: a series is rewritten if at least this many stored values are compared and nearly all of them are revised
+MIN_REWRITTEN = 24
+#: relative difference up to which a value fits a factor
+FACTOR_TOLERANCE = 1e-3
+#: largest shift that is looked for within days: the offset of a time zone, or a day of hours
+MAX_LAG = 24
+#: about how many values of each series are looked at for a shift or a factor
 _SAMPLE = 64
-#: more decimals than these are no rounding
-_MOST_DECIMALS = 6
+#: values with more decimals than this do not count as rounded
+_MAX_DECIMALS = 6
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -37,200 +37,275 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Why a person has to look first."""
+    """Why a person has to decide about a batch."""
 
     rule: str
-    says: str
+    message: str
     series: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    """Delivered and stored values of the same S series, and the rows to compare."""
+
+    delivered: LongValues  # [n]
+    stored: LongValues  # [m]
+    stored_rows: Counts  # [n] row of the same series and period in `stored`, or -1
+    series: Counts  # [n] position of the series, from 0 to S - 1, ascending
+    rows: Counts  # [k] rows of `delivered` that are stored and may not change, ascending
+
+    @property
+    def num_series(self) -> int:
+        return int(self.series[-1]) + 1
 
 
 @dataclass(slots=True)
 class HistoryCheck:
-    """What a batch does to the history, gathered part by part."""
+    """What a batch does to the stored history, collected over its parts."""
 
     frequency: Frequency
-    #: covariates that are known ahead: forecasts, which are told anew each time
-    ahead: tuple[str, ...] = ()
-    #: values that are known and expected again
+    #: covariates that are known ahead: forecasts, which may change with each delivery
+    known_ahead: tuple[str, ...] = ()
+    #: stored values that the source should deliver again
     num_expected: int = 0
+    #: stored values that it delivered again
     num_overlap: int = 0
-    #: of the overlap, what may not change
+    #: of these, the values that should not change, and those that did
     num_compared: int = 0
     num_revised: int = 0
-    #: by name, by how many periods each moved, or by which factor each was rescaled
+    #: by series name: by how many periods it was shifted, by which factor rescaled, how many values were rewritten
     shifted: dict[str, int] = field(default_factory=dict)
     rescaled: dict[str, float] = field(default_factory=dict)
-    #: by name, how many values of each were told anew, of nearly as many
     rewritten: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: LongValues, known: LongValues, place: Counts, names: Sequence[tuple[str, str]]) -> None:
+    def add(
+        self, delivered: LongValues, stored: LongValues, stored_rows: Counts, names: Sequence[tuple[str, str]]
+    ) -> None:
         """Look at some whole series.
 
         Args:
-            told: what the batch says of them.
-            known: what is known of them.
-            place: for each told value its position in `known`, or -1.
-            names: of the series and their variables, by their number.
+            delivered: the values of the batch. [n]
+            stored: the stored values of the same series.
+            stored_rows: for each delivered value its row in `stored`, or -1. [n]
+            names: (series, variable) by series number.
         """
-        if len(known) == 0 or len(told) == 0:
+        if len(stored) == 0 or len(delivered) == 0:
             return
-        starts = told.starts()
-        numbers = told.series[starts[:-1]]
-        watched = np.array([names[number][1] not in self.ahead for number in numbers])
-        overlap = place >= 0
-        self.num_overlap += int(overlap.sum())
-        overlap &= np.repeat(watched, np.diff(starts))
-        revised = overlap & (told.value != known.value[place])
-        self.num_compared += int(overlap.sum())
-        self.num_revised += int(revised.sum())
-        if not revised.any():
+        starts = delivered.starts()
+        numbers, lengths = delivered.series[starts[:-1]], np.diff(starts)  # [S]
+        keys = [names[number] for number in numbers]
+        must_stay = np.array([variable not in self.known_ahead for _, variable in keys])  # [S]
+        is_stored = stored_rows >= 0  # [n]
+        is_compared = is_stored & np.repeat(must_stay, lengths)  # [n]
+        is_revised = is_compared & (delivered.value != stored.value[stored_rows])  # [n]
+        self.num_overlap += int(is_stored.sum())
+        self.num_compared += int(is_compared.sum())
+        self.num_revised += int(is_revised.sum())
+        if not is_revised.any():
             return
-        num_overlap, num_revised = (np.add.reduceat(mask.astype(np.int64), starts[:-1]) for mask in (overlap, revised))
-        suspicious = (num_overlap >= FEWEST) & (num_revised >= (1 - FITTING) * num_overlap)
-        for n in np.flatnonzero((num_overlap >= FEWEST_REWRITTEN) & (num_revised >= FITTING * num_overlap)):
-            self.rewritten.setdefault(names[int(numbers[n])][0], int(num_revised[n]))
-        rows = np.flatnonzero(np.repeat(suspicious, np.diff(starts)) & overlap)
-        if len(rows) == 0:
-            return
-        owner = np.repeat(np.arange(len(numbers)), np.diff(starts))
-        lag = _lags(told, known, place, rows, owner, self._lags)
-        with np.errstate(over="ignore", invalid="ignore"):  # quotients by tiny values
-            factor = _factors(told.value, known.value[place], rows, owner)
-        for n in np.flatnonzero((lag != 0) | ~np.isnan(factor)):
-            name = names[int(numbers[n])][0]
-            if lag[n]:
-                self.shifted.setdefault(name, int(lag[n]))
-            else:
-                self.rescaled.setdefault(name, float(factor[n]))
+        num_compared, num_revised = _count_by_series(is_compared, starts), _count_by_series(is_revised, starts)  # [S]
+        self._note_rewritten(keys, num_compared, num_revised)
+        is_suspicious = (num_compared >= MIN_OVERLAP) & (num_revised >= (1 - MIN_MATCH) * num_compared)  # [S]
+        rows = np.flatnonzero(is_compared & np.repeat(is_suspicious, lengths))
+        if len(rows):
+            series = np.repeat(np.arange(len(numbers)), lengths)
+            self._note_shifts_and_factors(keys, _Overlap(delivered, stored, stored_rows, series, rows))
 
-    @property
-    def _lags(self) -> list[int]:
-        most = MOST_LAG if self.frequency.is_within_day else 1
-        return [sign * lag for lag in range(1, most + 1) for sign in (1, -1)]
+    def find_suspicion(self, source: Source, *, incremental: bool) -> Suspicion | None:
+        """Return the first reason to hold the batch; None if it is plausible.
 
-    def suspicion(self, contract: Source, *, incremental: bool) -> Suspicion | None:
-        """Why a person has to look first, or None."""
-        for rule, found in (("shifted", self.shifted), ("rescaled", self.rescaled)):
-            if found:
-                name = min(found)
-                how = self._moved(self.shifted[name]) if rule == "shifted" else _times(found[name])
-                more = f", and so do those of {len(found) - 1} other series" if len(found) > 1 else ""
-                return Suspicion(rule, f'the values of series "{name}" {how}{more}', name)
-        if self.rewritten and contract.max_revised < FITTING:
-            name = min(self.rewritten)
-            more = f", and so are those of {len(self.rewritten) - 1} other series" if len(self.rewritten) > 1 else ""
-            says = f'nearly all known values of series "{name}" are told anew, {self.rewritten[name]}{more}'
-            return Suspicion("rewritten", f"{says} (source.max_revised = 1 if this source does so)", name)
-        if not incremental and self.num_overlap < SHOWN_AGAIN * self.num_expected:
-            return Suspicion(
-                "shrunk",
-                f"only {self.num_overlap} of {self.num_expected} known values are told again, expected at least "
-                f"{100 * SHOWN_AGAIN:g} %: has the source lost rows? (source.rolling = true if it shows a moving window)",
-            )
-        if self.num_compared >= FEWEST and self.num_revised > contract.max_revised * self.num_compared:
-            return Suspicion(
-                "revised",
-                f"{self.num_revised} of {self.num_compared} known values are told anew, at most "
-                f"{100 * contract.max_revised:g} % expected (source.max_revised)",
-            )
-        return None
+        Args:
+            source: how much of the history the recipe allows to change.
+            incremental: whether the source delivers only what is new, so that it need not repeat its history.
+        """
+        return (
+            self._find_shift()
+            or self._find_rescaling()
+            or self._find_rewriting(source)
+            or (None if incremental else self._find_shrinking())
+            or self._find_revisions(source)
+        )
 
-    def _moved(self, lag: int) -> str:
-        """By how much, in periods and where they have a length in hours and minutes."""
-        length = self.frequency.length
-        minutes = round(abs(lag) * length.total_seconds() / 60, 6) if length else 0
-        time = f"{minutes / 60:g} h" if minutes % 60 == 0 else f"{minutes:g} min"
-        sign = "+" if lag > 0 else "-"
-        return f"match the known ones shifted by {sign}{time if length else counted(abs(lag), 'period')}"
+    def _note_rewritten(self, keys: Sequence[tuple[str, str]], num_compared: Counts, num_revised: Counts) -> None:
+        is_rewritten = (num_compared >= MIN_REWRITTEN) & (num_revised >= MIN_MATCH * num_compared)  # [S]
+        for n in np.flatnonzero(is_rewritten).tolist():
+            self.rewritten.setdefault(keys[n][0], int(num_revised[n]))
+
+    def _note_shifts_and_factors(self, keys: Sequence[tuple[str, str]], overlap: _Overlap) -> None:
+        """A series that is both shifted and rescaled counts as shifted."""
+        lags, factors = _find_lags(overlap, self._possible_lags()), _find_factors(overlap)  # [S]
+        for n in np.flatnonzero(lags).tolist():
+            self.shifted.setdefault(keys[n][0], int(lags[n]))
+        for n in np.flatnonzero((lags == 0) & ~np.isnan(factors)).tolist():
+            self.rescaled.setdefault(keys[n][0], float(factors[n]))
+
+    def _possible_lags(self) -> list[int]:
+        """1, -1, 2, -2 …: of several lags that match equally well the first one counts."""
+        max_lag = MAX_LAG if self.frequency.is_within_day else 1
+        return [sign * lag for lag in range(1, max_lag + 1) for sign in (1, -1)]
+
+    def _find_shift(self) -> Suspicion | None:
+        if not self.shifted:
+            return None
+        name = min(self.shifted)
+        shift, others = self._format_shift(self.shifted[name]), _mention_others(self.shifted, "and so do those of")
+        return Suspicion(
+            "shifted", f'the values of series "{name}" match the stored ones shifted by {shift}{others}', name
+        )
+
+    def _find_rescaling(self) -> Suspicion | None:
+        if not self.rescaled:
+            return None
+        name = min(self.rescaled)
+        factor, others = _format_factor(self.rescaled[name]), _mention_others(self.rescaled, "and so are those of")
+        return Suspicion("rescaled", f'the values of series "{name}" are the stored ones times {factor}{others}', name)
+
+    def _find_rewriting(self, source: Source) -> Suspicion | None:
+        if not self.rewritten or source.max_revised >= MIN_MATCH:
+            return None
+        name = min(self.rewritten)
+        others = _mention_others(self.rewritten, "and so are those of")
+        message = f'nearly all stored values of series "{name}" are revised, {self.rewritten[name]}{others}'
+        return Suspicion("rewritten", f"{message} (set source.max_revised = 1 if this source does so regularly)", name)
+
+    def _find_shrinking(self) -> Suspicion | None:
+        if self.num_overlap >= MIN_REPEATED * self.num_expected:
+            return None
+        return Suspicion(
+            "shrunk",
+            f"only {self.num_overlap} of {self.num_expected} stored values are delivered again, expected at least "
+            f"{100 * MIN_REPEATED:g} %: has the source lost rows? (set source.rolling = true if it shows a moving window)",
+        )
+
+    def _find_revisions(self, source: Source) -> Suspicion | None:
+        if self.num_compared < MIN_OVERLAP or self.num_revised <= source.max_revised * self.num_compared:
+            return None
+        return Suspicion(
+            "revised",
+            f"{self.num_revised} of {self.num_compared} stored values are revised, expected at most "
+            f"{100 * source.max_revised:g} % (source.max_revised)",
+        )
+
+    def _format_shift(self, lag: int) -> str:
+        """In hours or minutes where periods have a fixed length, otherwise in periods."""
+        sign, length = "+" if lag > 0 else "-", self.frequency.length
+        if not length:
+            return sign + counted(abs(lag), "period")
+        minutes = round(abs(lag) * length.total_seconds() / 60, 6)
+        return sign + (f"{minutes / 60:g} h" if minutes % 60 == 0 else f"{minutes:g} min")
 
 
-def _times(factor: float) -> str:
-    return f"are the known ones times {np.format_float_positional(float(f'{factor:.3g}'), trim='-')}"
+def weighted_median_quotients(new: Floats, old: Floats, series: Counts, num_series: int) -> Floats:
+    """Return the weighted median of the quotients new / old of each series, with the weights abs(old).
 
+    With the quotients q_1 ≤ q_2 ≤ … of a series and their weights w_1, w_2, …, it is the first q_k with
+    w_1 + … + w_k ≥ (w_1 + … + w_n) / 2. Large values weigh most because rounding changes them least.
+    For example, old = 1, 2, 10 and new = 3, 4, 5 have the quotients 0.5, 2, 3 with the weights 10, 2, 1: half of all
+    weights is 6.5, which the first quotient reaches, so the median is 0.5.
 
-def _lags(
-    told: LongValues, known: LongValues, place: Counts, rows: Counts, owner: Counts, lags: Sequence[int]
-) -> Counts:
-    """By how many periods each series moved; 0 where it did not.
+    Args:
+        new: values after the change. [n]
+        old: values before it; zeros have no quotient and are left out. [n]
+        series: position of the series of each value, from 0 to S - 1. [n]
+        num_series: S.
 
-    Only values count that differ from the one before, or a constant history would match at any lag.
+    Returns:
+        [S], NaN for a series without an old value other than 0.
     """
-    rows = _sampled(rows[np.diff(told.value, prepend=np.nan)[rows] != 0], owner)
-    num_series = int(owner[-1]) + 1
-    same, _ = _share(told, known, place, rows, owner, 0)
-    best, best_share = np.zeros(num_series, np.int64), np.zeros(num_series)
+    has_quotient = old != 0
+    quotient, weight, series = new[has_quotient] / old[has_quotient], np.abs(old[has_quotient]), series[has_quotient]
+    order = np.lexsort((quotient, series))
+    quotient, weight, series = quotient[order], weight[order], series[order]
+    bounds = np.searchsorted(series, np.arange(num_series + 1))
+    start, end = bounds[:-1], bounds[1:]  # [S]
+    cumulative_weight = np.concatenate([[0.0], np.cumsum(weight)])
+    half = (cumulative_weight[start] + cumulative_weight[end]) / 2  # [S]
+    middle = np.clip(np.searchsorted(cumulative_weight[1:], half), start, np.maximum(end - 1, start))  # [S]
+    is_defined = end > start
+    medians = np.full(num_series, np.nan)
+    medians[is_defined] = quotient[middle[is_defined]]
+    return medians
+
+
+def _find_lags(overlap: _Overlap, lags: Sequence[int]) -> Counts:
+    """Return by how many periods each series was shifted; 0 where it was not. [S]
+
+    Only values that differ from the one before count, or a constant history would match at any lag.
+    """
+    changes = np.diff(overlap.delivered.value, prepend=np.nan)[overlap.rows] != 0
+    rows = _sample_rows(overlap.rows[changes], overlap.series)
+    unshifted_share, _ = _share_equal(overlap, rows, 0)
+    best_lag, best_share = np.zeros(overlap.num_series, np.int64), np.zeros(overlap.num_series)
     for lag in lags:
-        share, enough = _share(told, known, place, rows, owner, lag)
-        better = enough & (share > best_share)
-        best[better], best_share[better] = lag, share[better]
-    return np.where((best_share >= FITTING) & (2 * same < FITTING), best, 0)
+        share, is_enough = _share_equal(overlap, rows, lag)
+        is_better = is_enough & (share > best_share)
+        best_lag[is_better], best_share[is_better] = lag, share[is_better]
+    is_shifted = (best_share >= MIN_MATCH) & (unshifted_share < MIN_MATCH / 2)
+    return np.where(is_shifted, best_lag, 0)
 
 
-def _share(
-    told: LongValues, known: LongValues, place: Counts, rows: Counts, owner: Counts, lag: int
-) -> tuple[Floats, Mask]:
-    """By series: which share of the rows equals the known value so far before, and whether they are enough."""
-    moved = place[rows] - lag
-    at = np.clip(moved, 0, len(known) - 1)
-    inside = (moved == at) & (known.series[at] == told.series[rows])
-    count = np.bincount(owner[rows], inside, minlength=owner[-1] + 1)
-    hits = np.bincount(owner[rows], inside & (known.value[at] == told.value[rows]), minlength=owner[-1] + 1)
-    return hits / np.maximum(count, 1), count >= FEWEST
+def _share_equal(overlap: _Overlap, rows: Counts, lag: int) -> tuple[Floats, Mask]:
+    """Return which share of the rows equals the stored value `lag` rows before, and whether enough were compared. [S]"""
+    delivered, stored, series = overlap.delivered, overlap.stored, overlap.series[rows]
+    shifted = overlap.stored_rows[rows] - lag
+    inside = np.clip(shifted, 0, len(stored) - 1)
+    is_same_series = (shifted == inside) & (stored.series[inside] == delivered.series[rows])
+    is_equal = is_same_series & (stored.value[inside] == delivered.value[rows])
+    num_compared = np.bincount(series, is_same_series, minlength=overlap.num_series)
+    num_equal = np.bincount(series, is_equal, minlength=overlap.num_series)
+    return num_equal / np.maximum(num_compared, 1), num_compared >= MIN_OVERLAP
 
 
-def _factors(now: Floats, before: Floats, rows: Counts, owner: Counts) -> Floats:
-    """By which factor each series was rescaled; NaN where it was not.
+@np.errstate(over="ignore", invalid="ignore")  # quotients of tiny values
+def _find_factors(overlap: _Overlap) -> Floats:
+    """Return by which factor each series was rescaled; NaN where it was not. [S]
 
-    Values that were rounded fit as well as their last decimal allows, and tell something only if they
-    changed by more than that.
+    A value fits a factor as far as rounding allows. It is evidence only if it changed by more than twice that.
     """
-    num_series = int(owner[-1]) + 1
-    rows = _sampled(rows[(before[rows] != 0) | (now[rows] != 0)], owner)
-    whose = owner[rows]
-    now, before = now[rows], before[rows]
-    factor = _typical_quotient(now, before, whose, num_series)[whose]
-    unit_now, unit_before = (_units(values, whose, num_series)[whose] for values in (now, before))
-    allowed = np.maximum(SAME_FACTOR * np.abs(now), 0.5000001 * (unit_now + np.abs(factor) * unit_before))
-    fits = np.abs(now - factor * before) <= allowed
-    tells = fits & (np.abs(now - before) > 2 * allowed)
-    num_rows, num_fits, num_tells = (
-        np.bincount(whose, mask, minlength=num_series) for mask in (np.ones(len(rows)), fits, tells)
-    )
-    found = (num_fits >= FITTING * num_rows) & (num_tells >= np.maximum(FEWEST, num_rows / 2))
-    factors = np.full(num_series, np.nan)
-    factors[whose] = factor
-    return np.where(found, factors, np.nan)
+    rows = overlap.rows
+    is_zero = (overlap.delivered.value[rows] == 0) & (overlap.stored.value[overlap.stored_rows[rows]] == 0)
+    rows = _sample_rows(rows[~is_zero], overlap.series)
+    new, old = overlap.delivered.value[rows], overlap.stored.value[overlap.stored_rows[rows]]  # [k]
+    series, num_series = overlap.series[rows], overlap.num_series
+    factors = weighted_median_quotients(new, old, series, num_series)  # [S]
+    factor = factors[series]  # [k]
+    new_unit, old_unit = (_rounding_units(values, series, num_series)[series] for values in (new, old))  # [k]
+    tolerance = np.maximum(FACTOR_TOLERANCE * np.abs(new), 0.5000001 * (new_unit + np.abs(factor) * old_unit))
+    fits = np.abs(new - factor * old) <= tolerance
+    is_evidence = fits & (np.abs(new - old) > 2 * tolerance)
+    num_rows = np.bincount(series, minlength=num_series)  # [S]
+    num_fits, num_evidence = (np.bincount(series, mask, minlength=num_series) for mask in (fits, is_evidence))
+    is_rescaled = (num_fits >= MIN_MATCH * num_rows) & (num_evidence >= np.maximum(MIN_OVERLAP, num_rows / 2))
+    return np.where(is_rescaled, factors, np.nan)
 
 
-def _typical_quotient(now: Floats, before: Floats, whose: Counts, num_series: int) -> Floats:
-    """By series the median quotient, in which large values, of which rounding takes the smallest share, weigh most."""
-    rows = np.flatnonzero(before != 0)
-    quotient = now[rows] / before[rows]
-    order = rows[np.lexsort((quotient, whose[rows]))]
-    weight = np.concatenate([[0.0], np.cumsum(np.abs(before[order]))])
-    bounds = np.searchsorted(whose[order], np.arange(num_series + 1))
-    half = (weight[bounds[:-1]] + weight[bounds[1:]]) / 2
-    at = np.clip(np.searchsorted(weight[1:], half), bounds[:-1], np.maximum(bounds[1:] - 1, bounds[:-1]))
-    typical = np.full(num_series, np.nan)
-    some = bounds[1:] > bounds[:-1]
-    middle = order[at[some]]
-    typical[some] = now[middle] / before[middle]
-    return typical
-
-
-def _units(values: Floats, whose: Counts, num_series: int) -> Floats:
-    """By series the last decimal that its values are rounded to; 0 where they are not."""
+def _rounding_units(values: Floats, series: Counts, num_series: int) -> Floats:
+    """Return the unit that all values of a series are multiples of, such as 0.01; 0 if they are not rounded. [S]"""
     units = np.zeros(num_series)
-    for decimals in range(_MOST_DECIMALS, -1, -1):
+    for decimals in range(_MAX_DECIMALS, -1, -1):
         scaled = values * 10.0**decimals
-        rounded = np.abs(scaled - np.rint(scaled)) <= 1e-6
-        units[np.bincount(whose, ~rounded, minlength=num_series) == 0] = 10.0**-decimals
+        is_rounded = np.abs(scaled - np.rint(scaled)) <= 1e-6
+        units[np.bincount(series, ~is_rounded, minlength=num_series) == 0] = 10.0**-decimals
     return units
 
 
-def _sampled(rows: Counts, owner: Counts) -> Counts:
-    """Of each series' rows a few, from its whole length."""
-    counts = np.bincount(owner[rows], minlength=owner[-1] + 1)
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    sampled: Counts = rows[rank % np.repeat(-(-counts // _SAMPLE), counts) == 0]
+def _sample_rows(rows: Counts, series: Counts) -> Counts:
+    """Return at most about `_SAMPLE` of the rows of each series, spread over its whole length."""
+    counts = np.bincount(series[rows], minlength=series[-1] + 1)  # [S]
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)  # within the series
+    every = -(-counts // _SAMPLE)  # [S]
+    sampled: Counts = rows[rank % np.repeat(every, counts) == 0]
     return sampled
+
+
+def _count_by_series(mask: Mask, starts: Counts) -> Counts:
+    counts: Counts = np.add.reduceat(mask.astype(np.int64), starts[:-1])
+    return counts
+
+
+def _mention_others(by_name: dict[str, int] | dict[str, float], verb: str) -> str:
+    return f", {verb} {len(by_name) - 1} other series" if len(by_name) > 1 else ""
+
+
+def _format_factor(factor: float) -> str:
+    return np.format_float_positional(float(f"{factor:.3g}"), trim="-")

@@ -1,9 +1,10 @@
-"""Columns of a source to numbers and periods, strictly: what cannot be read exactly is named, not guessed."""
+"""Parse columns of a source into numbers and periods, strictly: what cannot be read exactly is a fault, not a guess."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -28,11 +29,10 @@ from pipeline.timeseries.frequency import Frequency, Periods
 #: how a text must look to be a number: digits, a point and an exponent only
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 MISSING = "is missing"
-#: periods that a delivery may span beside 100 for each row: far more than any history with few gaps does
-MOST_SLOTS = 100_000
 
 _NUMBER = re.compile(NUMBER)
 _SECONDS = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+#: the accepted ISO 8601 styles, by the name that messages give them
 _ISO = {
     "YYYY": r"[0-9]{4}",
     "YYYY-MM": r"[0-9]{4}-[0-9]{2}",
@@ -41,33 +41,40 @@ _ISO = {
     "YYYY-MM-DD hh:mm:ss": _SECONDS,
     "YYYY-MM-DD hh:mm:ss±hh:mm": rf"({_SECONDS}|[0-9-]{{10}}[ T][0-9]{{2}}:[0-9]{{2}})([+-][0-9]{{2}}(:?[0-9]{{2}})?|Z)",
 }
-#: what makes a whole date of a shorter text
-_REST = {"YYYY": "-01-01", "YYYY-MM": "-01"}
+#: what completes a shorter text to a date
+_REST_OF_DATE = {"YYYY": "-01-01", "YYYY-MM": "-01"}
 _COUNT = r"^0*[1-9][0-9]{0,7}$"
 _NAT = np.datetime64("NaT", "us")
-#: the end of what is looked up of an exchange's sessions
+#: sessions of an exchange are looked up until here
 _LAST_SESSION = np.datetime64("2199-12-31", "us")
 
-#: a rule that was broken, by the position of the row
+Codes = npt.NDArray[np.int64]
+
+#: the rule that each faulty row breaks, by the position of the row
 Faults = dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column of numbers."""
+    """A parsed column of numbers."""
 
-    value: npt.NDArray[np.float64]  # [n]; NaN where it is missing or a rule is broken
-    missing: npt.NDArray[np.bool_]  # [n]
+    values: npt.NDArray[np.float64]  # [n]; NaN where the number is missing or breaks a rule
+    is_missing: npt.NDArray[np.bool_]  # [n]
     faults: Faults
 
 
-def texts(column: pa.Array) -> pa.Array:
-    """A column as text without blanks around it; null is empty."""
+def max_num_periods(num_rows: int) -> int:
+    """Return how many periods so many rows may span: far more than those of any history with few gaps."""
+    return 100_000 + 100 * num_rows
+
+
+def to_text(column: pa.Array) -> pa.Array:
+    """Return a column as text without blanks around it; null becomes the empty text."""
     return pc.fill_null(pc.utf8_trim_whitespace(pc.cast(column, pa.string())), "")
 
 
-def text_at(column: pa.Array, row: int) -> str:
-    """How a message shows one field."""
+def format_field(column: pa.Array, row: int) -> str:
+    """Return one field as messages show it."""
     try:
         value = column[row].as_py()
     except (OverflowError, ValueError):
@@ -76,7 +83,7 @@ def text_at(column: pa.Array, row: int) -> str:
 
 
 def parse_value(text: str) -> tuple[float, str | None]:
-    """The number that a text is, or NaN and what is wrong with it."""
+    """Return the number that a text is and None, or NaN and the rule that it breaks."""
     if text.lower() in ("", "nan", "na", "null", "none", "<na>", "nat"):
         return math.nan, MISSING
     if text.lower().lstrip("+-") in ("inf", "infinity"):
@@ -87,208 +94,233 @@ def parse_value(text: str) -> tuple[float, str | None]:
     return (value, None) if math.isfinite(value) else (math.nan, "is not finite")
 
 
-def parse_values(column: pa.Array, contract: Source, *, bounded: bool) -> Numbers:
-    """The numbers of a column.
+def parse_values(column: pa.Array, source: Source, *, bounded: bool) -> Numbers:
+    """Parse a column of numbers and check them against the limits of the recipe.
 
     Args:
-        column: text, or numbers of any type.
-        contract: the recipe's limits.
-        bounded: whether the values' own bounds hold too; they are the target's.
+        column: text, or numbers of any type. [n]
+        source: the limits.
+        bounded: whether the bounds of the target apply too, not only `limit`.
     """
-    numbers = _numbers(column)
-    values, faults = numbers.value, numbers.faults
+    numbers = _parse_numbers(column)
+    values, faults = numbers.values, numbers.faults
     rules = [(np.isinf(values), "is not finite")]
-    rules.append((np.abs(values) > contract.limit, f"is larger than {contract.limit:g}, the recipe's source.limit"))
-    if bounded and contract.minimum is not None:
-        rules.append((values < contract.minimum, f"is below {contract.minimum:g}, the recipe's source.minimum"))
-    if bounded and contract.maximum is not None:
-        rules.append((values > contract.maximum, f"is above {contract.maximum:g}, the recipe's source.maximum"))
-    if bounded and not contract.allow_zero:
+    rules.append((np.abs(values) > source.limit, f"is larger than {source.limit:g}, the recipe's source.limit"))
+    if bounded and source.minimum is not None:
+        rules.append((values < source.minimum, f"is below {source.minimum:g}, the recipe's source.minimum"))
+    if bounded and source.maximum is not None:
+        rules.append((values > source.maximum, f"is above {source.maximum:g}, the recipe's source.maximum"))
+    if bounded and not source.allow_zero:
         rules.append((values == 0, "is zero, which the recipe's source.allow_zero excludes"))
-    for broken, rule in rules:
-        for row in np.flatnonzero(broken):
+    for is_broken, rule in rules:
+        for row in np.flatnonzero(is_broken):
             faults.setdefault(int(row), rule)
     if faults:
         values[list(faults)] = np.nan
     return numbers
 
 
-def _numbers(column: pa.Array) -> Numbers:
+def _parse_numbers(column: pa.Array) -> Numbers:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
         return Numbers(values, np.isnan(values), {})
-    text = texts(column)
-    values = _floats(text)
-    missing, faults = np.zeros(len(text), bool), Faults()
+    text = to_text(column)
+    values = _cast_numbers(text)
+    is_missing, faults = np.zeros(len(text), bool), Faults()
     doubtful = np.flatnonzero(~np.isfinite(values))
-    codes, distinct = _distinct(text.take(pa.array(doubtful)))
-    parsed = [parse_value(one) for one in distinct.to_pylist()]
+    codes, distinct = _encode(text.take(pa.array(doubtful)))
+    parsed = [parse_value(item) for item in distinct.to_pylist()]
     rules = np.array([rule for _, rule in parsed], object)[codes]
     values[doubtful] = np.array([value for value, _ in parsed])[codes]
-    missing[doubtful] = rules == MISSING
+    is_missing[doubtful] = rules == MISSING
     for n in np.flatnonzero((rules != MISSING) & (rules != None)):  # noqa: E711
         faults[int(doubtful[n])] = rules[n]
-    return Numbers(values, missing, faults)
+    return Numbers(values, is_missing, faults)
 
 
-def _floats(text: pa.Array) -> npt.NDArray[np.float64]:
-    """Numbers as Arrow reads them, which are right where they are finite; NaN where there is doubt."""
+def _cast_numbers(text: pa.Array) -> npt.NDArray[np.float64]:
+    """Return numbers as Arrow reads them, which are right where they are finite; NaN where there is doubt."""
     try:
         numbers = pc.cast(pc.if_else(pc.equal(text, ""), None, text), pa.float64())
     except pa.ArrowInvalid:
-        plain = pc.match_substring_regex(text, f"^({NUMBER})$")
-        numbers = pc.cast(pc.if_else(plain, text, None), pa.float64())
+        is_plain = pc.match_substring_regex(text, f"^({NUMBER})$")
+        numbers = pc.cast(pc.if_else(is_plain, text, None), pa.float64())
     return np.array(numbers.to_numpy(zero_copy_only=False), np.float64)
 
 
-def _distinct(text: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array]:
+def _encode(text: pa.Array) -> tuple[Codes, pa.Array]:
+    """Return the position of each text among the distinct ones [n], and the distinct texts."""
     encoded = pc.dictionary_encode(text)
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary
 
 
-@dataclass(slots=True)
-class PeriodReader:
-    """Reads the periods of one delivery: the first text decides how they are written, the others must agree."""
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """The distinct moments of a column, NaT where a text is none."""
 
-    contract: Source
+    distinct: Periods  # [m]
+    codes: Codes  # [n] position of the moment of each row
+    expected: str
+    #: whether they are on the clock of UTC, not on their own
+    is_utc: bool = False
+
+
+@dataclass(slots=True)
+class PeriodParser:
+    """Parses the periods of one delivery: the first text decides how they are written, the others must agree."""
+
+    source: Source
     grid: Frequency
+    #: the ISO 8601 style of the first text; empty if it has none
     _style: str | None = None
     _num_rows: int = 0
-    #: the periods 1, 2, 3 … where they are counted
+    #: the periods 1, 2, 3 … where the source counts them
     _counted: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
 
-    def read(self, column: pa.Array, fold: pa.Array | None) -> tuple[Periods, Faults]:
-        """The periods of a column, NaT where a rule is broken, and which.
+    def parse(self, column: pa.Array, fold: pa.Array | None) -> tuple[Periods, Faults]:
+        """Return the periods of a column, NaT where a rule is broken, and these rules.
+
+        Periods within days are UTC; days and longer ones are those of the recipe's zone.
 
         Args:
-            column: text, counts, dates or timestamps.
-            fold: 0 or 1 for each row where a local time is told twice a year.
+            column: text, counts, dates or timestamps. [n]
+            fold: 0 for the first and 1 for the second occurrence of a local time that the clocks repeat. [n]
         """
         if len(column) == 0:
             return np.empty(0, "datetime64[us]"), {}
         self._num_rows += len(column)
         is_typed = pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)
-        moments, is_utc, codes, expected = self._typed(column) if is_typed else self._written(column)
-        moments = drop_outside_calendar(moments)
-        zone = ZoneInfo(self.contract.zone) if self.contract.zone else None
+        moments = _read_typed(column) if is_typed else self._read_text(to_text(column))
+        codes, distinct = moments.codes, drop_outside_calendar(moments.distinct)
+        zone = ZoneInfo(self.source.zone) if self.source.zone else None
         rules: dict[int, str] = {}
-        if zone is None or is_utc == self.grid.is_within_day:
-            periods = moments[codes]
-        elif is_utc:
-            periods = utc_to_local(moments, zone)[codes]
+        if zone is None or moments.is_utc == self.grid.is_within_day:
+            periods = distinct[codes]
+        elif moments.is_utc:
+            periods = utc_to_local(distinct, zone)[codes]
         else:
-            periods, rules = self._from_local(moments, zone, codes, fold)
-        bad = np.flatnonzero(np.isnat(periods))
-        return periods, {int(row): rules.get(codes[row], f"is not a period: expected {expected}") for row in bad}
+            periods, rules = self._convert_to_utc(distinct, zone, codes, fold)
+        faulty = np.flatnonzero(np.isnat(periods))
+        unreadable = f"is not a period: expected {moments.expected}"
+        return periods, {int(row): rules.get(codes[row], unreadable) for row in faulty}
 
-    def _from_local(
-        self, moments: Periods, zone: ZoneInfo, codes: npt.NDArray[np.int64], fold: pa.Array | None
+    def _convert_to_utc(
+        self, local: Periods, zone: ZoneInfo, codes: Codes, fold: pa.Array | None
     ) -> tuple[Periods, dict[int, str]]:
-        """Local times as UTC; NaT where one is skipped, or told twice without saying which; and why, by code."""
-        first, second = local_to_utc(moments, zone)
+        """Return UTC instants [n], NaT where a local time is unclear, and why, by code."""
+        first, second = local_to_utc(local, zone)
+        folds = _parse_folds(fold) if fold is not None else np.full(len(codes), -1)
+        is_second = folds == 1
         periods = first[codes]
-        folds = _folds(fold) if fold is not None else np.full(len(codes), -1)
-        periods[folds == 1] = second[codes[folds == 1]]
+        periods[is_second] = second[codes[is_second]]
         periods[(first != second)[codes] & (folds < 0)] = _NAT
-        which = f"0 or 1 in the column {self.contract.fold}" if self.contract.fold else "source.fold"
-        changes = np.flatnonzero((first != second) & ~np.isnat(moments))
+        unclear = np.flatnonzero((first != second) & ~np.isnat(local))  # NaT differs from NaT
+        which = f"0 or 1 in the column {self.source.fold}" if self.source.fold else "source.fold"
         expected = f"{which}, or an offset in each row"
-        return periods, {int(code): explain_unclear_time(moments[code].item(), zone, expected) for code in changes}
+        return periods, {int(code): explain_unclear_time(local[code].item(), zone, expected) for code in unclear}
 
-    def _typed(self, column: pa.Array) -> tuple[Periods, bool, npt.NDArray[np.int64], str]:
-        kind = column.type
-        unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
-        whole = pc.cast(column.cast(pa.int32()) if unit == "D" else column, pa.int64())
-        stamps = pc.fill_null(whole, np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)  # NaT's bits
-        codes, distinct = pd.factorize(stamps)
-        moments = np.asarray(distinct).view(f"datetime64[{unit}]")
-        if unit != "ns":
-            first, last = (bound.astype(moments.dtype) for bound in (FIRST_MOMENT, LAST_MOMENT))
-            moments = np.where((moments < first) | (moments > last), np.datetime64("NaT"), moments)
-        return moments.astype("datetime64[us]"), getattr(kind, "tz", None) is not None, codes, "a timestamp"
-
-    def _written(self, column: pa.Array) -> tuple[Periods, bool, npt.NDArray[np.int64], str]:
-        text = texts(column)
-        codes, distinct = _distinct(text)
-        contract = self.contract
-        if contract.start is not None:
-            return self._count(distinct), False, codes, "a count from 1"
-        if contract.period_format is not None:
-            form = contract.period_format
-            moments, is_utc = _utc_or_local([_strptime(one, form) for one in distinct.to_pylist()])
-            return moments, is_utc, codes, f'the format "{form}"'
+    def _read_text(self, text: pa.Array) -> _Moments:
+        codes, distinct = _encode(text)
+        if self.source.start is not None:
+            return _Moments(self._read_counts(distinct), codes, "a count from 1")
+        if self.source.period_format is not None:
+            form = self.source.period_format
+            moments, is_utc = _to_utc_or_naive([_strptime(item, form) for item in distinct.to_pylist()])
+            return _Moments(moments, codes, f'the format "{form}"', is_utc)
         if self._style is None:
             sample = text[0].as_py()
-            self._style = next((name for name, pattern in _ISO.items() if re.fullmatch(pattern, sample)), "")
+            self._style = next((style for style, pattern in _ISO.items() if re.fullmatch(pattern, sample)), "")
         if not self._style:
             expected = "ISO 8601, such as 2026-01-31, or source.period_format in the recipe"
-            return np.full(len(distinct), _NAT), False, codes, expected
-        return _iso(distinct, self._style), "±" in self._style, codes, f"{self._style}, as in the first row"
+            return _Moments(np.full(len(distinct), _NAT), codes, expected)
+        moments = _read_iso(distinct, self._style)
+        return _Moments(moments, codes, f"{self._style}, as in the first row", "±" in self._style)
 
-    def _count(self, distinct: pa.Array) -> Periods:
-        plain = pc.match_substring_regex(distinct, _COUNT)
-        counts = pc.fill_null(pc.cast(pc.if_else(plain, distinct, None), pa.int64()), 0).to_numpy(zero_copy_only=False)
-        most = MOST_SLOTS + 100 * self._num_rows
-        needed = int(np.where(counts <= most, counts, 0).max())
-        if needed > len(self._counted):
-            self._counted = _periods_from(np.datetime64(str(self.contract.start), "us"), needed, self.grid)
-        known = (counts > 0) & (counts <= len(self._counted))
-        return np.where(known, self._counted[np.where(known, counts - 1, 0)], _NAT)
+    def _read_counts(self, distinct: pa.Array) -> Periods:
+        """Return the periods that are counted from `source.start` on, which is period 1."""
+        is_count = pc.match_substring_regex(distinct, _COUNT)
+        counts = pc.cast(pc.if_else(is_count, distinct, None), pa.int64())
+        count: Codes = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
+        num_needed = int(np.where(count <= max_num_periods(self._num_rows), count, 0).max())
+        if num_needed > len(self._counted):
+            self._counted = _periods_from(np.datetime64(str(self.source.start), "us"), num_needed, self.grid)
+        exists = (count > 0) & (count <= len(self._counted))
+        return np.where(exists, self._counted[np.where(exists, count - 1, 0)], _NAT)
+
+
+def _read_typed(column: pa.Array) -> _Moments:
+    """Return the moments of dates or timestamps."""
+    kind = column.type
+    unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
+    whole = pc.cast(column.cast(pa.int32()) if unit == "D" else column, pa.int64())
+    stamps = pc.fill_null(whole, np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)  # NaT's bits
+    codes, distinct = pd.factorize(stamps)
+    moments = np.asarray(distinct).view(f"datetime64[{unit}]")
+    if unit != "ns":  # in microseconds, moments far outside the calendar would overflow
+        first, last = (bound.astype(moments.dtype) for bound in (FIRST_MOMENT, LAST_MOMENT))
+        moments = np.where((moments < first) | (moments > last), np.datetime64("NaT"), moments)
+    return _Moments(moments.astype("datetime64[us]"), codes, "a timestamp", getattr(kind, "tz", None) is not None)
 
 
 def _periods_from(start: np.datetime64, count: int, grid: Frequency) -> Periods:
-    """The period at `start` and those that follow, as many as calendars hold."""
+    """Return `start` and the periods that follow it: about `count`, but no more than the calendar holds."""
     if grid.calendar is not None:
         following = grid.between(start, _LAST_SESSION)
     else:
-        possible = grid.steps_between(start, LAST_MOMENT - np.timedelta64(3660, "D"))
-        following = grid.after(start, min(count, possible))
+        num_possible = grid.steps_between(start, LAST_MOMENT - np.timedelta64(3660, "D"))
+        following = grid.after(start, min(count, num_possible))
     return np.append(start, following[following > start])
 
 
-def _folds(fold: pa.Array) -> npt.NDArray[np.int64]:
-    """0 or 1, and -1 where it says neither."""
-    text = pc.utf8_lower(texts(fold))
+def _parse_folds(fold: pa.Array) -> Codes:
+    """Return 0 or 1, and -1 where a text is neither. [n]"""
+    text = pc.utf8_lower(to_text(fold))
     is_first, is_second = (
-        pc.is_in(text, value_set=pa.array(told)).to_numpy(zero_copy_only=False)
-        for told in (["0", "0.0", "false"], ["1", "1.0", "true"])
+        pc.is_in(text, value_set=pa.array(accepted)).to_numpy(zero_copy_only=False)
+        for accepted in (["0", "0.0", "false"], ["1", "1.0", "true"])
     )
     return np.where(is_second, 1, np.where(is_first, 0, -1))
 
 
-def _iso(distinct: pa.Array, style: str) -> Periods:
-    """Texts of one style on their own clock, those with an offset on that of UTC; NaT where one has another style."""
+def _read_iso(distinct: pa.Array, style: str) -> Periods:
+    """Return texts of one style on their own clock, those with an offset in UTC; NaT where a text has another style."""
     is_utc = "±" in style
     fits = pc.match_substring_regex(distinct, f"^({_ISO[style]})$")
-    whole = pc.binary_join_element_wise(pc.if_else(fits, distinct, None), _REST.get(style, ""), "")
+    whole = pc.binary_join_element_wise(pc.if_else(fits, distinct, None), _REST_OF_DATE.get(style, ""), "")
     try:
         stamps = pc.cast(whole, pa.timestamp("us", "UTC" if is_utc else None))
         return np.array(pc.cast(stamps, pa.timestamp("us")).to_numpy(zero_copy_only=False), "datetime64[us]")
     except pa.ArrowInvalid:
-        return _utc_or_local([None if one is None else _fromisoformat(one) for one in whole.to_pylist()])[0]
+        return _to_utc_or_naive([None if text is None else _fromisoformat(text) for text in whole.to_pylist()])[0]
 
 
-def _utc_or_local(moments: list[datetime | None]) -> tuple[Periods, bool]:
-    """Moments on the clock of UTC, or, where they have no offset, on their own."""
-    naive = [one.astimezone(UTC).replace(tzinfo=None) if one and one.tzinfo else one for one in moments]
-    return np.array(naive, "datetime64[us]"), any(one is not None and one.tzinfo is not None for one in moments)
+def _to_utc_or_naive(moments: Sequence[datetime | None]) -> tuple[Periods, bool]:
+    """Return moments in UTC, or on their own clock where they have no offset; and whether any has one."""
+    naive = [moment and moment.replace(tzinfo=None) for moment in moments]
+    return np.array(naive, "datetime64[us]"), any(
+        moment is not None and moment.tzinfo is not None for moment in moments
+    )
 
 
 def _strptime(text: str, form: str) -> datetime | None:
     try:
-        return _representable(datetime.strptime(text, form))
+        return _in_utc(datetime.strptime(text, form))
     except (ValueError, OverflowError):
         return None
 
 
 def _fromisoformat(text: str) -> datetime | None:
     try:
-        return _representable(datetime.fromisoformat(text))
+        return _in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 
 
-def _representable(moment: datetime) -> datetime:
-    """The same moment, if it has a place in UTC."""
+def _in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC if it has an offset.
+
+    Raises:
+        OverflowError: it has no place in the calendar of UTC.
+    """
     return moment.astimezone(UTC) if moment.tzinfo else moment

@@ -1,4 +1,4 @@
-"""A delivery's rows by series, variable and period: what is read of them, what is refused, and by which rule."""
+"""Read a delivery into rows of series, variable, period and value, and reject what breaks the recipe's rules."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ import pyarrow.compute as pc
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, Rejection
-from pipeline.ingest.parsers import MISSING, MOST_SLOTS, Faults, Numbers, PeriodReader, parse_values, text_at, texts
-from pipeline.ingest.row_spool import ROW, RowSpool
-from pipeline.ingest.schema_check import fault_of, wide_columns
+from pipeline.ingest.parsers import (
+    MISSING,
+    Faults,
+    Numbers,
+    PeriodParser,
+    format_field,
+    max_num_periods,
+    parse_values,
+    to_text,
+)
+from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, Rows, RowSpool
+from pipeline.ingest.schema_check import find_schema_fault, series_columns
 from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.text import counted
@@ -27,16 +36,18 @@ from pipeline.timeseries.observations import TARGET
 
 #: how far ahead of the clock a period may lie: sources and workers do not agree to the second
 CLOCK_TOLERANCE = timedelta(days=1)
-#: refused rows that are kept one by one; a batch with more is another one than the recipe describes
-MOST_REJECTIONS = 100_000
-#: periods of different chunks that may wait to be put together
-_MOST_UNMERGED = 2_000_000
-_NAME = "is not a name of a series: expected visible characters"
+#: rejected rows that are kept one by one; a batch with more of them does not fit the recipe at all
+MAX_REJECTIONS = 100_000
+#: periods of different chunks that are collected before duplicates are dropped
+_MAX_UNMERGED = 2_000_000
+#: characters of a rejected field that are kept
+_MAX_TEXT = 200
+_INVALID_NAME = "is not a name of a series: expected visible characters"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value was told."""
+class ValueLocation:
+    """One value, where it stands in the delivery, and the text of one field of its row."""
 
     file: str | None
     line: int
@@ -48,41 +59,46 @@ class Place:
 
 @dataclass(slots=True)
 class ParsedBatch:
-    """What was read of a delivery: a place for each value, and everything that was refused."""
+    """What was read of a delivery: its rows with their places, and everything that was rejected."""
 
     source: str
     recipe: Recipe
     spool: RowSpool
     num_read: int = 0
-    #: series and variable of each number of a series in the spool
+    #: (series, variable) by the series number of the rows
     names: list[tuple[str, str]] = field(default_factory=list)
-    #: by series and name
+    #: texts that describe a series, by (series, name)
     attributes: dict[tuple[str, str], str] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
+    #: by the file number of the rows
     files: list[str | None] = field(default_factory=list)
-    #: all periods of any series, ascending
+    #: all periods of any series, ascending, each once
     periods: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
-    #: the last value of a text whose last line was not ended
-    unended: Place | None = None
-    #: whether nothing at all is nothing new
+    #: the last target of a text whose last line has no newline
+    unended: ValueLocation | None = None
+    #: whether the source delivers only what is new since the last fetch
+    incremental: bool = False
+    #: whether a delivery without rows means that nothing is new
     may_be_empty: bool = False
+    max_rejections: int = MAX_REJECTIONS
 
-    def refuse(self, rejections: Iterable[Rejection]) -> None:
-        """Keep what is refused.
+    def reject(self, rejections: Iterable[Rejection]) -> None:
+        """Keep rejected rows.
 
         Raises:
-            BatchRefused: it is so much that the whole batch is.
+            BatchRefused: there are more than `max_rejections`.
         """
-        for one in rejections:
-            self.rejections.append(one)
-            if len(self.rejections) > MOST_REJECTIONS:
+        for rejection in rejections:
+            self.rejections.append(rejection)
+            if len(self.rejections) > self.max_rejections:
                 raise BatchRefused(
-                    f"{self.source} {self.first_rejection()}; more than {MOST_REJECTIONS:,} rows refused, nothing was taken in",
+                    f"{self.source} {self.describe_first_rejection()}; "
+                    f"more than {self.max_rejections:,} rows rejected; nothing was ingested",
                     source=self.source,
                 )
 
-    def rejection(self, rule: str, row: Any, *, text: str, column: str | None) -> Rejection:
-        """A row of the spool, refused."""
+    def rejection_of(self, row: np.void, rule: str, *, text: str, column: str | None) -> Rejection:
+        """Return the rejection of a parsed row; without a series where the column applies to a whole wide row."""
         is_whole_row = self.recipe.source.layout == "wide" and column == self.recipe.source.period
         return Rejection(
             file=self.files[int(row["file"])],
@@ -93,293 +109,347 @@ class ParsedBatch:
             rule=rule,
         )
 
-    def first_rejection(self) -> str:
-        """The first refused row in words."""
-        number = {file: n for n, file in enumerate(self.files)}
-        one = min(self.rejections, key=lambda one: (number.get(one.file, len(number)), one.line or 0))
-        text = f' "{one.text}"' if one.text is not None else ""
-        column = f", column {one.column}" if one.column else ""
-        file = f"{one.file} " if one.file else ""
-        return f"{file}line {one.line}{column}:{text} {one.rule}"
+    def describe_first_rejection(self) -> str:
+        """Describe the rejected row that comes first in the delivery; at least one is needed."""
+        file_order = {file: n for n, file in enumerate(self.files)}
+        first = min(self.rejections, key=lambda row: (file_order.get(row.file, len(file_order)), row.line or 0))
+        text = f' "{first.text}"' if first.text is not None else ""
+        column = f", column {first.column}" if first.column else ""
+        file = f"{first.file} " if first.file else ""
+        return f"{file}line {first.line}{column}:{text} {first.rule}"
 
     def column_of(self, series: int) -> str | None:
-        """The column in which values of this number stand."""
+        """Return the column that holds the values of a series number."""
         name, variable = self.names[series]
         return variable or (self.recipe.source.value if self.recipe.source.layout == "long" else name)
 
 
 @contextmanager
-def parse_delivery(delivery: Delivery, recipe: Recipe, *, now: datetime) -> Iterator[ParsedBatch]:
-    """Read a whole delivery against the recipe's contract.
+def parse_delivery(
+    delivery: Delivery,
+    recipe: Recipe,
+    *,
+    now: datetime,
+    max_rejections: int = MAX_REJECTIONS,
+    max_rows_in_memory: int = MAX_ROWS_IN_MEMORY,
+    part_rows: int = PART_ROWS,
+) -> Iterator[ParsedBatch]:
+    """Read a whole delivery; the rows of the batch can be read as long as the context is open.
 
     Args:
         delivery: what the source gives.
-        recipe: what is expected of it.
-        now: the clock; values of periods further ahead are refused.
+        recipe: which columns are expected, and what their values must fulfil.
+        now: the clock; values of periods further ahead than `CLOCK_TOLERANCE` are rejected.
+        max_rejections: rejected rows up to which the batch is read on.
+        max_rows_in_memory: rows up to which the batch is kept in memory, not on disk.
+        part_rows: rows of one part of the batch, as far as whole series allow.
 
     Raises:
-        BatchRefused: it lacks a column, has no row, or spans far more periods than it has rows.
+        BatchRefused: it lacks a column, has no row, spans far more periods than it has rows, or has more than
+            `max_rejections` faulty rows.
     """
-    with RowSpool() as spool:
-        may_be_empty = delivery.incremental or recipe.source.on_empty == "keep"
-        reading = ParsedBatch(source=delivery.source, recipe=recipe, spool=spool, may_be_empty=may_be_empty)
-        reader = _BatchReader(reading, now)
+    with RowSpool(max_rows_in_memory=max_rows_in_memory, part_rows=part_rows) as spool:
+        batch = ParsedBatch(
+            source=delivery.source,
+            recipe=recipe,
+            spool=spool,
+            incremental=delivery.incremental,
+            may_be_empty=delivery.incremental or recipe.source.on_empty == "keep",
+            max_rejections=max_rejections,
+        )
+        reader = _BatchReader(batch, now)
         try:
             for chunk in delivery.chunks():
                 reader.add(chunk)
             reader.finish(ended=delivery.ended)
         except BatchRefused as refusal:
-            kept = [*reading.rejections, *refusal.rejections]
-            raise BatchRefused(str(refusal), kept, source=refusal.source) from None
-        yield reading
+            rejections = [*batch.rejections, *refusal.rejections]
+            raise BatchRefused(str(refusal), rejections, source=refusal.source) from None
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of a chunk."""
+class _ChunkRows:
+    """The rows of a chunk with their periods and series."""
 
     chunk: Chunk
     period: Periods  # [n]
-    series: Positions  # [n], among all names
-    #: whether their period and their series are known; less of them as more is read
-    sound: npt.NDArray[np.bool_]  # [n]
+    series: Positions  # [n] position in the series index
+    #: whether the row as a whole is not rejected; set to False as faults are found
+    is_valid: npt.NDArray[np.bool_]  # [n]
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberColumn:
+    """A column of numbers, and the variable that it holds."""
+
+    name: str
+    variable: str
+    numbers: Numbers
+
+
+@dataclass(slots=True)
+class _PeriodSet:
+    """The distinct periods of all chunks."""
+
+    _merged: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
+    _waiting: list[Periods] = field(default_factory=list)
+
+    def add(self, periods: Periods) -> None:
+        self._waiting.append(pd.unique(periods))
+        if sum(map(len, self._waiting)) > _MAX_UNMERGED:
+            self._merge()
+
+    def sorted(self) -> Periods:
+        self._merge()
+        return np.sort(self._merged)
+
+    def _merge(self) -> None:
+        self._merged = pd.unique(np.concatenate([self._merged, *self._waiting]))
+        self._waiting = []
 
 
 class _BatchReader:
-    def __init__(self, reading: ParsedBatch, now: datetime) -> None:
-        self.reading = reading
-        self.recipe = reading.recipe
-        self.source = reading.recipe.source
+    """Fills a batch: `add` reads chunk by chunk what can be judged row by row, `finish` judges the whole delivery."""
+
+    def __init__(self, batch: ParsedBatch, now: datetime) -> None:
+        self.batch = batch
+        self.recipe = batch.recipe
+        self.source = batch.recipe.source
         self.latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
-        self.periods = PeriodReader(self.source, self.recipe.grid)
-        self.names = SeriesIndex()
-        self.seen = reading.periods
-        self.unmerged: list[Periods] = []
-        self.ends: list[Place] = []
-        self.last: Place | None = None
-        #: rows without a target, where covariates may be known ahead, and how that is written
-        self.empty: list[tuple[Any, pa.Array]] = []
+        self.period_parser = PeriodParser(self.source, self.recipe.grid)
+        self.series = SeriesIndex()
+        self.periods = _PeriodSet()
+        #: the values with the first and the last period so far
+        self.ends: list[ValueLocation] = []
+        self.last_target: ValueLocation | None = None
+        #: rows without a target, and how their target is written, where periods ahead may be known by their covariates
+        self.open_targets: list[tuple[Rows, pa.Array]] = []
 
     def add(self, chunk: Chunk) -> None:
-        """Read some rows."""
-        reading = self.reading
-        reading.num_read += chunk.columns.num_rows + len(chunk.rejections)
-        if not reading.files or reading.files[-1] != chunk.file:
-            reading.files.append(chunk.file)
-        reading.refuse(chunk.rejections)
-        self._refuse_columns(chunk)
+        """Read the rows of a chunk into the batch; reject those that break a rule.
+
+        Raises:
+            BatchRefused: a column is missing or not allowed, or too many rows are rejected.
+        """
+        batch = self.batch
+        batch.num_read += chunk.columns.num_rows + len(chunk.rejections)
+        if not batch.files or batch.files[-1] != chunk.file:
+            batch.files.append(chunk.file)
+        batch.reject(chunk.rejections)
+        self._refuse_wrong_columns(chunk)
         if chunk.columns.num_rows == 0:
             return
-        rows = self._rows(chunk)
-        columns = self._columns(chunk)
-        numbers = [
-            parse_values(chunk.columns.column(column), self.source, bounded=variable == TARGET)
-            for column, variable in columns
-        ]
-        self._reject_future(rows, columns, numbers)
-        for (column, variable), parsed in zip(columns, numbers, strict=True):
-            self._add_values(self._of_column(rows, column), column, variable, parsed)
+        rows = self._parse_periods_and_series(chunk)
+        columns = [self._parse_numbers(chunk, name, variable) for name, variable in self._number_columns(chunk)]
+        self._reject_future(rows, columns)
+        for column in columns:
+            self._add_values(self._rows_of_column(rows, column), column)
         for name in self.recipe.covariates.static:
             self._add_attributes(rows, name)
 
-    def _refuse_columns(self, chunk: Chunk) -> None:
-        fault = fault_of(self.recipe, chunk.columns.schema.names)
+    def finish(self, *, ended: bool) -> None:
+        """Complete the batch after the last chunk.
+
+        Args:
+            ended: whether the last line of a text has a newline.
+
+        Raises:
+            BatchRefused: the delivery has no row, spans far too many periods, or too many rows are rejected.
+        """
+        batch = self.batch
+        if batch.num_read == 0 and not batch.may_be_empty:
+            raise BatchRefused(f"{batch.source} contains no row: expected at least one", source=batch.source)
+        batch.names = self.series.numbered
+        batch.periods = self.periods.sorted()
+        self._refuse_wide_span()
+        self._reject_open_targets()
+        if not ended:
+            batch.unended = self.last_target
+
+    def _refuse_wrong_columns(self, chunk: Chunk) -> None:
+        fault = find_schema_fault(self.recipe, chunk.columns.schema.names)
         if fault is None:
             return
-        rule, says = fault
-        where = self.reading.source if chunk.file is None else chunk.file
-        refused = Rejection(rule=rule, line=1, file=chunk.file)
-        raise BatchRefused(f"{where} {says}", [refused], source=self.reading.source)
+        where = self.batch.source if chunk.file is None else chunk.file
+        rejection = Rejection(rule=fault.rule, line=1, file=chunk.file)
+        raise BatchRefused(f"{where} {fault.message}", [rejection], source=self.batch.source)
 
-    def _rows(self, chunk: Chunk) -> _Rows:
-        """The rows with their periods and series; those without are refused."""
+    def _parse_periods_and_series(self, chunk: Chunk) -> _ChunkRows:
+        """Return the rows of a chunk; those without a period or a valid series name are rejected."""
         columns, source = chunk.columns, self.source
         fold = columns.column(source.fold) if source.fold else None
-        period, faults = self.periods.read(columns.column(source.period), fold)
-        series = texts(columns.column(source.series)) if source.series else pa.repeat(self.recipe.name, len(period))
-        rows = _Rows(chunk, period, self.names.positions(series), np.ones(len(period), bool))
+        period, faults = self.period_parser.parse(columns.column(source.period), fold)
+        names = to_text(columns.column(source.series)) if source.series else pa.repeat(self.recipe.name, len(period))
+        rows = _ChunkRows(chunk, period, self.series.positions(names), np.ones(len(period), bool))
         self._reject(rows, faults, source.period)
         if source.series is not None:
-            improper = np.flatnonzero(self.names.improper(rows.series))
-            self._reject(rows, dict.fromkeys(improper.tolist(), _NAME), source.series)
+            invalid = np.flatnonzero(self.series.has_invalid_name(rows.series))
+            self._reject(rows, dict.fromkeys(invalid.tolist(), _INVALID_NAME), source.series)
         return rows
 
-    def _of_column(self, rows: _Rows, column: str) -> _Rows:
-        """The rows of the series that a column of a wide table is."""
-        if self.source.layout == "long":
-            return rows
-        return replace(rows, series=np.repeat(self.names.positions(pa.array([column])), len(rows.series)))
-
-    def _columns(self, chunk: Chunk) -> list[tuple[str, str]]:
-        """The columns of numbers, and the variable that each one is."""
+    def _number_columns(self, chunk: Chunk) -> list[tuple[str, str]]:
+        """Return the columns of numbers with the variable that each of them holds."""
         if self.source.layout == "wide":
-            return [(name, TARGET) for name in wide_columns(self.recipe, chunk.columns.schema.names)]
+            return [(name, TARGET) for name in series_columns(self.recipe, chunk.columns.schema.names)]
         assert self.source.value is not None
         covariates = (*self.recipe.covariates.past, *self.recipe.covariates.future)
         return [(self.source.value, TARGET), *((name, name) for name in covariates)]
 
-    def _reject_future(self, rows: _Rows, columns: Sequence[tuple[str, str]], numbers: Sequence[Numbers]) -> None:
-        """Refuse rows that know what nobody can know yet."""
-        ahead = rows.sound & (rows.period > self.latest)
-        if not ahead.any():
+    def _parse_numbers(self, chunk: Chunk, name: str, variable: str) -> _NumberColumn:
+        numbers = parse_values(chunk.columns.column(name), self.source, bounded=variable == TARGET)
+        return _NumberColumn(name, variable, numbers)
+
+    def _rows_of_column(self, rows: _ChunkRows, column: _NumberColumn) -> _ChunkRows:
+        """Return the rows under the series that they belong to in this column: in a wide table the column is the series."""
+        if self.source.layout == "long":
+            return rows
+        return replace(rows, series=np.repeat(self.series.positions(pa.array([column.name])), len(rows.series)))
+
+    def _reject_future(self, rows: _ChunkRows, columns: Sequence[_NumberColumn]) -> None:
+        """Reject rows that lie ahead and hold more than covariates that can be known ahead."""
+        is_ahead = rows.is_valid & (rows.period > self.latest)
+        if not is_ahead.any():
             return
         may_be_missing = self.source.missing == "gap" or bool(self.recipe.covariates.future)
-        told = np.zeros(len(ahead), bool)
-        for (_, variable), parsed in zip(columns, numbers, strict=True):
-            if variable == TARGET and not may_be_missing:
-                told[:] = True
-            elif variable not in self.recipe.covariates.future:
-                told |= ~parsed.missing
-        refused = np.flatnonzero(ahead & told).tolist()
-        self._reject(rows, dict.fromkeys(refused, "lies in the future"), self.source.period)
+        has_value = np.zeros(len(is_ahead), bool)
+        for column in columns:
+            if column.variable == TARGET and not may_be_missing:
+                has_value[:] = True
+            elif column.variable not in self.recipe.covariates.future:
+                has_value |= ~column.numbers.is_missing
+        future = np.flatnonzero(is_ahead & has_value).tolist()
+        self._reject(rows, dict.fromkeys(future, "lies in the future"), self.source.period)
 
-    def _add_values(self, rows: _Rows, column: str, variable: str, numbers: Numbers) -> None:
-        """Put one column's values into the spool."""
-        faults = numbers.faults
-        if variable == TARGET and self.source.missing == "reject" and numbers.missing.any():
-            missing = np.flatnonzero(numbers.missing & rows.sound)
-            if self.recipe.covariates.future:
-                texts_of = texts(rows.chunk.columns.column(column)).take(pa.array(missing))
-                self.empty.append((self._spooled(rows, missing, rows.series[missing], np.nan), texts_of))
-            else:
-                faults = faults | dict.fromkeys(missing.tolist(), MISSING)
-        self._reject(rows, faults, column, whole_row=False)
-        kept = np.flatnonzero(rows.sound & ~np.isnan(numbers.value))
+    def _add_values(self, rows: _ChunkRows, column: _NumberColumn) -> None:
+        """Reject the faulty values of a column, and add the others to the batch."""
+        faults, values = column.numbers.faults, column.numbers.values
+        if column.variable == TARGET and self.source.missing == "reject" and column.numbers.is_missing.any():
+            faults = faults | self._judge_missing(rows, column)
+        self._reject(rows, faults, column.name, whole_row=False)
+        kept = np.flatnonzero(rows.is_valid & ~np.isnan(values))
         if len(kept) == 0:
             return
-        number = self.names.numbers(rows.series[kept], variable)
-        spooled = self._spooled(rows, kept, number, numbers.value[kept])
-        self.reading.spool.add(spooled)
-        self._see(pd.unique(rows.period[kept]))
-        self._note(rows, kept, spooled, column, variable)
+        numbers = self.series.assign_numbers(rows.series[kept], column.variable)
+        spooled = self._make_rows(rows, kept, numbers, values[kept])
+        self.batch.spool.add(spooled)
+        self.periods.add(rows.period[kept])
+        self._note_ends(rows, kept, spooled)
+        if column.variable == TARGET:
+            self.last_target = self._locate(rows, int(kept[-1]), spooled[-1], column.name)
 
-    def _see(self, periods: Periods) -> None:
-        """Remember periods, each once."""
-        self.unmerged.append(periods)
-        if sum(map(len, self.unmerged)) > _MOST_UNMERGED:
-            self._merge_seen()
+    def _judge_missing(self, rows: _ChunkRows, column: _NumberColumn) -> Faults:
+        """Return the faults of missing targets; where covariates may be known ahead, only `finish` can tell."""
+        missing = np.flatnonzero(column.numbers.is_missing & rows.is_valid)
+        if not self.recipe.covariates.future:
+            return dict.fromkeys(missing.tolist(), MISSING)
+        text = to_text(rows.chunk.columns.column(column.name)).take(pa.array(missing))
+        self.open_targets.append((self._make_rows(rows, missing, rows.series[missing], np.nan), text))
+        return {}
 
-    def _merge_seen(self) -> None:
-        self.seen = pd.unique(np.concatenate([self.seen, *self.unmerged]))
-        self.unmerged = []
+    def _make_rows(self, rows: _ChunkRows, chosen: Positions, series: Positions, values: Any) -> Rows:
+        """Return some rows of a chunk as rows of the spool."""
+        made = np.empty(len(chosen), ROW)
+        made["series"], made["value"] = series, values
+        made["file"], made["line"] = len(self.batch.files) - 1, rows.chunk.line[chosen]
+        made["period"] = rows.period[chosen].astype(np.int64)
+        return made
 
-    def _spooled(self, rows: _Rows, which: Positions, series: Positions, value: Any) -> Any:
-        spooled = np.empty(len(which), ROW)
-        spooled["series"], spooled["value"] = series, value
-        spooled["file"], spooled["line"] = len(self.reading.files) - 1, rows.chunk.line[which]
-        spooled["period"] = rows.period[which].astype(np.int64)
-        return spooled
-
-    def _note(self, rows: _Rows, kept: Positions, spooled: Any, column: str, variable: str) -> None:
-        """Remember the first and the last period, and the last value of all."""
+    def _note_ends(self, rows: _ChunkRows, kept: Positions, spooled: Rows) -> None:
         for n in {int(spooled["period"].argmin()), int(spooled["period"].argmax())}:
-            self.ends.append(self._place(rows, int(kept[n]), spooled[n], self.source.period))
+            self.ends.append(self._locate(rows, int(kept[n]), spooled[n], self.source.period))
         self.ends = [min(self.ends, key=lambda end: end.period), max(self.ends, key=lambda end: end.period)]
-        if variable == TARGET:
-            self.last = self._place(rows, int(kept[-1]), spooled[-1], column)
 
-    def _place(self, rows: _Rows, row: int, spooled: Any, column: str) -> Place:
-        return Place(
+    def _locate(self, rows: _ChunkRows, row: int, spooled: np.void, column: str) -> ValueLocation:
+        """Return where a value stands, with the text of a field of its row."""
+        return ValueLocation(
             file=rows.chunk.file,
             line=int(spooled["line"]),
             series=int(spooled["series"]),
             period=rows.period[row],
             value=float(spooled["value"]),
-            text=text_at(rows.chunk.columns.column(column), row),
+            text=format_field(rows.chunk.columns.column(column), row),
         )
 
-    def _add_attributes(self, rows: _Rows, column: str) -> None:
-        """Take in texts of series; one that differs from the first is refused."""
-        encoded = pc.dictionary_encode(texts(rows.chunk.columns.column(column)))
-        told = encoded.dictionary.to_pylist()
-        sound = np.flatnonzero(rows.sound)
-        pair = rows.series[sound] * len(told) + encoded.indices.to_numpy(zero_copy_only=False)[sound]
-        distinct, first = np.unique(pair, return_index=True)
-        for n in np.argsort(first):
-            key, text = (self.names.names[distinct[n] // len(told)], column), told[distinct[n] % len(told)]
-            known = self.reading.attributes.setdefault(key, text) if text else ""
-            if known != text:
-                rule = f'differs from "{known}", which the same batch says of the series'
-                same = sound[pair == distinct[n]]
-                self._reject(rows, dict.fromkeys(same.tolist(), rule), column, whole_row=False)
+    def _add_attributes(self, rows: _ChunkRows, column: str) -> None:
+        """Add texts that describe series; reject a text that differs from the first one of its series."""
+        encoded = pc.dictionary_encode(to_text(rows.chunk.columns.column(column)))
+        texts = encoded.dictionary.to_pylist()
+        valid = np.flatnonzero(rows.is_valid)
+        pairs = rows.series[valid] * len(texts) + encoded.indices.to_numpy(zero_copy_only=False)[valid]
+        distinct, first_rows = np.unique(pairs, return_index=True)
+        for pair in distinct[np.argsort(first_rows)]:
+            series, text = self.series.names[pair // len(texts)], texts[pair % len(texts)]
+            expected = self.batch.attributes.setdefault((series, column), text) if text else ""
+            if text != expected:
+                rule = f'differs from "{expected}", which the batch gives for the same series'
+                self._reject(rows, dict.fromkeys(valid[pairs == pair].tolist(), rule), column, whole_row=False)
 
-    def _reject(self, rows: _Rows, faults: Faults, column: str, *, whole_row: bool = True) -> None:
-        """Keep refused fields, but for those of rows that were refused as a whole."""
-        chunk, names = rows.chunk, self.names.names
-        refused = sorted(row for row in faults if rows.sound[row])
-        told = chunk.columns.column(column)
+    def _reject(self, rows: _ChunkRows, faults: Faults, column: str, *, whole_row: bool = True) -> None:
+        """Reject fields of rows that are valid so far; with `whole_row` nothing else of these rows counts."""
+        rejected = sorted(row for row in faults if rows.is_valid[row])
+        fields = rows.chunk.columns.column(column)
         is_of_series = self.source.layout == "long" or column != self.source.period
-        self.reading.refuse(
+        self.batch.reject(
             Rejection(
-                file=chunk.file,
-                line=int(chunk.line[row]),
+                file=rows.chunk.file,
+                line=int(rows.chunk.line[row]),
                 column=column,
-                series=names[rows.series[row]] if is_of_series else None,
-                text=text_at(told, row)[:200],
+                series=self.series.names[rows.series[row]] if is_of_series else None,
+                text=format_field(fields, row)[:_MAX_TEXT],
                 rule=faults[row],
             )
-            for row in refused
+            for row in rejected
         )
         if whole_row:
-            rows.sound[refused] = False
+            rows.is_valid[rejected] = False
 
-    def finish(self, *, ended: bool) -> None:
-        """Judge the delivery as a whole."""
-        reading = self.reading
-        if reading.num_read == 0 and not reading.may_be_empty:
-            raise BatchRefused(f"{reading.source} gives no row: expected at least one", source=reading.source)
-        reading.names = self.names.numbered
-        self._merge_seen()
-        reading.periods = np.sort(self.seen)
-        self._refuse_wide()
-        self._refuse_missing()
-        if not ended:
-            reading.unended = self.last
-
-    def _refuse_missing(self) -> None:
-        """An empty value ahead of the last one of its series waits to be known; another one is a fault."""
-        if not self.empty:
+    def _reject_open_targets(self) -> None:
+        """Reject missing targets that are not ahead of the last target of their series."""
+        if not self.open_targets:
             return
-        newest = np.full(len(self.reading.names) + 1, np.iinfo(np.int64).min)  # the last one is of no series
-        for rows in self.reading.spool.parts():
-            np.maximum.at(newest, rows["series"], rows["period"])
-        for rows, told in self.empty:
-            late = np.flatnonzero(rows["period"] <= newest[self.names.number_of(rows["series"], TARGET)])
-            self.reading.refuse(self._missing(rows[n], told[int(n)].as_py()) for n in late)
+        latest = np.full(len(self.batch.names) + 1, np.iinfo(np.int64).min)  # the last one: series without a target
+        for rows in self.batch.spool.parts():
+            np.maximum.at(latest, rows["series"], rows["period"])
+        for rows, texts in self.open_targets:
+            numbers = self.series.find_numbers(rows["series"], TARGET)
+            faulty = np.flatnonzero(rows["period"] <= latest[numbers])
+            self.batch.reject(self._missing_target(rows[n], texts[int(n)].as_py()) for n in faulty)
 
-    def _missing(self, row: Any, text: str) -> Rejection:
+    def _missing_target(self, row: np.void, text: str) -> Rejection:
         return Rejection(
-            file=self.reading.files[int(row["file"])],
+            file=self.batch.files[int(row["file"])],
             line=int(row["line"]),
             column=self.source.value,
-            series=self.names.names[int(row["series"])],
+            series=self.series.names[int(row["series"])],
             text=text,
             rule=MISSING,
         )
 
-    def _refuse_wide(self) -> None:
+    def _refuse_wide_span(self) -> None:
         """One mistyped year must not make a grid of millions of periods."""
         if not self.ends:
             return
-        reading = self.reading
-        first, last = self.ends
-        spanned = self.recipe.grid.steps_between(first.period, last.period)
-        if spanned <= MOST_SLOTS + 100 * reading.num_read:
+        batch, (first, last) = self.batch, self.ends
+        num_periods = self.recipe.grid.steps_between(first.period, last.period)
+        if num_periods <= max_num_periods(batch.num_read):
             return
-        told = [f'"{end.text}" in {end.file + " " if end.file else ""}line {end.line}' for end in self.ends]
+        start, end = (
+            f'"{place.text}" in {place.file + " " if place.file else ""}line {place.line}' for place in self.ends
+        )
         raise BatchRefused(
-            f"{reading.source} spans about {spanned:,} periods with {counted(reading.num_read, 'row')}, "
-            f"from {told[0]} to {told[1]}: is one of them mistyped?",
+            f"{batch.source} spans about {num_periods:,} periods with {counted(batch.num_read, 'row')}, "
+            f"from {start} to {end}: is one of them mistyped?",
             [
                 Rejection(
-                    file=end.file,
-                    line=end.line,
+                    file=place.file,
+                    line=place.line,
                     column=self.source.period,
-                    series=reading.names[end.series][0],
-                    text=end.text,
+                    series=batch.names[place.series][0],
+                    text=place.text,
                     rule="span",
                 )
-                for end in self.ends
+                for place in self.ends
             ],
-            source=reading.source,
+            source=batch.source,
         )

@@ -1,40 +1,52 @@
-"""Which columns a delivery must have, and which of a wide table are series."""
+"""Check that a delivery has the columns that a recipe needs, and no others where the recipe forbids them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.config.recipe import Recipe
-from pipeline.ingest.series_index import is_proper
+from pipeline.ingest.series_index import is_valid_name
 
 
-def wide_columns(recipe: Recipe, found: Sequence[str]) -> list[str]:
-    """The columns of a wide table that are series."""
+@dataclass(frozen=True, slots=True)
+class SchemaFault:
+    """Why the columns of a delivery do not fit; the message follows the name of the delivery."""
+
+    rule: str
+    message: str
+
+
+def series_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """Return the columns of a wide table that are series."""
     source = recipe.source
-    return list(source.columns or (name for name in found if name not in (source.period, source.fold)))
+    return list(source.columns or (name for name in columns if name not in (source.period, source.fold)))
 
 
-def fault_of(recipe: Recipe, found: Sequence[str]) -> tuple[str, str] | None:
-    """What is wrong with a delivery's columns: the rule, and a sentence without its subject."""
+def find_schema_fault(recipe: Recipe, columns: Sequence[str]) -> SchemaFault | None:
+    """Return the first fault of a delivery's columns; None if they fit the recipe."""
     source = recipe.source
     named = (source.period, source.value, source.series, source.fold, *(source.columns or ()), *recipe.covariates.names)
     expected = list(dict.fromkeys(name for name in named if name))
-    missing = next((name for name in expected if name not in found), None)
+    missing = next((name for name in expected if name not in columns), None)
     if missing is not None:
-        return "missing column", f'has no column "{missing}": expected {", ".join(expected)}, found {", ".join(found)}'
+        message = f'has no column "{missing}": expected {", ".join(expected)}, found {", ".join(columns)}'
+        return SchemaFault("missing column", message)
     if source.layout == "wide" and source.columns is None:
-        return _fault_of_open(wide_columns(recipe, found), expected)
-    extra = [name for name in found if name not in expected]
+        return _find_fault_of_series(series_columns(recipe, columns), expected)
+    extra = [name for name in columns if name not in expected]
     if extra and source.extra_columns == "error":
-        listed = ", ".join(extra)
-        return "extra column", f"has columns that the recipe does not name: {listed}; expected {', '.join(expected)}"
+        message = f"has columns that the recipe does not name: {', '.join(extra)}; expected {', '.join(expected)}"
+        return SchemaFault("extra column", message)
     return None
 
 
-def _fault_of_open(series: Sequence[str], expected: Sequence[str]) -> tuple[str, str] | None:
+def _find_fault_of_series(series: Sequence[str], expected: Sequence[str]) -> SchemaFault | None:
     if not series:
-        return "missing column", f"has no column beside {', '.join(expected)}: expected one for each series"
-    unnamed = next((name for name in series if not is_proper(name)), None)
-    if unnamed is not None:
-        return "column name", f'has a column "{unnamed}", which is not a name of a series: expected visible characters'
+        message = f"has no column besides {', '.join(expected)}: expected one for each series"
+        return SchemaFault("missing column", message)
+    invalid = next((name for name in series if not is_valid_name(name)), None)
+    if invalid is not None:
+        message = f'has a column "{invalid}", which is not a name of a series: expected visible characters'
+        return SchemaFault("column name", message)
     return None

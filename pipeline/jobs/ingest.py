@@ -1,22 +1,19 @@
-"""Ingest what a source delivers, or accept the batch on hold."""
+"""Ingest what a source delivers, or approve the batch that is on hold."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
-from pipeline.errors import (
-    BatchHeld,
-    BatchRefused,
-    NotEnoughHistory,
-    NothingHeld,
-)
-from pipeline.ingest.reader import parse_delivery
-from pipeline.jobs.batch_ingest import release, take_in
+from pipeline.errors import BatchHeld, BatchRefused, NotEnoughHistory, NothingHeld
+from pipeline.ingest.changes import BatchCounts, BatchDiff, compare_values
+from pipeline.ingest.reader import ParsedBatch, parse_delivery
 from pipeline.sources.registry import fetch
-from pipeline.storage.batches import BatchHeader
+from pipeline.storage.batches import BatchHeader, HeldPart
 from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -24,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestResult:
-    """What a source brought."""
+    """What a source delivered: rows read, values by what they change, rows rejected."""
 
     source: str
     num_read: int = 0
@@ -35,32 +32,29 @@ class IngestResult:
 
 
 def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = False) -> IngestResult:
-    """Take in what the recipe's source has; nothing if it is what was taken in last.
+    """Ingest what the recipe's source has, in one transaction; nothing if it has not changed since the last time.
 
     Args:
         recipe: which source, and what is expected of it.
         store: where observations are kept.
         now: the clock.
-        must_train: refuse a history on which nothing can be trained, before anything of it is kept.
+        must_train: refuse a history that is too short to train on, before anything of it is kept.
 
     Raises:
-        BatchRefused: the source is faulty; what was refused is kept with its place and rule.
-        BatchHeld: the source is not what it was; the batch is kept until a person lets it in.
+        BatchRefused: the source is faulty; the rejected rows are kept with their place and rule.
+        BatchHeld: the source would change its history in an unlikely way; the batch is kept for `approve_batch`.
         NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = BatchHeader(recipe=recipe.name, source=recipe.source.kind, content_hash="")
-    earlier = store.batches.fetch_context(recipe.name, now)
+    context = store.batches.fetch_context(recipe.name, now)
     try:
-        with fetch(recipe, earlier) as delivery:
+        with fetch(recipe, context) as delivery:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)
-            if delivery.content_hash == earlier.content_hash:
-                logger.info("%s is what was taken in last", delivery.source)
+            if delivery.content_hash == context.content_hash:
+                logger.info("%s has not changed since it was last ingested", delivery.source)
                 return IngestResult(source=delivery.source)
-            with parse_delivery(delivery, recipe, now=now) as reading:
-                counts = take_in(reading, header, store, now, incremental=delivery.incremental, must_train=must_train)
-            taken = IngestResult(source=delivery.source, **counts)
-        if not delivery.ended:
-            logger.info("%s ends without a newline; its last row was taken as complete", delivery.source)
+            with parse_delivery(delivery, recipe, now=now) as batch:
+                result = _ingest_batch(batch, header, store, now, must_train=must_train)
     except BatchHeld:
         raise
     except BatchRefused as refusal:
@@ -69,19 +63,21 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
     except NotEnoughHistory as refusal:
         store.batches.refuse(header, str(refusal), [], now)
         raise
-    _tell(taken)
-    return taken
+    if not delivery.ended:
+        logger.info("%s ends without a newline; its last row was accepted as complete", delivery.source)
+    _log_result(result)
+    return result
 
 
 def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
-    """Take in the batch that is held, as it was delivered.
+    """Ingest the batch that is on hold as it was delivered, whatever it does to the history.
 
     Raises:
-        NothingHeld: no batch waits.
+        NothingHeld: no batch is on hold.
     """
     held = store.batches.held(recipe.name)
     if held is None:
-        raise NothingHeld(f"no batch of {recipe.name} is held: nothing is there to approve")
+        raise NothingHeld(f"no batch of {recipe.name} is on hold: there is nothing to approve")
     header = BatchHeader(
         recipe=recipe.name,
         source=held.source,
@@ -89,18 +85,74 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
         state=held.state,
         releases=held.batch_id,
     )
-    counts = release(held, header, recipe, store, now)
-    taken = IngestResult(source=held.source, **counts)
-    _tell(taken)
-    return taken
+    counts = BatchCounts(held.num_read)
+    with store.batches.write(header, now) as writer:
+        for part in store.batches.held_parts(held):
+            writer.register(part.names)
+            change = compare_values(part.values, writer.stored_values(part.values, recipe.grid))
+            counts.add(change)
+            writer.add(change.new, change.revised)
+            writer.add_attributes(part.attributes, part.names)
+        writer.finish(counts.as_dict(), [])
+    result = IngestResult(source=held.source, **counts.as_dict())
+    _log_result(result)
+    return result
 
 
-def _tell(taken: IngestResult) -> None:
+def _ingest_batch(
+    batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
+) -> IngestResult:
+    """Accept a parsed batch, or put it on hold; every error lists all rejected rows."""
+    try:
+        return _write_changes(batch, header, store, now, must_train=must_train)
+    except BatchHeld as hold:
+        complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
+        store.batches.hold(header, complete, _clean_parts(batch), batch.num_read, now)
+        raise complete from None
+    except BatchRefused as refusal:
+        rejections = [*batch.rejections, *refusal.rejections]
+        raise BatchRefused(str(refusal), rejections, source=refusal.source) from None
+
+
+def _write_changes(
+    batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
+) -> IngestResult:
+    """Compare and write the batch part by part in one transaction; an error leaves nothing of it."""
+    diff = BatchDiff(batch)
+    with store.batches.write(header, now) as writer:
+        writer.register(batch.names)
+        for rows in batch.spool.parts():
+            delivered = diff.clean(rows)
+            stored = writer.stored_values(
+                delivered, batch.recipe.grid, since=diff.compared_since, before=diff.num_values_before
+            )
+            change = diff.compare(delivered, stored)
+            writer.add(change.new, change.revised)
+        if diff.has_whole_history:
+            diff.history.num_expected += writer.num_missing_values()
+        diff.refuse_faulty()
+        diff.hold_suspicious()
+        if must_train and batch.num_read and not batch.incremental:
+            require_history(diff.longest.name, diff.longest.length, batch.recipe)
+        writer.add_attributes(batch.attributes, batch.names)
+        writer.finish(diff.counts.as_dict(), batch.rejections)
+    return IngestResult(source=batch.source, num_rejected=len(batch.rejections), **diff.counts.as_dict())
+
+
+def _clean_parts(batch: ParsedBatch) -> Iterator[HeldPart]:
+    """Clean the values of a batch once more, to keep them; what this rejects is in the batch already."""
+    diff = BatchDiff(replace(batch, rejections=[]))
+    for n, rows in enumerate(batch.spool.parts()):
+        attributes = batch.attributes if n == 0 else {}
+        yield HeldPart(names=batch.names, values=diff.clean(rows), attributes=attributes)
+
+
+def _log_result(result: IngestResult) -> None:
     logger.info(
-        "%s: %s new, %s revised, %s the same, %s refused",
-        taken.source,
-        taken.num_new,
-        taken.num_revised,
-        taken.num_same,
-        taken.num_rejected,
+        "%s: %s new, %s revised, %s unchanged, %s rejected",
+        result.source,
+        result.num_new,
+        result.num_revised,
+        result.num_same,
+        result.num_rejected,
     )

@@ -96,7 +96,7 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
             periods=panel.periods,
         )
         spool.add(panel.rows())
-        comparison = BatchDiff(reading, recipe)
+        comparison = BatchDiff(reading)
         began = time.perf_counter()
         header = BatchHeader(recipe=recipe.name, source="bench", content_hash=content_hash)
         with store.batches.write(header, datetime.now(UTC)) as intake:
@@ -105,8 +105,8 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
                 told = comparison.clean(rows)
                 change = comparison.compare(told, intake.stored_values(told, recipe.grid))
                 intake.add(change.new, change.revised)
-            comparison.guard.num_expected += intake.num_missing_values()
-            comparison.refuse_too_many()
-            comparison.hold_suspicious(incremental=False)
-            intake.finish(comparison.counts, [])
+            comparison.history.num_expected += intake.num_missing_values()
+            comparison.refuse_faulty()
+            comparison.hold_suspicious()
+            intake.finish(comparison.counts.as_dict(), [])
     return comparison, time.perf_counter() - began

@@ -59,8 +59,8 @@ batch_size = 256
 
 #: what the guards say of a history that got another base
 REBASED = (
-    r'fred\.parquet: the values of series "(\w+)" are the known ones times 0\.\d+.*; '
-    r"nothing was taken in; if this is meant, run `nextperiod ingest fred --approve`"
+    r'fred\.parquet: the values of series "(\w+)" are the stored ones times 0\.\d+.*; '
+    r"nothing was ingested; if this is right, run `nextperiod ingest fred --approve`"
 )
 
 Values = Mapping[tuple[str, np.datetime64], float]
@@ -291,7 +291,7 @@ def test_the_same_commands_again_change_nothing(replay: Replay) -> None:
     assert (again["status"], again["run_id"]) == ("unchanged", replay.second["run_id"])
     assert (as_of_again["status"], as_of_again["run_id"]) == ("unchanged", replay.as_of_between["run_id"])
     assert (approved_again.status, approved_again.err) == (
-        (1, "nextperiod: no batch of fred is held: nothing is there to approve\n")
+        (1, "nextperiod: no batch of fred is on hold: there is nothing to approve\n")
     )
     assert counts_of(replay.folder) == replay.counts
 

@@ -117,8 +117,8 @@ FAULTS = {
     "a weekend": Fault(
         content="month,sold\n2024-01-05,1\n2024-01-06,2\n2024-01-08,3\n",
         frequency='"B"\ncalendar = "XNYS"',
-        says='small.csv line 3, column month: "2024-01-06" is no session of XNYS',
-        rejected=[(3, "month", "2024-01-06", "is no session of XNYS")],
+        says='small.csv line 3, column month: "2024-01-06" is not a session of XNYS',
+        rejected=[(3, "month", "2024-01-06", "is not a session of XNYS")],
     ),
     "a gap": Fault(
         content=with_line(6, ""),
@@ -176,7 +176,7 @@ FAULTS = {
         content=with_line(40, "2023-03-01,x\n")[: -len(LINES[-1])] + "2023-04-01,y\n",
         source="max_rejected = 0.03",
         says='small.csv line 40, column sold: "x" is not a number: expected digits, a point and an exponent only; '
-        "2 of 40 rows refused, at most 3 % allowed, nothing was taken in",
+        "2 of 40 rows rejected, at most 3 % allowed; nothing was ingested",
         rejected=[(40, "sold", "x", "is not a number"), (41, "sold", "y", "is not a number")],
     ),
 }

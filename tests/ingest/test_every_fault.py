@@ -26,8 +26,8 @@ from pipeline.storage.store import Store
 from tests.support.examples import NOW, SMALL_RECIPE, months, small_values
 
 HEADER = ("month", "sold")
-ADVICE = "; nothing was taken in; if this is meant, run `nextperiod ingest small --approve`"
-ALONE = "; 1 of 40 rows refused, at most 0 % allowed, nothing was taken in"
+ADVICE = "; nothing was ingested; if this is right, run `nextperiod ingest small --approve`"
+ALONE = "; 1 of 40 rows rejected, at most 0 % allowed; nothing was ingested"
 
 Row = tuple[str, ...]
 #: line, column, series, text and rule, as the view lists them
@@ -66,8 +66,8 @@ def gap(periods: str, count: str, most: int = 0, why: str = "") -> str:
 
 def shrunk(told: int, known: int) -> str:
     return (
-        f"small.csv: only {told} of {known} known values are told again, expected at least 95 %: has the source lost "
-        f"rows? (source.rolling = true if it shows a moving window){ADVICE}"
+        f"small.csv: only {told} of {known} stored values are delivered again, expected at least 95 %: has the source lost "
+        f"rows? (set source.rolling = true if it shows a moving window){ADVICE}"
     )
 
 
@@ -128,7 +128,7 @@ FAULTS = {
     "duplicate rows: equal": Fault(told=[*history(), ("2020-05-01", "104")], counts=(0, 0, 40)),
     "duplicate rows: different": Fault(
         told=[*history(), ("2020-05-01", "3")],
-        says=f'small.csv line 6, column sold: "104" {CONFLICT}; 2 of 41 rows refused, at most 0 % allowed, nothing was taken in',
+        says=f'small.csv line 6, column sold: "104" {CONFLICT}; 2 of 41 rows rejected, at most 0 % allowed; nothing was ingested',
         rejected=[(6, "sold", "small", "104", CONFLICT), (42, "sold", "small", "3", CONFLICT)],
     ),
     "duplicate rows: the first counts": Fault(**different("first"), counts=(0, 0, 40)),
@@ -138,25 +138,25 @@ FAULTS = {
     "revised history": Fault(told=[("2020-01-01", "1"), *history()[1:]], counts=(0, 1, 39)),
     "revised history: too much of it": Fault(
         told=[(m, str(-n * n)) if n < 21 else (m, v) for n, (m, v) in enumerate(history())],
-        says=f"small.csv: 21 of 40 known values are told anew, at most 50 % expected (source.max_revised){ADVICE}",
+        says=f"small.csv: 21 of 40 stored values are revised, expected at most 50 % (source.max_revised){ADVICE}",
         held=True,
         rejected=[(None, None, None, None, "revised")],
     ),
     "revised history: one factor": Fault(
         told=[(month, f"{float(value) / 2:.2f}") for month, value in history()],
-        says=f'small.csv: the values of series "small" are the known ones times 0.5{ADVICE}',
+        says=f'small.csv: the values of series "small" are the stored ones times 0.5{ADVICE}',
         held=True,
         rejected=[(None, None, "small", None, "rescaled")],
     ),
     "time-zone shift: a period later": Fault(
         told=[(month, value) for (month, _), (_, value) in zip(history(41)[1:], history(), strict=True)],
-        says=f'small.csv: the values of series "small" match the known ones shifted by +1 period{ADVICE}',
+        says=f'small.csv: the values of series "small" match the stored ones shifted by +1 period{ADVICE}',
         held=True,
         rejected=[(None, None, "small", None, "shifted")],
     ),
     "time-zone shift: a period earlier": Fault(
         told=[(month, value) for (month, _), (_, value) in zip(history()[:-1], history()[1:], strict=True)],
-        says=f'small.csv: the values of series "small" match the known ones shifted by -1 period{ADVICE}',
+        says=f'small.csv: the values of series "small" match the stored ones shifted by -1 period{ADVICE}',
         held=True,
         rejected=[(None, None, "small", None, "shifted")],
     ),
@@ -164,7 +164,7 @@ FAULTS = {
         known=hours(),
         told=[(hour, value) for (hour, _), (_, value) in zip(hours(62)[2:], hours(), strict=True)],
         frequency="h",
-        says=f'small.csv: the values of series "small" match the known ones shifted by +2 h{ADVICE}',
+        says=f'small.csv: the values of series "small" match the stored ones shifted by +2 h{ADVICE}',
         held=True,
         rejected=[(None, None, "small", None, "shifted")],
     ),
@@ -174,7 +174,7 @@ FAULTS = {
         frequency="h",
         source='zone = "Europe/Amsterdam"',
         says='small.csv line 3, column month: "2024-03-31 02:00" does not exist in Europe/Amsterdam, whose clocks skip it: '
-        "2024-03-31T00:00Z or 2024-03-31T01:00Z?; 1 of 2 rows refused, at most 0 % allowed, nothing was taken in",
+        "2024-03-31T00:00Z or 2024-03-31T01:00Z?; 1 of 2 rows rejected, at most 0 % allowed; nothing was ingested",
         rejected=[
             (3, "month", "small", "2024-03-31 02:00", "does not exist in Europe/Amsterdam, whose clocks skip it")
         ],
@@ -185,16 +185,16 @@ FAULTS = {
         frequency="h",
         source='zone = "Europe/Amsterdam"',
         says='small.csv line 3, column month: "2024-10-27 02:00" happens twice in Europe/Amsterdam: 2024-10-27T00:00Z or '
-        "2024-10-27T01:00Z? expected source.fold, or an offset in each row; 1 of 2 rows refused, at most 0 % allowed, "
-        "nothing was taken in",
+        "2024-10-27T01:00Z? expected source.fold, or an offset in each row; 1 of 2 rows rejected, at most 0 % allowed; "
+        "nothing was ingested",
         rejected=[(3, "month", "small", "2024-10-27 02:00", "happens twice in Europe/Amsterdam")],
     ),
     "tz-naive and offset mixed": Fault(
         known=[],
         told=[("2024-01-01 00:00", "1"), ("2024-01-01T01:00+00:00", "2")],
         frequency="h",
-        says=f'small.csv line 3, column month: "2024-01-01T01:00+00:00" {OFFSET}; 1 of 2 rows refused, at most 0 % allowed, '
-        "nothing was taken in",
+        says=f'small.csv line 3, column month: "2024-01-01T01:00+00:00" {OFFSET}; 1 of 2 rows rejected, at most 0 % allowed; '
+        "nothing was ingested",
         rejected=[(3, "month", "small", "2024-01-01T01:00+00:00", OFFSET)],
     ),
     # numbers
@@ -220,8 +220,8 @@ FAULTS = {
         told=[("2020-01-01", "1"), ("2020-02-01", "-121")],
         known=[],
         source="limit = 120.0",
-        says='small.csv line 3, column sold: "-121" is larger than 120, the recipe\'s source.limit; 1 of 2 rows refused, '
-        "at most 0 % allowed, nothing was taken in",
+        says='small.csv line 3, column sold: "-121" is larger than 120, the recipe\'s source.limit; 1 of 2 rows rejected, '
+        "at most 0 % allowed; nothing was ingested",
         rejected=[(3, "sold", "small", "-121", "is larger than 120, the recipe's source.limit")],
     ),
     "negative": wrong_value("-1", "is below 0, the recipe's source.minimum", "minimum = 0.0"),
@@ -234,8 +234,8 @@ FAULTS = {
     "frequency change": Fault(
         told=history()[::3],
         top="max_gap = 6",
-        says='small.csv: most values are 3 periods apart, expected 1 at the frequency "MS": does the source have '
-        f"another one now?{ADVICE}",
+        says='small.csv: most values are 3 periods apart, expected 1 at the frequency "MS": did the source '
+        f"change its frequency?{ADVICE}",
         held=True,
         rejected=[(None, None, None, None, "frequency")],
     ),

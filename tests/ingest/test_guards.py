@@ -41,7 +41,7 @@ def message(told: Told, known: Told, recipe: Recipe = SHOPS, *, incremental: boo
     error = refusal(delivery_of(told, incremental=incremental), recipe, known_of(known))
     assert isinstance(error, BatchHeld)
     assert str(error).startswith("small.csv: ")
-    advice = "; nothing was taken in; if this is meant, run `nextperiod ingest small --approve`"
+    advice = "; nothing was ingested; if this is right, run `nextperiod ingest small --approve`"
     assert str(error).endswith(advice)
     assert len(error.rejections) == 1
     return str(error).removeprefix("small.csv: ").removesuffix(advice)
@@ -58,8 +58,8 @@ def test_a_history_of_which_more_than_a_twentieth_is_missing_is_held() -> None:
     known = rows(walk(), stamps(60))
 
     assert message(known[4:], known) == (
-        "only 56 of 60 known values are told again, expected at least 95 %: has the source lost rows? "
-        "(source.rolling = true if it shows a moving window)"
+        "only 56 of 60 stored values are delivered again, expected at least 95 %: has the source lost rows? "
+        "(set source.rolling = true if it shows a moving window)"
     )
     assert accepted(known[3:], known).num_same == 57
 
@@ -68,21 +68,21 @@ def test_series_that_vanish_are_missing_too() -> None:
     every = [rows(walk(10), stamps(10), f"shop {n}") for n in range(20)]
     known = [row for shop in every for row in shop]
 
-    assert "only 180 of 200 known values" in message(known[20:], known)
+    assert "only 180 of 200 stored values" in message(known[20:], known)
     assert accepted(known[10:], known).num_same == 190
 
 
 def test_a_new_series_does_not_make_up_for_a_vanished_one() -> None:
     known = rows(walk(20), stamps(20), "a") + rows(walk(20), stamps(20), "b")
 
-    assert "only 20 of 40 known values" in message(known[:20] + rows(walk(20), stamps(20), "c"), known)
+    assert "only 20 of 40 stored values" in message(known[:20] + rows(walk(20), stamps(20), "c"), known)
 
 
 def test_a_moving_window_is_expected_from_its_first_period_on() -> None:
     known, recipe = rows(walk(), stamps(60)), recipe_of('series = "shop"\nrolling = true')
 
     assert accepted(known[48:], known, recipe).num_same == 12
-    assert "only 11 of 12 known values" in message(known[48:53] + known[54:], known, recipe)
+    assert "only 11 of 12 stored values" in message(known[48:53] + known[54:], known, recipe)
 
 
 def test_what_only_came_since_the_last_time_lacks_nothing() -> None:
@@ -103,7 +103,7 @@ def test_a_history_shifted_by_one_period_is_held(frequency: str, lag: int) -> No
 
     said = message(told, rows(values, periods), recipe)
 
-    assert said == f'the values of series "a" match the known ones shifted by {lag:+d} period'
+    assert said == f'the values of series "a" match the stored ones shifted by {lag:+d} period'
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_hours_shifted_by_an_offset_of_a_zone_are_held(frequency: str, lag: int,
 
     said = message(rows(values, second), rows(values, first), recipe.model_copy(update={"max_gap": 100}))
 
-    assert said == f'the values of series "a" match the known ones shifted by {says}'
+    assert said == f'the values of series "a" match the stored ones shifted by {says}'
 
 
 def test_days_are_only_looked_at_one_day_to_either_side() -> None:
@@ -145,7 +145,7 @@ def test_a_shift_of_some_series_is_told_with_their_number() -> None:
     said = message(told, known)
 
     assert said == (
-        'the values of series "a" match the known ones shifted by +1 period, and so do those of 1 other series'
+        'the values of series "a" match the stored ones shifted by +1 period, and so do those of 1 other series'
     )
 
 
@@ -181,7 +181,7 @@ def test_a_rescaled_history_is_held_however_it_is_rounded(factor: float, shown: 
 
     said = message(rows(rescaled(factor, decimals)(values), stamps(60)), rows(values, stamps(60)))
 
-    assert said == f'the values of series "a" are the known ones times {shown}'
+    assert said == f'the values of series "a" are the stored ones times {shown}'
 
 
 def test_one_split_share_among_many_is_held() -> None:
@@ -190,7 +190,7 @@ def test_one_split_share_among_many_is_held() -> None:
     every["share 042"] = np.round(every["share 042"] / 20, 2)
     told = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
 
-    assert message(told, known) == 'the values of series "share 042" are the known ones times 0.05'
+    assert message(told, known) == 'the values of series "share 042" are the stored ones times 0.05'
 
 
 def test_small_prices_to_the_cent_are_seen_to_be_halved() -> None:
@@ -203,7 +203,7 @@ def test_zeros_stay_zeros_under_any_factor() -> None:
     values = walk()
     values[::3] = 0
 
-    assert "are the known ones times 2" in message(rows(values * 2, stamps(60)), rows(values, stamps(60)))
+    assert "are the stored ones times 2" in message(rows(values * 2, stamps(60)), rows(values, stamps(60)))
 
 
 def test_new_values_after_a_split_do_not_hide_it() -> None:
@@ -223,7 +223,7 @@ def test_more_revisions_than_the_recipe_expects_are_held() -> None:
 
     said = message(rows(revised, periods), rows(values, periods))
 
-    assert said == "31 of 60 known values are told anew, at most 50 % expected (source.max_revised)"
+    assert said == "31 of 60 stored values are revised, expected at most 50 % (source.max_revised)"
     allowed = recipe_of('series = "shop"\nmax_revised = 0.52')
     assert len(accepted(rows(revised, periods), rows(values, periods), allowed).revised) == 31
 
@@ -284,7 +284,7 @@ def test_a_source_that_has_become_coarser_is_held() -> None:
     known = rows(walk(), stamps(60))
     recipe = recipe_of('series = "shop"\nrolling = true', top="max_gap = 12")
 
-    says = 'most values are 3 periods apart, expected 1 at the frequency "MS": does the source have another one now?'
+    says = 'most values are 3 periods apart, expected 1 at the frequency "MS": did the source change its frequency?'
     assert message(known[::3], known, recipe) == says
     assert message(known[::3], [], recipe) == says
 
@@ -318,8 +318,8 @@ def test_periods_beside_those_that_are_known_are_refused() -> None:
 
         assert not isinstance(error, BatchHeld)
         assert str(error) == (
-            f"small.csv tells of {later[0][0]} where 2000-01-01 is known, which are not on one grid of the frequency "
-            '"h": has the source moved its periods, or the recipe its frequency?'
+            f"small.csv: {later[0][0]} and the stored 2000-01-01 lie on different grids of frequency "
+            '"h": did the source shift its dates, or did the frequency of the recipe change?'
         )
 
 
@@ -341,7 +341,7 @@ def test_a_series_that_is_nearly_all_told_anew_is_held_and_named() -> None:
     rebased = rows(np.round(walk(30, seed=1) * 0.95 + annual, 2), stamps(30), "b")
 
     assert message(known[:30] + rebased, known) == (
-        'nearly all known values of series "b" are told anew, 30 (source.max_revised = 1 if this source does so)'
+        'nearly all stored values of series "b" are revised, 30 (set source.max_revised = 1 if this source does so regularly)'
     )
     always = recipe_of('series = "shop"\nmax_revised = 1.0')
     assert len(accepted(known[:30] + rebased, known, always).revised) == 30

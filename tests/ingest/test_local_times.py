@@ -68,7 +68,7 @@ def test_a_time_that_happens_twice_is_rejected_with_both_candidates(
 
     assert f'line 2, column month: "{twice}" happens twice in {zone}: ' in str(error)
     assert f"{earlier} or " in str(error)
-    assert f"{later}? expected source.fold, or an offset in each row; 1 of 1 row refused" in str(error)
+    assert f"{later}? expected source.fold, or an offset in each row; 1 of 1 row rejected" in str(error)
 
 
 @pytest.mark.parametrize(("zone", "skipped"), [change[:2] for change in CHANGES], ids=ZONES)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.parsers import MISSING, NUMBER, PeriodReader, parse_value, parse_values
+from pipeline.ingest.parsers import MISSING, NUMBER, PeriodParser, parse_value, parse_values
 from tests.support.deliveries import recipe_of
 
 SOURCE = recipe_of().source
@@ -96,8 +96,8 @@ def test_a_column_is_read_as_each_of_its_texts_alone(column: list[str]) -> None:
 
     read = parse_values(pa.array(column), SOURCE.model_copy(update={"limit": sys.float_info.max}), bounded=False)
 
-    np.testing.assert_array_equal(read.value, [value for value, _ in alone])
-    np.testing.assert_array_equal(read.missing, [rule == MISSING for _, rule in alone])
+    np.testing.assert_array_equal(read.values, [value for value, _ in alone])
+    np.testing.assert_array_equal(read.is_missing, [rule == MISSING for _, rule in alone])
     assert read.faults == {n: rule for n, (_, rule) in enumerate(alone) if rule not in (None, MISSING)}
 
 
@@ -119,8 +119,8 @@ def test_a_column_is_read_as_each_of_its_texts_alone(column: list[str]) -> None:
 def test_numbers_of_any_type_are_read(column: pa.Array) -> None:
     read = parse_values(column, SOURCE, bounded=True)
 
-    np.testing.assert_array_equal(read.value, [1, math.nan, 3])
-    assert (read.missing.tolist(), read.faults) == ([False, True, False], {})
+    np.testing.assert_array_equal(read.values, [1, math.nan, 3])
+    assert (read.is_missing.tolist(), read.faults) == ([False, True, False], {})
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_numbers_of_any_type_are_read(column: pa.Array) -> None:
 def test_what_is_no_number_in_any_type_is_a_fault_or_missing(column: pa.Array) -> None:
     read = parse_values(column, SOURCE, bounded=True)
 
-    assert np.isnan(read.value).all()
-    assert read.missing.all() or len(read.faults) == len(column)
+    assert np.isnan(read.values).all()
+    assert read.is_missing.all() or len(read.faults) == len(column)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_values_keep_the_bounds_that_the_recipe_states(
         read = parse_values(typed, contract, bounded=True)
 
         assert read.faults == faults
-        assert np.isnan(read.value[list(faults)]).all()
-        assert not np.isnan(np.delete(read.value, list(faults))).any()
+        assert np.isnan(read.values[list(faults)]).all()
+        assert not np.isnan(np.delete(read.values, list(faults))).any()
 
 
 def test_only_the_limit_binds_covariates() -> None:
@@ -167,8 +167,8 @@ def test_only_the_limit_binds_covariates() -> None:
 
 def periods(column: pa.Array, frequency: str = "MS", **keys: Any) -> tuple[list[str], dict[int, str]]:
     recipe = recipe_of(frequency=frequency)
-    reader = PeriodReader(recipe.source.model_copy(update=keys), recipe.grid)
-    read, faults = reader.read(column, None)
+    parser = PeriodParser(recipe.source.model_copy(update=keys), recipe.grid)
+    read, faults = parser.parse(column, None)
     return [str(one)[:19] for one in read], faults
 
 
@@ -206,10 +206,10 @@ def test_a_year_may_be_a_number() -> None:
 
 def test_the_first_row_decides_how_periods_are_written_in_all_chunks() -> None:
     recipe = recipe_of()
-    reader = PeriodReader(recipe.source, recipe.grid)
+    parser = PeriodParser(recipe.source, recipe.grid)
 
-    first, _ = reader.read(pa.array(["2020-01"]), None)
-    second, faults = reader.read(pa.array(["2020-02-01", "2020-02"]), None)
+    first, _ = parser.parse(pa.array(["2020-01"]), None)
+    second, faults = parser.parse(pa.array(["2020-02-01", "2020-02"]), None)
 
     assert [str(one)[:10] for one in (*first, *second)] == ["2020-01-01", "NaT", "2020-02-01"]
     assert faults == {0: "is not a period: expected YYYY-MM, as in the first row"}
@@ -270,9 +270,9 @@ def test_a_moment_that_does_not_exist_is_rejected_alone(text: str) -> None:
 
 def test_counts_grow_from_chunk_to_chunk() -> None:
     recipe = recipe_of()
-    reader = PeriodReader(recipe.source.model_copy(update={"start": "2000-01-01"}), recipe.grid)
+    parser = PeriodParser(recipe.source.model_copy(update={"start": "2000-01-01"}), recipe.grid)
 
-    read = [reader.read(pa.array(chunk), None)[0] for chunk in ([3, 1], [200, 2])]
+    read = [parser.parse(pa.array(chunk), None)[0] for chunk in ([3, 1], [200, 2])]
 
     assert [str(one)[:7] for one in np.concatenate(read)] == ["2000-03", "2000-01", "2016-08", "2000-02"]
 
@@ -286,9 +286,9 @@ def test_counts_end_where_calendars_do() -> None:
 
 def test_sessions_are_counted_as_far_as_the_exchange_plans_them() -> None:
     recipe = recipe_of(frequency='B"\ncalendar = "XNYS')
-    reader = PeriodReader(recipe.source.model_copy(update={"start": "2024-01-02"}), recipe.grid)
+    parser = PeriodParser(recipe.source.model_copy(update={"start": "2024-01-02"}), recipe.grid)
 
-    read, faults = reader.read(pa.array([1, 4, 10, 90_000]), None)
+    read, faults = parser.parse(pa.array([1, 4, 10, 90_000]), None)
 
     assert [str(one)[:10] for one in read] == ["2024-01-02", "2024-01-05", "2024-01-16", "NaT"]
     assert list(faults) == [3]

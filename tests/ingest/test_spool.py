@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
-from pipeline.ingest import row_spool
 from pipeline.ingest.parsers import MISSING, parse_value
 from pipeline.ingest.row_spool import ROW, RowSpool
 from tests.support.deliveries import Key, Taken, delivery_of, recipe_of, take_in
@@ -40,9 +39,9 @@ ROWS = st.lists(st.tuples(MONTHS, NUMBERS, NAMES), max_size=12)
 FIRST = ("2023-01-01", "1", "first")
 
 
-def outcome(rows: list[Row], chunk_rows: int = 1000) -> tuple[str, Taken | None, list[Rejection]]:
+def outcome(rows: list[Row], chunk_rows: int = 1000, **limits: int) -> tuple[str, Taken | None, list[Rejection]]:
     try:
-        taken = take_in(delivery_of(rows, chunk_rows=chunk_rows), LENIENT)
+        taken = take_in(delivery_of(rows, chunk_rows=chunk_rows), LENIENT, **limits)
     except BatchRefused as refusal:
         return str(refusal), None, sorted(refusal.rejections, key=repr)
     return "accepted", taken, sorted(taken.rejections, key=repr)
@@ -108,17 +107,17 @@ def assert_as_a_loop_says(rows: list[Row]) -> None:
 
 #: rules without which something wrong is taken in, or something right is lost, and rows that show it
 BROKEN: dict[str, tuple[Callable[..., Any], list[Row]]] = {
-    "pipeline.ingest.changes.BatchDiff._without_duplicates": (
-        lambda self, rows, again: ~again,
+    "pipeline.ingest.changes.BatchDiff._resolve_duplicates": (
+        lambda self, rows, is_repeated: ~is_repeated,
         [("2024-01-01", "1", "a"), ("2024-01-01", "2", "a")],
     ),
-    "pipeline.ingest.changes.BatchDiff._on_grid": (lambda self, rows: rows, [("2024-01-02", "1", "a")]),
-    "pipeline.ingest.changes._in_order": (
+    "pipeline.ingest.changes.BatchDiff._drop_off_grid": (lambda self, rows: rows, [("2024-01-02", "1", "a")]),
+    "pipeline.ingest.changes._sort_rows": (
         lambda rows: rows,
         [("2024-01-01", "1", "a"), ("2023-02-01", "1", "a"), ("2024-01-01", "2", "a")],
     ),
     "pipeline.ingest.reader._BatchReader._reject_future": (lambda *_: None, [("2031-01-01", "1", "a")]),
-    "pipeline.ingest.series_index.SeriesIndex.improper": (
+    "pipeline.ingest.series_index.SeriesIndex.has_invalid_name": (
         lambda _, rows: np.zeros(len(rows), bool),
         [("2024-01-01", "1", "")],
     ),
@@ -138,36 +137,28 @@ def test_the_loop_finds_each_rule_that_is_missing(name: str, monkeypatch: pytest
 
 
 @given(rows=ROWS, chunk_rows=st.integers(1, 8), in_memory=st.sampled_from([1, 10, 1_000_000]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_neither_chunks_nor_memory_change_anything(
-    rows: list[Row], chunk_rows: int, in_memory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@settings(max_examples=300, deadline=None)
+def test_neither_chunks_nor_memory_change_anything(rows: list[Row], chunk_rows: int, in_memory: int) -> None:
     rows = [FIRST, *rows]
-    monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", 1_000_000)
-    expected = outcome(rows)
+    message, expected, rejections = outcome(rows, max_rows_in_memory=1_000_000)
 
-    monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", in_memory)
-    monkeypatch.setattr(row_spool, "PART_ROWS", 3)
+    chunked = outcome(rows, chunk_rows, max_rows_in_memory=in_memory, part_rows=3)
 
-    assert outcome(rows, chunk_rows)[::2] == expected[::2]
-    if expected[1] is not None:
-        made = outcome(rows, chunk_rows)[1]
-        assert made is not None
-        assert made.new == expected[1].new
-        assert made.longest == expected[1].longest
+    assert chunked[::2] == (message, rejections)
+    if expected is not None:
+        assert chunked[1] is not None
+        assert chunked[1].new == expected.new
+        assert chunked[1].longest == expected.longest
 
 
 @pytest.mark.parametrize("in_memory", [10, 1_000_000])
-def test_the_series_that_is_named_for_a_gap_is_the_first_that_was_told(
-    in_memory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", in_memory)
+def test_a_message_about_gaps_names_the_series_that_comes_first_in_the_delivery(in_memory: int) -> None:
     rows = [
         (f"{2000 + n // 12}-{n % 12 + 1:02d}-01", "1", f"shop {(7 * s) % 40}") for s in range(40) for n in (0, 1, 3)
     ]
 
     with pytest.raises(BatchHeld, match='series "shop 0" has no value for 1 period'):
-        take_in(delivery_of(rows, chunk_rows=7), recipe_of('series = "shop"'))
+        take_in(delivery_of(rows, chunk_rows=7), recipe_of('series = "shop"'), max_rows_in_memory=in_memory)
 
 
 def rows_of(series: list[int]) -> np.ndarray:  # type: ignore[type-arg]
@@ -177,15 +168,11 @@ def rows_of(series: list[int]) -> np.ndarray:  # type: ignore[type-arg]
 
 
 @given(chunks=st.lists(st.lists(st.integers(0, 1000), min_size=1, max_size=50), max_size=10), most=st.integers(1, 100))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_parts_hold_whole_series_in_the_order_in_which_their_rows_came(
-    chunks: list[list[int]], most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", most)
-    monkeypatch.setattr(row_spool, "PART_ROWS", 5)
+@settings(max_examples=200, deadline=None)
+def test_parts_hold_whole_series_in_the_order_in_which_their_rows_came(chunks: list[list[int]], most: int) -> None:
     every = rows_of([number for chunk in chunks for number in chunk])
 
-    with RowSpool() as made:
+    with RowSpool(max_rows_in_memory=most, part_rows=5) as made:
         start = 0
         for chunk in chunks:
             made.add(every[start : start + len(chunk)])
@@ -209,10 +196,8 @@ def most_of_a_series(part: np.ndarray) -> int:  # type: ignore[type-arg]
     return int(np.bincount(part["series"]).max())
 
 
-def test_nothing_is_left_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_spool, "MOST_IN_MEMORY", 2)
-
-    with RowSpool() as made:
+def test_the_file_of_a_spool_is_closed_at_its_end() -> None:
+    with RowSpool(max_rows_in_memory=2) as made:
         made.add(rows_of(random.Random(0).choices(range(9), k=50)))
         file = made._file
         assert file is not None

@@ -58,7 +58,7 @@ def test_a_listed_column_that_is_missing_refuses_the_batch() -> None:
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        (("month",), "small.csv has no column beside month: expected one for each series"),
+        (("month",), "small.csv has no column besides month: expected one for each series"),
         (("month", ""), 'small.csv has a column "", which is not a name of a series: expected visible characters'),
         (("month", "a\tb"), r'small.csv has a column "a\tb", which is not a name of a series'),
     ],
@@ -103,7 +103,7 @@ def test_cells_of_one_row_count_as_one_refused_row() -> None:
     taken = take_in(delivery_of(rows, names), wide(more="max_rejected = 0.03"))
 
     assert len(taken.rejections) == 20
-    assert "1 of 40 rows refused, at most 0 % allowed" in str(refusal(delivery_of(rows, names), wide()))
+    assert "1 of 40 rows rejected, at most 0 % allowed" in str(refusal(delivery_of(rows, names), wide()))
 
 
 def test_duplicate_rows_of_a_wide_table_conflict_by_column() -> None:
@@ -196,7 +196,7 @@ def test_an_empty_value_in_between_is_a_fault_all_the_same() -> None:
 
     error = refusal(delivery_of(rows, COLUMNS, chunk_rows=2), with_covariates())
 
-    assert str(error).startswith('small.csv line 5, column sold: "NA" is missing; 1 of 6 rows refused')
+    assert str(error).startswith('small.csv line 5, column sold: "NA" is missing; 1 of 6 rows rejected')
     assert [(one.line, one.series, one.text) for one in error.rejections] == [(5, "a", "NA")]
 
 
@@ -274,14 +274,14 @@ def test_one_row_with_several_faults_is_one_refused_row() -> None:
     error = refusal(delivery_of(told(sold="x", price="y"), COLUMNS), with_covariates())
 
     assert str(error).startswith('small.csv line 7, column sold: "x" is not a number')
-    assert "1 of 6 rows refused" in str(error)
+    assert "1 of 6 rows rejected" in str(error)
     assert len(error.rejections) == 2
 
 
-def test_an_off_grid_row_is_refused_once_for_all_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.ingest.row_spool.MOST_IN_MEMORY", 3)
+def test_an_off_grid_row_is_rejected_once_for_all_its_columns() -> None:
+    rows = [*told(), ("2020-06-15", "1", "a", "1", "1", "north")]
 
-    error = refusal(delivery_of([*told(), ("2020-06-15", "1", "a", "1", "1", "north")], COLUMNS), with_covariates())
+    error = refusal(delivery_of(rows, COLUMNS), with_covariates(), max_rows_in_memory=3)
 
     assert [(one.line, one.column, one.rule) for one in error.rejections] == [
         (8, "month", 'is not on the frequency "MS"')
@@ -302,7 +302,7 @@ def test_a_static_text_that_changes_within_a_batch_is_refused_wherever_it_stands
             (7, "region", "a", "south"),
         ]
         assert {one.rule for one in taken.rejections} == {
-            'differs from "north", which the same batch says of the series'
+            'differs from "north", which the batch gives for the same series'
         }
         assert taken.attributes == {("a", "region"): "north"}
     assert "line 5, column region" in str(refusal(delivery_of(rows, COLUMNS), with_covariates()))
@@ -340,7 +340,7 @@ def test_a_covariate_that_vanishes_is_missed() -> None:
     error = refusal(delivery_of(rows, COLUMNS), recipe, known)
 
     assert isinstance(error, BatchHeld)
-    assert "only 12 of 18 known values are told again" in str(error)
+    assert "only 12 of 18 stored values are delivered again" in str(error)
 
 
 @pytest.mark.parametrize("name", ["NA", "007", "1e5", "null", "TRUE", "1.0", "Ünïcode", "a b", "NaN"])

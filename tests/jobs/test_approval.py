@@ -80,7 +80,7 @@ def test_the_same_file_after_it_was_approved_is_nothing_new(held: Recipe, store:
 def test_nothing_is_approved_twice(held: Recipe, store: Store) -> None:
     approve_batch(held, store, NOW)
 
-    with pytest.raises(NothingHeld, match="no batch of small is held: nothing is there to approve"):
+    with pytest.raises(NothingHeld, match="no batch of small is on hold: there is nothing to approve"):
         approve_batch(held, store, NOW)
     assert statuses(store) == ["accepted", "released", "accepted"]
 
@@ -303,7 +303,7 @@ def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
-    monkeypatch.setattr(BatchDiff, "values_before", 4)
+    monkeypatch.setattr(BatchDiff, "num_values_before", 4)
     recipe = small_recipe(tmp_path, "rolling = true")
     store.recipes.register(recipe)
     every = small_csv(small_values(70)).splitlines(keepends=True)

@@ -15,9 +15,7 @@ import sqlalchemy as sa
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
 from pipeline.forecasting.forecaster import build_manifest
-from pipeline.ingest.changes import BatchDiff
-from pipeline.ingest.reader import ParsedBatch
-from pipeline.ingest.row_spool import RowSpool
+from pipeline.ingest.changes import BatchCounts, compare_values
 from pipeline.records.lineage import Lineage, ModelVersion, Run
 from pipeline.storage.batches import BatchHeader
 from pipeline.storage.engine import Database, open_database
@@ -63,16 +61,13 @@ def take_in(store: Store, told: Batch, now: datetime = NOW, *, recipe: str = "sm
     small = small_recipe().model_copy(update={"name": recipe})
     values = LongValues(told.observations.series, told.observations.period, told.observations.value)
     header = BatchHeader(recipe=recipe, source=told.source, content_hash=told.content_hash)
-    with RowSpool() as spool, store.batches.write(header, now) as intake:
-        names = [(name, TARGET) for name in told.observations.names]
-        num_read = len(values) + len(told.rejections)
-        comparison = BatchDiff(
-            ParsedBatch(source=told.source, recipe=small, spool=spool, num_read=num_read, names=names), small
-        )
-        intake.register(names)
-        change = comparison.compare(values, intake.stored_values(values, small.grid), as_delivered=False)
+    counts = BatchCounts(len(values) + len(told.rejections))
+    with store.batches.write(header, now) as intake:
+        intake.register([(name, TARGET) for name in told.observations.names])
+        change = compare_values(values, intake.stored_values(values, small.grid))
+        counts.add(change)
         intake.add(change.new, change.revised)
-        intake.finish(comparison.counts, told.rejections)
+        intake.finish(counts.as_dict(), told.rejections)
         return intake.recorded_at
 
 

@@ -804,7 +804,7 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
     ),
     "the clock is believed": ("pipeline.storage.batches.next_instant", lambda transaction, recipe, now: now),
     "a crash leaves its rows": ("pipeline.storage.batches.BatchRepository.write", committing_what_crashed),
-    "nothing is held": ("pipeline.ingest.changes.BatchDiff.hold_suspicious", lambda comparison, *, incremental: None),
+    "nothing is held": ("pipeline.ingest.changes.BatchDiff.hold_suspicious", lambda diff: None),
 }
 add, latest_as_of, values = BatchWriter.add, BatchRepository.latest_as_of, ObservationRepository.values
 

@@ -89,19 +89,24 @@ class Taken:
 
 
 def take_in(
-    delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None, *, now: datetime = NOW
+    delivery: Delivery,
+    recipe: Recipe,
+    known: Mapping[Key, float] | None = None,
+    *,
+    now: datetime = NOW,
+    **limits: int,
 ) -> Taken:
-    """Read a delivery and compare it with what is known, as the job does.
+    """Read a delivery and compare it with the stored values, as the job does; `limits` are those of `parse_delivery`.
 
     Raises:
         BatchRefused: as the job does, with all that is refused.
     """
     known = known or {}
-    with parse_delivery(delivery, recipe, now=now) as reading:
-        comparison = BatchDiff(reading, recipe)
+    with parse_delivery(delivery, recipe, now=now, **limits) as reading:
+        comparison = BatchDiff(reading)
         if not recipe.source.rolling:
             told_of = {(name, variable) if variable else (name,) for name, variable in reading.names}
-            comparison.guard.num_expected = sum((key[0], *key[2:]) not in told_of for key in known)
+            comparison.history.num_expected = sum((key[0], *key[2:]) not in told_of for key in known)
         new: dict[Key, float] = {}
         revised: dict[Key, float] = {}
         try:
@@ -110,8 +115,8 @@ def take_in(
                 change = comparison.compare(told, _known(known, told, reading.names))
                 new |= by_key(change.new, reading.names)
                 revised |= by_key(change.revised, reading.names)
-            comparison.refuse_too_many()
-            comparison.hold_suspicious(incremental=delivery.incremental)
+            comparison.refuse_faulty()
+            comparison.hold_suspicious()
         except BatchRefused as refusal:
             kept = [*reading.rejections, *refusal.rejections]
             raise type(refusal)(str(refusal), kept, source=refusal.source) from None
@@ -120,16 +125,18 @@ def take_in(
             revised=revised,
             rejections=tuple(reading.rejections),
             num_read=reading.num_read,
-            num_same=comparison.num_same,
+            num_same=comparison.counts.num_same,
             attributes=dict(reading.attributes),
-            longest=(comparison.longest_series, comparison.longest_length),
+            longest=(comparison.longest.name, comparison.longest.length),
         )
 
 
-def refusal(delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None) -> BatchRefused:
+def refusal(
+    delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None, **limits: int
+) -> BatchRefused:
     """The error that a delivery ends in."""
     with pytest.raises(BatchRefused) as refused:
-        take_in(delivery, recipe, known)
+        take_in(delivery, recipe, known, **limits)
     message = str(refused.value)
     assert message.isprintable(), message
     return refused.value

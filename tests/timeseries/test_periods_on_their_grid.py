@@ -49,7 +49,7 @@ def test_a_period_beside_its_frequency_is_refused_wherever_it_stands(
     shown = off.replace(" ", "T").removesuffix("T00:00")
     assert str(error) == (
         f'small.csv line {place + 2}, column month: "{shown}" is not on the frequency "{frequency}"; '
-        "1 of 4 rows refused, at most 0 % allowed, nothing was taken in"
+        "1 of 4 rows rejected, at most 0 % allowed; nothing was ingested"
     )
 
 
@@ -68,7 +68,7 @@ def test_sessions_leave_weekends_and_holidays_out(frequency: str, calendar: str,
 
     assert len(take_in(delivery_of([(period, "1") for period in periods]), recipe).new) == 3
     error = refusal(delivery_of([(period, "1") for period in [*periods, off]]), recipe)
-    assert f'line 5, column month: "{off}" is no session of {calendar}; 1 of 4 rows refused' in str(error)
+    assert f'line 5, column month: "{off}" is not a session of {calendar}; 1 of 4 rows rejected' in str(error)
 
 
 def test_a_session_without_a_value_is_a_gap() -> None:
