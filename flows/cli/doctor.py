@@ -28,7 +28,7 @@ _PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxrunt
 def print_checks(*, as_json: bool) -> bool:
     """Run every check, print the findings, and return whether all passed."""
     settings = settings_from()
-    findings = [(name, *_outcome(check, settings)) for name, check in CHECKS.items()]
+    findings = [(name, *_run_check(check, settings)) for name, check in CHECKS.items()]
     if as_json:
         print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])
     else:
@@ -38,18 +38,18 @@ def print_checks(*, as_json: bool) -> bool:
     return all(ok for _, ok, _ in findings)
 
 
-def _outcome(check: Check, settings: Settings) -> tuple[bool, str]:
+def _run_check(check: Check, settings: Settings) -> tuple[bool, str]:
     try:
         return True, check(settings)
     except NextperiodError as error:
         return False, str(error)
 
 
-def _versions(_settings: Settings) -> str:
+def _check_versions(_settings: Settings) -> str:
     return ", ".join(f"{name} {version(name)}" for name in _PACKAGES) + f", Python {platform.python_version()}"
 
 
-def _recipes(settings: Settings) -> str:
+def _check_recipes(settings: Settings) -> str:
     names = recipe_names(settings.recipes)
     if not names:
         raise NextperiodError(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
@@ -58,7 +58,7 @@ def _recipes(settings: Settings) -> str:
     return f"{settings.recipes}: {', '.join(names)}"
 
 
-def _database(settings: Settings) -> str:
+def _check_database(settings: Settings) -> str:
     database = open_database(settings.database_url)
     require_schema(database)
     with database.read() as transaction:
@@ -72,7 +72,7 @@ def _database(settings: Settings) -> str:
     return f"{database.shown}, {dialect.name} {server_version}, schema {revision_of(database)}"
 
 
-def _invariants(settings: Settings) -> str:
+def _check_invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
     require_schema(database)
     errors = integrity_errors(Store(database))
@@ -82,36 +82,36 @@ def _invariants(settings: Settings) -> str:
     return "every run is complete, published once and as it was computed; every champion is unchanged"
 
 
-def _outbox(settings: Settings) -> str:
+def _check_outbox(settings: Settings) -> str:
     database = open_database(settings.database_url)
     waiting = Store(database).outbox.pending()
     database.close()
     return "MLflow is up to date" if not waiting else f"{len(waiting)} entries wait to be sent to MLflow"
 
 
-def _mlflow(settings: Settings) -> str:
+def _check_mlflow(settings: Settings) -> str:
     registry = Registry(settings.tracking_uri, utc_now)
     return f"{registry.address}: {registry.check()}"
 
 
-def _prefect(settings: Settings) -> str:
+def _check_prefect(settings: Settings) -> str:
     if not settings.prefect_api_url:
         return "not used (PREFECT_API_URL is not set): a cycle runs its steps in its own process"
     require_prefect(settings.prefect_api_url)
     return f"{without_secrets(settings.prefect_api_url)} is healthy"
 
 
-def _working_folder(_settings: Settings) -> str:
+def _check_folder(_settings: Settings) -> str:
     return str(Path.cwd())
 
 
 CHECKS: dict[str, Check] = {
-    "versions": _versions,
-    "folder": _working_folder,
-    "recipes": _recipes,
-    "database": _database,
-    "store": _invariants,
-    "outbox": _outbox,
-    "mlflow": _mlflow,
-    "prefect": _prefect,
+    "versions": _check_versions,
+    "folder": _check_folder,
+    "recipes": _check_recipes,
+    "database": _check_database,
+    "store": _check_invariants,
+    "outbox": _check_outbox,
+    "mlflow": _check_mlflow,
+    "prefect": _check_prefect,
 }

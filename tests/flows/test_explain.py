@@ -69,8 +69,8 @@ def model(store: Store) -> ModelVersion:
 
 
 def facts(says: Says, name: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(says(name, "--json"))
-    return told
+    explanation: dict[str, Any] = json.loads(says(name, "--json"))
+    return explanation
 
 
 def two_series() -> Forecast:
@@ -86,16 +86,16 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
 ) -> None:
     publish(store, two_series(), model, now=NOW + HOUR)
 
-    told = facts(says, "small-2023-04-01-1")
+    explanation = facts(says, "small-2023-04-01-1")
 
-    assert list(told) == FACTS
-    assert list(told["model"]) == MODEL_FACTS
-    assert (told["recipe"], told["kind"], told["origin"], told["status"]) == (
+    assert list(explanation) == FACTS
+    assert list(explanation["model"]) == MODEL_FACTS
+    assert (explanation["recipe"], explanation["kind"], explanation["origin"], explanation["status"]) == (
         ("small", "live", "2023-04-01T00:00:00", "published")
     )
-    assert (told["published_at"], told["as_of"]) == ("2026-01-01T13:00:00+00:00", "2026-01-01T12:00:00+00:00")
-    assert (told["num_series"], told["num_rows"], told["superseded_by"], told["supersedes"]) == (2, 6, None, [])
-    assert told["methods"] == [
+    assert (explanation["published_at"], explanation["as_of"]) == ("2026-01-01T13:00:00+00:00", "2026-01-01T12:00:00+00:00")
+    assert (explanation["num_series"], explanation["num_rows"], explanation["superseded_by"], explanation["supersedes"]) == (2, 6, None, [])
+    assert explanation["methods"] == [
         {
             "method": "fallback:seasonal-naive",
             "reason": "the context at the origin is not complete",
@@ -103,7 +103,7 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
         },
         {"method": "lstm", "reason": None, "num_series": 1},
     ]
-    assert told["batch"] == {
+    assert explanation["batch"] == {
         "source": "small.csv",
         "content_hash": "first",
         "recorded_at": "2026-01-01T12:00:00+00:00",
@@ -113,11 +113,11 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
         "num_rejected": 0,
         "held_at": None,
     }
-    assert told["num_known"] == 80
-    assert told["since"] == {"num_batches": 0, "num_new": 0, "num_revised": 0, "num_series": 0}
-    assert (told["recipe_has_changed"], told["code_version"], told["code_has_changed"]) == (False, "0.1.0+test", True)
-    assert (told["model"]["model_version"], told["model"]["is_champion"]) == (1, True)
-    assert told["decision"] == {"training": "retrain", "reason": "no model yet"}
+    assert explanation["num_known"] == 80
+    assert explanation["since"] == {"num_batches": 0, "num_new": 0, "num_revised": 0, "num_series": 0}
+    assert (explanation["recipe_has_changed"], explanation["code_version"], explanation["code_has_changed"]) == (False, "0.1.0+test", True)
+    assert (explanation["model"]["model_version"], explanation["model"]["is_champion"]) == (1, True)
+    assert explanation["decision"] == {"training": "retrain", "reason": "no model yet"}
 
 
 def test_the_text_output_holds_the_same_facts_in_narrow_lines(says: Says, store: Store, model: ModelVersion) -> None:
@@ -148,8 +148,8 @@ def test_long_texts_are_wrapped_and_many_methods_are_cut(says: Says, store: Stor
     reasons = tuple("word " * 40 + str(n) for n in range(12))
     names = tuple(f"s{n:02d}" for n in range(12))
     take_in(store, batch({name: monthly(VALUES[:2]) for name in names}, "more"), NOW + HOUR)
-    made = replace(forecast(series=names), method=("fallback:naive",) * 12, reason=reasons)
-    publish(store, made, model, as_of=NOW + HOUR)
+    long_reasons = replace(forecast(series=names), method=("fallback:naive",) * 12, reason=reasons)
+    publish(store, long_reasons, model, as_of=NOW + HOUR)
 
     lines = says("small").splitlines()
 
@@ -217,8 +217,8 @@ def test_the_decision_is_keep_unless_the_model_was_trained_for_the_run(
     publish(store, forecast(origin="2023-05-01"), model, as_of=NOW + HOUR)
     assert facts(says, "small")["decision"] == {"training": "keep", "reason": "trained up to 2023-04-01"}
 
-    made = record("fine-tune", "asked for", "2023-05-01")
-    tuned = add_untrained(store, "tuned", made=made, as_of=NOW + HOUR, expected_champion=1)
+    tuning = record("fine-tune", "asked for", "2023-05-01")
+    tuned = add_untrained(store, "tuned", made=tuning, as_of=NOW + HOUR, expected_champion=1)
     publish(store, forecast([1, 2, 3], origin="2023-05-01"), tuned, as_of=NOW + HOUR)
     assert facts(says, "small")["decision"] == {"training": "fine-tune", "reason": "asked for"}
     assert not facts(says, "small-2023-05-01-1")["model"]["is_champion"]
@@ -232,10 +232,10 @@ def test_a_recipe_that_changed_since_the_run_is_reported(says: Says, store: Stor
     publish(store, forecast(), model)
     store.recipes.register(small_recipe().model_copy(update={"max_gap": 3}))
 
-    told = facts(says, "small")
+    explanation = facts(says, "small")
 
-    assert told["recipe_has_changed"]
-    assert told["recipe_fingerprint"] == small_recipe().fingerprint
+    assert explanation["recipe_has_changed"]
+    assert explanation["recipe_fingerprint"] == small_recipe().fingerprint
     assert f"{small_recipe().fingerprint[:12]}, changed since: " in says("small")
 
 

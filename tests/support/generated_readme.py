@@ -67,7 +67,8 @@ def _command_section(name: str, command: Any) -> str:
         for parameter in parameters
     ]
     table = ["", "| | |", "|---|---|", *rows] if rows else []
-    text, example = " ".join(command.help.split()), command.epilog.removeprefix("Example: ")
+    text = "\n".join(" ".join(paragraph.split()) for paragraph in command.help.split("\n\n"))
+    example = command.epilog.removeprefix("Example: ")
     return "\n".join([f"### {name}", "", text, *table, "", "```sh", example, "```"])
 
 
