@@ -255,7 +255,7 @@ def test_the_runs_are_explained_by_their_vintages(replay: Replay) -> None:
     assert second["decision"]["training"] == "keep"
     assert first["model"]["mlflow_run_id"] == replay.first["mlflow_run_id"] is not None
     in_words = replay.shell.types("explain", replay.first["run_id"]).out
-    assert f"{num_revised(replay)} of the {len(replay.first_told)} values known then were revised" in in_words
+    assert f"{num_revised(replay)} of the {len(replay.first_told)} values were revised" in in_words
     assert max(map(len, in_words.splitlines())) <= 110
 
 
