@@ -93,8 +93,16 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
     assert (explanation["recipe"], explanation["kind"], explanation["origin"], explanation["status"]) == (
         ("small", "live", "2023-04-01T00:00:00", "published")
     )
-    assert (explanation["published_at"], explanation["as_of"]) == ("2026-01-01T13:00:00+00:00", "2026-01-01T12:00:00+00:00")
-    assert (explanation["num_series"], explanation["num_rows"], explanation["superseded_by"], explanation["supersedes"]) == (2, 6, None, [])
+    assert (explanation["published_at"], explanation["as_of"]) == (
+        "2026-01-01T13:00:00+00:00",
+        "2026-01-01T12:00:00+00:00",
+    )
+    assert (
+        explanation["num_series"],
+        explanation["num_rows"],
+        explanation["superseded_by"],
+        explanation["supersedes"],
+    ) == (2, 6, None, [])
     assert explanation["methods"] == [
         {
             "method": "fallback:seasonal-naive",
@@ -115,7 +123,11 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
     }
     assert explanation["num_known"] == 80
     assert explanation["since"] == {"num_batches": 0, "num_new": 0, "num_revised": 0, "num_series": 0}
-    assert (explanation["recipe_has_changed"], explanation["code_version"], explanation["code_has_changed"]) == (False, "0.1.0+test", True)
+    assert (explanation["recipe_has_changed"], explanation["code_version"], explanation["code_has_changed"]) == (
+        False,
+        "0.1.0+test",
+        True,
+    )
     assert (explanation["model"]["model_version"], explanation["model"]["is_champion"]) == (1, True)
     assert explanation["decision"] == {"training": "retrain", "reason": "no model yet"}
 
