@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from pipeline.config.loader import load_recipe, parse_recipe
+from pipeline.config.loader import load_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, DatabaseUnavailable, InvalidRecipe, NextperiodError, SchemaTooNew
 from pipeline.jobs.attempt import record_attempt
@@ -27,159 +26,13 @@ DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 
 LINES = small_csv().splitlines(keepends=True)
 
-#: line, column, text and rule of a rejected row, as the view lists them
-Rejected = tuple[int | None, str | None, str | None, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One bad file, what the sentence about it says, and which rows are listed as rejected."""
-
-    content: str | bytes | None
-    says: str
-    rejected: list[Rejected] = field(default_factory=list)
-    source: str = ""
-    frequency: str = '"MS"'
-    status: str = "refused"
-
 
 def with_line(number: int, text: str) -> str:
     """The small file with another text in one line; the header is line 1."""
     return "".join([*LINES[: number - 1], text, *LINES[number:]])
 
 
-def value(text: str, rule: str) -> Fault:
-    """One wrong value in line 6."""
-    return Fault(
-        content=with_line(6, f"2020-05-01,{text}\n"),
-        says=f'small.csv line 6, column sold: "{text}" {rule}',
-        rejected=[(6, "sold", text, rule)],
-    )
-
-
-def period(text: str, rule: str) -> Fault:
-    """One wrong period in line 6."""
-    return Fault(
-        content=with_line(6, f"{text},104\n"),
-        says=f'small.csv line 6, column month: "{text}" {rule}',
-        rejected=[(6, "month", text, rule)],
-    )
-
-
-FAULTS = {
-    "no file": Fault(content=None, says="expected a CSV file with the columns month, sold", status="failed"),
-    "empty": Fault(
-        content="", says="is empty: expected a header line and rows", rejected=[(None, None, None, "empty")]
-    ),
-    "header only": Fault(
-        content=LINES[0],
-        says="holds a header and no rows: expected rows with month, sold",
-        rejected=[(None, None, None, "no rows")],
-    ),
-    "a column missing": Fault(
-        content=small_csv().replace("sold", "value"),
-        says='has no column "sold": expected month, sold, found month, value',
-        rejected=[(1, None, None, "missing column")],
-    ),
-    "a column twice": Fault(
-        content="month,sold,sold\n2020-01-01,1,1\n",
-        says='names the column "sold" 2 times: expected it once',
-        rejected=[(1, None, None, "column twice")],
-    ),
-    "text": value("many", "is not a number: expected digits, a point and an exponent only"),
-    "NaN": value("NaN", "is missing"),
-    "nothing": value("", "is missing"),
-    "inf": value("inf", "is not finite"),
-    "-inf": value("-inf", "is not finite"),
-    "1e999": value("1e999", "is not finite"),
-    "1e300": value("1e300", "is larger than 1e+15, the recipe's source.limit"),
-    "an HTML page": Fault(
-        content="<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n",
-        says='is not a CSV file, it begins with "<!DOCTYPE html> <html><body>502 Bad Gateway',
-        rejected=[(None, None, None, "not csv")],
-    ),
-    "a JSON error": Fault(
-        content='{"error": {"code": 401}}',
-        says='is not a CSV file, it begins with "{"error": {"code": 401}}": expected a header line',
-        rejected=[(None, None, None, "not csv")],
-    ),
-    "two values for one period": Fault(
-        content=small_csv() + "2020-05-01,3\n",
-        says='small.csv line 6, column sold: "104" is one of 2 different values for 2020-05-01',
-        rejected=[
-            (6, "sold", "104", "is one of 2 different values for 2020-05-01"),
-            (42, "sold", "3", "is one of 2 different values for 2020-05-01"),
-        ],
-    ),
-    "two formats": period("05/01/2020", "is not a period: expected YYYY-MM-DD, as in the first row"),
-    "off the frequency": period("2020-05-02", 'is not on the frequency "MS"'),
-    "the future": period("2027-01-01", "lies in the future"),
-    "a weekend": Fault(
-        content="month,sold\n2024-01-05,1\n2024-01-06,2\n2024-01-08,3\n",
-        frequency='"B"\ncalendar = "XNYS"',
-        says='small.csv line 3, column month: "2024-01-06" is not a session of XNYS',
-        rejected=[(3, "month", "2024-01-06", "is not a session of XNYS")],
-    ),
-    "a gap": Fault(
-        content=with_line(6, ""),
-        says='series "small" has no value for 1 period between its first and its last: 2020-05-01',
-        rejected=[(None, None, "2020-05-01", "gap")],
-    ),
-    "a missing value beyond max_gap": Fault(
-        content=with_line(6, "2020-05-01,NaN\n"),
-        source='missing = "gap"',
-        says="expected gaps of at most max_gap = 0: add the values, or raise max_gap",
-        rejected=[(None, None, "2020-05-01", "gap")],
-    ),
-    "too short": Fault(
-        content="".join(LINES[:11]),
-        says='series "small" has 10 observations, context 8 + horizon 3 need 11: 1 are missing; '
-        "add them, or shorten model.context or horizon",
-    ),
-    "too few fields": Fault(
-        content=with_line(6, "2020-05-01\n"),
-        says='small.csv line 6: "2020-05-01" has 1 of 2 columns',
-        rejected=[(6, None, "2020-05-01", "has 1 of 2 columns")],
-    ),
-    "too many fields": Fault(
-        content=with_line(6, "2020-05-01,1,234\n"),
-        says='small.csv line 6: "2020-05-01,1,234" has 3 of 2 columns',
-        rejected=[(6, None, "2020-05-01,1,234", "has 3 of 2 columns")],
-    ),
-    "not UTF-8": Fault(
-        content=small_csv().encode().replace(b"104.0", b"104\xe90"),
-        says="is not UTF-8: byte 0xe9 at offset 92; save it as UTF-8",
-        rejected=[(None, None, None, "encoding")],
-    ),
-    "a NUL byte": Fault(
-        content=small_csv().replace("104.0", "104\0"),
-        says="holds a NUL byte at offset 92: expected text",
-        rejected=[(None, None, None, "encoding")],
-    ),
-    "UTF-16": Fault(
-        content=small_csv().encode("utf-16"),
-        says="is not UTF-8: byte 0xff at offset 0; save it as UTF-8",
-        rejected=[(None, None, None, "encoding")],
-    ),
-    "an unclosed quote": Fault(
-        content=with_line(6, '2020-05-01,"104\n'),
-        says="cannot be split into columns at line 41: unexpected end of data; the file may be cut",
-        rejected=[(41, None, None, "cut")],
-    ),
-    "no final newline where there always is one": Fault(
-        content=small_csv()[:-1],
-        source="final_newline = true",
-        says="ends in line 41 without a newline, which this feed always has: it may be cut; fetch it again",
-        rejected=[(None, None, None, "cut")],
-    ),
-    "more rejected than allowed": Fault(
-        content=with_line(40, "2023-03-01,x\n")[: -len(LINES[-1])] + "2023-04-01,y\n",
-        source="max_rejected = 0.03",
-        says='small.csv line 40, column sold: "x" is not a number: expected digits, a point and an exponent only; '
-        "2 of 40 rows rejected, at most 3 % allowed; nothing was ingested",
-        rejected=[(40, "sold", "x", "is not a number"), (41, "sold", "y", "is not a number")],
-    ),
-}
+NOT_A_NUMBER = with_line(6, "2020-05-01,many\n")
 
 FILES_ACCEPTED = {
     "byte order mark": "\ufeff" + small_csv(),
@@ -210,11 +63,6 @@ def written(folder: Path, content: str | bytes | None) -> None:
         (folder / "small.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def recipe_for(fault: Fault, folder: Path) -> Recipe:
-    text = SMALL_RECIPE.format(source=fault.source).replace('"MS"', fault.frequency)
-    return parse_recipe(text, where="small.toml", folder=folder)
-
-
 def ingest(recipe: Recipe, store: Store) -> IngestResult:
     """As the first step of `nextperiod run`."""
     with record_attempt(recipe, store, "run", lambda: NOW):
@@ -237,41 +85,6 @@ def assert_nothing_was_taken_in(store: Store) -> None:
     for table in ("series", "observations", "models", "model_files", "runs", "forecasts", "scores", "outbox"):
         assert rows(store, f"select count(*) from {table}") == [(0,)], table
     assert rows(store, "select count(*) from batches where status = 'accepted'") == [(0,)]
-
-
-def assert_refused(store: Store, message: str, status: str, rejected: list[Rejected]) -> None:
-    assert_one_sentence(message)
-    assert_nothing_was_taken_in(store)
-    assert rows(store, "select command, status, error from attempts") == [("run", status, message)]
-    (state,) = store.recipes.status()
-    assert (state["last_attempt_status"], state["last_error"], state["latest_origin"]) == (status, message, None)
-    listed = rows(
-        store, "select line, column_name, text, rule from rejected_observations where recipe = 'small' order by line"
-    )
-    assert [tuple(row[:3]) for row in listed] == [row[:3] for row in rejected]
-    for row, expected in zip(listed, rejected, strict=True):
-        assert row.rule.startswith(expected[3])
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_bad_file_is_refused_in_one_sentence_and_nothing_of_it_is_taken_in(
-    name: str, tmp_path: Path, sqlite_store: Store
-) -> None:
-    fault = FAULTS[name]
-    written(tmp_path, fault.content)
-
-    message = refusal(recipe_for(fault, tmp_path), sqlite_store)
-
-    assert fault.says in message
-    assert_refused(sqlite_store, message, fault.status, fault.rejected)
-
-
-@pytest.mark.parametrize("name", ["text", "NaN", "two values for one period", "too many fields", "too short"])
-def test_both_databases_keep_what_was_rejected(name: str, tmp_path: Path, store: Store) -> None:
-    fault = FAULTS[name]
-    written(tmp_path, fault.content)
-
-    assert_refused(store, refusal(recipe_for(fault, tmp_path), store), fault.status, fault.rejected)
 
 
 @pytest.mark.parametrize("name", FILES_ACCEPTED)
@@ -321,7 +134,7 @@ def test_a_bad_file_after_a_good_one_changes_no_observation(tmp_path: Path, stor
     query = "select series, period, value, recorded_at from current_observations order by period"
     before = rows(store, query)
 
-    written(tmp_path, FAULTS["text"].content)
+    written(tmp_path, NOT_A_NUMBER)
     message = refusal(small_recipe(tmp_path), store)
 
     assert rows(store, query) == before
@@ -332,7 +145,7 @@ def test_a_bad_file_after_a_good_one_changes_no_observation(tmp_path: Path, stor
 
 
 def test_a_good_file_after_a_bad_one_is_taken_in(tmp_path: Path, sqlite_store: Store) -> None:
-    written(tmp_path, FAULTS["text"].content)
+    written(tmp_path, NOT_A_NUMBER)
     refusal(small_recipe(tmp_path), sqlite_store)
 
     written(tmp_path, small_csv())

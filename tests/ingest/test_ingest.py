@@ -32,40 +32,6 @@ def known_of(rows: list[Row]) -> dict[Key, float]:
     return take_in(delivery_of(rows), small_recipe()).new
 
 
-@pytest.mark.parametrize(
-    ("text", "column", "rule"),
-    [
-        ("abc", "sold", "is not a number: expected digits, a point and an exponent only"),
-        ("NaN", "sold", "is missing"),
-        ("", "sold", "is missing"),
-        ("inf", "sold", "is not finite"),
-        ("1e300", "sold", "is larger than 1e+15, the recipe's source.limit"),
-        ("05/01/2020", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("2020-05", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("2020-05-01 00:00", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("2020-05-01T00:00:00Z", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("2020-05-32", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("", "month", "is not a period: expected YYYY-MM-DD, as in the first row"),
-        ("2020-05-02", "month", 'is not on the frequency "MS"'),
-        ("2029-01-01", "month", "lies in the future"),
-        ("9999-12-01", "month", "lies in the future"),
-    ],
-)
-def test_one_faulty_row_refuses_the_file_with_its_line_column_text_and_rule(text: str, column: str, rule: str) -> None:
-    rows = whole()
-    rows[4] = (rows[4][0], text) if column == "sold" else (text, rows[4][1])
-
-    error = refusal(delivery_of(rows), small_recipe())
-
-    assert str(error) == (
-        f'small.csv line 6, column {column}: "{text}" {rule}; '
-        "1 of 40 rows rejected, at most 0 % allowed; nothing was ingested"
-    )
-    (rejected,) = error.rejections
-    assert (rejected.line, rejected.column, rejected.series, rejected.text) == (6, column, "small", text)
-    assert rejected.rule == rule
-
-
 def test_the_message_names_the_first_fault_and_every_fault_is_kept() -> None:
     rows = whole()
     rows[30], rows[4] = ("x", "1"), (rows[4][0], "abc")

@@ -1,4 +1,4 @@
-"""Histories that shrink, move, are rescaled or revised wait for a person; those that only look odd do not."""
+"""A batch that drops, shifts, rescales or rewrites the history is held; one that only looks odd is accepted."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld
+from pipeline.ingest.history_checks import weighted_median_quotients
 from tests.support.deliveries import Key, Taken, delivery_of, recipe_of, refusal, take_in
 
 Floats = npt.NDArray[np.float64]
@@ -166,6 +169,64 @@ def test_new_values_that_follow_a_shift_do_not_hide_it() -> None:
 
 
 # factors
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "median"),
+    [
+        ([3, 4, 5], [1, 2, 10], 0.5),
+        ([5, 3, 4], [10, 1, 2], 0.5),
+        ([2, 4, 6], [1, 1, 1], 4),
+        ([2, 4, 6, 8], [1, 1, 1, 1], 4),
+        ([1, 6, 6], [1, 2, 2], 3),
+        ([-3, -4, -5], [-1, -2, -10], 0.5),
+        ([-2, -4], [1, 2], -2),
+        ([7, 4], [0, 2], 2),
+        ([0, 0], [3, 4], 0),
+    ],
+    ids=[
+        "the large value weighs most",
+        "in any order",
+        "equal weights",
+        "the lower of two middle ones",
+        "half of the weights is reached in the middle",
+        "negative values weigh by their size",
+        "a negative quotient",
+        "old zeros are left out",
+        "new zeros",
+    ],
+)
+def test_the_weighted_median_of_quotients_by_hand(new: list[float], old: list[float], median: float) -> None:
+    medians = weighted_median_quotients(np.array(new, float), np.array(old, float), np.zeros(len(new), np.int64), 1)
+
+    assert medians.tolist() == [median]
+
+
+def test_each_series_has_a_weighted_median_of_its_own() -> None:
+    new, old = np.array([3.0, 4, 5, 9, 1, 10, 30]), np.array([1.0, 2, 10, 0, 0, 10, 10])
+
+    medians = weighted_median_quotients(new, old, np.array([0, 0, 0, 1, 1, 3, 3]), 5)
+
+    np.testing.assert_array_equal(medians, [0.5, np.nan, np.nan, 1, np.nan])
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9), st.integers(-9, 9)), max_size=30).map(sorted),
+)
+def test_the_weighted_median_is_what_a_loop_over_the_quotients_says(rows: list[tuple[int, int, int]]) -> None:
+    series, new, old = (np.array([row[n] for row in rows], np.float64) for n in range(3))
+
+    medians = weighted_median_quotients(new, old, series.astype(np.int64), 4)
+
+    for s in range(4):
+        quotients = sorted((n / o, abs(o)) for number, n, o in rows if number == s and o)
+        half, reached, expected = sum(weight for _, weight in quotients) / 2, 0, np.nan
+        for quotient, weight in quotients:
+            reached += weight
+            if reached >= half:
+                expected = quotient
+                break
+        np.testing.assert_array_equal(medians[s], expected)
 
 
 def rescaled(factor: float, decimals: int | None) -> Callable[[Floats], Floats]:
