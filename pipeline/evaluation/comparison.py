@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.promotion import ErrorComparison, worse_than
-from pipeline.forecasting.baselines import baseline
+from pipeline.forecasting.baselines import forecast_baseline
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.preprocessing.windows import Windows
 from pipeline.text import counted
@@ -42,7 +42,7 @@ def compare_errors(backtest: HoldoutBacktest, rival: Array | None, name: str) ->
         name: of the baseline.
     """
     horizon = backtest.observed.shape[1]
-    simple = baseline(name, backtest.context, horizon=horizon, season=backtest.season)
+    simple = forecast_baseline(name, backtest.context, horizon=horizon, season=backtest.season)
     theirs = None if rival is None else np.where(np.isnan(rival), simple, rival)
     each = [_scaled_errors(backtest, said) for said in (backtest.forecast, simple, theirs) if said is not None]
     judged = np.asarray(~np.isnan(np.stack(each)).any(axis=0))
@@ -59,7 +59,7 @@ def compare_errors(backtest: HoldoutBacktest, rival: Array | None, name: str) ->
 def series_worse_than_baseline(backtest: HoldoutBacktest, name: str, names: Sequence[str]) -> dict[str, str]:
     """The series that a model forecasts worse than the baseline, each with the figures."""
     horizon = backtest.observed.shape[1]
-    simple = baseline(name, backtest.context, horizon=horizon, season=backtest.season)
+    simple = forecast_baseline(name, backtest.context, horizon=horizon, season=backtest.season)
     ours, theirs = (_by_series(backtest, _scaled_errors(backtest, said)) for said in (backtest.forecast, simple))
     found = {}
     for s in np.flatnonzero(worse_than(ours, theirs)).tolist():

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from pipeline.evaluation import metrics
 from pipeline.forecasting.baselines import naive, seasonal_naive
-from pipeline.forecasting.calibration import Calibration, Outcomes, conformity, fit_calibration
+from pipeline.forecasting.calibration import Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS, NETWORK
@@ -113,7 +113,7 @@ def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calib
         Outcomes(
             origin=np.repeat(windows.end, horizon),
             step=np.tile(np.arange(1, horizon + 1), len(observed)),
-            ratio=conformity(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
+            ratio=conformity_ratios(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
         ),
         horizon=horizon,
     )

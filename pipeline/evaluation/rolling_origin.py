@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidArgument, NotEnoughHistory
 from pipeline.evaluation.metrics import METRICS, Compared
-from pipeline.forecasting.baselines import drift, normal_quantiles, repeated, root_scale
+from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles, root_seasonal_scale
 from pipeline.preprocessing.windows import Windows, targets_of
 from pipeline.text import counted
 from pipeline.timeseries.forecast import LEVELS, NETWORK, Forecast
@@ -203,8 +203,8 @@ def from_origin(
         recipe: whose bounds and season.
         others: what further methods say.
     """
-    straight, by_period = drift(panel, made.horizon), repeated(panel, made.horizon, 1)
-    by_season = repeated(panel, made.horizon, recipe.season)
+    straight, by_period = forecast_drift(panel, made.horizon), forecast_naive(panel, made.horizon, 1)
+    by_season = forecast_naive(panel, made.horizon, recipe.season)
     baselines = [(by_period.mean, by_period.deviation), (by_season.mean, by_season.deviation), straight]
     told = {
         name: Predicted(mean=mean, quantiles=normal_quantiles(mean, deviation))
@@ -219,7 +219,7 @@ def from_origin(
         origin=origin,
         series=panel.series,
         scale=made.scale,
-        root_scale=root_scale(panel, recipe.season),
+        root_scale=root_seasonal_scale(panel, recipe.season),
         predicted={NETWORK: Predicted(mean=made.mean, quantiles=made.quantiles), **bounded},
     )
 

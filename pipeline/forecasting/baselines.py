@@ -1,162 +1,215 @@
-"""Baselines: the forecasts that any model has to beat, and that stand in where none can be believed."""
+"""Baselines: the forecasts that every model has to beat, and that stand in where a network's cannot be used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import scale_window
+from pipeline.timeseries.forecast import NORMAL_SCORES
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
-#: series that are looked at together, so that memory does not grow with their number
-_TOGETHER = 8_192
-#: quantiles of the normal distribution at the levels of the forecast table
-_NORMAL = np.array([-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054])
+#: series that are forecast at a time, so that memory does not grow with their number
+_SERIES_PER_BATCH = 8_192
 
 
 def naive(context: Array, horizon: int) -> Array:
-    """The last value, repeated: [N, L] without gaps to [N, H]."""
+    """The last value, repeated: contexts [N, L] without gaps to forecasts [N, H]."""
     return np.repeat(context[:, -1:], horizon, axis=1)
 
 
 def seasonal_naive(context: Array, horizon: int, season: int) -> Array:
-    """The value one season before; the last value where the context holds less than a season."""
+    """The value one season before: contexts [N, L] without gaps to forecasts [N, H].
+
+    A context shorter than a season gives the last value.
+    """
     if context.shape[1] < season:
         return naive(context, horizon)
     return context[:, -season:][:, np.arange(horizon) % season]
 
 
-def baseline(name: str, context: Array, *, horizon: int, season: int) -> Array:
-    """The baseline that a recipe names: "naive" or "seasonal-naive"."""
+def forecast_baseline(name: str, context: Array, *, horizon: int, season: int) -> Array:
+    """The forecasts [N, H] of the baseline that a recipe names, from contexts [N, L] without gaps.
+
+    Args:
+        name: "naive" or "seasonal-naive".
+        context: the last L values up to each origin.
+        horizon: H.
+        season: periods in a season.
+    """
     if name == "naive":
         return naive(context, horizon)
     return seasonal_naive(context, horizon, season)
 
 
 def normal_quantiles(mean: Array, deviation: Array) -> Array:
-    """Of normal distributions with mean and deviation [S, H]: [S, H, Q]."""
-    quantiles: Array = mean[:, :, None] + deviation[:, :, None] * _NORMAL
+    """Quantiles [S, H, Q] of normal distributions with mean and standard deviation [S, H]."""
+    quantiles: Array = mean[:, :, None] + deviation[:, :, None] * NORMAL_SCORES
     return quantiles
 
 
-def drift(panel: Panel, horizon: int) -> tuple[Array, Array]:
-    """The straight line from the first to the last value of each series, from the panel's origin on.
+def forecast_drift(panel: Panel, horizon: int) -> tuple[Array, Array]:
+    """The drift method: the straight line through the first and the last value of each series, prolonged.
 
-    Hyndman and Athanasopoulos (2021), Forecasting: principles and practice, 5.2 and 5.5; the deviation is that of
-    the changes from period to period about the line, over the whole history.
+    Hyndman and Athanasopoulos (2021), Forecasting: principles and practice, 5.2 and 5.5. The standard deviation of
+    step h is that of the period-to-period changes around the line, times sqrt(h (1 + h / (T - 1))) for a series of
+    T periods.
 
     Returns:
-        mean [S, H] and standard deviation [S, H]; a series of one value stays there, with deviation 0.
+        mean [S, H] and standard deviation [S, H] from the panel's origin on. A series of one value stays at that
+        value, with deviation 0.
     """
-    first, last = panel.values[panel.offsets[:-1]], panel.values[panel.offsets[1:] - 1]
-    steps = panel.lengths - 1
-    slope = (last - first) / np.maximum(steps, 1)
+    starts, ends = panel.offsets[:-1], panel.offsets[1:]
+    first, last = panel.values[starts], panel.values[ends - 1]
+    num_changes = panel.lengths - 1
+    slope = (last - first) / np.maximum(num_changes, 1)
+    ahead = _periods_behind(panel)[:, None] + np.arange(1, horizon + 1)  # [S, H]
+    mean = last[:, None] + ahead * slope[:, None]
+    growth = ahead * (1 + ahead / np.maximum(num_changes, 1)[:, None])
+    return mean, _deviation_around_line(panel, slope)[:, None] * np.sqrt(growth)
+
+
+def _deviation_around_line(panel: Panel, slope: Array) -> Array:
+    """Root mean squared difference of each series' changes from its slope: [S]."""
+    starts, ends = panel.offsets[:-1], panel.offsets[1:]
     changes = np.diff(panel.values, append=np.nan)
-    changes[panel.offsets[1:] - 1] = np.nan  # from one series to the next
-    errors = np.square(changes - np.repeat(slope, panel.lengths))
-    known = ~np.isnan(errors)
-    total, count = (
-        np.add.reduceat(each, panel.offsets[:-1]) for each in (np.where(known, errors, 0.0), known.astype(np.int64))
-    )
-    behind = len(panel.grid) - 1 - panel.last
-    ahead = behind[:, None] + np.arange(1, horizon + 1)
-    growth = ahead * (1 + ahead / np.maximum(steps, 1)[:, None])
-    return last[:, None] + ahead * slope[:, None], np.sqrt(total / np.maximum(count, 1))[:, None] * np.sqrt(growth)
+    changes[ends - 1] = np.nan  # from the last value of a series to the first of the next
+    squared = np.square(changes - np.repeat(slope, panel.lengths))
+    is_observed = ~np.isnan(squared)
+    total = np.add.reduceat(np.where(is_observed, squared, 0.0), starts)
+    count = np.add.reduceat(is_observed.astype(np.int64), starts)
+    return np.asarray(np.sqrt(total / np.maximum(count, 1)))
 
 
-def root_scale(panel: Panel, season: int) -> Array:
-    """Of each series the root mean squared difference from one season before, where it is too short from one period.
+def root_seasonal_scale(panel: Panel, season: int) -> Array:
+    """Root mean squared seasonal difference of each series, the unit of RMSSE: [S].
 
-    Over the last `scale_window` periods: [S]; 0 where it never changed.
+    Over the last `scale_window` periods up to the panel's origin. A series without a seasonal difference there takes
+    those from one period to the next; 0 where nothing ever changed.
     """
-    every = np.arange(len(panel.series))
     parts = []
-    for start in range(0, len(every), _TOGETHER):
-        values = _ends(panel, every[start : start + _TOGETHER], scale_window(season))
-        by_season, by_period = (values[:, lag:] - values[:, :-lag] for lag in (season, 1))
-        is_short = np.isnan(by_season).all(axis=1)
-        parts.append(np.sqrt(np.where(is_short, _mean(np.square(by_period)), _mean(np.square(by_season)))))
+    for series in _batches(len(panel.series)):
+        changes = _Changes.of(_recent_values(panel, series, scale_window(season)), season)
+        parts.append(np.sqrt(changes.mean_of(np.square)))
     return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """Of each series of a panel the newest value of the same season, or its last one, from the panel's origin on."""
+class NaiveForecast:
+    """Naive or seasonal naive forecasts of S series from the panel's origin on."""
 
     mean: Array  # [S, H]
-    #: standard deviation of each step: of the past errors, growing as that of a random walk by seasons
+    #: standard deviation of each step: of the past errors, growing like that of a random walk
     deviation: Array  # [S, H]
-    #: mean absolute difference from one season before, one period before where it is too short; 0: it never changed
+    #: mean absolute seasonal difference, the unit of MASE; period to period where a series is too short; 0: no change
     scale: Array  # [S]
+    #: "seasonal-naive", "naive", or "last-value" for a series that has no value at the origin
     method: tuple[str, ...]
 
 
-def repeated(panel: Panel, horizon: int, season: int) -> Repeated:
-    """Seasonal naive where two seasons are there, naive where a value is at the origin, else the last value.
+def forecast_naive(panel: Panel, horizon: int, season: int) -> NaiveForecast:
+    """Forecast every series by the seasonal naive method, or by its last value where that is impossible.
 
-    Scale and deviation are of the last `scale_window` periods.
+    The seasonal naive method takes the newest value of the same season. It needs as many values as two seasons have
+    periods, and a value of each position in the season among the last `scale_window` periods. Scale and deviation are
+    of these periods, too.
     """
-    present = np.add.reduceat(~np.isnan(panel.values), panel.offsets[:-1])
-    parts = [
-        _repeated(panel, np.arange(start, min(start + _TOGETHER, len(present))), present, horizon, season)
-        for start in range(0, len(present), _TOGETHER)
+    num_observed = np.add.reduceat(~np.isnan(panel.values), panel.offsets[:-1])
+    batches = [
+        _forecast_batch(panel, series, num_observed[series], horizon, season) for series in _batches(len(panel.series))
     ]
-    mean, deviation, scale, is_seasonal = (np.concatenate(each) for each in zip(*parts, strict=True))
-    is_behind = panel.last < len(panel.grid) - 1
-    named = np.where(is_seasonal, "seasonal-naive", np.where(is_behind, "last-value", "naive"))
-    return Repeated(mean, deviation, scale, tuple(named.tolist()))
-
-
-def _repeated(
-    panel: Panel, series: npt.NDArray[np.int64], present: npt.NDArray[np.int64], horizon: int, season: int
-) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
-    values = _ends(panel, series, scale_window(season))
-    same, seasons_back = _same_season(values, season)
-    step = np.arange(horizon)
-    is_seasonal = (present[series] >= 2 * season) & ~np.isnan(same).any(axis=1) & (season > 1)
-    last = panel.values[panel.offsets[series + 1] - 1]
-    behind = len(panel.grid) - 1 - panel.last[series]
-    mean = np.where(is_seasonal[:, None], same[:, step % season], last[:, None])
-    ahead = np.where(
-        is_seasonal[:, None], 1 + step // season + seasons_back[:, step % season], 1 + behind[:, None] + step
+    return NaiveForecast(
+        mean=np.concatenate([batch.mean for batch in batches]),
+        deviation=np.concatenate([batch.deviation for batch in batches]),
+        scale=np.concatenate([batch.scale for batch in batches]),
+        method=tuple(name for batch in batches for name in batch.method),
     )
-    by_season, by_period = (values[:, lag:] - values[:, :-lag] for lag in (season, 1))
-    errors = np.where(is_seasonal[:, None], np.square(_padded(by_season, by_period)), np.square(by_period))
-    deviation = np.sqrt(_mean(errors))[:, None] * np.sqrt(ahead)
-    scale = _mean(np.abs(by_season))
-    is_short = np.isnan(by_season).all(axis=1)
-    return mean, deviation, np.where(is_short, _mean(np.abs(by_period)), scale), is_seasonal
 
 
-def _ends(panel: Panel, series: npt.NDArray[np.int64], length: int) -> Array:
-    """Of some series the last `length` periods up to the panel's origin: [N, length], NaN where nothing is."""
-    local = len(panel.grid) - length + np.arange(length) - panel.first[series][:, None]
-    inside = (local >= 0) & (local < panel.lengths[series][:, None])
-    return np.where(inside, panel.values[np.where(inside, panel.offsets[series][:, None] + local, 0)], np.nan)
+def _forecast_batch(panel: Panel, series: Indices, num_observed: Indices, horizon: int, season: int) -> NaiveForecast:
+    recent = _recent_values(panel, series, scale_window(season))  # [N, W]
+    latest, seasons_back = _latest_season(recent, season)  # [N, season]
+    is_seasonal = (num_observed >= 2 * season) & ~np.isnan(latest).any(axis=1) & (season > 1)
+    last = panel.values[panel.offsets[series + 1] - 1]
+    behind = _periods_behind(panel)[series]
+    step = np.arange(horizon)
+    mean = np.where(is_seasonal[:, None], latest[:, step % season], last[:, None])
+    # steps of the random walk from the repeated value: in seasons, or in periods
+    seasons_ahead = 1 + step // season + seasons_back[:, step % season]
+    periods_ahead = 1 + behind[:, None] + step
+    ahead = np.where(is_seasonal[:, None], seasons_ahead, periods_ahead)
+    changes = _Changes.of(recent, season)
+    deviation = np.sqrt(_row_means(changes.squared_errors(is_seasonal)))[:, None] * np.sqrt(ahead)
+    method = np.where(is_seasonal, "seasonal-naive", np.where(behind > 0, "last-value", "naive"))
+    return NaiveForecast(mean, deviation, changes.mean_of(np.abs), tuple(method.tolist()))
 
 
-def _same_season(values: Array, season: int) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Of each position in a season the newest value, and how many seasons before the last one it is: [N, m] each."""
-    newest = np.full((len(values), season), np.nan)
-    back = np.zeros(newest.shape, np.int64)
-    for n in range(values.shape[1] // season):
-        end = values.shape[1] - n * season
-        missing = np.isnan(newest)
-        newest = np.where(missing, values[:, end - season : end], newest)
-        back = np.where(missing, n, back)
-    return newest, back
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Differences of the recent values [N, W] of some series; NaN where either value is missing."""
+
+    by_season: Array  # [N, W - season]
+    by_period: Array  # [N, W - 1]
+
+    @classmethod
+    def of(cls, recent: Array, season: int) -> _Changes:
+        by_season, by_period = (recent[:, lag:] - recent[:, :-lag] for lag in (season, 1))
+        return cls(by_season, by_period)
+
+    def mean_of(self, size: Callable[[Array], Array]) -> Array:
+        """Mean size of the seasonal changes, or of those by period where a series has no seasonal one: [N]."""
+        has_no_seasonal = np.isnan(self.by_season).all(axis=1)
+        return np.where(has_no_seasonal, _row_means(size(self.by_period)), _row_means(size(self.by_season)))
+
+    def squared_errors(self, is_seasonal: npt.NDArray[np.bool_]) -> Array:
+        """Squared past errors of the method that forecasts each series: [N, W - 1]."""
+        missing = self.by_period.shape[1] - self.by_season.shape[1]
+        by_season = np.pad(self.by_season, ((0, 0), (missing, 0)), constant_values=np.nan)
+        return np.where(is_seasonal[:, None], np.square(by_season), np.square(self.by_period))
 
 
-def _padded(values: Array, like: Array) -> Array:
-    return np.pad(values, ((0, 0), (like.shape[1] - values.shape[1], 0)), constant_values=np.nan)
+def _batches(num_series: int) -> Iterator[Indices]:
+    """The indices of all series, some at a time."""
+    for start in range(0, num_series, _SERIES_PER_BATCH):
+        yield np.arange(start, min(start + _SERIES_PER_BATCH, num_series))
 
 
-def _mean(values: Array) -> Array:
-    """By rows, without NaN; 0 where there is nothing else."""
-    known = ~np.isnan(values)
-    mean: Array = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+def _periods_behind(panel: Panel) -> Indices:
+    """Periods from the last value of each series to the panel's origin: [S]."""
+    return np.asarray(len(panel.grid) - 1 - panel.last)
+
+
+def _recent_values(panel: Panel, series: Indices, length: int) -> Array:
+    """The last `length` periods up to the panel's origin: [N, length], NaN where a series has no value."""
+    index = len(panel.grid) - length + np.arange(length) - panel.first[series][:, None]  # within the series
+    is_inside = (index >= 0) & (index < panel.lengths[series][:, None])
+    flat = np.where(is_inside, panel.offsets[series][:, None] + index, 0)
+    return np.where(is_inside, panel.values[flat], np.nan)
+
+
+def _latest_season(recent: Array, season: int) -> tuple[Array, Indices]:
+    """The newest value of each position in the season, and how many seasons before the last one it is: [N, season] each.
+
+    NaN where a position has no value in the recent values [N, W].
+    """
+    latest = np.full((len(recent), season), np.nan)
+    seasons_back = np.zeros(latest.shape, np.int64)
+    for back in range(recent.shape[1] // season):
+        end = recent.shape[1] - back * season
+        is_missing = np.isnan(latest)
+        latest = np.where(is_missing, recent[:, end - season : end], latest)
+        seasons_back = np.where(is_missing, back, seasons_back)
+    return latest, seasons_back
+
+
+def _row_means(values: Array) -> Array:
+    """The mean of each row without its NaN: [N]; 0 for a row of NaN."""
+    is_observed = ~np.isnan(values)
+    mean: Array = np.where(is_observed, values, 0.0).sum(axis=1) / np.maximum(is_observed.sum(axis=1), 1)
     return mean

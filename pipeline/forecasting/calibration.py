@@ -1,13 +1,27 @@
-"""Intervals that hold: each quantile's distance from the median, corrected by what became of earlier forecasts.
+"""Conformal calibration of a network's intervals by the outcomes of earlier forecasts.
 
-Where the observed value fell is told in units of the distance that was forecast: 1 is on the quantile, less is
-inside. The conformal quantile of these ratios is the factor by which the distance had to be multiplied for as many
-values to fall inside as the level promises (split conformal prediction: Lei et al. 2018, JASA 113, 1094-1111; for
-quantiles, each side by itself: Romano, Patterson & Candès 2019, NeurIPS, CQR, here relative to the width as in its
-section 6). It is fitted anew at each origin on the last `WINDOW` outcomes of each step, a sliding window as a defence
-against change (Barber, Candès, Ramdas & Tibshirani 2023, Annals of Statistics 51, 816-845, of which come the fixed
-weights, too; Gibbs & Candès 2021, NeurIPS, move the level instead). After a change of variance the coverage is back
-when the window has forgotten what was before: `WINDOW` + H periods later.
+The conformity score of an outcome is its distance from the median divided by the forecast distance of a quantile: 1 is
+on the quantile, less is inside. The conformal quantile of these scores is the factor by which the distance had to be
+multiplied for as many outcomes to fall inside as the level promises.
+
+From the literature:
+
+- split conformal prediction: Lei et al. (2018), JASA 113, 1094-1111;
+- each quantile by itself: conformalized quantile regression, Romano, Patterson and Candès (2019), NeurIPS, here
+  relative to the width as in its section 6;
+- a sliding window and fixed weights against change: Barber, Candès, Ramdas and Tibshirani (2023), Annals of Statistics
+  51, 816-845. Gibbs and Candès (2021), NeurIPS, move the level instead.
+
+Our own rules, for panels with few outcomes:
+
+- *pooling*: a step with too few outcomes takes those of neighbouring steps;
+- *weights*: an outcome of step h weighs 1/h, because forecasts from h origins in a row share its error, and the series
+  of one origin weigh as much as `_MAX_SERIES_PER_ORIGIN` at most;
+- *shrinkage*: with little evidence a factor lies between the prior's and the outcomes', see `_shrink`. Widening needs
+  weight. Narrowing needs independent outcomes too, because it does harm where it is wrong;
+- *rank*: the finite-sample rank counts outcomes as independent as they are, see `_conformal_factors`.
+
+After a change of variance the coverage is right again when the window has passed it: `WINDOW` + H periods later.
 """
 
 from __future__ import annotations
@@ -20,213 +34,232 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.forecast import LEVELS, MEDIAN
 
 Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
 
-#: newest outcomes of each step and series that are looked at; more are steadier, fewer forget faster
+#: newest origins of each step that count; more are steadier, fewer adapt faster
 WINDOW = 50
-#: weight of outcomes that is enough: 39 are needed for an outermost level of 0.025 to be a rank among them
-ENOUGH = 40
-#: the series of one origin count for so many at the most, for what happens to one of them happens to others
-_MOST_AN_ORIGIN = 10
-#: of a longer horizon so many steps are fitted, closer together where they are near, and the others lie between them
-_MOST_STEPS = 24
-#: no distance is changed by more than this factor, nor by less than its inverse
-LARGEST = 10.0
-_MEDIAN = len(LEVELS) // 2
+#: evidence at which the prior no longer counts: an outermost level of 0.025 is a rank among 39 outcomes or more
+FULL_WEIGHT = 40
+#: the series of one origin count for at most this many, because their errors are correlated
+_MAX_SERIES_PER_ORIGIN = 10
+#: a longer horizon is fitted at this many steps, closer together where they are near, and interpolated between them
+_MAX_FITTED_STEPS = 24
+#: no distance is multiplied by more than this, nor by less than its inverse
+LARGEST_FACTOR = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What the distance of each quantile from the median is multiplied by.
+    """Factors by which the distance of each quantile from the median is multiplied.
 
     Raises:
         ValueError: a factor is not a positive number, or the median's is not 1.
     """
 
     factors: Array  # [H, Q]
-    #: outcomes that it is fitted on
+    #: outcomes that they are fitted on
     num_outcomes: int = 0
 
     def __post_init__(self) -> None:
         if self.factors.ndim != 2 or self.factors.shape[1] != len(LEVELS):
             raise ValueError(f"factors are by step and level, [H, {len(LEVELS)}], not {list(self.factors.shape)}")
-        if not (np.isfinite(self.factors).all() and (self.factors > 0).all() and (self.factors[:, _MEDIAN] == 1).all()):
+        if not (np.isfinite(self.factors).all() and (self.factors > 0).all() and (self.factors[:, MEDIAN] == 1).all()):
             raise ValueError("a factor is a positive number, and the median's is 1")
 
     def apply(self, quantiles: Array) -> Array:
-        """Calibrated quantiles [S, H, Q], ascending in Q where the raw ones do; the median stays.
+        """Calibrate quantiles [S, H, Q]: ascending in Q where the raw ones are, the median unchanged.
 
-        A quantile whose factor is 1 stays to the last bit unless one nearer to the median has moved past it.
+        A quantile whose factor is 1 keeps every bit, unless one nearer to the median has moved past it.
         """
-        middle = quantiles[:, :, _MEDIAN, None]
+        median = quantiles[:, :, MEDIAN, None]
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = middle + self.factors * (quantiles - middle)
+            moved = median + self.factors * (quantiles - median)
         calibrated = np.where((self.factors != 1) & np.isfinite(moved), moved, quantiles)
-        for q in range(_MEDIAN + 1, len(LEVELS)):
+        for q in range(MEDIAN + 1, len(LEVELS)):  # from the median outwards: none crosses the one before
             above, below = calibrated[:, :, q], calibrated[:, :, -1 - q]
-            nearer, further = calibrated[:, :, q - 1], calibrated[:, :, -q]
-            calibrated[:, :, q] = np.where(above < nearer, nearer, above)
-            calibrated[:, :, -1 - q] = np.where(below > further, further, below)
+            nearer_above, nearer_below = calibrated[:, :, q - 1], calibrated[:, :, -q]
+            calibrated[:, :, q] = np.where(above < nearer_above, nearer_above, above)
+            calibrated[:, :, -1 - q] = np.where(below > nearer_below, nearer_below, below)
         return calibrated
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All fields as JSON values."""
         return {"factors": self.factors.tolist(), "num_outcomes": self.num_outcomes}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Calibration:
-        """What `as_dict` gave."""
-        return cls(factors=np.array(told["factors"], np.float64), num_outcomes=int(told["num_outcomes"]))
+    def from_dict(cls, fields: Mapping[str, Any]) -> Calibration:
+        """The calibration whose `as_dict` gave these fields."""
+        return cls(factors=np.array(fields["factors"], np.float64), num_outcomes=int(fields["num_outcomes"]))
 
     def as_text(self) -> str:
-        """JSON from which exactly the same calibration is read."""
+        """JSON from which `from_text` reads exactly the same calibration."""
         return json.dumps(self.as_dict())
 
     @classmethod
     def from_text(cls, text: str) -> Calibration:
-        """What `as_text` gave."""
+        """The calibration whose `as_text` gave this text."""
         return cls.from_dict(json.loads(text))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcomes:
-    """What became of forecasts: one row for each observed step of a series."""
+    """Outcomes of n published steps, each of one series from one origin."""
 
-    origin: npt.NDArray[Any]  # [n], in an order that is that of time
+    origin: npt.NDArray[Any]  # [n], values that sort by time
     step: npt.NDArray[np.int64]  # [n], from 1
-    ratio: Array  # [n, Q], as `conformity` gives
+    ratio: Array  # [n, Q], from `conformity_ratios`
 
     def __len__(self) -> int:
         return len(self.step)
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Outcomes:
-        """Some of them."""
+    def take(self, rows: Rows) -> Outcomes:
+        """Select rows."""
         return Outcomes(origin=self.origin[rows], step=self.step[rows], ratio=self.ratio[rows])
 
-    def most_independent(self, most_an_origin: float = np.inf) -> float:
-        """Number of series times number of origins: what one origin says of a series at several steps is much the same."""
-        origins, which = np.unique(self.origin, return_inverse=True)
-        of_a_step = len(self) / len(np.unique(which * (1 + self.step.max()) + self.step))
-        return len(origins) * min(of_a_step, most_an_origin)
+    def num_independent(self, max_series: float = np.inf) -> float:
+        """Effective sample size: origins times series, of which at most `max_series` count.
+
+        Several steps of one series from one origin count once, because their errors are strongly correlated.
+        """
+        origins, origin_index = np.unique(self.origin, return_inverse=True)
+        num_origin_steps = len(np.unique(origin_index * (1 + self.step.max()) + self.step))
+        series_per_origin = len(self) / num_origin_steps
+        return len(origins) * min(series_per_origin, max_series)
 
 
-def conformity(observed: Array, quantiles: Array, factors: Array | float = 1.0) -> Array:
-    """Where observed values fell, in units of the raw distance of each quantile from the median.
+def conformity_ratios(observed: Array, quantiles: Array, factors: Array | float = 1.0) -> Array:
+    """Distance of observed values from the median, divided by the uncalibrated distance of each quantile: [n, Q].
 
-    Of quantiles that are published with factors, the raw ones had their distance divided by these. One that was
-    bounded counts as if it were raw: whether the value was inside of it is told all the same.
+    The uncalibrated distance is the published one divided by the factors. A quantile that was clipped to the recipe's
+    bounds is taken as it was published: whether the value was inside is right all the same.
 
     Args:
         observed: [n].
-        quantiles: [n, Q].
-        factors: what they were published with, [n, Q].
+        quantiles: as they were published, [n, Q].
+        factors: that they were published with, [n, Q].
 
     Returns:
-        [n, Q]; NaN for the median, where a quantile is the median, and where nothing is observed.
+        [n, Q]; NaN for the median, where a quantile equals the median, and where nothing is observed.
     """
-    middle = quantiles[:, _MEDIAN, None]
-    distance = quantiles - middle
+    median = quantiles[:, MEDIAN, None]
+    distance = quantiles - median
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio: Array = np.where(distance != 0, factors * ((observed[:, None] - middle) / distance), np.nan)
+        ratio: Array = np.where(distance != 0, factors * ((observed[:, None] - median) / distance), np.nan)
     return ratio
 
 
 def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | None = None) -> Calibration | None:
-    """The factors that would have made the newest outcomes fall inside as often as the levels promise.
+    """The factors with which the newest outcomes would have fallen inside as often as the levels promise.
 
-    Steps with too few outcomes take those of their neighbours, too; an outcome of step h weighs 1/h, as forecasts
-    from h origins in a row share its error. Where all steps together do not weigh enough, the factors lie
-    between those of the prior and what the outcomes say, by their weight; to narrow an interval, so many have to
-    be of different origins or series, too.
+    The module's docstring states the rules.
 
     Args:
         outcomes: of any origins and series.
         horizon: H.
-        prior: what is believed without outcomes; none: factors of 1.
+        prior: the factors without outcomes; None: factors of 1.
 
     Returns:
-        what to publish with; the prior where nothing was observed yet.
+        the calibration to publish with; the prior where nothing is observed yet.
     """
     outcomes = _newest(outcomes)
     if len(outcomes) == 0:
         return prior
-    of_step = [np.flatnonzero(outcomes.step == step) for step in range(1, horizon + 1)]
-    weight = _weights(outcomes, of_step)
-    by_step = np.array([weight[rows].sum() for rows in of_step])
-    believed = np.ones((horizon, len(LEVELS))) if prior is None else prior.factors
-    factors, fitted = believed.copy(), _fitted(horizon)
-    for h in fitted:
-        steps = _neighbours(by_step, h)
-        rows = np.concatenate(of_step[steps])
+    prior_factors = np.ones((horizon, len(LEVELS))) if prior is None else prior.factors
+    factors = prior_factors.copy()
+    rows_of_step = [np.flatnonzero(outcomes.step == step) for step in range(1, horizon + 1)]
+    weight = _weights(outcomes, rows_of_step)
+    weight_of_step = np.array([weight[rows].sum() for rows in rows_of_step])
+    fitted_steps = _steps_to_fit(horizon)
+    for h in fitted_steps:
+        pooled = _pool_steps(weight_of_step, h)
+        rows = np.concatenate(rows_of_step[pooled])
         if len(rows):
-            chosen = outcomes.take(rows)
-            told = _factors(chosen, weight[rows], believed[h])
-            enough = by_step[steps].sum(), chosen.most_independent(_MOST_AN_ORIGIN)
-            trust = np.minimum(1.0, np.where(told > believed[h], enough[0], min(enough)) / ENOUGH)
-            factors[h] = believed[h] ** (1 - trust) * told**trust
+            sample = outcomes.take(rows)
+            estimate = _conformal_factors(sample, weight[rows], prior_factors[h])
+            independent = sample.num_independent(_MAX_SERIES_PER_ORIGIN)
+            factors[h] = _shrink(prior_factors[h], estimate, weight_of_step[pooled].sum(), independent)
     for q in range(len(LEVELS)):
-        factors[:, q] = np.exp(np.interp(np.arange(horizon), fitted, np.log(factors[fitted, q])))
-    factors[:, _MEDIAN] = 1.0
+        factors[:, q] = np.exp(np.interp(np.arange(horizon), fitted_steps, np.log(factors[fitted_steps, q])))
+    factors[:, MEDIAN] = 1.0
     return Calibration(factors=np.round(factors, 4), num_outcomes=len(outcomes))
 
 
 def _newest(outcomes: Outcomes) -> Outcomes:
-    """Of each step those from the last origins of which it is observed."""
-    observed = np.isfinite(outcomes.ratio).any(axis=1)
-    chosen = np.zeros(len(outcomes), bool)
+    """The outcomes of each step from the last `WINDOW` origins of which it is observed."""
+    is_observed = np.isfinite(outcomes.ratio).any(axis=1)
+    is_chosen = np.zeros(len(outcomes), bool)
     for step in np.unique(outcomes.step):
-        rows = np.flatnonzero((outcomes.step == step) & observed)
-        chosen[rows[np.isin(outcomes.origin[rows], np.unique(outcomes.origin[rows])[-WINDOW:])]] = True
-    return outcomes.take(np.flatnonzero(chosen))
+        rows = np.flatnonzero((outcomes.step == step) & is_observed)
+        newest_origins = np.unique(outcomes.origin[rows])[-WINDOW:]
+        is_chosen[rows[np.isin(outcomes.origin[rows], newest_origins)]] = True
+    return outcomes.take(np.flatnonzero(is_chosen))
 
 
-def _fitted(horizon: int) -> npt.NDArray[np.int64]:
-    """Which of the steps are fitted, from 0."""
-    if horizon <= _MOST_STEPS:
+def _steps_to_fit(horizon: int) -> npt.NDArray[np.int64]:
+    """The steps that are fitted rather than interpolated, from 0."""
+    if horizon <= _MAX_FITTED_STEPS:
         return np.arange(horizon)
-    return np.unique(np.round(np.geomspace(1, horizon, _MOST_STEPS)).astype(np.int64)) - 1
+    return np.unique(np.round(np.geomspace(1, horizon, _MAX_FITTED_STEPS)).astype(np.int64)) - 1
 
 
-def _weights(outcomes: Outcomes, of_step: list[npt.NDArray[np.intp]]) -> Array:
+def _weights(outcomes: Outcomes, rows_of_step: list[Rows]) -> Array:
+    """The weight of each outcome [n]: 1/h for step h, and less where an origin has many series."""
     weight = np.zeros(len(outcomes))
-    for n, rows in enumerate(of_step):
-        _, which, count = np.unique(outcomes.origin[rows], return_inverse=True, return_counts=True)
-        weight[rows] = np.minimum(1, _MOST_AN_ORIGIN / count)[which] / (n + 1)
+    for h, rows in enumerate(rows_of_step, start=1):
+        _, origin, num_series = np.unique(outcomes.origin[rows], return_inverse=True, return_counts=True)
+        weight[rows] = np.minimum(1, _MAX_SERIES_PER_ORIGIN / num_series)[origin] / h
     return weight
 
 
-def _neighbours(by_step: Array, h: int) -> slice:
-    """The steps around one that weigh enough together, or all of them."""
-    for reach in range(len(by_step)):
+def _pool_steps(weight_of_step: Array, h: int) -> slice:
+    """The fewest steps around step h whose weights reach `FULL_WEIGHT` together; all steps if none do."""
+    for reach in range(len(weight_of_step)):
         steps = slice(max(0, h - reach), h + reach + 1)
-        if by_step[steps].sum() >= ENOUGH:
+        if weight_of_step[steps].sum() >= FULL_WEIGHT:
             return steps
     return slice(None)
 
 
-def _factors(outcomes: Outcomes, weight: Array, believed: Array) -> Array:
-    """Of each level the conformal quantile of the ratios: [Q]; what is believed where there is none.
+def _shrink(prior: Array, estimate: Array, weight: float, num_independent: float) -> Array:
+    """Geometric shrinkage of factors [Q] towards the prior: prior^(1 - t) estimate^t, with trust t = evidence / full weight.
 
-    Where the level's rank is beyond the outcomes there are, they may widen what is believed, not narrow it.
+    The evidence to widen an interval is the weight of the outcomes. To narrow one it is their effective sample size
+    where that is less: a lucky stretch of one origin is no reason for narrow intervals.
     """
-    factors = believed.copy()
+    evidence = np.where(estimate > prior, weight, min(weight, num_independent))
+    trust = np.minimum(1.0, evidence / FULL_WEIGHT)
+    shrunk: Array = prior ** (1 - trust) * estimate**trust
+    return shrunk
+
+
+def _conformal_factors(outcomes: Outcomes, weight: Array, prior: Array) -> Array:
+    """The conformal quantile of the ratios at each level: [Q]; the prior's factor where a level has no ratio.
+
+    With n outcomes the conformal quantile of level p is that of rank p (n + 1), so of share p (n + 1) / n. For n we take
+    what is smaller: the sum of 1/h, as in the weights, or the effective sample size. A share above 1 lies beyond the
+    outcomes that there are: then the largest ratio may widen the prior's factor, not narrow it.
+    """
+    factors = prior.copy()
     for q, level in enumerate(LEVELS):
-        known = np.flatnonzero(np.isfinite(outcomes.ratio[:, q]))
-        if q == _MEDIAN or not len(known):
+        rows = np.flatnonzero(np.isfinite(outcomes.ratio[:, q]))
+        if q == MEDIAN or not len(rows):
             continue
-        chosen, share = outcomes.take(known), max(level, 1 - level)
-        count = min(float((1 / chosen.step).sum()), chosen.most_independent())
-        share *= (count + 1) / count
-        found = np.clip(_quantile(chosen.ratio[:, q], weight[known], share), 1 / LARGEST, LARGEST)
-        factors[q] = found if share <= 1 else max(found, believed[q])
+        sample = outcomes.take(rows)
+        num_ranked = min(float((1 / sample.step).sum()), sample.num_independent())
+        share = max(level, 1 - level) * ((num_ranked + 1) / num_ranked)
+        factor = np.clip(
+            _weighted_quantile(sample.ratio[:, q], weight[rows], share), 1 / LARGEST_FACTOR, LARGEST_FACTOR
+        )
+        factors[q] = factor if share <= 1 else max(factor, prior[q])
     return factors
 
 
-def _quantile(ratio: Array, weight: Array, share: float) -> float:
-    """The least ratio with that share of the weight up to it; the largest where there is none."""
-    order = np.argsort(ratio, kind="stable")
-    reached = np.cumsum(weight[order])
-    at = int(np.searchsorted(reached, share * reached[-1] * (1 - 1e-12)))
-    return float(ratio[order[min(at, len(ratio) - 1)]])
+def _weighted_quantile(values: Array, weight: Array, share: float) -> float:
+    """The least value with that share of the weight up to it; the largest value where the share is above 1."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    rank = int(np.searchsorted(cumulative, share * cumulative[-1] * (1 - 1e-12)))
+    return float(values[order[min(rank, len(values) - 1)]])

@@ -1,4 +1,4 @@
-"""What may go out: the network's forecast, bounded, and a baseline where the network has none."""
+"""What is published for each series: the network's forecast, calibrated and bounded, or a baseline with the reason."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.baselines import normal_quantiles, repeated
+from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
-#: a forecast further from the context than this many of its ranges is not believed
-BELIEVABLE = 10.0
+#: a forecast further from the last value than this many ranges of the context is not published
+MAX_RANGES_AWAY = 10.0
 _NOT_FINITE = "the network's forecast is not finite"
-_NOT_NEAR = f"the network's forecast is more than {BELIEVABLE:g} ranges away from the context"
+_TOO_FAR = f"the network's forecast is more than {MAX_RANGES_AWAY:g} ranges away from the context"
 
 
 def forecast_panel(
@@ -31,54 +32,92 @@ def forecast_panel(
     *,
     worse: Mapping[str, str] = MappingProxyType({}),
 ) -> Forecast:
-    """Every series of the panel, by the network or, with the reason, by the next that can.
+    """Forecast every series of the panel from its origin, by the network or by a baseline that stands in.
 
-    A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than
-    two seasons, if it lacks what the network needs at the origin or the network's numbers are not to be believed, or if
-    the network forecasts it worse: `worse` has the reason by name.
-    The network's intervals are calibrated, a fallback's are its own; then both are bounded.
+    A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than two
+    seasons, for one of these reasons, the first that applies:
+
+    1. it lacks what the network needs at the origin;
+    2. the network's forecast is not finite;
+    3. the network's forecast is more than `MAX_RANGES_AWAY` ranges of the context away from its last value;
+    4. the network has forecast it worse than the baseline.
+
+    The network's quantiles are calibrated, a baseline's have their own width. Both are then clipped to the recipe's bounds.
+
+    Args:
+        forecaster: the network with its scaling and covariates.
+        panel: up to the origin.
+        recipe: its horizon, season, bounds and baseline.
+        calibration: of the network's quantiles; None: they are published as they are.
+        worse: by name, why a series is forecast by the baseline although the network could.
     """
-    origin, horizon = panel.origin, recipe.horizon
-    stands_in = repeated(panel, horizon, recipe.season)
-    mean = stands_in.mean.copy()
-    quantiles = normal_quantiles(mean, stands_in.deviation)
-    reason: list[str | None] = [forecaster.requirement_text] * len(panel.series)
+    stand_in = forecast_naive(panel, recipe.horizon, recipe.season)
+    series, network_mean, network_quantiles = forecaster.predict(panel)  # [N], [N, H], [N, H, Q]
+    reasons: list[str | None] = [forecaster.requirement_text] * len(panel.series)
+    implausible = _implausible_reasons(panel, forecaster.needs.context, series, network_mean, network_quantiles)
+    for s, reason in zip(series.tolist(), implausible, strict=True):
+        reasons[s] = reason or worse.get(panel.series[s])
 
-    forecast, means, spreads = forecaster.predict(panel)
-    span, last = _span_and_last(panel, forecast, forecaster.needs.context)
-    is_finite = np.asarray(np.isfinite(means).all(axis=1) & np.isfinite(spreads).all(axis=(1, 2)))
-    is_near = np.abs(means - last[:, None]).max(axis=1, initial=0.0) <= BELIEVABLE * span
-    for n, s in enumerate(forecast.tolist()):
-        why = None if is_finite[n] and is_near[n] else _NOT_NEAR if is_finite[n] else _NOT_FINITE
-        reason[s] = why or worse.get(panel.series[s])
-    believed = np.array([reason[s] is None for s in forecast.tolist()], bool)
-    ours = spreads[believed] if calibration is None else calibration.apply(spreads[believed])
-    mean[forecast[believed]], quantiles[forecast[believed]] = means[believed], ours
-    method = tuple(
-        NETWORK if why is None else f"fallback:{name}" for why, name in zip(reason, stands_in.method, strict=True)
-    )
+    is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
+    published = series[is_published]
+    calibrated = network_quantiles[is_published]
+    if calibration is not None:
+        calibrated = calibration.apply(calibrated)
+    mean, quantiles = stand_in.mean.copy(), normal_quantiles(stand_in.mean, stand_in.deviation)
+    mean[published], quantiles[published] = network_mean[is_published], calibrated
+
     low, high = recipe.publish.minimum, recipe.publish.maximum
+    is_seasonal = recipe.gate.baseline == "seasonal-naive"
     return Forecast(
         series=panel.series,
-        origin=origin,
-        periods=recipe.grid.after(origin, horizon),
+        origin=panel.origin,
+        periods=recipe.grid.after(panel.origin, recipe.horizon),
         mean=np.clip(mean, low, high),
         quantiles=np.clip(quantiles, low, high),
-        method=method,
-        reason=tuple(reason),
-        baseline=stands_in.mean if recipe.gate.baseline == "seasonal-naive" else repeated(panel, horizon, 1).mean,
-        scale=stands_in.scale,
+        method=tuple(_method(reason, name) for reason, name in zip(reasons, stand_in.method, strict=True)),
+        reason=tuple(reasons),
+        baseline=stand_in.mean if is_seasonal else forecast_naive(panel, recipe.horizon, 1).mean,
+        scale=stand_in.scale,
     )
 
 
-def _span_and_last(panel: Panel, series: npt.NDArray[np.int64], length: int) -> tuple[Array, Array]:
-    """Of the last `length` values of some series the range, or where that is 0 the size, and the last value: [N] each."""
-    end = panel.offsets[series + 1]
+def _method(reason: str | None, baseline: str) -> str:
+    return NETWORK if reason is None else f"fallback:{baseline}"
+
+
+def _implausible_reasons(
+    panel: Panel, context: int, series: Indices, mean: Array, quantiles: Array
+) -> list[str | None]:
+    """Why each of the network's forecasts cannot be published: [N]; None where it can.
+
+    Args:
+        panel: that was forecast.
+        context: L, periods that the network reads.
+        series: which series were forecast, [N].
+        mean: [N, H].
+        quantiles: [N, H, Q].
+    """
+    is_finite = np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
+    value_range, last = _range_and_last(panel, series, context)
+    is_near = np.abs(mean - last[:, None]).max(axis=1, initial=0.0) <= MAX_RANGES_AWAY * value_range
+    reasons = np.full(len(series), None, dtype=object)
+    reasons[~is_near] = _TOO_FAR
+    reasons[~is_finite] = _NOT_FINITE
+    return list(reasons)
+
+
+def _range_and_last(panel: Panel, series: Indices, length: int) -> tuple[Array, Array]:
+    """The range of the last `length` values of some series, and their last values: [N] each.
+
+    The range of a constant context is the size of its value, at least 1.
+    """
     if not len(series):
         return np.empty(0), np.empty(0)
-    begin_and_end = np.stack([np.maximum(end - length, panel.offsets[series]), end], axis=1).ravel()
-    values = np.append(panel.values, np.nan)  # what ends with the last value has an end too
-    highest, lowest = (each.reduceat(values, begin_and_end)[::2] for each in (np.fmax, np.fmin))
+    end = panel.offsets[series + 1]
+    start = np.maximum(end - length, panel.offsets[series])
+    bounds = np.stack([start, end], axis=1).ravel()
+    values = np.append(panel.values, np.nan)  # reduceat needs a value at every bound, the last end included
+    highest, lowest = np.fmax.reduceat(values, bounds)[::2], np.fmin.reduceat(values, bounds)[::2]
     last = panel.values[end - 1]
-    span = highest - lowest
-    return np.where(span > 0, span, np.maximum(np.abs(last), 1.0)), last
+    value_range = highest - lowest
+    return np.where(value_range > 0, value_range, np.maximum(np.abs(last), 1.0)), last

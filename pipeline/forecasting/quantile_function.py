@@ -1,7 +1,8 @@
-"""The distribution of a step between and beyond its quantiles, read in both directions on the scale of standard normal scores.
+"""The distribution of a forecast step, interpolated between and beyond its quantiles on the scale of normal scores.
 
-Between two levels, and beyond the outer ones as next to them, it is the normal distribution through both: its tails are
-normal ones, and a normal distribution is given back as it is.
+Values and standard normal scores are converted into each other by straight lines between the quantile levels; beyond the
+outer levels the outer lines go on. So each piece is a piece of a normal distribution, the tails are normal, and the
+quantiles of a normal distribution give back exactly that distribution.
 """
 
 from __future__ import annotations
@@ -14,51 +15,61 @@ from pipeline.timeseries.forecast import LEVELS
 
 Array = npt.NDArray[np.float64]
 
-#: standard normal values below which the share of each level lies
+#: standard normal scores of the quantile levels, as `ndtri` gives them: sample paths that are stored depend on every bit
 SCORES: Array = ndtri(LEVELS)
-#: a score that is read off is not further out
-FURTHEST = 4.0
+#: scores of values are clipped to plus and minus this
+LARGEST_SCORE = 4.0
 
 
-def at_scores(quantiles: Array, scores: Array, *, logarithms: bool = False) -> Array:
-    """The values of distributions, of which the quantiles are told, at standard normal scores: [...].
+def values_at_scores(quantiles: Array, scores: Array, *, logarithms: bool = False) -> Array:
+    """The quantile function: values at standard normal scores, in the shape of the scores [...].
 
     Args:
-        quantiles: by level, [..., Q], ascending.
+        quantiles: by level, [..., Q], ascending; broadcast to the scores.
         scores: standard normal, [...]; 0 gives the median.
-        logarithms: whether that holds for the logarithms, where all quantiles of a distribution are above 0.
+        logarithms: interpolate the logarithms of distributions whose quantiles are all above 0.
     """
     if logarithms:
-        positive = quantiles[..., 0] > 0
-        told = np.where(positive[..., None], np.log(np.where(positive[..., None], quantiles, 1.0)), quantiles)
-        values = at_scores(told, scores)
-        return np.where(positive, np.exp(np.where(positive, values, 0.0)), values)
+        transformed, is_positive = _take_logarithms(quantiles)
+        values = values_at_scores(transformed, scores)
+        return np.where(is_positive, np.exp(np.where(is_positive, values, 0.0)), values)
     piece = np.clip(np.searchsorted(SCORES, scores) - 1, 0, len(SCORES) - 2)
-    whole = np.broadcast_to(quantiles, (*scores.shape, len(SCORES)))
-    below, above = (np.take_along_axis(whole, (piece + n)[..., None], axis=-1)[..., 0] for n in (0, 1))
-    along = (scores - SCORES[piece]) / (SCORES[piece + 1] - SCORES[piece])
-    values = below + along * (above - below)
-    return np.where(above > below, values, below)
+    below, above = _ends_of_piece(np.broadcast_to(quantiles, (*scores.shape, len(SCORES))), piece)
+    share = (scores - SCORES[piece]) / (SCORES[piece + 1] - SCORES[piece])
+    return np.where(above > below, below + share * (above - below), below)
 
 
-def scores_of(quantiles: Array, values: Array, *, logarithms: bool = False) -> Array:
-    """The standard normal scores of values in distributions, the inverse of `at_scores`: [...].
-
-    At most `FURTHEST` from 0; NaN for a value that is NaN, and where a distribution has no width there.
+def scores_of_values(quantiles: Array, values: Array, *, logarithms: bool = False) -> Array:
+    """The inverse of `values_at_scores`: standard normal scores of values, in the shape of the values [...].
 
     Args:
         quantiles: by level, [..., Q], ascending.
         values: [...].
-        logarithms: as told to `at_scores`; a value that has none lies furthest below.
+        logarithms: as for `values_at_scores`; a value without a logarithm gets the lowest score.
+
+    Returns:
+        [...], between minus and plus `LARGEST_SCORE`; NaN for a value that is NaN, and where a piece has no width.
     """
     if logarithms:
-        positive = quantiles[..., 0] > 0
-        told = np.where(positive[..., None], np.log(np.where(positive[..., None], quantiles, 1.0)), quantiles)
+        transformed, is_positive = _take_logarithms(quantiles)
         with np.errstate(divide="ignore"):
-            values = np.where(positive, np.log(np.where(positive, np.maximum(values, 0.0), 1.0)), values)
-        return scores_of(told, values)
+            values = np.where(is_positive, np.log(np.where(is_positive, np.maximum(values, 0.0), 1.0)), values)
+        return scores_of_values(transformed, values)
     piece = np.clip((values[..., None] > quantiles).sum(axis=-1) - 1, 0, len(SCORES) - 2)
-    below, above = (np.take_along_axis(quantiles, (piece + n)[..., None], axis=-1)[..., 0] for n in (0, 1))
+    below, above = _ends_of_piece(quantiles, piece)
     width = np.where(above > below, above - below, np.nan)
     scores: Array = SCORES[piece] + (values - below) / width * (SCORES[piece + 1] - SCORES[piece])
-    return np.clip(scores, -FURTHEST, FURTHEST)
+    return np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
+
+
+def _take_logarithms(quantiles: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Logarithms of the quantiles [..., Q] of distributions that are all positive, the others as they are; and which [...]."""
+    is_positive = quantiles[..., 0] > 0
+    positive = np.where(is_positive[..., None], quantiles, 1.0)
+    return np.where(is_positive[..., None], np.log(positive), quantiles), is_positive
+
+
+def _ends_of_piece(quantiles: Array, piece: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+    """The quantiles [...] at both ends of a piece between two levels, of quantiles [..., Q]."""
+    below, above = (np.take_along_axis(quantiles, (piece + n)[..., None], axis=-1)[..., 0] for n in (0, 1))
+    return below, above

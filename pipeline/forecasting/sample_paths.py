@@ -1,16 +1,18 @@
-"""Scenarios: paths over the horizon whose steps follow each other as the network has it, and that spread as was published.
+"""Sample paths of a published forecast: steps depend on each other as in the network, and spread as was published.
 
-How steps depend on each other is found by feeding back: a first step is drawn from the network's distribution and
-appended to the context, the network forecasts from there, a second step is drawn, up to the horizon. How far from the
-middle each is drawn is not independent of the step before, but carried on from it as the network's errors were in the past
-(pipeline/persistence.py). Of these paths only the ranks are kept: at each step the published distribution is sampled, one value from each of as many equal shares of
-probability as there are paths, and the values are handed to the paths in the order of their ranks. So paths rise and fall
-together as the network has it, and at each step alone they agree with what was published, calibrated and bounded as it is:
-ensemble copula coupling (Schefzik, Thorarinsdottir and Gneiting 2013) of a stratified sample (Hu et al. 2016); with ranks
-of past values it would be the Schaake shuffle (Clark et al. 2004). A baseline that stands in walks as its intervals do.
+A path of the network is drawn step by step: the first step from the network's distribution; it is appended to the
+context, the network forecasts from there, and so on up to the horizon. The random scores of successive steps are
+autocorrelated as the network's one-step errors were (pipeline/forecasting/error_autocorrelation.py).
 
-Paths are drawn and coupled in blocks, each with random numbers of its own: more paths begin with the fewer ones. Paths of
-different series are drawn apart from each other.
+Of these paths only the ranks are kept. At each step the published distribution is sampled, one value from each of as many
+equal shares of probability as there are paths, and the values are given to the paths in the order of their ranks. So the
+paths move together as the network's do, and at each single step they agree with what was published, calibrated and
+bounded: ensemble copula coupling (Schefzik, Thorarinsdottir and Gneiting 2013, Statistical Science 28) of a stratified
+sample (Hu et al. 2016, Water Resources Research 52). With ranks of past values it would be the Schaake shuffle (Clark et al. 2004, Journal
+of Hydrometeorology 5). Where a baseline stands in, the paths are random walks with the deviation of its intervals.
+
+Paths are drawn in blocks, each with random numbers of its own: a larger number of paths begins with those of a smaller
+one. Paths of different series are independent.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ from scipy.special import ndtri
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidArgument
-from pipeline.forecasting.baselines import Repeated, repeated
-from pipeline.forecasting.error_autocorrelation import past_differences, past_scores, persistence
-from pipeline.forecasting.fallback import BELIEVABLE
+from pipeline.forecasting.baselines import NaiveForecast, forecast_naive
+from pipeline.forecasting.error_autocorrelation import (
+    baseline_error_scores,
+    lag1_autocorrelation,
+    network_error_scores,
+)
+from pipeline.forecasting.fallback import MAX_RANGES_AWAY
 from pipeline.forecasting.forecaster import Forecaster, prepare_inputs_from_contexts
-from pipeline.forecasting.quantile_function import at_scores
+from pipeline.forecasting.quantile_function import values_at_scores
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.windows import Windows, contexts_of
 from pipeline.text import counted
@@ -42,187 +48,207 @@ from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 
-#: paths that are drawn and coupled together
-BLOCK = 100
+#: paths that are drawn and ranked together
+PATHS_PER_BLOCK = 100
 #: rows that one command may ask for: about a gigabyte in a database
-MOST_ROWS = 20_000_000
-#: blocks that are under way or wait to be taken
-_UNDER_WAY = 64
+MAX_ROWS = 20_000_000
+#: blocks that are being drawn or wait to be taken
+_BLOCKS_AHEAD = 64
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-def refuse_too_many(num_paths: int, forecast: Forecast) -> None:
-    """See that so many paths of a forecast may be asked for.
+def require_feasible_paths(num_paths: int, forecast: Forecast) -> None:
+    """Refuse a number of paths of a forecast that cannot be drawn.
 
     Raises:
-        InvalidArgument: it is none, or more rows than `MOST_ROWS`.
+        InvalidArgument: it is less than 1, or more than `MAX_ROWS` rows.
     """
     if num_paths < 1:
         raise InvalidArgument(f"{num_paths} paths were asked for: expected at least 1")
     num_rows = num_paths * forecast.num_rows
-    if num_rows > MOST_ROWS:
+    if num_rows > MAX_ROWS:
         raise InvalidArgument(
             f"{num_paths:,} paths of {len(forecast.series):,} series over {counted(forecast.horizon, 'step')} are "
-            f"{num_rows:,} rows: expected at most {MOST_ROWS:,}, which are {MOST_ROWS // forecast.num_rows:,} paths here"
+            f"{num_rows:,} rows: expected at most {MAX_ROWS:,}, which are {MAX_ROWS // forecast.num_rows:,} paths here"
         )
 
 
-def seed_of(run_id: str) -> int:
+def default_seed(run_id: str) -> int:
     """The seed of a run's paths where none is given: the same on any machine."""
-    return _number_of(run_id) % 2**32
+    return _hash_to_number(run_id) % 2**32
 
 
-def _number_of(text: str) -> int:
+def _hash_to_number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sampler:
-    """Draws the paths of one forecast."""
+class PathSampler:
+    """Draws the paths of one forecast. Index s is that of a series in the forecast, p that in the panel."""
 
     forecaster: Forecaster
     forecast: Forecast
-    #: up to the origin, and then with a horizon of periods of which nothing is known
+    #: up to the origin, and then H periods without values
     panel: Panel
     features: FeatureArrays
-    #: by the forecast's series, their places in the panel
-    places: tuple[int, ...]
-    #: what stands in, by the panel's series
-    stands_in: Repeated
-    #: by the forecast's series, what is left of an error one period later
-    persistence: Array
+    #: p for each s
+    panel_index: tuple[int, ...]
+    #: of each p
+    baseline: NaiveForecast
+    #: of the errors of each s
+    autocorrelation: Array
     recipe: Recipe
     seed: int
 
-    def block(self, s: int, block: int) -> Array:
-        """The paths `block * BLOCK + 1` and on of the forecast's series s: [BLOCK, H].
+    def draw_block(self, s: int, block: int) -> Array:
+        """Paths number `block * PATHS_PER_BLOCK + 1` and following of series s: [PATHS_PER_BLOCK, H].
 
-        They depend on the seed, the series and the block alone.
+        They depend on the seed, the series' name and the block alone.
         """
-        forecast = self.forecast
-        rng = np.random.default_rng([self.seed, _number_of(forecast.series[s]), block])
-        shape = (BLOCK, forecast.horizon)
-        scores, jitter = carried_on(rng.standard_normal(shape), float(self.persistence[s])), rng.random(shape)
-        is_fed_back = forecast.method[s] == NETWORK
-        paths = self.fed_back(self.places[s], scores) if is_fed_back else self.walked(self.places[s], scores)
-        return coupled(
-            paths,
+        forecast, p = self.forecast, self.panel_index[s]
+        rng = np.random.default_rng([self.seed, _hash_to_number(forecast.series[s]), block])
+        shape = (PATHS_PER_BLOCK, forecast.horizon)
+        scores = correlate_scores(rng.standard_normal(shape), float(self.autocorrelation[s]))
+        jitter = rng.random(shape)
+        is_network = forecast.method[s] == NETWORK
+        return couple_ranks(
+            self.feed_back(p, scores) if is_network else self.walk_randomly(p, scores),
             forecast.quantiles[s],
             ties=scores,
             jitter=jitter,
-            logarithms=is_fed_back and self.forecaster.scaling.logarithms,
+            logarithms=is_network and self.forecaster.scaling.logarithms,
             minimum=self.recipe.publish.minimum,
             maximum=self.recipe.publish.maximum,
         )
 
-    def fed_back(self, s: int, scores: Array) -> Array:
-        """Paths [N, H] of the panel's series s, each step drawn from what the network says after those before.
+    def feed_back(self, p: int, scores: Array) -> Array:
+        """Paths [N, H] of the panel's series p: each step is drawn from the network's forecast after the steps before.
 
         Args:
-            s: which series.
-            scores: standard normal values that the steps are drawn with, [N, H].
+            p: index of the series in the panel.
+            scores: standard normal scores at which the steps are drawn, [N, H].
         """
-        origin, length = len(self.panel.grid) - self.forecast.horizon - 1, self.forecaster.needs.context
-        start, begins_known = contexts_of(self.panel, Windows(np.array([s]), np.array([origin])), length)
-        low, high = self._believable(start[0], begins_known[0])
-        context, known, paths = start, begins_known, np.empty_like(scores)  # one window until something is drawn
-        for step, drawn in enumerate(scores.T):
-            windows = Windows(np.full(len(context), s), np.full(len(context), origin + step))
-            read = prepare_inputs_from_contexts(
-                self.panel, self.features, windows, (context, known), self.forecaster.scaling
-            )
+        scaling = self.forecaster.scaling
+        origin = len(self.panel.grid) - self.forecast.horizon - 1
+        window = Windows(np.array([p]), np.array([origin]))
+        context, is_observed = contexts_of(self.panel, window, self.forecaster.needs.context)
+        low, high = self._plausible_bounds(context[0], is_observed[0])
+        paths = np.empty_like(scores)
+        for step, step_scores in enumerate(scores.T):
+            # one window at the first step, then one for each path
+            windows = Windows(np.full(len(context), p), np.full(len(context), origin + step))
+            contexts = (context, is_observed)
+            inputs = prepare_inputs_from_contexts(self.panel, self.features, windows, contexts, scaling)
             with np.errstate(over="ignore", invalid="ignore"):
-                said = self.forecaster.to_quantiles(self.forecaster.run_network(read.inputs), read)
-                next_step = said[:, 0]  # [1, Q], then [N, Q]
-                value = at_scores(next_step, drawn, logarithms=self.forecaster.scaling.logarithms)
-            paths[:, step] = np.clip(np.where(np.isnan(value), context[:, -1], value), low, high)
-            context = _moved_on(context, paths[:, step])
-            known = _moved_on(known, np.ones(len(paths), bool))
+                outputs = self.forecaster.run_network(inputs.inputs)
+                next_step = self.forecaster.to_quantiles(outputs, inputs)[:, 0]  # [1, Q], then [N, Q]
+                values = values_at_scores(next_step, step_scores, logarithms=scaling.logarithms)
+            paths[:, step] = np.clip(np.where(np.isnan(values), context[:, -1], values), low, high)
+            context = _shift_in(context, paths[:, step])
+            is_observed = _shift_in(is_observed, np.ones(len(paths), bool))
         return paths
 
-    def walked(self, s: int, scores: Array) -> Array:
-        """Paths [N, H] around the baseline of the panel's series s: a random walk, by seasons where it repeats a season.
+    def walk_randomly(self, p: int, scores: Array) -> Array:
+        """Paths [N, H] around the baseline of the panel's series p: a random walk, by seasons where it repeats a season.
 
-        Its standard deviation at each step is that of the baseline's intervals.
+        The standard deviation of each step is that of the baseline's intervals. Paths are centred at 0: only their
+        ranks are used.
+
+        Args:
+            p: index of the series in the panel.
+            scores: standard normal scores of the walk's increments, [N, H].
         """
-        lag = _lag(self.stands_in, s, self.recipe)
-        variance = np.square(self.stands_in.deviation[s])
-        grown = variance - np.concatenate([np.zeros(lag), variance])[: len(variance)]
-        paths: Array = scores * np.sqrt(np.maximum(grown, 0.0))
+        lag = _lag(self.baseline, p, self.recipe)
+        variance = np.square(self.baseline.deviation[p])
+        variance_before = np.concatenate([np.zeros(lag), variance])[: len(variance)]
+        paths: Array = scores * np.sqrt(np.maximum(variance - variance_before, 0.0))
         for step in range(lag, len(variance)):
             paths[:, step] += paths[:, step - lag]
         return paths
 
-    def _believable(self, context: Array, known: npt.NDArray[np.bool_]) -> tuple[float, float]:
-        """Where what is fed back stays: within the recipe's bounds, and as near to the context as a published mean."""
-        told = context[known]
-        span = float(np.ptp(told)) or max(abs(float(told[-1])), 1.0)
-        low, high = float(told[-1]) - BELIEVABLE * span, float(told[-1]) + BELIEVABLE * span
+    def _plausible_bounds(self, context: Array, is_observed: npt.NDArray[np.bool_]) -> tuple[float, float]:
+        """Bounds of the values that are fed back: the recipe's, and as near to the context as a published mean."""
+        observed = context[is_observed]
+        last = float(observed[-1])
+        value_range = float(np.ptp(observed)) or max(abs(last), 1.0)
+        low, high = last - MAX_RANGES_AWAY * value_range, last + MAX_RANGES_AWAY * value_range
         if self.forecaster.scaling.logarithms:
-            low = float(told.min()) / BELIEVABLE
+            low = float(observed.min()) / MAX_RANGES_AWAY
         minimum, maximum = self.recipe.publish.minimum, self.recipe.publish.maximum
         low = low if minimum is None else max(low, minimum)
         return low, max(low, high if maximum is None else min(high, maximum))
 
 
-def sampler_of(forecaster: Forecaster, panel: Panel, forecast: Forecast, recipe: Recipe, seed: int) -> Sampler:
-    """What draws the paths of a forecast.
+def build_sampler(forecaster: Forecaster, panel: Panel, forecast: Forecast, recipe: Recipe, seed: int) -> PathSampler:
+    """The sampler of a published forecast's paths.
 
-    After the origin covariates that are known ahead are read as far as they are known; those, and the ones that are known
-    up to the origin alone, then stay as they were last.
+    After the origin known-ahead covariates are read as far as they are known. Then they, and covariates known up to the
+    origin only, keep their last values.
 
     Args:
-        forecaster: that made it.
+        forecaster: that made the forecast.
         panel: that it was made from.
         forecast: as it was published.
         recipe: whose bounds hold.
         seed: of the random numbers.
     """
-    prolonged = _prolonged(panel, forecast.periods)
-    features, place = forecaster.features.of(prolonged), {name: s for s, name in enumerate(panel.series)}
-    places, stands_in = [place[name] for name in forecast.series], repeated(panel, forecast.horizon, recipe.season)
-    origin, count, left = len(panel.grid) - 1, recipe.scale_window, np.zeros(len(places))
-    is_fed_back = np.array([method == NETWORK for method in forecast.method], bool)
-    ours, others = ([places[n] for n in np.flatnonzero(chosen)] for chosen in (is_fed_back, ~is_fed_back))
-    left[is_fed_back] = persistence(past_scores(forecaster, prolonged, features, origin, ours, count))
-    lags = [_lag(stands_in, s, recipe) for s in others]
-    left[~is_fed_back] = persistence(past_differences(panel, origin, others, lags, count))
-    return Sampler(
+    extended = _extend(panel, forecast.periods)
+    features = forecaster.features.of(extended)
+    index_of = {name: p for p, name in enumerate(panel.series)}
+    panel_index = tuple(index_of[name] for name in forecast.series)
+    baseline = forecast_naive(panel, forecast.horizon, recipe.season)
+
+    origin, num_scored = len(panel.grid) - 1, recipe.scale_window
+    is_network = np.array([method == NETWORK for method in forecast.method], bool)
+    by_network = [panel_index[s] for s in np.flatnonzero(is_network)]
+    by_baseline = [panel_index[s] for s in np.flatnonzero(~is_network)]
+    network_scores = network_error_scores(forecaster, extended, features, origin, by_network, num_scored)
+    lags = [_lag(baseline, p, recipe) for p in by_baseline]
+    baseline_scores = baseline_error_scores(panel, origin, by_baseline, lags, num_scored)
+    autocorrelation = np.zeros(len(panel_index))
+    autocorrelation[is_network] = lag1_autocorrelation(network_scores)
+    autocorrelation[~is_network] = lag1_autocorrelation(baseline_scores)
+    return PathSampler(
         forecaster=forecaster,
         forecast=forecast,
-        panel=prolonged,
+        panel=extended,
         features=features,
-        places=tuple(places),
-        stands_in=stands_in,
-        persistence=left,
+        panel_index=panel_index,
+        baseline=baseline,
+        autocorrelation=autocorrelation,
         recipe=recipe,
         seed=seed,
     )
 
 
-def draw(sampler: Sampler, first: int, last: int) -> Iterator[Array]:
-    """The paths numbered `first` to `last` of each of the forecast's series in turn, some at a time: [n, H] each."""
-    blocks = range((first - 1) // BLOCK, (last - 1) // BLOCK + 1)
-    wanted = product(range(len(sampler.forecast.series)), blocks)
+def draw_paths(sampler: PathSampler, first: int, last: int) -> Iterator[Array]:
+    """The paths numbered `first` to `last`, both included, of each of the forecast's series in turn.
 
-    def cut(place: tuple[int, int]) -> Array:
-        before = place[1] * BLOCK
-        return sampler.block(*place)[max(first - 1 - before, 0) : last - before]
+    Yields:
+        [n, H]: one or more parts for each series, in the order of the paths.
+    """
+    blocks = range((first - 1) // PATHS_PER_BLOCK, (last - 1) // PATHS_PER_BLOCK + 1)
+    waiting = product(range(len(sampler.forecast.series)), blocks)
+
+    def draw_part(series_and_block: tuple[int, int]) -> Array:
+        before = series_and_block[1] * PATHS_PER_BLOCK
+        return sampler.draw_block(*series_and_block)[max(first - 1 - before, 0) : last - before]
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        while some := list(islice(wanted, _UNDER_WAY)):
-            yield from threads.map(cut, some)
+        while batch := list(islice(waiting, _BLOCKS_AHEAD)):
+            yield from threads.map(draw_part, batch)
 
 
-def carried_on(scores: Array, left: float) -> Array:
-    """Independent standard normal scores [N, H] made to depend on those of the step before: a stationary AR(1)."""
-    carried = scores.copy()
+def correlate_scores(scores: Array, autocorrelation: float) -> Array:
+    """Turn independent standard normal scores [N, H] into a stationary AR(1) process over the steps, of unit variance."""
+    correlated = scores.copy()
     for step in range(1, scores.shape[1]):
-        carried[:, step] = left * carried[:, step - 1] + np.sqrt(1 - left**2) * scores[:, step]
-    return carried
+        innovation = np.sqrt(1 - autocorrelation**2) * scores[:, step]
+        correlated[:, step] = autocorrelation * correlated[:, step - 1] + innovation
+    return correlated
 
 
-def coupled(
+def couple_ranks(
     paths: Array,
     quantiles: Array,
     *,
@@ -232,41 +258,41 @@ def coupled(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> Array:
-    """A stratified sample of each step's distribution in the order of the paths' ranks: [N, H].
+    """Ensemble copula coupling: a stratified sample of each step's distribution, in the order of the paths' ranks [N, H].
 
     Args:
         paths: whose ranks are taken, [N, H].
         quantiles: of each step's distribution, [H, Q].
-        ties: decide the ranks of paths that are equal, [N, H].
-        jitter: where in its share of 1 / N each value lies, from 0 up to 1, [N, H].
-        logarithms: whether distributions are told between and beyond the quantiles on logarithms.
-        minimum: no value is below.
-        maximum: no value is above.
+        ties: decide the ranks of equal paths, [N, H].
+        jitter: position of each value in its share 1 / N of the probability, from 0 to below 1, [N, H].
+        logarithms: interpolate the quantiles' logarithms, see `values_at_scores`.
+        minimum: lower bound of all values.
+        maximum: upper bound of all values.
     """
     order = np.lexsort((ties, paths), axis=0)
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(len(paths))[:, None], axis=0)
     level = np.maximum((rank + jitter) / len(paths), np.finfo(np.float64).tiny)
     with np.errstate(over="ignore"):
-        values = at_scores(quantiles, ndtri(level), logarithms=logarithms)
+        values = values_at_scores(quantiles, ndtri(level), logarithms=logarithms)
     return np.clip(values, -_LARGEST if minimum is None else minimum, _LARGEST if maximum is None else maximum)
 
 
-def _lag(stands_in: Repeated, s: int, recipe: Recipe) -> int:
-    """How far back the values are that a baseline repeats."""
-    return recipe.season if stands_in.method[s] == "seasonal-naive" else 1
+def _lag(baseline: NaiveForecast, p: int, recipe: Recipe) -> int:
+    """Periods back to the value that the baseline of the panel's series p repeats."""
+    return recipe.season if baseline.method[p] == "seasonal-naive" else 1
 
 
-def _moved_on(windows: npt.NDArray[Any], newest: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Windows [N, L], or one for all, without their first period and with a newest one [N]."""
+def _shift_in(windows: npt.NDArray[Any], newest: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Windows [N, L], or one for all [1, L], without their first period and with a newest one [N]: [N, L]."""
     kept = np.broadcast_to(windows[:, 1:], (len(newest), windows.shape[1] - 1))
     return np.concatenate([kept, newest[:, None]], axis=1)
 
 
-def _prolonged(panel: Panel, periods: npt.NDArray[np.datetime64]) -> Panel:
-    """The panel with further periods at the end of each series, in which nothing is known."""
+def _extend(panel: Panel, periods: npt.NDArray[np.datetime64]) -> Panel:
+    """The panel with further periods after the origin, at which every series has NaN."""
     count, ends = len(periods), panel.offsets[1:]
-    ends_ahead = ends + panel.ahead * np.arange(1, len(ends) + 1)
+    ends_ahead = ends + panel.ahead * np.arange(1, len(ends) + 1)  # known-ahead covariates reach beyond the origin
 
     def with_gaps(values: Array, at: npt.NDArray[np.int64]) -> Array:
         return np.insert(values, np.repeat(at, count), np.nan)
@@ -276,6 +302,6 @@ def _prolonged(panel: Panel, periods: npt.NDArray[np.datetime64]) -> Panel:
         grid=np.append(panel.grid, periods),
         offsets=panel.offsets + count * np.arange(len(panel.offsets)),
         values=with_gaps(panel.values, ends),
-        past={name: with_gaps(told, ends) for name, told in panel.past.items()},
-        future={name: with_gaps(told, ends_ahead) for name, told in panel.future.items()},
+        past={name: with_gaps(values, ends) for name, values in panel.past.items()},
+        future={name: with_gaps(values, ends_ahead) for name, values in panel.future.items()},
     )

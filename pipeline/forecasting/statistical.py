@@ -1,4 +1,11 @@
-"""Classical methods beside a backtest: AutoETS, AutoARIMA and Theta of statsforecast, a series at a time."""
+"""Statistical methods to compare a backtest with: AutoETS, AutoARIMA and Theta of statsforecast, series by series.
+
+An optional extra: statsforecast is imported only where it is used.
+
+- AutoETS: exponential smoothing in state space form, Hyndman, Koehler, Snyder and Grose (2002), IJF 18(3);
+- AutoARIMA: Hyndman and Khandakar (2008), Journal of Statistical Software 27(3);
+- Theta: Assimakopoulos and Nikolopoulos (2000), IJF 16(4).
+"""
 
 from __future__ import annotations
 
@@ -12,24 +19,24 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InvalidArgument
-from pipeline.forecasting.baselines import normal_quantiles, repeated
+from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
 from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 
-#: by the name that a backtest shows
+#: the class in statsforecast.models by the name that a backtest shows
 METHODS = {"auto-ets": "AutoETS", "auto-arima": "AutoARIMA", "theta": "Theta"}
 #: keys of statsforecast's forecasts, in the order of the quantile levels
-_QUANTILES = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
+_QUANTILE_KEYS = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
-def require_classical() -> None:
-    """Whether the library is there.
+def require_statsforecast() -> None:
+    """Check that the library is installed.
 
     Raises:
-        InvalidArgument: it is not installed.
+        InvalidArgument: it is not.
     """
     if find_spec("statsforecast") is None:
         raise InvalidArgument(
@@ -37,46 +44,47 @@ def require_classical() -> None:
         )
 
 
-def classical_quantiles(panel: Panel, horizon: int, season: int) -> Mapping[str, Array]:
-    """What each method says from the panel's origin on: quantiles [S, H, Q], whose median is the mean.
+def forecast_statistical(panel: Panel, horizon: int, season: int) -> Mapping[str, Array]:
+    """Quantiles [S, H, Q] of each method from the panel's origin on, by the method's name; the median is the mean.
 
-    Gaps are interpolated. A series without a value at the origin, and one that a method cannot be fitted on, is
-    forecast as by the seasonal naive method.
+    Gaps are interpolated. A series without a value at the origin, or that a method cannot be fitted to, gets the seasonal
+    naive forecast.
     """
     from statsforecast import models
 
-    stands_in = repeated(panel, horizon, season)
-    instead = normal_quantiles(stands_in.mean, stands_in.deviation)
+    stand_in = forecast_naive(panel, horizon, season)
+    stand_in_quantiles = normal_quantiles(stand_in.mean, stand_in.deviation)
     at_origin = np.flatnonzero(panel.last == len(panel.grid) - 1)
-    told = {}
-    for name, model in METHODS.items():
-        quantiles, failed = instead.copy(), len(panel.series) - len(at_origin)
+    by_method = {}
+    for name, class_name in METHODS.items():
+        quantiles, num_failed = stand_in_quantiles.copy(), len(panel.series) - len(at_origin)
         for s in at_origin.tolist():
-            made = _forecast(getattr(models, model)(season_length=season), _without_gaps(panel.of(s)), horizon)
-            if made is None:
-                failed += 1
+            model = getattr(models, class_name)(season_length=season)
+            forecast = _forecast_series(model, _interpolate_gaps(panel.of(s)), horizon)
+            if forecast is None:
+                num_failed += 1
             else:
-                quantiles[s] = made
-        if failed:
-            logger.info("%s stands on the seasonal naive forecast for %s of %s series", name, failed, len(panel.series))
-        told[name] = quantiles
-    return told
+                quantiles[s] = forecast
+        if num_failed:
+            logger.info("%s used the seasonal naive forecast for %s of %s series", name, num_failed, len(panel.series))
+        by_method[name] = quantiles
+    return by_method
 
 
-def _forecast(model: Any, values: Array, horizon: int) -> Array | None:
-    """Quantiles [H, Q]; None where the method has no finite ones."""
+def _forecast_series(model: Any, values: Array, horizon: int) -> Array | None:
+    """Quantiles [H, Q] of one series without gaps; None where the method fails or gives numbers that are not finite."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            told = model.forecast(y=values, h=horizon, level=[80, 95])
-    except Exception as error:  # a library's methods end in many ways on a series that does not suit them
+            forecast = model.forecast(y=values, h=horizon, level=[80, 95])
+    except Exception as error:  # the library raises many kinds of error for a series that a method cannot be fitted to
         logger.debug("%s: %s", type(model).__name__, error)
         return None
-    quantiles = np.stack([np.asarray(told[key], np.float64) for key in _QUANTILES], axis=1)
+    quantiles = np.stack([np.asarray(forecast[key], np.float64) for key in _QUANTILE_KEYS], axis=1)
     return np.sort(quantiles, axis=1) if np.isfinite(quantiles).all() else None
 
 
-def _without_gaps(values: Array) -> Array:
-    known = ~np.isnan(values)
-    place = np.arange(len(values))
-    return np.interp(place, place[known], values[known])
+def _interpolate_gaps(values: Array) -> Array:
+    is_observed = ~np.isnan(values)
+    position = np.arange(len(values))
+    return np.interp(position, position[is_observed], values[is_observed])

@@ -27,7 +27,7 @@ from pipeline.evaluation.rolling_origin import (
 )
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
-from pipeline.forecasting.statistical import classical_quantiles, require_classical
+from pipeline.forecasting.statistical import forecast_statistical, require_statsforecast
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
@@ -91,7 +91,7 @@ def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: 
         ModelRefused: a fit did not stay finite.
     """
     if plan.classical:
-        require_classical()
+        require_statsforecast()
     inputs = load_backtest_inputs(recipe, store, clock, plan)
     return produce_backtest(inputs, recipe, plan)
 
@@ -243,7 +243,7 @@ def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, 
 def _forecast_statistically(panel: Panel, recipe: Recipe) -> dict[str, Predicted]:
     """AutoETS, AutoARIMA and Theta; their mean is the median."""
     logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {format_period(panel.origin)}"})
-    quantiles = classical_quantiles(panel, recipe.horizon, recipe.season)
+    quantiles = forecast_statistical(panel, recipe.horizon, recipe.season)
     return {
         name: Predicted(mean=values[:, :, values.shape[2] // 2], quantiles=values) for name, values in quantiles.items()
     }

@@ -15,7 +15,13 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting.forecaster import load_forecaster
-from pipeline.forecasting.sample_paths import Sampler, draw, refuse_too_many, sampler_of, seed_of
+from pipeline.forecasting.sample_paths import (
+    PathSampler,
+    build_sampler,
+    default_seed,
+    draw_paths,
+    require_feasible_paths,
+)
 from pipeline.jobs.inputs import load_panel
 from pipeline.jobs.paths_parquet import require_folder, write_paths
 from pipeline.storage.sample_paths import RunPaths
@@ -63,8 +69,8 @@ def sample_paths(
         Overtaken: the run was superseded, or somebody else wrote paths of it, meanwhile.
         ModelRefused: the model's files are not what was recorded.
     """
-    seen, seed = store.sample_paths.of_run(run_id), seed_of(run_id) if seed is None else seed
-    refuse_too_many(num_paths, seen.forecast)
+    seen, seed = store.sample_paths.of_run(run_id), default_seed(run_id) if seed is None else seed
+    require_feasible_paths(num_paths, seen.forecast)
     require_folder(parquet)
     sampler = _sampler(recipe, store, seen, seed)
     if seen.num_paths:
@@ -72,7 +78,7 @@ def sample_paths(
     num_new = max(0, num_paths - seen.num_paths)
     if num_new:
         with tempfile.TemporaryFile() as spool:  # the database is not locked while paths are drawn
-            for values in draw(sampler, seen.num_paths + 1, num_paths):
+            for values in draw_paths(sampler, seen.num_paths + 1, num_paths):
                 spool.write(values.tobytes())
             store.sample_paths.add(seen, num_paths, _taken(spool))
         logger.info("drew %s from run %s", counted(num_new, "path"), run_id)
@@ -93,21 +99,21 @@ def sample_paths(
     )
 
 
-def _sampler(recipe: Recipe, store: Store, seen: RunPaths, seed: int) -> Sampler:
+def _sampler(recipe: Recipe, store: Store, seen: RunPaths, seed: int) -> PathSampler:
     """From the model and the data that the run was made with."""
     model = store.models.by_version(recipe.name, seen.run["model_version"])
     assert model is not None
     forecaster = load_forecaster(store.models.files(model), model.model_hash)
     length = forecaster.needs.context + recipe.scale_window  # past errors are looked at, too
     panel = load_panel(recipe, store, seen.run["as_of"], length=length)
-    return sampler_of(forecaster, panel, seen.forecast, recipe, seed)
+    return build_sampler(forecaster, panel, seen.forecast, recipe, seed)
 
 
-def _refuse_other_seed(store: Store, seen: RunPaths, sampler: Sampler) -> None:
+def _refuse_other_seed(store: Store, seen: RunPaths, sampler: PathSampler) -> None:
     """Draw the first path of a series again: of the same seed it is the one that is kept."""
     quantiles = seen.forecast.quantiles
     s = int(np.argmax((quantiles[:, :, -1] > quantiles[:, :, 0]).any(axis=1)))  # one whose paths tell seeds apart
-    if not np.array_equal(store.sample_paths.first_path(seen, s), sampler.block(s, 0)[0]):
+    if not np.array_equal(store.sample_paths.first_path(seen, s), sampler.draw_block(s, 0)[0]):
         raise InvalidArgument(
             f"run {seen.run['run_id']} has {counted(seen.num_paths, 'path')} of another seed than {sampler.seed}, or drawn by "
             "another release: give the seed that they were drawn with, or ask for paths of the next run"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.drift import OutcomesByPeriod
-from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity
+from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity_ratios
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import Row, Transaction
@@ -157,7 +157,7 @@ def _read_outcomes(
     return Outcomes(
         origin=origins[run_index],
         step=steps,
-        ratio=conformity(np.array(observed, np.float64)[counts], published, factors[run_index, steps - 1]),
+        ratio=conformity_ratios(np.array(observed, np.float64)[counts], published, factors[run_index, steps - 1]),
     )
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.evaluation.holdout import calibration_of
-from pipeline.forecasting.calibration import ENOUGH, LARGEST, WINDOW, Calibration, Outcomes, conformity, fit_calibration
+from pipeline.forecasting.calibration import (
+    FULL_WEIGHT,
+    LARGEST_FACTOR,
+    WINDOW,
+    Calibration,
+    Outcomes,
+    conformity_ratios,
+    fit_calibration,
+)
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from tests.support.outcomes import CHANGE, FIRST, LENGTH, NORMAL, Replay, replay
@@ -114,7 +122,7 @@ def test_factors_are_those_that_a_person_counts_off() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_factors_are_the_conformal_quantiles_of_a_plain_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    count = int(rng.integers(ENOUGH, WINDOW + 1))
+    count = int(rng.integers(FULL_WEIGHT, WINDOW + 1))
     ratio = rng.normal(0, 1.5, count).tolist()
 
     found = fitted(one_step(ratio))[0]
@@ -122,11 +130,11 @@ def test_factors_are_the_conformal_quantiles_of_a_plain_loop(seed: int) -> None:
     for q, level in ((0, 0.975), (1, 0.9), (3, 0.9), (4, 0.975)):
         ordered = sorted(-each if q < 2 else each for each in ratio)
         expected = ordered[min(math.ceil(level * (count + 1)), count) - 1]
-        assert found[q] == pytest.approx(min(max(expected, 1 / LARGEST), LARGEST), abs=1e-4)
+        assert found[q] == pytest.approx(min(max(expected, 1 / LARGEST_FACTOR), LARGEST_FACTOR), abs=1e-4)
 
 
 def test_few_outcomes_move_the_factors_as_far_as_they_weigh() -> None:
-    few = one_step([4.0] * (ENOUGH // 4))
+    few = one_step([4.0] * (FULL_WEIGHT // 4))
 
     assert fitted(few)[0, 4] == pytest.approx(4**0.25, abs=1e-4)
     assert fitted(few, prior=factors(3, 2, 1, 2, 3))[0, 4] == pytest.approx(3**0.75 * 4**0.25, abs=1e-4)
@@ -140,7 +148,7 @@ def test_few_origins_widen_at_once_and_narrow_only_when_they_are_enough_for_the_
     narrowed, widened = fitted(year, horizon=12), fitted(replace(year, ratio=inside * 10), horizon=12)
 
     assert narrowed[:, [0, 4]].tolist() == [[1, 1]] * 12
-    assert narrowed[:, [1, 3]] == pytest.approx(np.full((12, 2), 0.3 ** (12 / ENOUGH)), abs=1e-4)
+    assert narrowed[:, [1, 3]] == pytest.approx(np.full((12, 2), 0.3 ** (12 / FULL_WEIGHT)), abs=1e-4)
     assert widened[:, [0, 1, 3, 4]].min() > 2
 
 
@@ -185,7 +193,7 @@ def test_of_a_long_horizon_some_steps_are_fitted_and_the_others_lie_between() ->
 def test_an_interval_without_width_says_nothing() -> None:
     quantiles = np.array([[5.0, 5, 5, 6, 7]])
 
-    ratio = conformity(np.array([4.0]), quantiles)
+    ratio = conformity_ratios(np.array([4.0]), quantiles)
 
     assert np.isnan(ratio[0, :3]).all()
     assert ratio[0, 3:].tolist() == [-1, -0.5]
@@ -194,7 +202,7 @@ def test_an_interval_without_width_says_nothing() -> None:
 QUANTILES = arrays(np.float64, (2, 3, len(LEVELS)), elements=st.floats(allow_nan=False, allow_infinity=False)).map(
     lambda told: np.sort(told, axis=2)
 )
-FACTORS = arrays(np.float64, (3, len(LEVELS)), elements=st.floats(1 / LARGEST, LARGEST)).map(
+FACTORS = arrays(np.float64, (3, len(LEVELS)), elements=st.floats(1 / LARGEST_FACTOR, LARGEST_FACTOR)).map(
     lambda told: np.where(np.arange(len(LEVELS)) == 2, 1.0, told)
 )
 
@@ -233,7 +241,9 @@ def test_what_was_published_tells_of_what_was_raw(chosen: Array) -> None:
 
     published = Calibration(factors=chosen).apply(raw)
 
-    np.testing.assert_allclose(conformity(observed, published[0], chosen), conformity(observed, raw[0]), rtol=1e-9)
+    np.testing.assert_allclose(
+        conformity_ratios(observed, published[0], chosen), conformity_ratios(observed, raw[0]), rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("wrong", [[1, 1, 2, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, float("inf")], [1, 1, 1]])

@@ -10,8 +10,8 @@ from statsforecast.models import AutoARIMA, AutoETS, Theta
 
 from pipeline.errors import InvalidArgument
 from pipeline.forecasting import statistical
-from pipeline.forecasting.baselines import repeated
-from pipeline.forecasting.statistical import METHODS, classical_quantiles, require_classical
+from pipeline.forecasting.baselines import forecast_naive
+from pipeline.forecasting.statistical import METHODS, forecast_statistical, require_statsforecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
 
@@ -37,7 +37,7 @@ def seasonal(count: int) -> list[float]:
 def test_each_is_what_the_library_says_of_the_series(name: str, model: type) -> None:
     values = seasonal(40)
 
-    quantiles = classical_quantiles(panel_of(values), HORIZON, SEASON)[name]
+    quantiles = forecast_statistical(panel_of(values), HORIZON, SEASON)[name]
 
     theirs = model(season_length=SEASON).forecast(y=np.array(values), h=HORIZON, level=[80, 95])
     assert quantiles.shape == (1, HORIZON, 5)
@@ -59,7 +59,7 @@ def test_every_series_gets_finite_quantiles_that_do_not_cross() -> None:
         [*seasonal(30), *[NAN] * 10],
     ]
 
-    told = classical_quantiles(panel_of(*awkward), HORIZON, SEASON)
+    told = forecast_statistical(panel_of(*awkward), HORIZON, SEASON)
 
     assert list(told) == list(METHODS)
     for quantiles in told.values():
@@ -74,25 +74,25 @@ def test_a_series_without_a_value_at_the_origin_is_forecast_as_by_the_seasonal_n
     panel = panel_of(seasonal(40), [*seasonal(30), *[NAN] * 10])
 
     with caplog.at_level(logging.INFO, "pipeline"):
-        told = classical_quantiles(panel, HORIZON, SEASON)
+        told = forecast_statistical(panel, HORIZON, SEASON)
 
     for quantiles in told.values():
-        np.testing.assert_array_equal(quantiles[1, :, 2], repeated(panel, HORIZON, SEASON).mean[1])
-    assert "theta stands on the seasonal naive forecast for 1 of 2 series" in caplog.text
+        np.testing.assert_array_equal(quantiles[1, :, 2], forecast_naive(panel, HORIZON, SEASON).mean[1])
+    assert "theta used the seasonal naive forecast for 1 of 2 series" in caplog.text
 
 
 def test_what_lies_after_the_origin_is_not_read() -> None:
     early = panel_of([*seasonal(30), 1e6, 1e6]).until(29)
 
-    told = classical_quantiles(early, HORIZON, SEASON)
+    told = forecast_statistical(early, HORIZON, SEASON)
 
-    for name, quantiles in classical_quantiles(panel_of(seasonal(30)), HORIZON, SEASON).items():
+    for name, quantiles in forecast_statistical(panel_of(seasonal(30)), HORIZON, SEASON).items():
         np.testing.assert_array_equal(told[name], quantiles)
 
 
 def test_without_the_library_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_classical()
+    require_statsforecast()
     monkeypatch.setattr(statistical, "find_spec", lambda name: None)
 
     with pytest.raises(InvalidArgument, match=r"needs statsforecast.*: pip install nextperiod\[classical\]$"):
-        require_classical()
+        require_statsforecast()

@@ -12,19 +12,19 @@ import pytest
 
 from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import InvalidArgument
-from pipeline.forecasting.error_autocorrelation import past_differences, past_scores, persistence
+from pipeline.forecasting.error_autocorrelation import baseline_error_scores, lag1_autocorrelation, network_error_scores
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
-from pipeline.forecasting.quantile_function import SCORES, at_scores, scores_of
+from pipeline.forecasting.quantile_function import SCORES, scores_of_values, values_at_scores
 from pipeline.forecasting.sample_paths import (
-    BLOCK,
-    MOST_ROWS,
-    Sampler,
-    carried_on,
-    coupled,
-    draw,
-    refuse_too_many,
-    sampler_of,
+    MAX_ROWS,
+    PATHS_PER_BLOCK,
+    PathSampler,
+    build_sampler,
+    correlate_scores,
+    couple_ranks,
+    draw_paths,
+    require_feasible_paths,
 )
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling
@@ -117,8 +117,8 @@ def drawn_from(
 ) -> tuple[Array, Forecast]:
     """Paths of every series [S, N, H], and what was published."""
     forecast = published or forecast_panel(network, panel, recipe)
-    sampler = sampler_of(network, panel, forecast, recipe, seed)
-    return np.concatenate(list(draw(sampler, 1, count))).reshape(len(forecast.series), count, -1), forecast
+    sampler = build_sampler(network, panel, forecast, recipe, seed)
+    return np.concatenate(list(draw_paths(sampler, 1, count))).reshape(len(forecast.series), count, -1), forecast
 
 
 def loaded(outcome: TrainedModel) -> Forecaster:
@@ -134,7 +134,7 @@ def assert_spread_as_published(paths: Array, forecast: Forecast) -> None:
     assert (below - error <= LEVELS).all()
     assert (up_to + error >= LEVELS).all()
     is_single = (np.diff(forecast.quantiles, axis=2) > 0).all()
-    assert not is_single or np.abs(below - LEVELS).max() <= 1 / BLOCK
+    assert not is_single or np.abs(below - LEVELS).max() <= 1 / PATHS_PER_BLOCK
 
 
 def ranks(values: Array) -> Array:
@@ -148,28 +148,28 @@ def test_published_quantiles_are_at_their_scores() -> None:
     quantiles = np.array([[1.0, 2, 4, 8, 9], [-5, -5, 0, 1, 1]])
 
     for q, score in enumerate(SCORES):
-        np.testing.assert_allclose(at_scores(quantiles, np.full(2, score)), quantiles[:, q], rtol=1e-12)
+        np.testing.assert_allclose(values_at_scores(quantiles, np.full(2, score)), quantiles[:, q], rtol=1e-12)
     np.testing.assert_allclose(SCORES, EXPECTED, atol=1e-12)
 
 
 def test_a_normal_distribution_is_given_back_with_its_tails() -> None:
     scores = np.linspace(-5, 5, 101)
 
-    np.testing.assert_allclose(at_scores(10 + 3 * EXPECTED, scores), 10 + 3 * scores, atol=1e-12)
+    np.testing.assert_allclose(values_at_scores(10 + 3 * EXPECTED, scores), 10 + 3 * scores, atol=1e-12)
 
 
 def test_between_levels_and_beyond_them_it_is_the_normal_distribution_through_two() -> None:
     quantiles = np.array([1.0, 2, 4, 8, 9])
     half, beyond = (SCORES[2] + SCORES[3]) / 2, SCORES[4] + (SCORES[4] - SCORES[3])
 
-    np.testing.assert_allclose(at_scores(quantiles, np.array([half, beyond, -beyond])), [6, 10, 0], atol=1e-12)
+    np.testing.assert_allclose(values_at_scores(quantiles, np.array([half, beyond, -beyond])), [6, 10, 0], atol=1e-12)
 
 
 def test_of_positive_quantiles_the_logarithms_are_told_where_that_is_asked_for() -> None:
     quantiles = np.exp(np.array([[1.0, 2, 4, 8, 9]]))
     beyond = SCORES[4] + (SCORES[4] - SCORES[3])
 
-    said = at_scores(np.concatenate([quantiles, quantiles - 10]), np.full((3, 2), -beyond), logarithms=True)
+    said = values_at_scores(np.concatenate([quantiles, quantiles - 10]), np.full((3, 2), -beyond), logarithms=True)
 
     np.testing.assert_allclose(said[:, 0], 1.0)
     np.testing.assert_allclose(said[:, 1], 2 * np.exp(1.0) - np.exp(2.0) - 10)
@@ -181,22 +181,22 @@ def test_scores_are_read_off_as_values_are_written(logarithms: bool) -> None:
     quantiles[0] -= 2
     scores = np.random.default_rng(1).normal(size=(3, 7))
 
-    values = at_scores(quantiles, scores, logarithms=logarithms)
+    values = values_at_scores(quantiles, scores, logarithms=logarithms)
 
     whole = np.broadcast_to(quantiles, (3, 7, 5))
-    np.testing.assert_allclose(scores_of(whole, values, logarithms=logarithms), scores)
+    np.testing.assert_allclose(scores_of_values(whole, values, logarithms=logarithms), scores)
 
 
 def test_no_score_is_read_off_where_there_is_no_width_or_no_value_and_none_is_further_out_than_four() -> None:
     quantiles = np.array([[1.0, 1, 1, 1, 1], [1, 2, 4, 8, 9], [1, 2, 4, 8, 9], [1, 2, 4, 8, 9]])
 
-    found = scores_of(quantiles, np.array([1.0, float("nan"), 1e9, -5]), logarithms=True)
+    found = scores_of_values(quantiles, np.array([1.0, float("nan"), 1e9, -5]), logarithms=True)
 
     np.testing.assert_array_equal(found, [np.nan, np.nan, 4, -4])
 
 
 def test_a_distribution_ends_where_its_outer_quantiles_meet() -> None:
-    assert at_scores(np.array([0.0, 0, 1, 7, 7]), np.array([-9.0, 9])).tolist() == [0, 7]
+    assert values_at_scores(np.array([0.0, 0, 1, 7, 7]), np.array([-9.0, 9])).tolist() == [0, 7]
 
 
 # ranks
@@ -208,7 +208,7 @@ def test_values_are_handed_out_in_the_order_of_ranks() -> None:
     paths, ties, jitter = rng.integers(5, size=(20, 3)).astype(float), rng.normal(size=(20, 3)), rng.random((20, 3))
     quantiles = np.sort(rng.normal(size=(3, 5)))
 
-    found = coupled(paths, quantiles, ties=ties, jitter=jitter)
+    found = couple_ranks(paths, quantiles, ties=ties, jitter=jitter)
 
     for h in range(3):
         in_order = sorted(range(20), key=lambda n: (paths[n, h], ties[n, h]))
@@ -229,7 +229,7 @@ def _normal_quantile(level: float) -> float:
 def test_no_jitter_gives_no_infinity() -> None:
     zeros = np.zeros((4, 1))
 
-    found = coupled(zeros, EXPECTED[None] * 1e300, ties=np.arange(4.0)[:, None], jitter=zeros, logarithms=True)
+    found = couple_ranks(zeros, EXPECTED[None] * 1e300, ties=np.arange(4.0)[:, None], jitter=zeros, logarithms=True)
 
     assert np.isfinite(found).all()
 
@@ -310,13 +310,13 @@ def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel()
     scores = np.random.default_rng(2).normal(size=(5, 3))
 
     for whole, s in ((panel, 0), (one, 0)):
-        sampler = sampler_of(network, whole, forecast_panel(network, whole, recipe), recipe, 0)
-        found = sampler.fed_back(s, scores)
+        sampler = build_sampler(network, whole, forecast_panel(network, whole, recipe), recipe, 0)
+        found = sampler.feed_back(s, scores)
         for n in range(5):
             longer = one
             for h in range(3):
                 quantiles = network.predict(longer)[2][0, 0]
-                longer = grown(longer, float(at_scores(quantiles, scores[n, h])))
+                longer = grown(longer, float(values_at_scores(quantiles, scores[n, h])))
             np.testing.assert_allclose(found[n], longer.values[-3:])
 
 
@@ -336,7 +336,7 @@ def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
     panel = panel_of(*[process(0.9, 200, seed) for seed in range(8)])
     network = autoregressive(0.0, panel)
     paths, forecast = drawn_from(network, panel, recipe_of(), count=3000)
-    left = sampler_of(network, panel, forecast, recipe_of(), 0).persistence
+    left = build_sampler(network, panel, forecast, recipe_of(), 0).autocorrelation
 
     assert left.mean() == pytest.approx(0.9, abs=0.15)  # 60 values show a little less
     assert_spread_as_published(paths, forecast)
@@ -348,7 +348,7 @@ def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
 
 def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
     panel = panel_of([value / np.sqrt(1 - 0.9**2) for value in process(0.9, 600)])
-    sampler = sampler_of(
+    sampler = build_sampler(
         autoregressive(0.9, panel),
         panel,
         forecast_panel(autoregressive(0.9, panel), panel, recipe_of()),
@@ -356,7 +356,7 @@ def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
         0,
     )
 
-    assert abs(sampler.persistence[0]) < 0.25
+    assert abs(sampler.autocorrelation[0]) < 0.25
 
 
 def test_past_scores_are_how_far_out_each_value_was_when_it_came() -> None:
@@ -364,14 +364,14 @@ def test_past_scores_are_how_far_out_each_value_was_when_it_came() -> None:
     panel = panel_of([1.0, -1, 2, 0, 1, 3, float("nan"), 2, 5], [float("nan")] * 4 + [2.0, 2, 2, 2, 2])
     network = autoregressive(0.5, panel)
 
-    found = past_scores(network, panel, network.features.of(panel), 8, [0, 1], 6)
+    found = network_error_scores(network, panel, network.features.of(panel), 8, [0, 1], 6)
 
     nan = float("nan")
     np.testing.assert_allclose(found[0], [nan, 1 - 0, 3 - 0.5, nan, nan, 5 - 1], atol=1e-12)
     np.testing.assert_allclose(found[1], [nan, nan, nan, nan, nan, 2 - 1], atol=1e-12)
     later = replace(panel, values=np.where(np.arange(len(panel.values)) == 8, 99.0, panel.values))
     np.testing.assert_array_equal(
-        past_scores(network, later, network.features.of(later), 8, [0], 6)[0, :5], found[0, :5]
+        network_error_scores(network, later, network.features.of(later), 8, [0], 6)[0, :5], found[0, :5]
     )
 
 
@@ -379,7 +379,7 @@ def test_what_is_left_of_an_error_is_as_a_loop_counts_it() -> None:
     errors = np.random.default_rng(5).normal(size=(3, 12))
     errors[0, 3], errors[2] = np.nan, np.nan
 
-    found = persistence(errors)
+    found = lag1_autocorrelation(errors)
 
     for s in range(3):
         pairs = [pair for pair in zip(errors[s], errors[s, 1:], strict=False) if not np.isnan(pair).any()]
@@ -389,7 +389,7 @@ def test_what_is_left_of_an_error_is_as_a_loop_counts_it() -> None:
 
 
 def test_scores_that_are_carried_on_stay_standard_normal() -> None:
-    scores = carried_on(np.random.default_rng(6).normal(size=(20_000, 4)), -0.6)
+    scores = correlate_scores(np.random.default_rng(6).normal(size=(20_000, 4)), -0.6)
 
     np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.02)
     np.testing.assert_allclose(np.corrcoef(scores.T)[0], [1, -0.6, 0.36, -0.216], atol=0.02)
@@ -398,7 +398,7 @@ def test_scores_that_are_carried_on_stay_standard_normal() -> None:
 def test_differences_of_a_baseline_are_in_units_of_their_size() -> None:
     panel = panel_of([1.0, 2, 4, 8, 16], [3.0, 3, 3, 3, 3], [float("nan")] * 4 + [9.0])
 
-    found = past_differences(panel, 4, [0, 1, 2], [2, 1, 1], 4)
+    found = baseline_error_scores(panel, 4, [0, 1, 2], [2, 1, 1], 4)
 
     nan, size = float("nan"), np.sqrt((9 + 36 + 144) / 3)
     np.testing.assert_allclose(found, [[nan, 3 / size, 6 / size, 12 / size], [nan] * 4, [nan] * 4])
@@ -431,7 +431,7 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
     assert forecast.method == ("lstm", f"fallback:{method}")
     assert_spread_as_published(paths, forecast)
     scores = np.random.default_rng(4).normal(size=(4000, 9))
-    walks = sampler_of(network, panel, forecast, recipe_of(9), 0).walked(1, scores)
+    walks = build_sampler(network, panel, forecast, recipe_of(9), 0).walk_randomly(1, scores)
     np.testing.assert_allclose(
         walks.std(axis=0) * EXPECTED[3], forecast.quantiles[1, :, 3] - forecast.mean[1], rtol=0.06
     )
@@ -446,22 +446,22 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
 # seeds and numbers of paths
 
 
-def small_sampler(seed: int = 0, rows: int = 2) -> Sampler:
+def small_sampler(seed: int = 0, rows: int = 2) -> PathSampler:
     panel = panel_of(*[[1.0, -1, 2, 0, 1]] * rows)
     network = autoregressive(1.0, panel)
-    return sampler_of(network, panel, forecast_panel(network, panel, recipe_of()), recipe_of(), seed)
+    return build_sampler(network, panel, forecast_panel(network, panel, recipe_of()), recipe_of(), seed)
 
 
 def test_a_seed_gives_the_same_paths_and_another_seed_others() -> None:
-    first, again, other = (np.concatenate(list(draw(small_sampler(seed), 1, 150))) for seed in (7, 7, 8))
+    first, again, other = (np.concatenate(list(draw_paths(small_sampler(seed), 1, 150))) for seed in (7, 7, 8))
 
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
 
 
 def test_paths_of_different_series_are_drawn_apart_and_those_of_one_do_not_depend_on_the_others() -> None:
-    both = np.concatenate(list(draw(small_sampler(), 1, 100)))
-    alone = np.concatenate(list(draw(small_sampler(rows=1), 1, 100)))
+    both = np.concatenate(list(draw_paths(small_sampler(), 1, 100)))
+    alone = np.concatenate(list(draw_paths(small_sampler(rows=1), 1, 100)))
 
     np.testing.assert_array_equal(both[:100], alone)
     assert (both[100:] != alone).all()
@@ -470,9 +470,9 @@ def test_paths_of_different_series_are_drawn_apart_and_those_of_one_do_not_depen
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 250), (37, 37), (60, 140), (100, 101), (101, 200), (199, 250)])
 def test_more_paths_begin_with_the_fewer_ones(first: int, last: int) -> None:
     sampler = small_sampler()
-    whole = np.concatenate(list(draw(sampler, 1, 300))).reshape(2, 300, HORIZON)
+    whole = np.concatenate(list(draw_paths(sampler, 1, 300))).reshape(2, 300, HORIZON)
 
-    some = np.concatenate(list(draw(sampler, first, last))).reshape(2, last - first + 1, HORIZON)
+    some = np.concatenate(list(draw_paths(sampler, first, last))).reshape(2, last - first + 1, HORIZON)
 
     np.testing.assert_array_equal(some, whole[:, first - 1 : last])
 
@@ -480,16 +480,16 @@ def test_more_paths_begin_with_the_fewer_ones(first: int, last: int) -> None:
 @pytest.mark.parametrize("num_paths", [0, -1])
 def test_no_paths_are_refused(num_paths: int) -> None:
     with pytest.raises(InvalidArgument, match=f"{num_paths} paths were asked for: expected at least 1"):
-        refuse_too_many(num_paths, small_sampler().forecast)
+        require_feasible_paths(num_paths, small_sampler().forecast)
 
 
 def test_too_many_rows_are_refused_with_the_number_of_paths_that_fits() -> None:
     forecast = small_sampler().forecast
-    most = MOST_ROWS // 12
+    most = MAX_ROWS // 12
 
-    refuse_too_many(most, forecast)
+    require_feasible_paths(most, forecast)
     with pytest.raises(InvalidArgument) as refused:
-        refuse_too_many(most + 1, forecast)
+        require_feasible_paths(most + 1, forecast)
 
     assert str(refused.value) == (
         "1,666,667 paths of 2 series over 6 steps are 20,000,004 rows: expected at most 20,000,000, "
@@ -500,15 +500,15 @@ def test_too_many_rows_are_refused_with_the_number_of_paths_that_fits() -> None:
 def test_memory_does_not_grow_with_the_number_of_paths() -> None:
     sampler = small_sampler()
     peaks = []
-    for count in (10 * BLOCK, 10 * BLOCK, 100 * BLOCK):
+    for count in (10 * PATHS_PER_BLOCK, 10 * PATHS_PER_BLOCK, 100 * PATHS_PER_BLOCK):
         tracemalloc.start()
-        for _ in draw(sampler, 1, count):
+        for _ in draw_paths(sampler, 1, count):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
     assert peaks[2] < 2 * peaks[1]
-    assert peaks[2] < 8 * 2 * 100 * BLOCK * HORIZON  # all values at once
+    assert peaks[2] < 8 * 2 * 100 * PATHS_PER_BLOCK * HORIZON  # all values at once
 
 
 # bounds
@@ -547,15 +547,15 @@ def test_paths_of_a_trained_network_with_a_spread(outcome: TrainedModel, values:
 
 def test_a_trained_network_fed_back_is_what_a_loop_gives(outcome: TrainedModel) -> None:
     network, panel, scores = loaded(outcome), small_panel(), np.random.default_rng(3).normal(size=(4, 3))
-    sampler = sampler_of(network, panel, forecast_panel(network, panel, small_recipe()), small_recipe(), 0)
+    sampler = build_sampler(network, panel, forecast_panel(network, panel, small_recipe()), small_recipe(), 0)
 
-    found = sampler.fed_back(0, scores)
+    found = sampler.feed_back(0, scores)
 
     for n in range(4):
         row = small_values()
         for h in range(3):
             quantiles = network.predict(small_panel(row))[2][0, 0]
-            row.append(float(at_scores(quantiles, scores[n, h])))
+            row.append(float(values_at_scores(quantiles, scores[n, h])))
         np.testing.assert_allclose(found[n], row[-3:], rtol=1e-5)
 
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline.config.recipe import PublishSettings, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.fallback import BELIEVABLE, forecast_panel
+from pipeline.forecasting.fallback import MAX_RANGES_AWAY, forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, build_manifest, hash_model, load_forecaster
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import fit_scaling
@@ -291,7 +291,7 @@ def test_a_forecast_that_is_not_finite_falls_back(where: str, value: float) -> N
 
 def test_a_forecast_far_away_from_its_context_falls_back() -> None:
     context = small_values()[-8:]
-    limit = BELIEVABLE * (max(context) - min(context))
+    limit = MAX_RANGES_AWAY * (max(context) - min(context))
 
     near, far = (forecast_of(small_panel(), StandIn(distance=limit * share)) for share in (0.999, 1.001))
 
@@ -304,7 +304,7 @@ def test_a_forecast_far_away_from_its_context_falls_back() -> None:
 def test_a_forecast_far_away_from_a_context_with_gaps_falls_back_too(missing: list[int]) -> None:
     row = [NAN if n in missing else value for n, value in enumerate(small_values())]
     known = [value for value in row[-8:] if value == value]
-    limit = BELIEVABLE * (max(known) - min(known))
+    limit = MAX_RANGES_AWAY * (max(known) - min(known))
 
     near, far = (forecast_of(panel_of(a=row), StandIn(distance=limit * share)) for share in (0.999, 1.001))
 

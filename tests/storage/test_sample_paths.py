@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InvalidArgument, NextperiodError, Overtaken
-from pipeline.forecasting.sample_paths import seed_of
+from pipeline.forecasting.sample_paths import default_seed
 from pipeline.jobs import sample_paths as job
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.sample_paths import Drawn, sample_paths
@@ -76,7 +76,7 @@ def test_paths_are_in_the_table_and_in_the_file(store: Store, run_id: str, tmp_p
         num_paths=230,
         num_new=230,
         num_rows=1380,
-        seed=seed_of(run_id),
+        seed=default_seed(run_id),
         parquet=str(tmp_path / "paths.parquet"),
     )
     kept = table(store)
@@ -186,8 +186,8 @@ def test_another_run_has_paths_of_its_own(store: Store, run_id: str, tmp_path: P
     facts = drawn(store, later, tmp_path, 10)
 
     assert later != run_id
-    assert (facts.status, facts.seed) == ("written", seed_of(later))
-    assert seed_of(later) != seed_of(run_id)
+    assert (facts.status, facts.seed) == ("written", default_seed(later))
+    assert default_seed(later) != default_seed(run_id)
     kept = table(store)
     assert kept.groupby("run_id").size().to_dict() == {run_id: 60, later: 60}
     assert_file_is(tmp_path, kept[kept["run_id"] == later])

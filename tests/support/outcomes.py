@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity, fit_calibration
+from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.timeseries.forecast import LEVELS
 
 Array = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class Replay:
         return Outcomes(
             origin=np.concatenate([np.tile(origins, len(series)) for _, origins in parts]),
             step=np.concatenate([np.full(len(origins) * len(series), h) for h, origins in parts]),
-            ratio=conformity(observed, quantiles),
+            ratio=conformity_ratios(observed, quantiles),
         )
 
     def calibration(self, series: npt.NDArray[np.int64], origin: int) -> Calibration | None:
