@@ -12,13 +12,13 @@ from pipeline.records.training import BacktestPath, BacktestRecord, OriginPath, 
 from pipeline.reporting.assessment import binomial_interval
 from pipeline.reporting.chart import BLUE, GREEN, GREY, INK, ORANGE, Array, Axes, Band, Chart, Instants, Line
 from pipeline.text import format_period
-from pipeline.timeseries.forecast import LOWER_80, LOWER_95, UPPER_80, UPPER_95, Forecast
+from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
 _MASE_UNIT = "in mean seasonal differences"
 _WIDE, _NARROW = partial(Band, opacity=0.16), partial(Band, opacity=0.28)
 _METHOD_LINES = {
-    "lstm": partial(Line, "lstm", color=BLUE),
+    NETWORK: partial(Line, NETWORK, color=BLUE),
     "naive": partial(Line, "naive", color=ORANGE, dash="dot"),
     "seasonal-naive": partial(Line, "seasonal-naive", color=GREEN, dash="dash"),
 }
@@ -193,9 +193,9 @@ def _calibration_chart(backtest: BacktestRecord) -> Chart:
 
 def _residuals_chart(path: BacktestPath, unit: str) -> Chart:
     periods = _instants(path.periods)
-    residuals = _numbers(path.observed) - _numbers(path.forecast["lstm"])
+    residuals = _numbers(path.observed) - _numbers(path.forecast[NETWORK])
     zero = Line("zero", periods[[0, -1]], np.zeros(2), color=GREY, dash="dash")
-    axes = Axes(lines=(Line("lstm", periods, residuals, color=BLUE, is_points=True), zero), ylabel=unit)
+    axes = Axes(lines=(Line(NETWORK, periods, residuals, color=BLUE, is_points=True), zero), ylabel=unit)
     caption = f"Residuals of {path.series} over time, observed minus forecast"
     return Chart(name="residuals", section="Residuals", caption=caption, rows=(axes,))
 

@@ -10,6 +10,7 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.reporting.assessment import assess_model
 from pipeline.text import counted
+from pipeline.timeseries.forecast import NETWORK
 
 _METRICS = {"rmse": "RMSE", "mae": "MAE", "mase": "MASE", "smape": "sMAPE"}
 _DASH = "\N{EN DASH}"
@@ -27,12 +28,11 @@ from pathlib import Path
 
 import mlflow
 
-from pipeline.forecasting.forecaster import load_forecaster
+from pipeline.forecasting.forecaster import load_forecaster, read_model_files
 
 folder = Path(mlflow.artifacts.download_artifacts("models:/{recipe}/<version>"))
 network = mlflow.pyfunc.load_model(str(folder))  # or mlflow.keras.load_model
-files = {{path.name: path.read_bytes() for path in (folder / "forecaster").iterdir()}}
-forecaster = load_forecaster(files, "{model_hash}")
+forecaster = load_forecaster(read_model_files(folder / "forecaster"), "{model_hash}")
 windows = forecaster.inputs_at_origin(panel)
 inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
 quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
@@ -74,7 +74,7 @@ def _facts(recipe: Recipe, model: ModelVersion, verdict: str | None) -> Iterator
 def _backtest(backtest: BacktestRecord | None, baseline: str) -> str:
     if backtest is None:
         return "None: the history is too short for one."
-    names = {"lstm": "this model", baseline: f"{baseline} (the baseline)"}
+    names = {NETWORK: "this model", baseline: f"{baseline} (the baseline)"}
     table = [_row("", _METRICS.values()), "|---|---:|---:|---:|---:|"]
     for method, scores in backtest.scores.items():
         table.append(_row(names.get(method, method), (_format_score(scores.get(metric)) for metric in _METRICS)))

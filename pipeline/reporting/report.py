@@ -19,11 +19,11 @@ from pipeline.reporting.figures import build_charts
 from pipeline.reporting.plotly_charts import plotly_js, render_plotly
 from pipeline.reporting.png_charts import render_png
 from pipeline.text import format_period
-from pipeline.timeseries.forecast import LOWER_80, LOWER_95, UPPER_80, UPPER_95, Forecast
+from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
 #: rows and columns of the table of the backtest
-METHODS = ("lstm", "naive", "seasonal-naive")
+METHODS = (NETWORK, "naive", "seasonal-naive")
 METRICS = ("rmse", "mae", "mase", "smape")
 _DASH = "\N{EN DASH}"
 

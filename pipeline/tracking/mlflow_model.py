@@ -12,17 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.forecasting.forecaster import MANIFEST, MODEL_FILES
+
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 #: packages that are needed to load the network
 _REQUIREMENTS = ("keras", "mlflow", "tensorflow")
-_FORECASTER_FILES = ("network.onnx", "weights.npz", "forecaster.json", "golden.npz", "manifest.json")
 _PYTHON_ENV = "python: '3.11'\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
 
 
 def write_mlflow_model(folder: Path, files: Mapping[str, bytes], *, run_id: str, model_id: str) -> None:
-    """Write the folder that `mlflow.keras.save_model` would write, and our own files below `forecaster/`.
+    """Write the folder that `mlflow.keras.save_model` would write, and the model directory in `forecaster/`.
 
     Args:
         folder: an empty folder.
@@ -44,7 +45,7 @@ def write_mlflow_model(folder: Path, files: Mapping[str, bytes], *, run_id: str,
         "requirements.txt": "".join(f"{name}=={version(name)}\n" for name in _REQUIREMENTS).encode(),
         "python_env.yaml": _PYTHON_ENV.encode(),
     }
-    content |= {f"forecaster/{name}": files[name] for name in _FORECASTER_FILES if name in files}
+    content |= {f"forecaster/{name}": files[name] for name in (*MODEL_FILES, MANIFEST)}
     write_files(folder, content)
     model.save(str(folder / "MLmodel"))
 

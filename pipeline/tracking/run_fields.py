@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pipeline.config.recipe import Recipe
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
+from pipeline.timeseries.forecast import NETWORK
 
 #: tag that identifies the run of a training before it has a model
 TRAINING_KEY = "nextperiod.training_key"
@@ -120,7 +121,7 @@ def _tutorial_errors(record: TrainingRecord) -> Iterator[tuple[str, float | None
 
 
 def _backtest_metrics(backtest: BacktestRecord, baseline: str) -> Iterator[tuple[str, float | None, int]]:
-    groups = {"lstm": "backtest", baseline: "baseline"}
+    groups = {NETWORK: "backtest", baseline: "baseline"}
     for method, scores in backtest.scores.items():
         group = groups.get(method, f"baseline/{method}")
         yield from ((f"{group}/{metric}", value, 0) for metric, value in scores.items())
@@ -133,7 +134,7 @@ def _backtest_metrics(backtest: BacktestRecord, baseline: str) -> Iterator[tuple
 
 def _skills(backtest: BacktestRecord, baseline: str) -> Mapping[str, float | None]:
     """By metric: 1 - error / error of the baseline."""
-    network_scores, baseline_scores = backtest.scores.get("lstm", {}), backtest.scores.get(baseline, {})
+    network_scores, baseline_scores = backtest.scores.get(NETWORK, {}), backtest.scores.get(baseline, {})
     skills: dict[str, float | None] = {}
     for metric in ("rmse", "mae"):
         error, baseline_error = network_scores.get(metric), baseline_scores.get(metric)

@@ -18,6 +18,7 @@ from pipeline.reporting.model_card import render_model_card
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
+from pipeline.timeseries.forecast import MEDIAN, QUANTILE_COLUMNS
 from pipeline.tracking.registry import Registry
 from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
@@ -27,7 +28,6 @@ from tests.support.examples import NOW, small_batch, small_panel, small_recipe
 pytestmark = pytest.mark.tensorflow
 
 Array = npt.NDArray[np.float64]
-COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         read=forecaster.inputs_at_origin(small_panel()),
         address="models:/small/1",
         card=card,
-        published=np.array([[row[name] for name in ("mean", *COLUMNS)] for row in rows], dtype=np.float64),
+        published=np.array([[row[name] for name in ("mean", *QUANTILE_COLUMNS)] for row in rows], dtype=np.float64),
     )
     database.close()
 
@@ -90,7 +90,7 @@ def published_from(outputs: Any, registered: Registered) -> Array:
 
 def with_mean(quantiles: Array) -> Array:
     """The published mean of a network is its median."""
-    return np.column_stack([quantiles[:, len(COLUMNS) // 2], quantiles])
+    return np.column_stack([quantiles[:, MEDIAN], quantiles])
 
 
 def test_pyfunc_predicts_what_was_published(registered: Registered) -> None:
