@@ -77,7 +77,7 @@ def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
     import plotext
 
     horizon = len(rows)
-    history = panel.of(panel.series.index(rows[0]["series"]))[-max(3 * horizon, 24) :]
+    history = panel.series_values(panel.series.index(rows[0]["series"]))[-max(3 * horizon, 24) :]
     past = list(range(len(history)))
     ahead = list(range(len(history) - 1, len(history) + horizon))
     last = float(history[-1])

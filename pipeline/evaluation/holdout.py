@@ -96,7 +96,7 @@ def mase_scales(panel: Panel, season: int) -> Array:
     """Of each series of the fitting part: its mean absolute seasonal difference, or one step where it is short."""
     scales = []
     for s in range(len(panel.series)):
-        values = panel.of(s)
+        values = panel.series_values(s)
         lag = season if len(values) > season else 1
         scales.append(metrics.seasonal_scale(values, lag) if len(values) > lag else np.nan)
     return np.array(scales)

@@ -77,7 +77,7 @@ def baseline_error_scores(panel: Panel, origin: int, series: list[int], lags: li
     """
     scores = np.full((len(series), count), np.nan)
     for n, (s, lag) in enumerate(zip(series, lags, strict=True)):
-        values = panel.of(s)[: origin + 1 - panel.first[s]]
+        values = panel.series_values(s)[: origin + 1 - panel.first[s]]
         errors = (values[lag:] - values[:-lag])[-count:]
         size = np.sqrt(np.nanmean(np.square(errors))) if np.isfinite(errors).any() else 0.0
         scores[n, count - len(errors) :] = errors / size if size > 0 else np.nan

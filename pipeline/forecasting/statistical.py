@@ -60,7 +60,7 @@ def forecast_statistical(panel: Panel, horizon: int, season: int) -> Mapping[str
         quantiles, num_failed = stand_in_quantiles.copy(), len(panel.series) - len(at_origin)
         for s in at_origin.tolist():
             model = getattr(models, class_name)(season_length=season)
-            forecast = _forecast_series(model, _interpolate_gaps(panel.of(s)), horizon)
+            forecast = _forecast_series(model, _interpolate_gaps(panel.series_values(s)), horizon)
             if forecast is None:
                 num_failed += 1
             else:

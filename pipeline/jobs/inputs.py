@@ -16,7 +16,7 @@ from pipeline.preprocessing import gaps
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.storage.store import Store
 from pipeline.text import counted
-from pipeline.timeseries.panel import Panel, with_other_series
+from pipeline.timeseries.panel import Panel, add_other_series
 
 #: as of this instant everything is known
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -50,7 +50,7 @@ def prepare_panel(panel: Panel, recipe: Recipe) -> Panel:
             f"covariates.other_series is for at most {MOST_OTHER_SERIES} series, {recipe.name} has {len(panel.series)}: "
             "leave it out"
         )
-    return with_other_series(panel)
+    return add_other_series(panel)
 
 
 def load_forecaster_inputs(

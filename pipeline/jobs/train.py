@@ -122,7 +122,7 @@ def _train(
 def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:
     longest = int(panel.lengths.argmax())
     require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
-    constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.of(s))]
+    constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.series_values(s))]
     if constant:
         logger.warning("constant: %s", ", ".join(constant[:5]))
 

@@ -202,7 +202,7 @@ def changes_autocorrelation(panel: Panel, season: int) -> float:
     """
     num_chosen = min(_MOST_SERIES, len(panel.series))
     chosen = np.unique(np.linspace(0, len(panel.series) - 1, num_chosen).astype(int))
-    return float(np.mean([_series_autocorrelation(panel.of(s), season) for s in chosen]))
+    return float(np.mean([_series_autocorrelation(panel.series_values(s), season) for s in chosen]))
 
 
 def _series_autocorrelation(values: Array, lag: int) -> float:

@@ -22,7 +22,9 @@ def fill_gaps(panel: Panel, *, longest: int) -> Panel:
     """The panel with runs of at most `longest` missing periods interpolated linearly; longer ones stay NaN."""
     if longest == 0 or not np.isnan(panel.values).any():
         return panel
-    return replace(panel, values=np.concatenate([_filled(panel.of(s), longest) for s in range(len(panel.series))]))
+    return replace(
+        panel, values=np.concatenate([_filled(panel.series_values(s), longest) for s in range(len(panel.series))])
+    )
 
 
 def _filled(values: Array, longest: int) -> Array:

@@ -49,7 +49,9 @@ class Scaling:
 
     def of_series(self, panel: Panel) -> tuple[Array, Array]:
         """Centre and scale [S] of the series of a panel, where parameters are theirs."""
-        pairs = [self.fitted.get(name) or self._parameters(panel.of(s)) for s, name in enumerate(panel.series)]
+        pairs = [
+            self.fitted.get(name) or self._parameters(panel.series_values(s)) for s, name in enumerate(panel.series)
+        ]
         centre, scale = np.array(pairs, float).reshape(-1, 2).T
         return centre, scale
 
@@ -109,7 +111,7 @@ def fit_scaling(panel: Panel, *, kind: str, per_series: bool, season: int) -> Sc
     scaling = Scaling(kind=kind, per_series=per_series, logarithms=kind == "log", season=season)
     if not per_series:
         return scaling
-    fitted = {name: scaling._parameters(panel.of(s)) for s, name in enumerate(panel.series)}
+    fitted = {name: scaling._parameters(panel.series_values(s)) for s, name in enumerate(panel.series)}
     return replace(scaling, fitted=fitted)
 
 

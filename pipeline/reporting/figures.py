@@ -35,7 +35,7 @@ def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast:
     """
     series = forecast.series[0]
     s = panel.series.index(series)
-    periods, values = panel.grid[panel.first[s] : panel.last[s] + 1], panel.of(s)
+    periods, values = panel.grid[panel.first[s] : panel.last[s] + 1], panel.series_values(s)
     yield _forecast_chart(recipe, periods, values, forecast)
     if record.backtest is not None:
         yield from _backtest_charts(recipe, record.backtest)

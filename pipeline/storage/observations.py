@@ -16,7 +16,7 @@ from pipeline.storage.statements import Transaction
 from pipeline.storage.vintages import Vintage
 from pipeline.timeseries.long_values import LongValues
 from pipeline.timeseries.observations import TARGET, Observations
-from pipeline.timeseries.panel import Panel, panel_from_observations, with_covariate
+from pipeline.timeseries.panel import Panel, add_covariate, panel_from_observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,7 @@ def _add_covariates(
     covariate_length = None if length is None else 2 * (length + panel.ahead)
     for name in (*covariates.past, *covariates.future):
         observed = _read_observations(transaction, recipe, batch_id, variable=name, length=covariate_length)
-        values = (observed.names, observed.series, observed.period, observed.value)
-        panel = with_covariate(panel, name, values, frequency=recipe.grid, known_ahead=name in covariates.future)
+        panel = add_covariate(panel, name, observed, frequency=recipe.grid, known_ahead=name in covariates.future)
     return panel
 
 

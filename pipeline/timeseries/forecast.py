@@ -1,12 +1,14 @@
-"""A forecast: values by series, step and quantile level, made at one origin."""
+"""A forecast: means and quantiles by series and step, made at one origin; and the facts of its quantile levels."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from pipeline.timeseries.frequency import Periods
 
@@ -28,24 +30,25 @@ NETWORK = "lstm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """What is published: H steps for each of S series.
+    """H steps for each of S series, from one origin.
 
     Raises:
         ValueError: a number is not finite, or quantiles cross.
     """
 
     series: tuple[str, ...]
+    #: the last period before the first step
     origin: np.datetime64
     periods: Periods  # [H]
     mean: npt.NDArray[np.float64]  # [S, H]
-    quantiles: npt.NDArray[np.float64]  # [S, H, Q], ascending in Q
-    #: "lstm", or "fallback:" and the baseline that stood in, for each series
+    quantiles: npt.NDArray[np.float64]  # [S, H, Q], at LEVELS, ascending in Q
+    #: for each series "lstm", or "fallback:" and the name of the baseline that stands in
     method: tuple[str, ...]
-    #: why a fallback stood in; None for the network's own
+    #: for each series why a fallback stands in; None for the network's own forecast
     reason: tuple[str | None, ...]
-    #: what the recipe's baseline says from the same origin, to be compared with later; NaN where it was not kept
+    #: the forecast of the recipe's baseline from the same origin, to score against; NaN where it was not kept
     baseline: npt.NDArray[np.float64]  # [S, H]
-    #: mean absolute seasonal difference up to the origin, the unit of MASE; 0: there is none; NaN: it was not kept
+    #: the unit of MASE: mean absolute seasonal difference up to the origin; 0: there is none; NaN: it was not kept
     scale: npt.NDArray[np.float64]  # [S]
 
     def __post_init__(self) -> None:
@@ -64,10 +67,29 @@ class Forecast:
         """Rows in the forecast table: S x H."""
         return self.mean.size
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each series and step, in this order.
+
+        The columns are series, period, step (from 1 on), mean, lower_95, lower_80, median, upper_80, upper_95, method
+        and reason, which is missing where no fallback stands in.
+        """
+        num_series, horizon = self.mean.shape
+        numbers = {"mean": self.mean, **{name: self.quantiles[:, :, q] for q, name in enumerate(QUANTILE_COLUMNS)}}
+        return pd.DataFrame(
+            {
+                "series": _repeat_texts(self.series, horizon),
+                "period": np.tile(self.periods, num_series),
+                "step": np.tile(np.arange(1, horizon + 1), num_series),
+                **{name: array.ravel() for name, array in numbers.items()},
+                "method": _repeat_texts(self.method, horizon),
+                "reason": _repeat_texts(self.reason, horizon),
+            }
+        )
+
     @property
     def content_hash(self) -> str:
-        """Hash of all published values, the same after a round trip through the database."""
-        # adding zero makes -0.0 the 0.0 that SQLite gives back
+        """Hash of all published values in order of series name, the same after a round trip through the database."""
+        # adding zero turns -0.0 into the 0.0 that SQLite returns
         numbers = np.concatenate([self.mean[:, :, None], self.quantiles], axis=2).astype("<f8") + 0.0
         periods = self.periods.astype("<i8").tobytes()
         order = sorted(range(len(self.series)), key=self.series.__getitem__)
@@ -76,3 +98,7 @@ class Forecast:
             for s in order
         )
         return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _repeat_texts(texts: Sequence[str | None], times: int) -> pd.Series[str]:
+    return pd.Series(np.repeat(np.array(texts, object), times), dtype="str")

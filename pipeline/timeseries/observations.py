@@ -1,4 +1,4 @@
-"""Rows on their way in: as a source delivers them, and as they are taken in."""
+"""Observations: values of named series by period."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from pipeline.timeseries.frequency import Periods
 
-#: the variable that is forecast; the others are covariates, named like their columns
+#: the name of the variable that is forecast; covariates are named like their columns
 TARGET = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observations:
-    """Values by series and period, in that order."""
+    """Values in order of series and period; NaN is a gap."""
 
-    names: tuple[str, ...]
-    series: npt.NDArray[np.int64]  # [n], positions in names
+    names: tuple[str, ...]  # [S]
+    series: npt.NDArray[np.int64]  # [n], indices in names
     period: Periods  # [n]
     value: npt.NDArray[np.float64]  # [n]
 

@@ -1,4 +1,4 @@
-"""A panel: S series on one grid of periods, as known at an instant."""
+"""A panel: S series on one grid of T periods, as known at an instant."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from pipeline.text import format_period
+from pipeline.timeseries.frames import observations_from_frame
 from pipeline.timeseries.frequency import Frequency, Periods
+from pipeline.timeseries.observations import Observations
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """Flat values with offsets; series may start and end at different periods.
+    """Values of all series one after the other; series may start and end at different periods.
 
-    Series s holds `values[offsets[s]:offsets[s + 1]]`, from period `grid[first[s]]` on. Gaps are NaN;
-    no series starts or ends with one.
+    Series s has the values `values[offsets[s]:offsets[s + 1]]`, from the period `grid[first[s]]` on. Gaps are NaN; no
+    series starts or ends with a gap.
     """
 
     series: tuple[str, ...]
-    grid: Periods  # [T], the union of all series' ranges
+    grid: Periods  # [T], from the first to the last period of any series
     first: npt.NDArray[np.int64]  # [S], positions in grid
     offsets: npt.NDArray[np.int64]  # [S + 1]
     values: Array  # [sum of lengths]
+    #: the instant whose state of knowledge this is
     as_of: datetime | None = None
-    #: covariates by name, laid out as the values
+    #: by name, covariates that are known up to the last value of a series, laid out as `values`
     past: Mapping[str, Array] = field(default_factory=dict)
-    #: covariates that are known ahead, by name: each series has `ahead` more of them than values
+    #: by name, covariates that are known ahead: each series has `ahead` more of them than values
     future: Mapping[str, Array] = field(default_factory=dict)
     ahead: int = 0
-    #: attributes by name, a text for each series
+    #: by name, attributes: a text for each series
     static: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -46,7 +51,7 @@ class Panel:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Periods from first to last of each series, gaps included: [S]."""
+        """Number of periods from the first to the last of each series, gaps included: [S]."""
         return np.diff(self.offsets)
 
     @property
@@ -54,56 +59,83 @@ class Panel:
         """Position in grid of each series' last period: [S]."""
         return self.first + self.lengths - 1
 
-    def of(self, s: int | np.integer[Any]) -> Array:
-        """The values of series s: [T_s]."""
+    def series_values(self, s: int | np.integer[Any]) -> Array:
+        """The values of series s, gaps included: [lengths[s]]."""
         return self.values[self.offsets[s] : self.offsets[s + 1]]
 
     def until(self, position: int) -> Panel:
-        """The same panel as if `grid[position]` were the newest period; series that start later are left out."""
+        """Return the panel as if `grid[position]` were the newest period; series that start later are left out."""
         kept = np.flatnonzero(self.first <= position)
-        ends = np.minimum(self.last[kept], position)
-        pieces = [
-            _without_trailing_gap(self.of(s)[: end - self.first[s] + 1]) for s, end in zip(kept, ends, strict=True)
-        ]
-        lengths = np.array([len(piece) for piece in pieces], np.int64)
-        inside = _places(self.offsets[kept], lengths)
-        known_ahead = _places(self.offsets[kept] + self.ahead * kept, lengths + self.ahead)
-        return replace(
-            self,
-            series=tuple(self.series[s] for s in kept),
-            grid=self.grid[: position + 1],
-            first=self.first[kept],
-            offsets=_offsets(lengths),
-            values=np.concatenate(pieces) if pieces else np.empty(0),
-            past={name: values[inside] for name, values in self.past.items()},
-            future={name: values[known_ahead] for name, values in self.future.items()},
-            static={name: tuple(texts[s] for s in kept) for name, texts in self.static.items()},
-        )
+        start = self.offsets[kept]
+        newest = start + np.minimum(self.last[kept], position) - self.first[kept]
+        return self._slice(kept, start, _last_observed(self.values)[newest] + 1, grid=slice(0, position + 1))
 
     def since(self, position: int) -> Panel:
-        """The same panel as if nothing before `grid[position]` were known; series that end earlier are left out."""
-        starts = np.maximum(position - self.first, 0)
-        starts = np.where(starts < self.lengths, starts, 0)
-        starts += [_leading_gap(self.of(s)[start:]) for s, start in enumerate(starts.tolist())]
+        """Return the panel as if nothing before `grid[position]` were known; series that end earlier are left out."""
         kept = np.flatnonzero(self.last >= position)
-        first, lengths = (self.first + starts)[kept], (self.lengths - starts)[kept]
-        inside = _places((self.offsets[:-1] + starts)[kept], lengths)
-        known_ahead = _places((self.offsets[:-1] + starts)[kept] + self.ahead * kept, lengths + self.ahead)
+        oldest = self.offsets[kept] + np.maximum(position - self.first[kept], 0)
+        start = _next_observed(self.values)[oldest]
+        return self._slice(kept, start, self.offsets[kept + 1], grid=slice(position, None))
+
+    def _slice(
+        self, kept: npt.NDArray[np.int64], start: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], *, grid: slice
+    ) -> Panel:
+        """Return the panel of the kept series [K], whose values are `values[start[k]:stop[k]]`."""
+        lengths = stop - start
+        inside = _expand(start, lengths)
+        inside_ahead = _expand(start + self.ahead * kept, lengths + self.ahead)
         return replace(
             self,
             series=tuple(self.series[s] for s in kept),
-            grid=self.grid[position:],
-            first=first - position,
+            grid=self.grid[grid],
+            first=self.first[kept] + start - self.offsets[kept] - grid.start,
             offsets=_offsets(lengths),
             values=self.values[inside],
             past={name: values[inside] for name, values in self.past.items()},
-            future={name: values[known_ahead] for name, values in self.future.items()},
+            future={name: values[inside_ahead] for name, values in self.future.items()},
             static={name: tuple(texts[s] for s in kept) for name, texts in self.static.items()},
         )
 
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        frequency: Frequency,
+        *,
+        series: str | None = "series",
+        period: str = "period",
+        value: str = "value",
+        as_of: datetime | None = None,
+    ) -> Panel:
+        """Return the panel of a long data frame, with its series in order of name.
+
+        Args:
+            frame: one row for each value, in any order.
+            frequency: the spacing of periods.
+            series: the column of the series' names; None: one series, named like the value column.
+            period: the column of datetimes, dates, ISO 8601 texts or pandas periods.
+            value: the column of numbers; missing values and NaN are gaps.
+            as_of: the instant whose state of knowledge the values are.
+
+        Raises:
+            ValueError: a column is missing, a value in it is not usable, a period is not one of the frequency, a series
+                has two values of one period, or there is no value; the message names column, series and period.
+        """
+        rows = observations_from_frame(frame, frequency, series=series, period=period, value=value)
+        return panel_from_observations(
+            rows.names, rows.series, rows.period, rows.value, frequency=frequency, as_of=as_of
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each period of each series, with the columns series, period and value; gaps are NaN."""
+        positions = _expand(self.first, self.lengths)
+        names = np.repeat(np.array(self.series, object), self.lengths)
+        columns = {"series": pd.Series(names, dtype="str"), "period": self.grid[positions], "value": self.values}
+        return pd.DataFrame(columns)
+
     @property
     def data_hash(self) -> str:
-        """Hash of names, periods and values: the same data gives the same hash on any machine."""
+        """Hash of names, periods, values, covariates and attributes, the same on any machine."""
         digest = hashlib.sha256("\0".join(self.series).encode())
         for array in (
             self.grid.astype("<i8"),
@@ -112,8 +144,8 @@ class Panel:
             self.values.astype("<f8"),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
-        for name, told in sorted({**self.past, **self.future}.items()):
-            digest.update(name.encode() + told.astype("<f8").tobytes())
+        for name, covariate in sorted({**self.past, **self.future}.items()):
+            digest.update(name.encode() + covariate.astype("<f8").tobytes())
         for name, texts in sorted(self.static.items()):
             digest.update("\0".join((name, *texts)).encode())
         return digest.hexdigest()
@@ -128,114 +160,110 @@ def panel_from_observations(
     frequency: Frequency,
     as_of: datetime | None = None,
 ) -> Panel:
-    """Put observations on their grid.
+    """Return the panel of n observations, in any order; series without a value are left out.
 
     Args:
-        names: of the S series.
-        series: for each observation the position of its series in `names`.
-        period: for each observation its period, on the frequency's grid.
-        value: for each observation its value; NaN is a gap.
+        names: of the series.
+        series: the index in `names` of each observation's series: [n].
+        period: the period of each observation, on the frequency's grid: [n].
+        value: the value of each observation; NaN is a gap: [n].
         frequency: the spacing of periods.
-        as_of: the state of knowledge that these observations are.
+        as_of: the instant whose state of knowledge the observations are.
 
     Raises:
-        ValueError: there is no observation, or a series has two of one period.
+        ValueError: there is no observation, or a series has two values of one period.
     """
-    present = ~np.isnan(value)
-    series, period, value = series[present], period[present], value[present]
+    is_present = ~np.isnan(value)
+    series, period, value = series[is_present], period[is_present], value[is_present]
     if len(value) == 0:
         raise ValueError("a panel needs at least one observation")
     if not _is_ascending(series, period):
         order = np.lexsort((period, series))
         series, period, value = series[order], period[order], value[order]
         _require_distinct(names, series, period)
-    seen, start = np.unique(series, return_index=True)
     grid = frequency.between(period.min(), period.max())
-    position = np.searchsorted(grid, period)
-    first, last = position[start], position[np.append(start[1:], len(series)) - 1]
+    position = np.searchsorted(grid, period)  # [n]
+    present, start, rank = np.unique(series, return_index=True, return_inverse=True)  # [S], [S], [n]
+    first, last = position[start], position[np.append(start[1:], len(series)) - 1]  # [S]
     offsets = _offsets(last - first + 1)
     values = np.full(offsets[-1], np.nan)
-    rank = np.searchsorted(seen, series)
     values[offsets[rank] + position - first[rank]] = value
     return Panel(
-        series=tuple(names[s] for s in seen), grid=grid, first=first, offsets=offsets, values=values, as_of=as_of
+        series=tuple(names[s] for s in present), grid=grid, first=first, offsets=offsets, values=values, as_of=as_of
     )
 
 
 def _is_ascending(series: npt.NDArray[np.int64], period: Periods) -> bool:
     """Whether rows are in order of series and period, each pair once."""
-    same = series[1:] == series[:-1]
-    return bool(((series[1:] > series[:-1]) | (same & (period[1:] > period[:-1]))).all())
+    is_same_series = series[1:] == series[:-1]
+    return bool(((series[1:] > series[:-1]) | (is_same_series & (period[1:] > period[:-1]))).all())
 
 
 def _require_distinct(names: Sequence[str], series: npt.NDArray[np.int64], period: Periods) -> None:
-    again = np.flatnonzero((series[1:] == series[:-1]) & (period[1:] == period[:-1]))
-    if len(again):
-        row = again[0]
+    repeated = np.flatnonzero((series[1:] == series[:-1]) & (period[1:] == period[:-1]))
+    if len(repeated):
+        row = repeated[0]
         raise ValueError(
-            f'series "{names[series[row]]}" has two values for {str(period[row])[:16]}: expected one value a period'
+            f'series "{names[series[row]]}" has two values for {format_period(period[row])}: expected one value a period'
         )
 
 
-def with_covariate(
-    panel: Panel,
-    name: str,
-    told: tuple[Sequence[str], npt.NDArray[np.int64], Periods, Array],
-    *,
-    frequency: Frequency,
-    known_ahead: bool,
+def add_covariate(
+    panel: Panel, name: str, observations: Observations, *, frequency: Frequency, known_ahead: bool
 ) -> Panel:
-    """The panel with one covariate more; what was not told, or of no period of the series, is NaN.
+    """Return the panel with a further covariate; periods without an observation are NaN.
 
     Args:
-        panel: whose `ahead` says how far beyond the end of each series a covariate is known.
+        panel: its `ahead` is how many periods beyond the end of each series a covariate is known.
         name: of the covariate.
-        told: names of series, and for each value the position of its series in them, its period and the value.
+        observations: of the covariate; those of other series and of periods outside their series are left out.
         frequency: of the panel.
-        known_ahead: whether it is known ahead.
+        known_ahead: whether the covariate is known ahead.
     """
-    names, series, period, value = told
     ahead = panel.ahead if known_ahead else 0
     grid = np.append(panel.grid, frequency.after(panel.origin, ahead)) if ahead else panel.grid
-    index = {name: s for s, name in enumerate(panel.series)}
-    rank = np.array([index.get(name, -1) for name in names], np.int64)[series]
-    position = np.minimum(np.searchsorted(grid, period), len(grid) - 1)
-    local = position - panel.first[rank]
     lengths = panel.lengths + ahead
-    fits = (rank >= 0) & (grid[position] == period) & (local >= 0) & (local < lengths[rank])
+    index = {series: s for s, series in enumerate(panel.series)}
+    s = np.array([index.get(series, -1) for series in observations.names], np.int64)[observations.series]  # [n]
+    position = np.minimum(np.searchsorted(grid, observations.period), len(grid) - 1)
+    local = position - panel.first[s]
+    is_on_grid = grid[position] == observations.period
+    is_inside = (s >= 0) & is_on_grid & (local >= 0) & (local < lengths[s])
     values = np.full(int(lengths.sum()), np.nan)
-    values[(_offsets(lengths)[rank] + local)[fits]] = value[fits]
-    both = {name: values}
+    values[(_offsets(lengths)[s] + local)[is_inside]] = observations.value[is_inside]
     if known_ahead:
-        return replace(panel, future={**panel.future, **both})
-    return replace(panel, past={**panel.past, **both})
+        return replace(panel, future={**panel.future, name: values})
+    return replace(panel, past={**panel.past, name: values})
 
 
-def with_other_series(panel: Panel) -> Panel:
-    """The panel with every series as a covariate of the others, and which it is as an attribute."""
+def add_other_series(panel: Panel) -> Panel:
+    """Return the panel with every series as a past covariate of all, and the series' name as an attribute."""
     past = dict(panel.past)
-    inside = _places(panel.first, panel.lengths)  # positions in the grid
+    positions = _expand(panel.first, panel.lengths)
     for s, name in enumerate(panel.series):
         on_grid = np.full(len(panel.grid), np.nan)
-        on_grid[panel.first[s] : panel.last[s] + 1] = panel.of(s)
-        past[f"series {name}"] = on_grid[inside]
+        on_grid[panel.first[s] : panel.last[s] + 1] = panel.series_values(s)
+        past[f"series {name}"] = on_grid[positions]
     return replace(panel, past=past, static={**panel.static, "series": panel.series})
 
 
-def _places(first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The positions `first[s]`, `first[s] + 1` … of each series, one series after the other."""
-    starts = _offsets(lengths)[:-1]
-    places: npt.NDArray[np.int64] = np.repeat(first - starts, lengths) + np.arange(int(lengths.sum()))
-    return places
+def _expand(start: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return `start[s]`, `start[s] + 1` … `start[s] + lengths[s] - 1` for each s, one after the other."""
+    shifts = start - _offsets(lengths)[:-1]
+    positions: npt.NDArray[np.int64] = np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
+    return positions
 
 
-def _offsets(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def _without_trailing_gap(values: Array) -> Array:
-    return values[: np.flatnonzero(~np.isnan(values))[-1] + 1]
+def _last_observed(values: Array) -> npt.NDArray[np.int64]:
+    """Return for each index the largest index up to it whose value is not NaN; the first value is not NaN."""
+    return np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
 
 
-def _leading_gap(values: Array) -> int:
-    return int(np.flatnonzero(~np.isnan(values))[0])
+def _next_observed(values: Array) -> npt.NDArray[np.int64]:
+    """Return for each index the smallest index from it on whose value is not NaN; the last value is not NaN."""
+    indices = np.where(np.isnan(values), len(values), np.arange(len(values)))
+    return np.minimum.accumulate(indices[::-1])[::-1]

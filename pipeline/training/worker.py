@@ -36,7 +36,7 @@ def _child(folder: Path) -> int:
     record: TrainingRecord | ReplayRecord | FitsRecord
     try:
         if recipe.tutorial is not None and kind != "fits" and not fields.get("tutorial"):
-            require_tutorial_history(panel.of(0), recipe.tutorial, panel.series[0])
+            require_tutorial_history(panel.series_values(0), recipe.tutorial, panel.series[0])
 
         import tensorflow as tf
 
@@ -76,7 +76,7 @@ def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -
     seconds = round(time.monotonic() - began, 1)
     lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
     if not lines:
-        replayed = tutorial.run_protocol(panel.of(0), recipe, on_epoch=_printer("tutorial"))
+        replayed = tutorial.run_protocol(panel.series_values(0), recipe, on_epoch=_printer("tutorial"))
         lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
     _write_files(folder / "model", trained.files)
     (folder / "network.keras").write_bytes(trained.keras_archive)
@@ -149,7 +149,7 @@ def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
     for network in list_networks(recipe.tutorial):
         named = network.model_dump(include={"row", "architecture", "layers", "published"})
         replayed = tutorial.run_protocol(
-            panel.of(0),
+            panel.series_values(0),
             recipe.model_copy(update={"tutorial": network}),
             on_epoch=_printer(f"{network.row} {network.architecture}"),
         )

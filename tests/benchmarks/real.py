@@ -85,7 +85,7 @@ class Collection:
             frequency=recipe.grid,
         )
         if self.end_together:
-            panel = panel_of([panel.of(s) for s in range(len(names))], recipe)
+            panel = panel_of([panel.series_values(s) for s in range(len(names))], recipe)
         return fill_gaps(panel, longest=self.max_gap)
 
 

@@ -52,7 +52,7 @@ def loop(panel: Panel) -> tuple[float, float]:
     began = time.perf_counter()
     x, y = [], []
     for s in range(0, len(panel.series), SHARE):
-        data = panel.of(s)
+        data = panel.series_values(s)
         for i in range(len(data) - CONTEXT - HORIZON + 1):
             x.append(data[i : i + CONTEXT])
             y.append(data[i + CONTEXT : i + CONTEXT + HORIZON])

@@ -19,7 +19,8 @@ from pipeline.preprocessing.covariates import Features, features_from_dict, fit_
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, with_covariate
+from pipeline.timeseries.observations import Observations
+from pipeline.timeseries.panel import Panel, add_covariate
 
 Array = npt.NDArray[np.float64]
 
@@ -240,15 +241,15 @@ def test_a_covariate_is_put_on_the_periods_of_its_series() -> None:
     bare = replace(panel, past={}, future={})
     days = panel.grid[[2, 9, 19]]
     beyond = panel.grid[-1] + np.timedelta64(2, "D")
-    told = (
-        ("b", "unknown"),
-        np.array([0, 0, 0, 0, 1]),
-        np.append(days, [beyond, days[0]]),
-        np.array([1.0, 2, 3, 4, 5]),
+    observations = Observations(
+        names=("b", "unknown"),
+        series=np.array([0, 0, 0, 0, 1]),
+        period=np.append(days, [beyond, days[0]]),
+        value=np.array([1.0, 2, 3, 4, 5]),
     )
 
-    past = with_covariate(bare, "x", told, frequency=Frequency("D"), known_ahead=False).past["x"]
-    future = with_covariate(bare, "x", told, frequency=Frequency("D"), known_ahead=True).future["x"]
+    past = add_covariate(bare, "x", observations, frequency=Frequency("D"), known_ahead=False).past["x"]
+    future = add_covariate(bare, "x", observations, frequency=Frequency("D"), known_ahead=True).future["x"]
 
     # b begins at position 6 of the grid: the second day is its fourth, the third its last
     assert {int(n): past[n] for n in np.flatnonzero(~np.isnan(past))} == {23: 2, 33: 3}

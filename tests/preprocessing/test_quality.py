@@ -22,7 +22,7 @@ def panel_of(**rows: list[float]) -> Panel:
 
 
 def filled(row: list[float], longest: int) -> list[float]:
-    return fill_gaps(panel_of(a=row), longest=longest).of(0).tolist()
+    return fill_gaps(panel_of(a=row), longest=longest).series_values(0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_nothing_is_filled_where_the_recipe_allows_no_gap() -> None:
 def test_each_series_is_filled_from_its_own_values() -> None:
     panel = fill_gaps(panel_of(a=[1, NAN, 3], b=[10, NAN, 30]), longest=1)
 
-    assert (panel.of(0).tolist(), panel.of(1).tolist()) == ([1, 2, 3], [10, 20, 30])
+    assert (panel.series_values(0).tolist(), panel.series_values(1).tolist()) == ([1, 2, 3], [10, 20, 30])
 
 
 def test_values_that_were_observed_are_never_changed() -> None:

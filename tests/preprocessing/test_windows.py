@@ -59,7 +59,7 @@ def ending(*ends: int, series: int = 0) -> Windows:
 
 def naive_context(panel: Panel, s: int, end: int, length: int) -> tuple[list[float], list[bool]]:
     """One value at a time: what is read, and whether it is known."""
-    values, told, known = panel.of(s), [], []
+    values, told, known = panel.series_values(s), [], []
     for t in range(end - length + 1, end + 1):
         place = t - int(panel.first[s])
         known.append(place >= 0 and not np.isnan(values[place]))
@@ -72,7 +72,7 @@ def naive_context(panel: Panel, s: int, end: int, length: int) -> tuple[list[flo
 
 def naive_target(panel: Panel, s: int, end: int, horizon: int) -> list[float]:
     places = [t - int(panel.first[s]) for t in range(end + 1, end + 1 + horizon)]
-    return [float(panel.of(s)[place]) if place < panel.lengths[s] else NAN for place in places]
+    return [float(panel.series_values(s)[place]) if place < panel.lengths[s] else NAN for place in places]
 
 
 def naive_has_enough(panel: Panel, s: int, end: int, needs: ContextRequirements) -> bool:

@@ -89,7 +89,7 @@ def forecast_of(panel: Panel, horizon: int = 3, **changes: Any) -> Forecast:
 
 
 def backtest_of(panel: Panel, **changes: Any) -> BacktestRecord:
-    periods, observed = panel.grid[-3:], panel.of(0)[-3:]
+    periods, observed = panel.grid[-3:], panel.series_values(0)[-3:]
     path = BacktestPath(
         series=panel.series[0],
         periods=tuple(str(period) for period in periods),
@@ -426,7 +426,7 @@ def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
 
     traces = {trace["name"]: trace for trace in charts_in(usual_report()["report.html"].decode())["forecast"]["data"]}
 
-    assert traces["observed"]["y"] == pytest.approx(panel.of(0).tolist(), rel=1e-7)
+    assert traces["observed"]["y"] == pytest.approx(panel.series_values(0).tolist(), rel=1e-7)
     assert traces["forecast"]["x"][1:] == ["1966-01-01", "1966-02-01", "1966-03-01"]
     assert traces["95 %, lower"]["y"][1:] == [779.75, 780.75, 781.75]
     assert traces["95 %"]["y"][1:] == [820.75, 821.75, 822.75]

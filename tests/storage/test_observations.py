@@ -93,7 +93,7 @@ def test_what_comes_later_changes_nothing_of_what_was_known(registered: Store) -
     assert after is not None
     assert after.data_hash == before.data_hash
     assert after.series == ("north", "small")
-    assert after.of(0).tolist() == [7, 8, 9]
+    assert after.series_values(0).tolist() == [7, 8, 9]
     assert after.as_of == NOW
     known = [registered.batches.latest_as_of("small", at) for at in (NOW, FOREVER)]
     assert [one.recorded_at for one in known if one] == [NOW, NOW + MOMENT]
@@ -215,8 +215,8 @@ def test_a_context_is_the_end_of_what_was_known(registered: Store) -> None:
 
     assert then is not None
     assert now is not None
-    assert [then.of(s).tolist() for s in range(2)] == [[30, 4], [5]]
-    assert [now.of(s).tolist() for s in range(2)] == [[4, 5], [5]]
+    assert [then.series_values(s).tolist() for s in range(2)] == [[30, 4], [5]]
+    assert [now.series_values(s).tolist() for s in range(2)] == [[4, 5], [5]]
 
 
 def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
@@ -232,7 +232,7 @@ def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
     assert told(registered)["gappy", "2020-03-01"] == 33
     panel = registered.observations.panel(small_recipe(), FOREVER, length=2)
     assert panel is not None
-    assert np.array_equal(panel.of(0), [33, np.nan, np.nan, 6], equal_nan=True)
+    assert np.array_equal(panel.series_values(0), [33, np.nan, np.nan, 6], equal_nan=True)
 
 
 @pytest.mark.parametrize("since", ["2019-05-01", "2020-09-01", "2021-04-01", "2023-01-01"])

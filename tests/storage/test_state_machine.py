@@ -599,7 +599,7 @@ class Machine(RuleBasedStateMachine):
         for s, end in enumerate(ends.values()):
             assert panel.first[s] == min(end) - min(places)
             expected = [end.get(place, np.nan) for place in range(min(end), max(end) + 1)]
-            assert panel.of(s).tobytes() == np.array(expected).tobytes()
+            assert panel.series_values(s).tobytes() == np.array(expected).tobytes()
 
     def stored(self, number: float) -> float:
         """SQLite knows no negative zero; to nobody do the two differ."""

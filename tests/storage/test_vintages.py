@@ -112,7 +112,7 @@ def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple
     assert present is not None
     (one,) = origins_seen(recipe, store, present, np.array([origin]), plan or Plan())
     assert one.panel.as_of is not None
-    by_series = {name: one.panel.of(s).tolist() for s, name in enumerate(one.panel.series)}
+    by_series = {name: one.panel.series_values(s).tolist() for s, name in enumerate(one.panel.series)}
     return by_series, one.panel.as_of, str(one.panel.origin)[:7]
 
 
@@ -145,8 +145,8 @@ def test_windows_are_cut_from_what_was_known(told: Store) -> None:
     both = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
     one = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding", history=1))
 
-    assert [seen.panel.of(0).tolist() for seen in both] == [[1, 2], [3, 4]]
-    assert [seen.panel.of(0).tolist() for seen in one] == [[2], [4]]
+    assert [seen.panel.series_values(0).tolist() for seen in both] == [[1, 2], [3, 4]]
+    assert [seen.panel.series_values(0).tolist() for seen in one] == [[2], [4]]
 
 
 def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> None:
@@ -160,8 +160,8 @@ def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> No
 
     february, march = origins_seen(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
 
-    assert february.panel.of(0).tolist() == [1]
-    assert march.panel.of(0).tolist() == [1, 2, 3]
+    assert february.panel.series_values(0).tolist() == [1]
+    assert march.panel.series_values(0).tolist() == [1, 2, 3]
 
 
 def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -> None:

@@ -35,8 +35,8 @@ def test_each_series_holds_its_values_from_its_first_period_on() -> None:
     panel = daily_panel(a=[1, 2, 3, NAN], b=[NAN, 5, 6, 7])
 
     assert panel.series == ("a", "b")
-    assert panel.of(0).tolist() == [1, 2, 3]
-    assert panel.of(1).tolist() == [5, 6, 7]
+    assert panel.series_values(0).tolist() == [1, 2, 3]
+    assert panel.series_values(1).tolist() == [5, 6, 7]
     assert panel.first.tolist() == [0, 1]
     assert panel.last.tolist() == [2, 3]
     assert panel.lengths.tolist() == [3, 3]
@@ -54,7 +54,7 @@ def test_the_grid_spans_all_series_and_ends_at_the_origin() -> None:
 def test_gaps_inside_a_series_are_nan_and_outside_there_are_none() -> None:
     panel = daily_panel(a=[NAN, 1, NAN, 3, NAN])
 
-    np.testing.assert_array_equal(panel.of(0), [1, NAN, 3])
+    np.testing.assert_array_equal(panel.series_values(0), [1, NAN, 3])
     assert len(panel.grid) == 3
 
 
@@ -63,7 +63,7 @@ def test_periods_that_were_not_told_are_gaps() -> None:
 
     panel = panel_from_observations(["a"], np.array([0, 0]), days, np.array([1.0, 4.0]), frequency=DAILY)
 
-    np.testing.assert_array_equal(panel.of(0), [1, NAN, NAN, 4])
+    np.testing.assert_array_equal(panel.series_values(0), [1, NAN, NAN, 4])
 
 
 def test_a_holiday_is_no_gap() -> None:
@@ -72,14 +72,14 @@ def test_a_holiday_is_no_gap() -> None:
 
     panel = panel_from_observations(["a"], np.array([0, 0]), days, np.array([1.0, 2.0]), frequency=sessions)
 
-    assert panel.of(0).tolist() == [1, 2]
+    assert panel.series_values(0).tolist() == [1, 2]
 
 
 def test_a_series_of_which_nothing_is_observed_is_left_out() -> None:
     panel = daily_panel(a=[NAN, NAN], b=[1, 2], c=[NAN, 3])
 
     assert panel.series == ("b", "c")
-    assert panel.of(1).tolist() == [3]
+    assert panel.series_values(1).tolist() == [3]
 
 
 def test_a_panel_of_no_observations_is_refused() -> None:
@@ -101,7 +101,7 @@ def test_observations_may_come_in_any_order() -> None:
 def test_two_values_for_one_period_are_refused_by_name() -> None:
     periods = np.array(["2020-02-01", "2020-01-01", "2020-01-01"], "datetime64[us]")
 
-    with pytest.raises(ValueError, match='series "a" has two values for 2020-01-01T00:00: expected one value a period'):
+    with pytest.raises(ValueError, match='series "a" has two values for 2020-01-01: expected one value a period'):
         panel_from_observations(["a"], np.zeros(3, int), periods, np.arange(3.0), frequency=Frequency("MS"))
 
 
@@ -118,8 +118,8 @@ def test_the_state_of_knowledge_stays_with_the_panel() -> None:
 def test_a_panel_until_a_period_ends_there() -> None:
     panel = daily_panel(a=[1, 2, 3, 4], b=[NAN, 5, 6, 7]).until(1)
 
-    assert panel.of(0).tolist() == [1, 2]
-    assert panel.of(1).tolist() == [5]
+    assert panel.series_values(0).tolist() == [1, 2]
+    assert panel.series_values(1).tolist() == [5]
     assert panel.origin == np.datetime64("2020-01-02", "us")
 
 
@@ -130,12 +130,12 @@ def test_series_that_start_later_are_left_out() -> None:
 def test_series_that_ended_earlier_stay_whole() -> None:
     panel = daily_panel(a=[1, 2, NAN, NAN], b=[3, 4, 5, 6]).until(2)
 
-    assert panel.of(0).tolist() == [1, 2]
-    assert panel.of(1).tolist() == [3, 4, 5]
+    assert panel.series_values(0).tolist() == [1, 2]
+    assert panel.series_values(1).tolist() == [3, 4, 5]
 
 
 def test_a_gap_at_the_new_end_is_dropped() -> None:
-    assert daily_panel(a=[1, NAN, NAN, 4]).until(2).of(0).tolist() == [1]
+    assert daily_panel(a=[1, NAN, NAN, 4]).until(2).series_values(0).tolist() == [1]
 
 
 def test_until_the_newest_period_is_the_same_panel() -> None:
@@ -167,7 +167,7 @@ def test_until_equals_a_panel_made_of_the_observations_until_then(
     expected = daily_panel(a=a[: position + 1], b=b[: position + 1])
     assert early.series == expected.series
     for s in range(len(early.series)):
-        np.testing.assert_array_equal(early.of(s), expected.of(s))
+        np.testing.assert_array_equal(early.series_values(s), expected.series_values(s))
         assert early.grid[early.first[s]] == expected.grid[expected.first[s]]
 
 
@@ -175,14 +175,14 @@ def test_a_panel_since_a_period_begins_there() -> None:
     panel = daily_panel(a=[1, 2, 3, 4], b=[NAN, NAN, NAN, 7], c=[8, 9, NAN, NAN]).since(2)
 
     assert panel.series == ("a", "b")
-    assert [panel.of(s).tolist() for s in range(2)] == [[3, 4], [7]]
+    assert [panel.series_values(s).tolist() for s in range(2)] == [[3, 4], [7]]
     assert (panel.first.tolist(), panel.grid[0], len(panel.grid)) == ([0, 1], np.datetime64("2020-01-03", "us"), 2)
 
 
 def test_a_gap_at_the_new_beginning_is_dropped() -> None:
     panel = daily_panel(a=[1, NAN, NAN, 4, 5], b=[1, 2, 3, 4, 5]).since(1)
 
-    assert (panel.of(0).tolist(), panel.first.tolist()) == ([4, 5], [2, 0])
+    assert (panel.series_values(0).tolist(), panel.first.tolist()) == ([4, 5], [2, 0])
 
 
 def test_since_the_first_period_is_the_same_panel() -> None:
@@ -203,7 +203,7 @@ def test_since_equals_a_panel_made_of_the_observations_from_then_on(
     expected = daily_panel(a=[NAN] * position + a[position:], b=[NAN] * position + b[position:])
     assert late.series == expected.series
     for s in range(len(late.series)):
-        np.testing.assert_array_equal(late.of(s), expected.of(s))
+        np.testing.assert_array_equal(late.series_values(s), expected.series_values(s))
         assert late.grid[late.first[s]] == expected.grid[expected.first[s]]
 
 

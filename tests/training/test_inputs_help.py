@@ -13,7 +13,7 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.windows import Windows
-from pipeline.timeseries.panel import Panel, with_other_series
+from pipeline.timeseries.panel import Panel, add_other_series
 from pipeline.training.ensemble import fit_ensemble, planned
 
 pytestmark = pytest.mark.tensorflow
@@ -68,7 +68,7 @@ def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
     read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
     told = ensemble.quantiles(ensemble.network, read)
     middle = told[:, step - 1, told.shape[2] // 2]
-    return float(np.abs(middle - panel.of(series)[ends + step]).mean())
+    return float(np.abs(middle - panel.series_values(series)[ends + step]).mean())
 
 
 @BOTH
@@ -90,7 +90,7 @@ def test_a_series_that_follows_another_is_forecast_from_it(architecture: str) ->
     follower = np.append(50.0, leader[:-1]) + 0.05 * rng.normal(size=LENGTH)
     bare = panel_of(leader, follower)
 
-    with_it = error_of(recipe_of(architecture, "other_series = true"), with_other_series(bare), 1, 1)
+    with_it = error_of(recipe_of(architecture, "other_series = true"), add_other_series(bare), 1, 1)
 
     assert with_it < 0.5 * error_of(recipe_of(architecture), bare, 1, 1)
 
