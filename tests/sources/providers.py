@@ -1,4 +1,4 @@
-"""What Yahoo and Binance answer, for a server on the loopback."""
+"""Fake Yahoo and Binance: what they answer to a request, for a server on the loopback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.sources.server import Asked, reply
+from tests.sources.server import Request, response
 
 DAY = timedelta(days=1)
 #: day, open, high, low, close, volume
@@ -29,30 +29,30 @@ class Yahoo:
     zone: str = "America/New_York"
     #: days of splits, by ticker
     splits: Mapping[str, Sequence[date]] = field(default_factory=dict)
-    #: answered in place of a chart
-    instead: bytes | None = None
-    #: what was asked for, by ticker
+    #: sent in place of a chart
+    answer: bytes | None = None
+    #: first days of the requests, by ticker
     since: dict[str, list[date]] = field(default_factory=dict)
 
-    def __call__(self, asked: Asked) -> bytes:
-        if asked.path.endswith("getcrumb"):
-            return reply("crumb")
-        if "/v8/finance/chart/" not in asked.path:
-            return reply(status=404)
-        if self.instead is not None:
-            return self.instead
-        ticker = asked.path.rpartition("/")[2]
+    def __call__(self, request: Request) -> bytes:
+        if request.path.endswith("getcrumb"):
+            return response("crumb")
+        if "/v8/finance/chart/" not in request.path:
+            return response(status=404)
+        if self.answer is not None:
+            return self.answer
+        ticker = request.path.rpartition("/")[2]
         rows = list(self.rows.get(ticker, ()))
-        if "period1" in asked.query:
-            since = datetime.fromtimestamp(int(asked.query["period1"]), ZoneInfo(self.zone)).date()
+        if "period1" in request.query:
+            since = datetime.fromtimestamp(int(request.query["period1"]), ZoneInfo(self.zone)).date()
             self.since.setdefault(ticker, []).append(since)
-            rows = [one for one in rows if one[0] >= since]
+            rows = [day for day in rows if day[0] >= since]
         return self._chart(ticker, rows) if rows else _no_chart()
 
     def _chart(self, ticker: str, rows: Sequence[Row]) -> bytes:
-        at = [_stamp(one[0], self.zone) for one in rows]
+        timestamps = [_stamp(day[0], self.zone) for day in rows]
         names = ("open", "high", "low", "close", "volume")
-        quote = {name: [one[n] for one in rows] for n, name in enumerate(names, start=1)}
+        quote = {name: [day[n] for day in rows] for n, name in enumerate(names, start=1)}
         split = {
             str(_stamp(on, self.zone)): {
                 "date": _stamp(on, self.zone),
@@ -75,7 +75,7 @@ class Yahoo:
         }
         result = {
             "meta": meta,
-            "timestamp": at,
+            "timestamp": timestamps,
             "events": {"splits": split} if split else {},
             "indicators": {"quote": [quote], "adjclose": [{"adjclose": quote["close"]}]},
         }
@@ -87,26 +87,26 @@ class Binance:
     """Candles of the pairs that are known, at most three an answer."""
 
     rows: Mapping[str, Sequence[Row]]
-    instead: bytes | None = None
+    answer: bytes | None = None
     since: dict[str, list[date]] = field(default_factory=dict)
 
-    def __call__(self, asked: Asked) -> bytes:
-        if asked.path.endswith("/exchangeInfo"):
+    def __call__(self, request: Request) -> bytes:
+        if request.path.endswith("/exchangeInfo"):
             return _json(
                 {"timezone": "UTC", "serverTime": 1, "rateLimits": [], "symbols": [_pair(p) for p in self.rows]}
             )
-        if self.instead is not None:
-            return self.instead
-        pair = asked.query["symbol"]
-        since = datetime.fromtimestamp(int(asked.query["startTime"]) / 1000, UTC).date()
+        if self.answer is not None:
+            return self.answer
+        pair = request.query["symbol"]
+        since = datetime.fromtimestamp(int(request.query["startTime"]) / 1000, UTC).date()
         self.since.setdefault(pair, []).append(since)
-        found = [one for one in self.rows[pair] if one[0] >= since][:3]
-        return _json([_candle(one) for one in found])
+        page = [day for day in self.rows[pair] if day[0] >= since][:3]
+        return _json([_candle(day) for day in page])
 
 
-def _candle(one: Row) -> list[Any]:
-    opened = _stamp(one[0], "UTC", hour=0) * 1000
-    return [opened, *map(str, one[1:]), opened + 86_399_999, "0", 1, "0", "0", "0"]
+def _candle(day: Row) -> list[Any]:
+    opened_at = _stamp(day[0], "UTC", hour=0) * 1000
+    return [opened_at, *map(str, day[1:]), opened_at + 86_399_999, "0", 1, "0", "0", "0"]
 
 
 def _pair(name: str) -> dict[str, Any]:
@@ -131,9 +131,11 @@ def _stamp(on: date, zone: str, hour: int = 9) -> int:
 
 
 def _json(document: object) -> bytes:
-    return reply(json.dumps(document), Content_Type="application/json")
+    return response(json.dumps(document), Content_Type="application/json")
 
 
 def _no_chart() -> bytes:
     error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
-    return reply(json.dumps({"chart": {"result": None, "error": error}}), status=404, Content_Type="application/json")
+    return response(
+        json.dumps({"chart": {"result": None, "error": error}}), status=404, Content_Type="application/json"
+    )

@@ -1,4 +1,4 @@
-"""A server on the loopback that answers with the very bytes that a test wants."""
+"""An HTTP server on the loopback that sends exactly the bytes that a test gives it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Request:
     """One request."""
 
     method: str
@@ -29,44 +29,44 @@ class Asked:
         return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
 
 
-Respond = Callable[[Asked], "bytes | Iterable[bytes]"]
+Respond = Callable[[Request], "bytes | Iterable[bytes]"]
 
 
 @dataclass(kw_only=True)
 class Server:
-    """Where it is, and what it was asked."""
+    """Its address, and the requests that it received."""
 
     host: str
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     #: set when the test is over, so that a slow answer can wait for that
-    over: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
         return f"http://{self.host}"
 
 
-def reply(body: bytes | str = b"", status: int = 200, **headers: str) -> bytes:
-    """A whole answer; `Content_Type` is written for `Content-Type`."""
+def response(body: bytes | str = b"", status: int = 200, **headers: str) -> bytes:
+    """The bytes of a response; an argument `Content_Type` becomes the header `Content-Type`."""
     content = body.encode() if isinstance(body, str) else body
     fields = {"Content_Length": str(len(content)), "Connection": "close"} | headers
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + content
+    return f"HTTP/1.1 {status} OK\r\n{head}\r\n".encode() + content
 
 
 @contextmanager
-def serving(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """A server that is stopped, with all of its threads, when the context ends."""
+def serve(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Run a server; it stops, with all of its threads, when the context manager exits."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             try:
                 method, target, _ = self.rfile.readline().decode().split(" ", 2)
                 headers = {name.lower(): value for name, value in parse_headers(self.rfile).items()}
-                asked = Asked(method=method, target=target, headers=headers)
-                server.asked.append(asked)
-                answered = respond(asked)
-                for part in [answered] if isinstance(answered, bytes) else answered:
+                request = Request(method=method, target=target, headers=headers)
+                server.requests.append(request)
+                answer = respond(request)
+                for part in [answer] if isinstance(answer, bytes) else answer:
                     self.wfile.write(part)
                     self.wfile.flush()
             except (OSError, ValueError):
@@ -85,6 +85,6 @@ def serving(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[Ser
         try:
             yield server
         finally:
-            server.over.set()
+            server.stopped.set()
             loopback.shutdown()
             thread.join()

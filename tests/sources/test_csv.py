@@ -19,10 +19,19 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.sources import TextSource
 from pipeline.errors import BatchRefused, NextperiodError, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources import columns, csv_plain, csv_quoted, text
-from pipeline.sources.delivery import Chunk, FetchContext
+from pipeline.sources.delivery import Chunk
 from pipeline.sources.file import File, detect_compression
 from pipeline.sources.registry import fetch
-from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
+from tests.sources.fetching import (
+    FIRST_FETCH,
+    names_in,
+    read,
+    read_refused,
+    read_rows,
+    recipe_with,
+    rejections_in,
+    rows_in,
+)
 
 SOURCE = 'kind = "csv"\npath = "{path}"\nperiod = "month"\nvalue = "sold"\n'
 TWO_ROWS = [("2020-01-01", "1"), ("2020-02-01", "2.5")]
@@ -32,34 +41,23 @@ def recipe_in(folder: Path, source: str = "", path: str = "small.csv", top: str 
     return recipe_with(SOURCE.format(path=path) + source, folder, top=top)
 
 
-def written(folder: Path, content: str | bytes, source: str = "", path: str = "small.csv") -> Recipe:
+def write_source(folder: Path, content: str | bytes, source: str = "", path: str = "small.csv") -> Recipe:
     (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     return recipe_in(folder, source, path)
-
-
-def refusal(recipe: Recipe) -> BatchRefused:
-    with pytest.raises(BatchRefused) as refused:
-        read(recipe)
-    assert "\n" not in str(refused.value)
-    return refused.value
 
 
 READERS = [csv_plain.plain_chunks, csv_quoted.quoted_chunks]
 
 
-def chunks_by(reader: Callable[..., Iterator[Chunk]], path: Path, recipe: Recipe) -> list[Chunk]:
+def read_with(reader: Callable[..., Iterator[Chunk]], path: Path, recipe: Recipe) -> list[Chunk]:
     with path.open("rb") as stream:
         return list(reader(File(path=path, name=path.name), stream, recipe))
 
 
-def scan(path: Path, recipe: Recipe, **limits: int) -> text.TextScan:
+def scan_file(path: Path, recipe: Recipe, **limits: int) -> text.TextScan:
     assert isinstance(recipe.source, TextSource)
     file = File(path=path, name=path.name, compression=detect_compression(path.name))
     return text.scan_text(file, recipe.source, lambda block: None, **limits)
-
-
-def rejections(chunks: list[Chunk]) -> list[Rejection]:
-    return [one for chunk in chunks for one in chunk.rejections]
 
 
 @pytest.mark.parametrize(
@@ -96,15 +94,17 @@ def rejections(chunks: list[Chunk]) -> list[Rejection]:
     ],
 )
 def test_the_same_rows_are_read_however_the_file_is_written(tmp_path: Path, content: str) -> None:
-    _, chunks = read(written(tmp_path, content))
+    _, chunks = read(write_source(tmp_path, content))
 
     assert [row for _, row in rows_in(chunks)] == TWO_ROWS
     assert names_in(chunks) == ["month", "sold"]
-    assert rejections(chunks) == []
+    assert rejections_in(chunks) == []
 
 
 def test_text_is_delivered_as_it_is_written(tmp_path: Path) -> None:
-    recipe = written(tmp_path, "month,sold,shop\n 2020-01-01 ,NA,\n2020-01-01,,007\n,1e400,TRUE\n", 'series = "shop"')
+    recipe = write_source(
+        tmp_path, "month,sold,shop\n 2020-01-01 ,NA,\n2020-01-01,,007\n,1e400,TRUE\n", 'series = "shop"'
+    )
 
     _, chunks = read(recipe)
 
@@ -120,17 +120,17 @@ def test_text_is_delivered_as_it_is_written(tmp_path: Path) -> None:
 def test_rows_keep_their_own_order_and_line(tmp_path: Path, note: str) -> None:
     extra = note.count("\n")
 
-    _, chunks = read(written(tmp_path, f"month,sold,note\n2020-02-01,2,{note}\n\n2020-01-01,1,\n"))
+    _, chunks = read(write_source(tmp_path, f"month,sold,note\n2020-02-01,2,{note}\n\n2020-01-01,1,\n"))
 
     assert [(line, row[0]) for line, row in rows_in(chunks)] == [(2 + extra, "2020-02-01"), (4 + extra, "2020-01-01")]
 
 
-def test_columns_that_no_one_names_are_left_out_unless_they_are_a_fault(tmp_path: Path) -> None:
+def test_unnamed_columns_are_left_out_unless_they_are_a_fault(tmp_path: Path) -> None:
     content = "month,note,sold,price,fold\n2020-01-01,a,1,2,0\n"
 
-    few = read(written(tmp_path, content))[1]
+    few = read(write_source(tmp_path, content))[1]
     covariate = read(recipe_with(SOURCE.format(path="small.csv") + '[covariates]\npast = ["price"]', tmp_path))[1]
-    every = read(written(tmp_path, content, 'extra_columns = "error"'))[1]
+    every = read(write_source(tmp_path, content, 'extra_columns = "error"'))[1]
 
     assert names_in(few) == ["month", "sold"]
     assert names_in(covariate) == ["month", "sold", "price"]
@@ -145,35 +145,35 @@ def test_all_columns_of_a_wide_table_are_delivered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["month,value\n2020-01-01,1\n", 'month;sold\n"2020-01-01;1"\n'])
-def test_where_a_column_is_missing_all_that_are_there_are_delivered(tmp_path: Path, content: str) -> None:
-    _, chunks = read(written(tmp_path, content))
+def test_where_a_named_column_is_missing_all_columns_are_delivered(tmp_path: Path, content: str) -> None:
+    _, chunks = read(write_source(tmp_path, content))
 
     assert names_in(chunks) == content.splitlines()[0].split(",")
 
 
-def test_a_file_says_whether_its_last_line_was_ended(tmp_path: Path) -> None:
-    assert read(written(tmp_path, "month,sold\n2020-01-01,1\n"))[0].ended
-    assert not read(written(tmp_path, "month,sold\n2020-01-01,1"))[0].ended
+def test_a_delivery_says_whether_the_last_line_has_a_newline(tmp_path: Path) -> None:
+    assert read(write_source(tmp_path, "month,sold\n2020-01-01,1\n"))[0].ended
+    assert not read(write_source(tmp_path, "month,sold\n2020-01-01,1"))[0].ended
 
 
-def test_a_feed_that_always_ends_its_last_line_is_refused_where_it_does_not(tmp_path: Path) -> None:
-    error = refusal(written(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2", "final_newline = true"))
+def test_with_final_newline_a_file_without_one_is_refused(tmp_path: Path) -> None:
+    error = read_refused(write_source(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2", "final_newline = true"))
 
     assert str(error) == (
         "small.csv ends in line 3 without a newline, which this feed always has: it may be cut; fetch it again"
     )
     assert error.rejections == (Rejection(rule="cut"),)
-    assert values(written(tmp_path, "month,sold\n2020-01-01,1\n", "final_newline = true")) == TWO_ROWS[:1]
+    assert read_rows(write_source(tmp_path, "month,sold\n2020-01-01,1\n", "final_newline = true")) == TWO_ROWS[:1]
 
 
 @pytest.mark.parametrize("quoted", ["", '"2020-02-01",2.5\n'])
 def test_a_row_with_too_few_or_too_many_fields_is_kept_as_rejected(tmp_path: Path, quoted: str) -> None:
     content = f"month,sold\n2020-01-01\n2020-02-01,2.5\n2020-03-01,3,4\n{quoted}"
 
-    _, chunks = read(written(tmp_path, content))
+    _, chunks = read(write_source(tmp_path, content))
 
     assert rows_in(chunks)[0] == (3, ("2020-02-01", "2.5"))
-    assert rejections(chunks) == [
+    assert rejections_in(chunks) == [
         Rejection(line=2, text="2020-01-01", rule="has 1 of 2 columns (is the file cut?)"),
         Rejection(line=4, text="2020-03-01,3,4", rule="has 3 of 2 columns (is the file cut?)"),
     ]
@@ -181,10 +181,10 @@ def test_a_row_with_too_few_or_too_many_fields_is_kept_as_rejected(tmp_path: Pat
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_header_that_does_not_fit_its_rows_is_refused(tmp_path: Path, reader: Callable[..., Iterator[Chunk]]) -> None:
-    recipe = written(tmp_path, "month,sold\n" + "2020-01-01,1,x\n" * 4)
+    recipe = write_source(tmp_path, "month,sold\n" + "2020-01-01,1,x\n" * 4)
 
     with pytest.raises(BatchRefused) as refused:
-        chunks_by(partial(reader, max_unreadable=3), tmp_path / "small.csv", recipe)
+        read_with(partial(reader, max_unreadable=3), tmp_path / "small.csv", recipe)
 
     assert "has more than 3 rows that do not have the 2 columns of its header: is the header cut?" in str(refused.value)
 
@@ -225,10 +225,10 @@ def test_a_header_that_does_not_fit_its_rows_is_refused(tmp_path: Path, reader: 
         ("month,sold\n2020-01-01," + "1" * 200_000 + "\n", "field larger than field limit"),
     ],
 )
-def test_what_is_no_csv_file_of_the_recipe_is_refused_with_what_was_expected(
+def test_a_file_that_is_not_csv_is_refused_with_what_was_expected(
     tmp_path: Path, content: str | bytes, message: str
 ) -> None:
-    error = refusal(written(tmp_path, content))
+    error = read_refused(write_source(tmp_path, content))
 
     assert message in str(error)
     assert len(error.rejections) == 1
@@ -236,20 +236,20 @@ def test_what_is_no_csv_file_of_the_recipe_is_refused_with_what_was_expected(
 
 def test_offsets_count_the_byte_order_mark_and_blocks_before(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfmonth,sold\n2020-01-01,\xc3\xa9\xe2\x82\xac\xe91\n"
-    recipe = written(tmp_path, content)
+    recipe = write_source(tmp_path, content)
 
     with pytest.raises(BatchRefused, match=f"byte 0xe9 at offset {content.index(0xE9)}"):
-        scan(tmp_path / "small.csv", recipe, block_bytes=7)
+        scan_file(tmp_path / "small.csv", recipe, block_bytes=7)
 
 
-def test_no_rows_are_nothing_new_where_the_recipe_says_so(tmp_path: Path) -> None:
-    _, chunks = read(written(tmp_path, "month,sold\n", 'on_empty = "keep"'))
+def test_with_on_empty_keep_a_file_without_rows_is_accepted(tmp_path: Path) -> None:
+    _, chunks = read(write_source(tmp_path, "month,sold\n", 'on_empty = "keep"'))
 
     assert rows_in(chunks) == []
     assert names_in(chunks) == ["month", "sold"]
 
 
-def test_no_file_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_hint_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing) as missing:
         read(recipe_in(tmp_path, 'hint = "ask the shop"'))
 
@@ -269,7 +269,7 @@ def test_a_folder_or_a_pipe_in_place_of_the_file_is_refused(tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = written(tmp_path, "month,sold\n2020-01-01,1\n")
+    recipe = write_source(tmp_path, "month,sold\n2020-01-01,1\n")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -280,21 +280,23 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path, monkeypatch
         read(recipe)
 
 
-def test_a_path_may_be_named_by_a_variable_or_by_a_file_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_read_from_a_variable_or_from_the_file_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_text("month,sold\n2020-01-01,1\n")
     (tmp_path / "name").write_text(f"{elsewhere}\n")
     recipe = recipe_in(Path("nowhere"), path="${SMALL_CSV}")
 
     monkeypatch.setenv("SMALL_CSV", str(elsewhere))
-    assert values(recipe) == TWO_ROWS[:1]
+    assert read_rows(recipe) == TWO_ROWS[:1]
 
     monkeypatch.delenv("SMALL_CSV")
     monkeypatch.setenv("SMALL_CSV_FILE", str(tmp_path / "name"))
-    assert values(recipe) == TWO_ROWS[:1]
+    assert read_rows(recipe) == TWO_ROWS[:1]
 
 
-def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_variable_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SMALL_CSV", raising=False)
 
     with pytest.raises(NextperiodError, match="the recipe small reads the file that SMALL_CSV names, which is not set"):
@@ -302,7 +304,7 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("path", ["~nobodyhere/x.csv", "a\\u0000b.csv"])
-def test_what_is_no_path_is_missing(path: str, tmp_path: Path) -> None:
+def test_an_invalid_path_is_reported_as_missing(path: str, tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="is no path"):
         read(recipe_in(tmp_path, path=path))
 
@@ -316,13 +318,13 @@ def test_schemes_that_are_no_object_store_are_refused_with_advice(tmp_path: Path
         read(recipe_in(tmp_path, path=path))
 
 
-def test_the_hash_is_that_of_the_content_and_of_how_it_is_read(tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_content_and_the_settings_only(tmp_path: Path) -> None:
     one, other = "month,sold\n2020-01-01,1\n", "month,sold\n2020-01-01,2\n"
 
     def content_hash(content: str, source: str = "", path: str = "small.csv") -> str:
-        return read(written(tmp_path, content, source, path))[0].content_hash
+        return read(write_source(tmp_path, content, source, path))[0].content_hash
 
-    recipe = written(tmp_path, one)
+    recipe = write_source(tmp_path, one)
     expected = hashlib.sha256(recipe.source.settings.encode() + b"\0" + one.encode()).hexdigest()
 
     assert content_hash(one) == expected
@@ -332,7 +334,7 @@ def test_the_hash_is_that_of_the_content_and_of_how_it_is_read(tmp_path: Path) -
     assert content_hash(one, 'missing = "gap"') != expected
 
 
-def packed(content: bytes, suffix: str) -> bytes:
+def compress(content: bytes, suffix: str) -> bytes:
     if suffix == ".gz":
         return gzip.compress(content)
     sink = pa.BufferOutputStream()
@@ -342,10 +344,10 @@ def packed(content: bytes, suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst", ".zstd", ".ZST"])
-def test_packed_files_are_read_by_their_suffix(tmp_path: Path, suffix: str) -> None:
+def test_compressed_files_are_read_by_their_suffix(tmp_path: Path, suffix: str) -> None:
     content = b"month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
-    plain = read(written(tmp_path, content))[0].content_hash
-    recipe = written(tmp_path, packed(content, suffix.lower()), path=f"small.csv{suffix}")
+    plain = read(write_source(tmp_path, content))[0].content_hash
+    recipe = write_source(tmp_path, compress(content, suffix.lower()), path=f"small.csv{suffix}")
 
     delivery, chunks = read(recipe)
 
@@ -360,33 +362,33 @@ def random_table(num_rows: int) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
-def test_a_packed_file_that_is_cut_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
-    whole = packed(random_table(2000), suffix)
+def test_a_compressed_file_that_is_cut_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+    whole = compress(random_table(2000), suffix)
     path = f"small.csv{suffix}"
 
-    error = refusal(written(tmp_path, whole[: int(kept * len(whole))], path=path))
+    error = read_refused(write_source(tmp_path, whole[: int(kept * len(whole))], path=path))
 
     assert "cannot be unpacked" in str(error) or "is empty" in str(error)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_what_is_not_packed_though_its_name_says_so_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_a_plain_file_with_the_suffix_of_a_compressed_one_is_refused(tmp_path: Path, suffix: str) -> None:
     path = f"small.csv{suffix}"
 
-    assert "cannot be unpacked" in str(refusal(written(tmp_path, "month,sold\n2020-01-01,1\n", path=path)))
+    assert "cannot be unpacked" in str(read_refused(write_source(tmp_path, "month,sold\n2020-01-01,1\n", path=path)))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, suffix: str) -> None:
-    bomb = packed(b"month,sold\n" + b"2020-01-01,1\n" * 500_000, suffix)
-    recipe = written(tmp_path, bomb, path=f"small.csv{suffix}")
+def test_a_decompression_bomb_is_refused_before_it_is_decompressed(tmp_path: Path, suffix: str) -> None:
+    bomb = compress(b"month,sold\n" + b"2020-01-01,1\n" * 500_000, suffix)
+    recipe = write_source(tmp_path, bomb, path=f"small.csv{suffix}")
 
     with pytest.raises(BatchRefused, match="unpacks to more than 200 times its size"):
-        scan(tmp_path / f"small.csv{suffix}", recipe, min_ratio_bytes=1 << 20)
+        scan_file(tmp_path / f"small.csv{suffix}", recipe, min_ratio_bytes=1 << 20)
 
 
-def test_a_file_above_the_recipes_bound_is_refused(tmp_path: Path) -> None:
-    error = refusal(written(tmp_path, random_table(100), "max_gib = 0.000001"))
+def test_a_file_above_max_gib_is_refused(tmp_path: Path) -> None:
+    error = read_refused(write_source(tmp_path, random_table(100), "max_gib = 0.000001"))
 
     assert "is larger than 1e-06 GiB, the recipe's source.max_gib: raise it if that is right" in str(error)
 
@@ -405,7 +407,7 @@ def test_a_pattern_reads_all_files_sorted_by_name(tmp_path: Path) -> None:
     assert not delivery.ended
 
 
-def test_the_hash_of_a_pattern_knows_names_and_contents(tmp_path: Path) -> None:
+def test_the_hash_of_a_pattern_depends_on_names_and_contents(tmp_path: Path) -> None:
     def content_hash() -> str:
         return read(recipe_in(tmp_path, path="*.csv"))[0].content_hash
 
@@ -420,23 +422,23 @@ def test_the_hash_of_a_pattern_knows_names_and_contents(tmp_path: Path) -> None:
     assert len(set(hashes)) == 3
 
 
-def test_a_pattern_that_fits_nothing_is_missing(tmp_path: Path) -> None:
+def test_a_pattern_without_a_match_is_reported_as_missing(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match=r"there is no file .*/none-\*.csv: expected a CSV file with the columns"):
         read(recipe_in(tmp_path, path="none-*.csv"))
 
 
-def test_a_bad_file_among_many_is_named(tmp_path: Path) -> None:
+def test_the_bad_file_of_a_pattern_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("month,sold\n2020-01-01,1\n")
     (tmp_path / "b.csv").write_text("<html>")
 
-    assert str(refusal(recipe_in(tmp_path, path="*.csv"))).startswith("b.csv is not a CSV file")
+    assert str(read_refused(recipe_in(tmp_path, path="*.csv"))).startswith("b.csv is not a CSV file")
 
 
 def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> None:
-    recipe = written(tmp_path, "month,sold\n2020-01-01,1\n")
+    recipe = write_source(tmp_path, "month,sold\n2020-01-01,1\n")
 
-    with fetch(recipe, FetchContext(now=NOW)) as delivery:
-        written(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2.5\n")
+    with fetch(recipe, FIRST_FETCH) as delivery:
+        write_source(tmp_path, "month,sold\n2020-01-01,1\n2020-02-01,2.5\n")
 
         with pytest.raises(SourceUnavailable, match="small.csv was changed while it was read"):
             list(delivery.chunks())
@@ -444,7 +446,7 @@ def test_a_file_that_changes_while_it_is_read_is_unavailable(tmp_path: Path) -> 
 
 def test_chunks_have_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "CHUNK_ROWS", 10)
-    recipe = written(tmp_path, "month,sold\n" + "2020-01-01,1\n" * 25)
+    recipe = write_source(tmp_path, "month,sold\n" + "2020-01-01,1\n" * 25)
 
     _, chunks = read(recipe)
 
@@ -460,7 +462,7 @@ LINE = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(lines=st.lists(st.tuples(LINE, st.sampled_from(["\n", "\r\n"]))), mark=st.booleans(), cut=st.booleans())
-def test_both_ways_to_split_give_the_same(
+def test_both_csv_readers_give_the_same_rows_and_rejections(
     tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str]], mark: bool, cut: bool
 ) -> None:
     content = "\ufeff" * mark + "month,note,sold\n" + "".join(line + end for line, end in lines)
@@ -468,16 +470,16 @@ def test_both_ways_to_split_give_the_same(
     path.write_bytes(content.removesuffix("\n").removesuffix("\r").encode() if cut else content.encode())
     recipe = recipe_in(path.parent, path="same.csv")
 
-    plain, quoted = (chunks_by(reader, path, recipe) for reader in READERS)
+    plain, quoted = (read_with(reader, path, recipe) for reader in READERS)
 
     assert rows_in(plain) == rows_in(quoted)
     assert names_in(plain) == names_in(quoted)
-    assert rejections(plain) == rejections(quoted)
+    assert rejections_in(plain) == rejections_in(quoted)
 
 
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(max_size=60), block=st.integers(1, 9))
-def test_a_look_in_small_blocks_sees_what_a_look_at_once_sees(content: bytes, block: int) -> None:
+def test_a_scan_in_small_blocks_finds_what_a_scan_of_one_block_finds(content: bytes, block: int) -> None:
     def look(step: int) -> object:
         scanned = text.TextScan("x")
         try:
@@ -500,7 +502,7 @@ def test_a_look_in_small_blocks_sees_what_a_look_at_once_sees(content: bytes, bl
     assert isinstance(look(1), str) or look(1)[3] == returns  # type: ignore[index]
 
 
-def test_lines_longer_than_a_field_may_be_are_seen_across_blocks() -> None:
+def test_long_lines_are_found_across_blocks() -> None:
     def is_long(*blocks: bytes) -> bool:
         scanned = text.TextScan("x", max_field_bytes=10)
         for block in blocks:
@@ -515,14 +517,14 @@ def test_lines_longer_than_a_field_may_be_are_seen_across_blocks() -> None:
 def test_lines_are_exact_where_arrow_splits_many_small_blocks(tmp_path: Path) -> None:
     lines = [f"2020-01-01,{n}" if n % 7 else ("" if n % 2 else "cut") for n in range(200)]
 
-    recipe = written(tmp_path, "month,sold\n" + "\n".join(lines))
+    recipe = write_source(tmp_path, "month,sold\n" + "\n".join(lines))
 
-    chunks = chunks_by(partial(csv_plain.plain_chunks, block_bytes=64), tmp_path / "small.csv", recipe)
+    chunks = read_with(partial(csv_plain.plain_chunks, block_bytes=64), tmp_path / "small.csv", recipe)
 
     assert [(line, int(row[1])) for line, row in rows_in(chunks)] == [(n + 2, n) for n in range(200) if n % 7]
-    assert [one.line for one in rejections(chunks)] == [n + 2 for n in range(200) if n % 14 == 0]
+    assert [rejection.line for rejection in rejections_in(chunks)] == [n + 2 for n in range(200) if n % 14 == 0]
 
 
-def test_the_errors_of_unpacking_are_known() -> None:
+def test_zlib_raises_the_error_that_decompression_translates() -> None:
     with pytest.raises(zlib.error):
         zlib.decompress(b"\x00")

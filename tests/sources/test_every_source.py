@@ -1,4 +1,4 @@
-"""One battery over all kinds of source: the same six rows, however they are kept."""
+"""One battery over all kinds of source: the same six rows, however they are stored."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ import pytest
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import TABLES
 from pipeline.errors import BatchRefused, NextperiodError, Permanent, SourceMissing, SourceUnavailable, Transient
-from pipeline.sources.delivery import Chunk, FetchContext
+from pipeline.sources.delivery import Chunk
 from pipeline.sources.registry import SOURCES, fetch
-from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in
+from tests.sources.fetching import FIRST_FETCH, names_in, next_fetch, read, recipe_with, rejections_in, rows_in
 from tests.sources.providers import Binance, Yahoo, row
-from tests.sources.server import Asked, reply, serving
+from tests.sources.server import Request, response, serve
 
 DAYS = [date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)]
 SHOPS = ("AAA", "BBB")
@@ -38,8 +38,8 @@ SIX_ROWS = [(day.isoformat(), shop, float(n)) for shop in SHOPS for n, day in en
 SECRET = "pl4nted-secret"
 
 
-class Kept:
-    """The six rows in one kind of source: the recipe that reads them, and what a test may do to them."""
+class StoredRows:
+    """The six rows in one kind of source, and the recipe that reads them."""
 
     #: the error where the source is not there
     when_missing: type[NextperiodError] = SourceMissing
@@ -49,11 +49,11 @@ class Kept:
         self.folder, self.monkeypatch = folder, monkeypatch
 
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
-        """A recipe that works as long as the context is; `last` is the last of the six values."""
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
+        """Give a recipe that works until the context manager exits; `last` is the last of the six values."""
         raise NotImplementedError
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         """A recipe whose source is not there."""
         raise NotImplementedError
 
@@ -74,40 +74,40 @@ def objects_of(last: float) -> list[dict[str, Any]]:
     return [{"day": day, "shop": shop, "sold": sold} for day, shop, sold in rows(last)]
 
 
-class Csv(Kept):
+class Csv(StoredRows):
     first_line = 2
 
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
         (self.folder / "six.csv").write_bytes(csv_of(last))
         yield self.recipe('kind = "csv"\npath = "six.csv"')
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         return self.recipe('kind = "csv"\npath = "none.csv"')
 
 
 class QuotedCsv(Csv):
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
         (self.folder / "six.csv").write_bytes(csv_of(last).replace(b"AAA", b'"AAA"'))
         yield self.recipe('kind = "csv"\npath = "six.csv"')
 
 
-class Parquet(Kept):
+class Parquet(StoredRows):
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
         pq.write_table(pa.Table.from_pylist(objects_of(last)), self.folder / "six.parquet")
         yield self.recipe('kind = "parquet"\npath = "six.parquet"')
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         return self.recipe('kind = "parquet"\npath = "none.parquet"')
 
 
-class Objects(Kept):
+class Objects(StoredRows):
     first_line = 2
 
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
         store = fsspec.filesystem("memory")
         store.pipe("/battery/six.csv", csv_of(last))
         try:
@@ -115,11 +115,11 @@ class Objects(Kept):
         finally:
             store.rm("/battery", recursive=True)
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         return self.recipe('kind = "csv"\npath = "memory://battery/none.csv"')
 
 
-class Http(Kept):
+class Http(StoredRows):
     form = "csv"
     first_line = 2
 
@@ -134,11 +134,11 @@ class Http(Kept):
         )
 
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
-        with serving(lambda _: reply(self.body(last))) as server:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
+        with serve(lambda _: response(self.body(last))) as server:
             yield self.at(server.host, "six")
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         return self.at(closed_port(), "none")
 
     when_missing = SourceUnavailable
@@ -159,23 +159,23 @@ class HttpDocument(HttpLines):
         return json.dumps(objects_of(last)).encode()
 
 
-class Sql(Kept):
+class Sql(StoredRows):
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
         with closing(sqlite3.connect(self.folder / "six.db")) as connection, connection:
             connection.execute("drop table if exists six")
             connection.execute("create table six (day text, shop text, sold real)")
             connection.executemany("insert into six values (?, ?, ?)", rows(last))
         yield self.recipe('kind = "sql"\nurl = "sqlite:///six.db"\ntable = "six"')
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         self.monkeypatch.setenv("WAREHOUSE_URL", f"postgresql://me:{SECRET}@{closed_port()}/x")
         return self.recipe('kind = "sql"\nurl = "${WAREHOUSE_URL}"\ntable = "six"')
 
     when_missing = SourceUnavailable
 
 
-class Prices(Kept):
+class Prices(StoredRows):
     provider = "yfinance"
     tickers = SHOPS
     when_missing = SourceUnavailable
@@ -189,15 +189,15 @@ class Prices(Kept):
         )
 
     def answers(self, last: float) -> Any:
-        kept = {shop: [row(date.fromisoformat(d), sold) for d, s, sold in rows(last) if s == shop] for shop in SHOPS}
-        return Yahoo(rows=kept)
+        prices = {shop: [row(date.fromisoformat(d), sold) for d, s, sold in rows(last) if s == shop] for shop in SHOPS}
+        return Yahoo(rows=prices)
 
     @contextmanager
-    def served(self, last: float) -> Iterator[Recipe]:
-        with serving(self.answers(last)) as server:
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
+        with serve(self.answers(last)) as server:
             yield self.at(server.url)
 
-    def missing(self) -> Recipe:
+    def missing_recipe(self) -> Recipe:
         return self.at(f"http://{closed_port()}")
 
 
@@ -206,15 +206,15 @@ class Candles(Prices):
     tickers = ("AAA/USDT", "BBB/USDT")
 
     def answers(self, last: float) -> Any:
-        return Binance(rows={f"{shop}USDT": found for shop, found in super().answers(last).rows.items()})
+        return Binance(rows={f"{shop}USDT": days for shop, days in super().answers(last).rows.items()})
 
 
 KINDS = [Csv, QuotedCsv, Parquet, Objects, Http, HttpLines, HttpDocument, Sql, Prices, Candles]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
-def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    kind: type[Kept] = request.param
+def stored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRows:
+    kind: type[StoredRows] = request.param
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return kind(tmp_path, monkeypatch)
@@ -226,21 +226,21 @@ def closed_port() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def plain(chunks: list[Chunk], recipe: Recipe) -> list[tuple[str, str, float]]:
-    """The rows as they were kept, whatever their types are now."""
+def to_plain_rows(chunks: list[Chunk], recipe: Recipe) -> list[tuple[str, str, float]]:
+    """The rows as they were stored, whatever types the source gives them."""
     names = names_in(chunks)
-    wanted = [names.index(str(name)) for name in (recipe.source.period, recipe.source.series, recipe.source.value)]
-    found = [[row[position] for position in wanted] for _, row in rows_in(chunks)]
-    return [(str(day), str(shop).removesuffix("/USDT"), float(sold)) for day, shop, sold in found]
+    positions = [names.index(str(name)) for name in (recipe.source.period, recipe.source.series, recipe.source.value)]
+    cells = [[row[position] for position in positions] for _, row in rows_in(chunks)]
+    return [(str(day), str(shop).removesuffix("/USDT"), float(sold)) for day, shop, sold in cells]
 
 
-def test_every_kind_is_here() -> None:
+def test_every_kind_of_source_is_tested_by_this_battery() -> None:
     tested = {"csv", "parquet", "http", "sql", "prices", "integers"}
 
     assert set(SOURCES) == set(TABLES) == tested
 
 
-def test_what_only_some_kinds_need_is_not_imported_for_all() -> None:
+def test_libraries_of_single_kinds_are_imported_only_when_needed() -> None:
     heavy = ["httpx", "sqlalchemy", "yfinance", "ccxt", "fsspec", "pyarrow.csv", "pyarrow.parquet"]
     program = f"import sys, pipeline.sources.registry; print([name for name in {heavy} if name in sys.modules])"
 
@@ -249,37 +249,37 @@ def test_what_only_some_kinds_need_is_not_imported_for_all() -> None:
     assert imported.stdout == "[]\n"
 
 
-def test_the_six_rows_are_delivered_and_their_lines_count_from_1(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe:
+def test_all_rows_are_delivered_with_lines_counted_from_1(stored: StoredRows) -> None:
+    with stored.serve_rows(last=3.0) as recipe:
         delivery, chunks = read(recipe)
 
-    assert plain(chunks, recipe) == SIX_ROWS
-    assert [line for line, _ in rows_in(chunks)] == list(range(kept.first_line, kept.first_line + 6))
-    assert [one for chunk in chunks for one in chunk.rejections] == []
+    assert to_plain_rows(chunks, recipe) == SIX_ROWS
+    assert [line for line, _ in rows_in(chunks)] == list(range(stored.first_line, stored.first_line + 6))
+    assert rejections_in(chunks) == []
     assert not delivery.incremental
     assert SECRET not in delivery.source + json.dumps(dict(delivery.state))
 
 
-def test_chunks_can_be_read_twice_and_are_small(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)) as delivery:
+def test_chunks_can_be_read_twice_and_are_small(stored: StoredRows) -> None:
+    with stored.serve_rows(last=3.0) as recipe, fetch(recipe, FIRST_FETCH) as delivery:
         once, again = list(delivery.chunks()), list(delivery.chunks())
 
     assert rows_in(once) == rows_in(again)
     assert all(len(chunk.line) == chunk.columns.num_rows <= 250_000 for chunk in once)
 
 
-def test_the_same_rows_have_the_same_hash_and_others_another(kept: Kept) -> None:
+def test_the_same_rows_have_the_same_hash_and_others_another(stored: StoredRows) -> None:
     hashes = []
     for last in (3.0, 3.0, 4.0):
-        with kept.served(last) as recipe:
+        with stored.serve_rows(last) as recipe:
             hashes.append(read(recipe)[0].content_hash)
 
     assert hashes[0] == hashes[1] != hashes[2]
     assert len(hashes[0]) == hashlib.sha256().digest_size * 2
 
 
-def test_another_meaning_is_another_hash(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe:
+def test_settings_that_change_the_meaning_of_rows_change_the_hash(stored: StoredRows) -> None:
+    with stored.serve_rows(last=3.0) as recipe:
         other = recipe.model_copy(update={"source": recipe.source.model_copy(update={"missing": "gap"})})
         moderate = recipe.model_copy(update={"source": recipe.source.model_copy(update={"max_rejected": 0.5})})
         hashes = [read(one)[0].content_hash for one in (recipe, other, moderate)]
@@ -287,10 +287,10 @@ def test_another_meaning_is_another_hash(kept: Kept) -> None:
     assert hashes[0] == hashes[2] != hashes[1]
 
 
-def test_what_was_left_behind_can_be_given_back(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe:
+def test_the_state_of_a_delivery_is_accepted_at_the_next_fetch(stored: StoredRows) -> None:
+    with stored.serve_rows(last=3.0) as recipe:
         first, _ = read(recipe)
-        context = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
+        context = next_fetch(first)
         second, _ = read(recipe, context)
 
     assert second.content_hash == first.content_hash
@@ -305,44 +305,44 @@ def open_things() -> tuple[int, set[str]]:
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")
-def test_nothing_is_left_open_or_lying_about(kept: Kept) -> None:
-    with kept.served(last=3.0) as recipe:
+def test_no_file_handle_thread_or_temporary_file_is_left(stored: StoredRows) -> None:
+    with stored.serve_rows(last=3.0) as recipe:
         read(recipe)
     before = open_things()
 
-    with kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)) as delivery:
+    with stored.serve_rows(last=3.0) as recipe, fetch(recipe, FIRST_FETCH) as delivery:
         next(iter(delivery.chunks()))
     with pytest.raises(NextperiodError):
-        read(kept.missing())
-    with pytest.raises(ZeroDivisionError), kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)):
+        read(stored.missing_recipe())
+    with pytest.raises(ZeroDivisionError), stored.serve_rows(last=3.0) as recipe, fetch(recipe, FIRST_FETCH):
         raise ZeroDivisionError
 
     assert open_things() == before
-    assert list((kept.folder / "temporary").iterdir()) == []
+    assert list((stored.folder / "temporary").iterdir()) == []
 
 
-def test_a_source_that_is_not_there_is_told_in_one_line_without_secrets(kept: Kept) -> None:
-    recipe = kept.missing()
+def test_a_missing_source_is_reported_in_one_line_without_secrets(stored: StoredRows) -> None:
+    recipe = stored.missing_recipe()
 
     with pytest.raises(NextperiodError) as caught:
         read(recipe)
 
-    assert type(caught.value) is kept.when_missing
-    assert isinstance(caught.value, Transient if kept.when_missing is SourceUnavailable else Permanent)
+    assert type(caught.value) is stored.when_missing
+    assert isinstance(caught.value, Transient if stored.when_missing is SourceUnavailable else Permanent)
     assert "\n" not in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
-def test_what_the_reader_raises_passes_unchanged(kept: Kept) -> None:
+def test_errors_of_the_caller_pass_through_unchanged(stored: StoredRows) -> None:
     raised = BatchRefused(f"mine {SECRET}", source="mine")
 
-    with pytest.raises(BatchRefused) as caught, kept.served(last=3.0) as recipe, fetch(recipe, FetchContext(now=NOW)):
+    with pytest.raises(BatchRefused) as caught, stored.serve_rows(last=3.0) as recipe, fetch(recipe, FIRST_FETCH):
         raise raised
 
     assert caught.value is raised
 
 
-def test_integers_are_counted_and_repeatable() -> None:
+def test_integers_are_the_same_for_the_same_seed() -> None:
     recipe = recipe_with('kind = "integers"\ncount = 6\nseed = 1', frequency="D")
     other = recipe_with('kind = "integers"\ncount = 6\nseed = 2', frequency="D")
 
@@ -357,8 +357,8 @@ def test_integers_are_counted_and_repeatable() -> None:
 
 
 def test_an_http_document_that_is_gone_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_: Asked) -> bytes:
-        return reply(status=404)
+    def gone(_: Request) -> bytes:
+        return response(status=404)
 
-    with serving(gone) as server, pytest.raises(SourceMissing):
+    with serve(gone) as server, pytest.raises(SourceMissing):
         read(Http(tmp_path, monkeypatch).at(server.host, "none"))

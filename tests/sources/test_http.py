@@ -1,4 +1,4 @@
-"""Documents behind an address: what is asked for, what is taken, and which answers are refused."""
+"""Documents behind an address: which requests are sent, which answers are accepted and which are refused."""
 
 from __future__ import annotations
 
@@ -23,8 +23,18 @@ from pipeline.sources.file import File
 from pipeline.sources.http_client import is_public
 from pipeline.sources.json_records import JsonLimits, json_delivery
 from pipeline.sources.registry import fetch
-from tests.sources.examples import FIRST_FETCH, NOW, names_in, read, recipe_with, rows_in, values
-from tests.sources.server import Asked, Respond, Server, reply, serving
+from tests.sources.fetching import (
+    FIRST_FETCH,
+    NOW,
+    names_in,
+    next_fetch,
+    read,
+    read_rows,
+    recipe_with,
+    rejections_in,
+    rows_in,
+)
+from tests.sources.server import Request, Respond, Server, response, serve
 
 CSV = "month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
 TWO_ROWS = [("2020-01-01", "1"), ("2020-02-01", "2.5")]
@@ -36,15 +46,15 @@ def recipe_at(server: Server, source: str = "", path: str = "/feed", url: str = 
     return recipe_with(table + hosts + source)
 
 
-def asked_once(answer: bytes, source: str = "", path: str = "/feed") -> list[tuple[int, tuple[str, ...]]]:
-    with serving(lambda _: answer) as server:
+def fetch_once(answer: bytes, source: str = "", path: str = "/feed") -> list[tuple[int, tuple[str, ...]]]:
+    with serve(lambda _: answer) as server:
         return rows_in(read(recipe_at(server, source, path))[1])
 
 
-def refused(
+def fetch_error(
     answer: bytes | Respond, source: str = "", expected: type[NextperiodError] = BatchRefused
 ) -> NextperiodError:
-    with serving(answer if callable(answer) else lambda _: answer) as server:
+    with serve(answer if callable(answer) else lambda _: answer) as server:
         recipe = recipe_at(server, source)
         with pytest.raises(expected) as caught:
             read(recipe)
@@ -55,10 +65,10 @@ def refused(
 @pytest.mark.parametrize(
     "answer",
     [
-        reply(CSV, Content_Type="text/csv; charset=utf-8"),
-        reply(CSV),
-        reply(gzip.compress(CSV.encode()), Content_Type="text/csv", Content_Encoding="gzip"),
-        reply(gzip.compress(CSV.encode()), Content_Type="application/gzip"),
+        response(CSV, Content_Type="text/csv; charset=utf-8"),
+        response(CSV),
+        response(gzip.compress(CSV.encode()), Content_Type="text/csv", Content_Encoding="gzip"),
+        response(gzip.compress(CSV.encode()), Content_Type="application/gzip"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (CSV[:7].encode(), CSV[7:].encode()))
         + b"0\r\n\r\n",
@@ -66,7 +76,7 @@ def refused(
     ids=["csv", "no content type", "content encoding", "packed file", "chunked"],
 )
 def test_the_same_rows_are_read_however_they_are_sent(answer: bytes) -> None:
-    assert [row for _, row in asked_once(answer)] == TWO_ROWS
+    assert [row for _, row in fetch_once(answer)] == TWO_ROWS
 
 
 @pytest.mark.parametrize(
@@ -75,31 +85,31 @@ def test_the_same_rows_are_read_however_they_are_sent(answer: bytes) -> None:
     ids=["ours", "the recipe's"],
 )
 def test_a_request_names_the_product_unless_the_recipe_names_another(headers: str, sent: str) -> None:
-    with serving(lambda _: reply(CSV)) as server:
+    with serve(lambda _: response(CSV)) as server:
         read(recipe_at(server, headers))
 
-    assert [asked.headers["user-agent"] for asked in server.asked] == [sent]
+    assert [request.headers["user-agent"] for request in server.requests] == [sent]
 
 
-def test_what_did_not_change_costs_one_request_and_no_reading() -> None:
-    def respond(asked: Asked) -> bytes:
-        if asked.headers.get("if-none-match") == '"v1"' and "if-modified-since" in asked.headers:
+def test_an_unchanged_document_costs_one_request_and_no_reading() -> None:
+    def respond(request: Request) -> bytes:
+        if request.headers.get("if-none-match") == '"v1"' and "if-modified-since" in request.headers:
             return b"HTTP/1.1 304 Not Modified\r\n\r\n"
-        return reply(CSV, ETag='"v1"', Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")
+        return response(CSV, ETag='"v1"', Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")
 
-    with serving(respond) as server:
+    with serve(respond) as server:
         first, _ = read(recipe_at(server))
-        context = FetchContext(now=NOW, content_hash=first.content_hash, state=first.state)
+        context = next_fetch(first)
         second, chunks = read(recipe_at(server), context)
 
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     assert chunks == []
     assert (second.content_hash, second.state) == (first.content_hash, first.state)
 
 
 @pytest.mark.parametrize("change", ["settings", "address", "hash"])
-def test_what_was_left_behind_for_something_else_is_not_used(change: str) -> None:
-    with serving(lambda _: reply(CSV, ETag='"v1"')) as server:
+def test_the_state_of_another_request_is_not_used(change: str) -> None:
+    with serve(lambda _: response(CSV, ETag='"v1"')) as server:
         first, _ = read(recipe_at(server))
         context = FetchContext(
             now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state
@@ -107,11 +117,11 @@ def test_what_was_left_behind_for_something_else_is_not_used(change: str) -> Non
         other = 'missing = "gap"' if change == "settings" else ""
         read(recipe_at(server, other, "/other" if change == "address" else "/feed"), context)
 
-    assert "if-none-match" not in server.asked[1].headers
+    assert "if-none-match" not in server.requests[1].headers
 
 
-def test_the_hash_is_that_of_the_content_wherever_it_is() -> None:
-    with serving(lambda asked: reply(CSV + "2020-03-01,3\n" * (asked.path == "/more"))) as server:
+def test_the_hash_does_not_depend_on_the_address() -> None:
+    with serve(lambda request: response(CSV + "2020-03-01,3\n" * (request.path == "/more"))) as server:
         hashes = [read(recipe_at(server, path=path))[0].content_hash for path in ("/a", "/b", "/more")]
 
     assert hashes[0] == hashes[1] != hashes[2]
@@ -125,20 +135,20 @@ def test_the_hash_is_that_of_the_content_wherever_it_is() -> None:
         (np.datetime64("2026-01-31T05:00", "us"), "2026-01-31T05:00:00Z"),
     ],
 )
-def test_only_what_came_since_is_asked_for(newest: np.datetime64 | None, since: str) -> None:
-    with serving(lambda _: reply(CSV)) as server:
+def test_since_is_filled_with_the_newest_stored_period(newest: np.datetime64 | None, since: str) -> None:
+    with serve(lambda _: response(CSV)) as server:
         recipe = recipe_at(server, 'since = "1999-12-31"', "/feed?after={since}&x=1")
         delivery, _ = read(recipe, FetchContext(now=NOW, newest_period=newest))
 
-    assert server.asked[0].query == {"after": since, "x": "1"}
-    assert ":" not in server.asked[0].target
+    assert server.requests[0].query == {"after": since, "x": "1"}
+    assert ":" not in server.requests[0].target
     assert delivery.incremental
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
-def test_nothing_since_is_no_fault_where_something_was_known(form: str) -> None:
+def test_an_empty_increment_is_accepted_but_an_empty_first_fetch_is_not(form: str) -> None:
     empty = {"csv": "month,sold\n", "jsonl": "", "json": "[]"}[form]
-    with serving(lambda _: reply(empty)) as server:
+    with serve(lambda _: response(empty)) as server:
         recipe = recipe_at(server, f'format = "{form}"', "/feed?after={since}")
         _, chunks = read(recipe, FetchContext(now=NOW, newest_period=np.datetime64("2026-01-31", "us")))
         with pytest.raises(BatchRefused, match="holds"):
@@ -152,14 +162,14 @@ def test_variables_are_read_from_the_environment_or_from_files(tmp_path: Path, m
     monkeypatch.setenv("FEED_TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setenv("FEED_PATH", "feed")
 
-    with serving(lambda _: reply(CSV)) as server:
+    with serve(lambda _: response(CSV)) as server:
         read(recipe_at(server, 'headers = {Authorization = "Bearer ${FEED_TOKEN}"}', "/${FEED_PATH}"))
 
-    assert server.asked[0].path == "/feed"
-    assert server.asked[0].headers["authorization"] == "Bearer from-a-file"
+    assert server.requests[0].path == "/feed"
+    assert server.requests[0].headers["authorization"] == "Bearer from-a-file"
 
 
-def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_variable_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FEED_TOKEN", raising=False)
     recipe = recipe_at(Server(host="127.0.0.1:1"), 'headers = {Authorization = "Bearer ${FEED_TOKEN}"}')
 
@@ -177,59 +187,69 @@ PAGE = "<!doctype html>\n<title>Log in\x1b[31m</title>" + "x" * 500
 @pytest.mark.parametrize(
     ("answer", "expected", "message"),
     [
-        (reply(status=500), SourceUnavailable, "answers with status 500: it is away or overloaded, try again later"),
-        (reply(status=503), SourceUnavailable, "answers with status 503"),
-        (reply(status=429), SourceUnavailable, "answers with status 429"),
-        (reply(status=404), SourceMissing, "answers with status 404: there is no such document"),
-        (reply(status=410), SourceMissing, "answers with status 410"),
-        (reply(status=401), BatchRefused, "answers with status 401: expected a login that it accepts"),
-        (reply(status=403), BatchRefused, "answers with status 403"),
-        (reply(status=400), BatchRefused, "answers with status 400: expected 200"),
-        (reply(CSV, status=206), BatchRefused, "answers with status 206: expected 200"),
-        (reply(status=204), BatchRefused, "answers with status 204: expected 200"),
-        (reply(status=304), BatchRefused, "answers with status 304: expected 200"),
-        (reply(status=302), BatchRefused, "answers with status 302 and no address"),
+        (response(status=500), SourceUnavailable, "answers with status 500: it is away or overloaded, try again later"),
+        (response(status=503), SourceUnavailable, "answers with status 503"),
+        (response(status=429), SourceUnavailable, "answers with status 429"),
+        (response(status=404), SourceMissing, "answers with status 404: there is no such document"),
+        (response(status=410), SourceMissing, "answers with status 410"),
+        (response(status=401), BatchRefused, "answers with status 401: expected a login that it accepts"),
+        (response(status=403), BatchRefused, "answers with status 403"),
+        (response(status=400), BatchRefused, "answers with status 400: expected 200"),
+        (response(CSV, status=206), BatchRefused, "answers with status 206: expected 200"),
+        (response(status=204), BatchRefused, "answers with status 204: expected 200"),
+        (response(status=304), BatchRefused, "answers with status 304: expected 200"),
+        (response(status=302), BatchRefused, "answers with status 302 and no address"),
         (
-            reply(status=302, Location="https://login.example/"),
+            response(status=302, Location="https://login.example/"),
             BatchRefused,
             "redirects to login.example: expected 127",
         ),
-        (reply(status=302, Location="ftp://127.0.0.1/"), BatchRefused, "leads to the scheme ftp: expected https"),
-        (reply(status=302, Location="/feed"), BatchRefused, "redirects more than 5 times"),
+        (response(status=302, Location="ftp://127.0.0.1/"), BatchRefused, "leads to the scheme ftp: expected https"),
+        (response(status=302, Location="/feed"), BatchRefused, "redirects more than 5 times"),
         (
-            reply(PAGE, Content_Type="text/html"),
+            response(PAGE, Content_Type="text/html"),
             BatchRefused,
             r'a page, not with csv: "<!doctype html>\n<title>Log in\x1b[31m',
         ),
         (
-            reply(gzip.compress(PAGE.encode()), Content_Type="text/html", Content_Encoding="gzip"),
+            response(gzip.compress(PAGE.encode()), Content_Type="text/html", Content_Encoding="gzip"),
             BatchRefused,
             'answers with a page, not with csv: "<!doctype',
         ),
-        (reply(PAGE), BatchRefused, "is not a CSV file, it begins with"),
-        (reply(CSV, Content_Type="image/png"), BatchRefused, "the content type image/png: expected one of text/csv,"),
-        (reply(CSV, Content_Encoding="br"), BatchRefused, "the content encoding br: expected gzip or none"),
-        (reply(CSV, Content_Length="999"), BatchRefused, "ends before all of it was sent: it is cut; fetch it again"),
+        (response(PAGE), BatchRefused, "is not a CSV file, it begins with"),
+        (
+            response(CSV, Content_Type="image/png"),
+            BatchRefused,
+            "the content type image/png: expected one of text/csv,",
+        ),
+        (response(CSV, Content_Encoding="br"), BatchRefused, "the content encoding br: expected gzip or none"),
+        (
+            response(CSV, Content_Length="999"),
+            BatchRefused,
+            "ends before all of it was sent: it is cut; fetch it again",
+        ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmonth\r\n",
             BatchRefused,
             "ends before all of it was sent",
         ),
-        (reply(gzip.compress(CSV.encode())[:-9], Content_Encoding="gzip"), BatchRefused, "cannot be unpacked"),
-        (reply(""), BatchRefused, "is empty: expected a header line and rows"),
+        (response(gzip.compress(CSV.encode())[:-9], Content_Encoding="gzip"), BatchRefused, "cannot be unpacked"),
+        (response(""), BatchRefused, "is empty: expected a header line and rows"),
         (b"", SourceUnavailable, "cannot be reached"),
         (b"garbage\r\n\r\n", SourceUnavailable, "cannot be reached"),
     ],
 )
-def test_what_is_not_the_document_is_refused(answer: bytes, expected: type[NextperiodError], message: str) -> None:
-    error = refused(answer, expected=expected)
+def test_an_answer_that_is_not_the_document_is_refused(
+    answer: bytes, expected: type[NextperiodError], message: str
+) -> None:
+    error = fetch_error(answer, expected=expected)
 
     assert message in str(error)
     assert len(str(error)) < 600
 
 
 def test_a_server_that_is_away_is_unavailable() -> None:
-    with serving(lambda _: b"") as server:
+    with serve(lambda _: b"") as server:
         recipe = recipe_at(server)
 
     with pytest.raises(SourceUnavailable, match="cannot be reached"):
@@ -246,27 +266,27 @@ def test_a_host_that_is_not_known_is_unavailable(monkeypatch: pytest.MonkeyPatch
         read(recipe_at(Server(host="x"), url="https://feed.example/a"))
 
 
-@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", reply(CSV, Content_Length="99999")])
-def test_a_server_that_sends_drop_by_drop_is_given_up(begun: bytes) -> None:
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", response(CSV, Content_Length="99999")])
+def test_a_server_that_sends_byte_by_byte_is_given_up_at_the_deadline(begun: bytes) -> None:
     with_server: list[Server] = []
 
-    def drops(_: Asked) -> Iterator[bytes]:
+    def drops(_: Request) -> Iterator[bytes]:
         yield begun
-        while not with_server[0].over.wait(0.02):
+        while not with_server[0].stopped.wait(0.02):
             yield b"1"
 
-    with serving(drops) as server:
+    with serve(drops) as server:
         with_server.append(server)
         with pytest.raises(SourceUnavailable, match="does not answer in time: try again later"):
             read(recipe_at(server, "timeout_seconds = 0.3"))
 
 
 def test_an_answer_that_is_too_large_is_refused() -> None:
-    with_length = reply(CSV * 100)
+    with_length = response(CSV * 100)
     without = b"HTTP/1.1 200 OK\r\n\r\n" + CSV.encode() * 100
 
     for answer in (with_length, without):
-        error = refused(answer, "max_gib = 0.000001")
+        error = fetch_error(answer, "max_gib = 0.000001")
         assert "is larger than 1e-06 GiB, the recipe's source.max_gib" in str(error)
 
 
@@ -290,7 +310,7 @@ def test_an_answer_that_is_too_large_is_refused() -> None:
         ("2002:7f00:1::", False),
     ],
 )
-def test_private_addresses_are_known_in_every_dress(address: str, public: bool) -> None:
+def test_private_addresses_are_recognised_in_every_notation(address: str, public: bool) -> None:
     assert is_public(address) == public
 
 
@@ -306,7 +326,7 @@ def test_a_private_address_is_refused_unless_the_recipe_lists_its_host(monkeypat
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
-    with serving(lambda _: reply(CSV)) as server:
+    with serve(lambda _: response(CSV)) as server:
         port = server.host.split(":")[1]
         with pytest.raises(BatchRefused, match="leads to 127.0.0.1, an address of a private network"):
             read(recipe_at(server, url=f"https://feed.example:{port}/"))
@@ -314,10 +334,10 @@ def test_a_private_address_is_refused_unless_the_recipe_lists_its_host(monkeypat
             BatchRefused, match=r"leads to feed.example without TLS: expected https, or feed.example in"
         ):
             read(recipe_at(server, url=f"http://feed.example:{port}/"))
-        assert server.asked == []
+        assert server.requests == []
 
         looked_up.clear()
-        rows = values(recipe_at(server, 'hosts = ["Feed.Example"]', url=f"http://feed.example:{port}/"))
+        rows = read_rows(recipe_at(server, 'hosts = ["Feed.Example"]', url=f"http://feed.example:{port}/"))
 
     assert rows == TWO_ROWS
     assert looked_up == ["feed.example"]
@@ -326,28 +346,28 @@ def test_a_private_address_is_refused_unless_the_recipe_lists_its_host(monkeypat
 def test_a_redirect_is_followed_without_secrets_to_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEED_TOKEN", "planted-secret")
 
-    with serving(lambda _: reply(CSV)) as other:
+    with serve(lambda _: response(CSV)) as other:
 
-        def lead(asked: Asked) -> bytes:
-            return reply(status=302, Location="/b" if asked.path == "/feed" else f"{other.url}/c")
+        def lead(request: Request) -> bytes:
+            return response(status=302, Location="/b" if request.path == "/feed" else f"{other.url}/c")
 
-        with serving(lead) as server:
+        with serve(lead) as server:
             hosts = f'hosts = ["{server.host}", "{other.host}"]\nheaders = {{X-Key = "${{FEED_TOKEN}}"}}'
-            rows = values(recipe_at(server, hosts))
+            rows = read_rows(recipe_at(server, hosts))
 
     assert rows == TWO_ROWS
-    assert [asked.headers.get("x-key") for asked in server.asked] == ["planted-secret"] * 2
-    assert [asked.headers.get("x-key") for asked in other.asked] == [None]
+    assert [request.headers.get("x-key") for request in server.requests] == ["planted-secret"] * 2
+    assert [request.headers.get("x-key") for request in other.requests] == [None]
 
 
 def test_a_redirect_to_a_private_address_is_refused() -> None:
-    with serving(lambda _: reply(CSV)) as inside, serving(lambda _: reply(status=302, Location=inside.url)) as server:
+    with serve(lambda _: response(CSV)) as inside, serve(lambda _: response(status=302, Location=inside.url)) as server:
         port = inside.host.split(":")[1]
 
         with pytest.raises(BatchRefused, match="leads to 127.0.0.1 without TLS"):
             read(recipe_at(server))
 
-    assert inside.asked == []
+    assert inside.requests == []
     assert port
 
 
@@ -377,17 +397,17 @@ def certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def test_the_certificate_is_that_of_the_host_though_its_address_is_pinned(
+def test_the_certificate_must_match_the_host_though_its_address_is_pinned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(lambda _: reply(CSV), certificate(tmp_path)) as server:
+    with serve(lambda _: response(CSV), certificate(tmp_path)) as server:
         port = server.host.split(":")[1]
 
         with pytest.raises(SourceUnavailable, match="certificate"):
             read(recipe_at(server, 'hosts = ["localhost"]', url=f"https://localhost:{port}/"))
 
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pair.pem"))
-        assert values(recipe_at(server, 'hosts = ["localhost"]', url=f"https://localhost:{port}/")) == TWO_ROWS
+        assert read_rows(recipe_at(server, 'hosts = ["localhost"]', url=f"https://localhost:{port}/")) == TWO_ROWS
         with pytest.raises(SourceUnavailable, match="certificate"):
             read(recipe_at(server, 'hosts = ["127.0.0.1"]', url=f"https://127.0.0.1:{port}/"))
 
@@ -395,25 +415,25 @@ def test_the_certificate_is_that_of_the_host_though_its_address_is_pinned(
 SECRET = "pl4nted/secret+%41"
 
 FAILURES = {
-    "500": reply(status=500),
-    "404": reply(status=404),
-    "401": reply(f"no: {SECRET}", status=401),
-    "redirect": reply(status=302, Location=f"https://{'x'}.example/?k={SECRET}"),
-    "page": reply(f"<html>{SECRET}", Content_Type="text/html"),
-    "json": reply(f'{{"bad": "{SECRET}"}}'),
-    "type": reply(CSV, Content_Type=f"image/{SECRET}"),
-    "cut": reply(CSV, Content_Length="999"),
+    "500": response(status=500),
+    "404": response(status=404),
+    "401": response(f"no: {SECRET}", status=401),
+    "redirect": response(status=302, Location=f"https://{'x'}.example/?k={SECRET}"),
+    "page": response(f"<html>{SECRET}", Content_Type="text/html"),
+    "json": response(f'{{"bad": "{SECRET}"}}'),
+    "type": response(CSV, Content_Type=f"image/{SECRET}"),
+    "cut": response(CSV, Content_Length="999"),
     "closed": b"",
     "garbage": f"{SECRET}\r\n\r\n".encode(),
-    "too large": reply(CSV * 100, Content_Length="99999999999999"),
+    "too large": response(CSV * 100, Content_Length="99999999999999"),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_no_failure_shows_a_secret(failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_http_error_shows_a_secret(failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEED_TOKEN", SECRET)
 
-    with serving(lambda _: FAILURES[failure]) as server:
+    with serve(lambda _: FAILURES[failure]) as server:
         recipe = recipe_at(server, 'headers = {X-Key = "${FEED_TOKEN}"}', "/feed?key=${FEED_TOKEN}")
         with pytest.raises(NextperiodError) as caught:
             read(recipe)
@@ -423,7 +443,7 @@ def test_no_failure_shows_a_secret(failure: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("secret", ["two\nlines", "é"])
-def test_a_header_that_cannot_be_sent_is_named_without_its_value(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_header_is_named_without_its_value(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEED_TOKEN", secret)
 
     with pytest.raises(SourceMissing) as caught:
@@ -433,7 +453,7 @@ def test_a_header_that_cannot_be_sent_is_named_without_its_value(secret: str, mo
 
 
 @pytest.mark.parametrize("url", ["https://[::1", "no address", "https://x\\u0000y/"])
-def test_what_is_no_address_is_missing_or_refused(url: str) -> None:
+def test_an_invalid_address_is_missing_or_refused(url: str) -> None:
     with pytest.raises((SourceMissing, BatchRefused), match="is no address|leads to the scheme"):
         read(recipe_at(Server(host="127.0.0.1:1"), url=url))
 
@@ -454,18 +474,18 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 
 
 def records(body: str | bytes, form: str = "jsonl", source: str = "") -> tuple[Delivery, list[Chunk]]:
-    with serving(lambda _: reply(body)) as server:
+    with serve(lambda _: response(body)) as server:
         return read(recipe_at(server, f'format = "{form}"\n{source}'))
 
 
-def not_json(body: str | bytes, form: str = "json", source: str = "") -> str:
+def json_error(body: str | bytes, form: str = "json", source: str = "") -> str:
     with pytest.raises(BatchRefused) as caught:
         records(body, form, source)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_lines_of_json_are_rows_of_text_as_it_is_written() -> None:
+def test_json_lines_are_read_as_text_with_numbers_as_written() -> None:
     lines = [
         '{"month": "2020-01-01", "sold": 0.10, "shop": "a"}',
         "",
@@ -484,7 +504,7 @@ def test_lines_of_json_are_rows_of_text_as_it_is_written() -> None:
         (5, ("true", "-Infinity", "")),
         (6, ("", "1" * 5000, "")),
     ]
-    assert [one for chunk in chunks for one in chunk.rejections] == [
+    assert rejections_in(chunks) == [
         Rejection(line=3, column="other", rule="holds an object or a list: expected a text, a number or null")
     ]
 
@@ -503,23 +523,23 @@ def test_lines_of_json_are_rows_of_text_as_it_is_written() -> None:
         ('{"sold": 01}', None, "is not JSON"),
     ],
 )
-def test_a_line_that_is_no_flat_object_is_rejected(line: str, column: str | None, rule: str) -> None:
+def test_a_json_line_that_is_no_flat_object_is_rejected(line: str, column: str | None, rule: str) -> None:
     _, chunks = records(f'{{"month": "2020-01-01", "sold": 1}}\n{line}\n')
 
-    (rejection,) = [one for chunk in chunks for one in chunk.rejections]
+    (rejection,) = rejections_in(chunks)
     assert (rejection.line, rejection.column) == (2, column)
     assert rule in rejection.rule
     assert len(rows_in(chunks)) == 1
 
 
-def test_lines_of_json_without_the_columns_deliver_those_that_they_have() -> None:
+def test_json_lines_without_the_named_columns_deliver_all_their_keys() -> None:
     body = '{"month": "2020-01-01", "price": 1}\n{"month": "2020-02-01", "note": "x"}\n'
 
     assert names_in(records(body)[1]) == ["month", "price", "note"]
     wide = 'kind = "http"\nlayout = "wide"\nperiod = "month"\nformat = "jsonl"\n'
-    with serving(lambda _: reply(body)) as server:
+    with serve(lambda _: response(body)) as server:
         recipe = recipe_with(f'{wide}url = "{server.url}/"\nhosts = ["{server.host}"]')
-        assert values(recipe) == [("2020-01-01", "1", ""), ("2020-02-01", "", "x")]
+        assert read_rows(recipe) == [("2020-01-01", "1", ""), ("2020-02-01", "", "x")]
 
 
 @pytest.mark.parametrize(
@@ -533,7 +553,7 @@ def test_lines_of_json_without_the_columns_deliver_those_that_they_have() -> Non
         ),
     ],
 )
-def test_a_list_in_a_document_is_read_by_its_path(document: str, path: str) -> None:
+def test_the_list_of_a_json_document_is_found_by_its_path(document: str, path: str) -> None:
     _, chunks = records(document, "json", f'records = "{path}"')
 
     assert rows_in(chunks) == [(1, TWO_ROWS[0]), (2, TWO_ROWS[1])]
@@ -550,7 +570,7 @@ def test_a_document_keeps_numbers_as_they_are_written_and_rejects_single_records
 
     assert rows_in(chunks) == [(1, ("a", "0.10")), (2, ("b", "1" * 5000)), (3, ("c", "NaN"))]
     nested = "holds an object or a list: expected a text, a number or null"
-    assert [one for chunk in chunks for one in chunk.rejections] == [
+    assert rejections_in(chunks) == [
         Rejection(line=4, column="month", rule="is there twice in one object: expected it once"),
         Rejection(line=5, column="month", rule=nested),
         Rejection(line=6, column="month", rule=nested),
@@ -559,7 +579,7 @@ def test_a_document_keeps_numbers_as_they_are_written_and_rejects_single_records
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_reading_by_a_path_agrees_with_json(seed: int) -> None:
+def test_records_of_a_nested_document_equal_those_that_were_written(seed: int) -> None:
     generator = np.random.default_rng(seed)
     rows = [{"month": f"m{n}", "sold": int(generator.integers(9))} for n in range(generator.integers(1, 5))]
     document: object = rows
@@ -608,8 +628,8 @@ def test_reading_by_a_path_agrees_with_json(seed: int) -> None:
         (b"[\xff]", "", "is not UTF-8: byte 0xff at offset 1"),
     ],
 )
-def test_a_document_that_is_not_whole_is_refused(document: str | bytes, path: str, message: str) -> None:
-    assert message in not_json(document, "json", f'records = "{path}"')
+def test_a_json_document_that_is_cut_or_has_no_list_is_refused(document: str | bytes, path: str, message: str) -> None:
+    assert message in json_error(document, "json", f'records = "{path}"')
 
 
 @pytest.mark.parametrize(
@@ -636,7 +656,7 @@ def test_documents_and_lines_above_a_limit_are_refused(tmp_path: Path, body: str
 def test_the_body_is_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with serving(lambda _: reply(CSV)) as server, fetch(recipe_at(server), FIRST_FETCH) as delivery:
+    with serve(lambda _: response(CSV)) as server, fetch(recipe_at(server), FIRST_FETCH) as delivery:
         assert len(list(tmp_path.iterdir())) == 1
         assert rows_in(list(delivery.chunks())) == [(2, TWO_ROWS[0]), (3, TWO_ROWS[1])]
 

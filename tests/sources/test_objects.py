@@ -14,10 +14,9 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, SourceMissing, SourceUnavailable
-from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
-from tests.sources.examples import NOW, read, recipe_with, rows_in, values
-from tests.sources.server import Asked, Server, reply, serving
+from tests.sources.fetching import FIRST_FETCH, read, read_rows, recipe_with, rows_in
+from tests.sources.server import Request, Server, response, serve
 
 CSV = b"month,sold\n2020-01-01,1\n2020-02-01,2.5\n"
 TWO_ROWS = [("2020-01-01", "1"), ("2020-02-01", "2.5")]
@@ -52,7 +51,7 @@ def test_a_pattern_reads_all_objects_sorted_by_name(store: Any, tmp_path: Path) 
     assert delivery.source == "memory://feed/**/*.csv"
 
 
-def test_the_hash_is_that_of_the_same_file_on_a_disk(store: Any, tmp_path: Path) -> None:
+def test_an_object_has_the_hash_of_the_same_file_on_disk(store: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(CSV)
 
     assert (
@@ -60,11 +59,11 @@ def test_the_hash_is_that_of_the_same_file_on_a_disk(store: Any, tmp_path: Path)
     )
 
 
-def test_parquet_is_read_too(store: Any, tmp_path: Path) -> None:
+def test_parquet_objects_are_read(store: Any, tmp_path: Path) -> None:
     pq.write_table(pa.table({"month": ["2020-01"], "sold": [1.5]}), tmp_path / "a.parquet")
     store.pipe("/feed/a.parquet", (tmp_path / "a.parquet").read_bytes())
 
-    assert values(recipe_at("memory://feed/*.parquet", kind="parquet")) == [("2020-01", 1.5)]
+    assert read_rows(recipe_at("memory://feed/*.parquet", kind="parquet")) == [("2020-01", 1.5)]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +82,12 @@ def test_parquet_is_read_too(store: Any, tmp_path: Path) -> None:
         ("memory://feed/a.csv::file:///etc/passwd", "cannot be read: expected a path"),
     ],
 )
-def test_what_is_not_there_is_missing(store: Any, path: str, message: str) -> None:
+def test_an_object_that_does_not_exist_is_reported_as_missing(store: Any, path: str, message: str) -> None:
     with pytest.raises(SourceMissing, match=message):
         read(recipe_at(path, 'hint = "ask the shop"'))
 
 
-def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fsspec_the_error_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
 
     with pytest.raises(
@@ -97,7 +96,7 @@ def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         read(recipe_at("memory://feed/a.csv"))
 
 
-def test_without_the_library_of_a_scheme_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_of_a_scheme_the_error_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
@@ -109,7 +108,7 @@ def test_without_the_library_of_a_scheme_the_extra_is_named(monkeypatch: pytest.
         read(recipe_at("s3://feed/a.csv"))
 
 
-def test_objects_above_the_recipes_bound_are_refused_before_they_are_fetched(
+def test_objects_above_max_gib_are_refused_before_they_are_downloaded(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
@@ -129,7 +128,7 @@ def test_objects_above_the_recipes_bound_are_refused_before_they_are_fetched(
         (RuntimeError("key AKIA"), SourceUnavailable, "cannot be read: RuntimeError, try again later"),
     ],
 )
-def test_faults_of_a_store_are_told_without_its_words(
+def test_errors_of_a_store_are_translated_without_its_text(
     store: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[Exception], message: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -143,7 +142,7 @@ def test_faults_of_a_store_are_told_without_its_words(
     assert "AKIA" not in str(caught.value)
 
 
-def test_an_object_that_is_cut_on_its_way_is_unavailable(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_is_cut_during_the_download_is_unavailable(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(store), "get_file", lambda _, __, local: Path(local).write_bytes(CSV[:20]))
 
     with pytest.raises(SourceUnavailable, match="a.csv was changed while it was read"):
@@ -155,7 +154,7 @@ def test_the_copies_are_gone_when_the_delivery_is_over(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with fetch(recipe_at("memory://feed/a.csv"), FetchContext(now=NOW)) as delivery:
+    with fetch(recipe_at("memory://feed/a.csv"), FIRST_FETCH) as delivery:
         assert rows_in(list(delivery.chunks())) == rows_in(list(delivery.chunks()))
         assert len(list(tmp_path.iterdir())) == 1
 
@@ -172,17 +171,17 @@ ENTRY = (
 OBJECTS = {"day/1.csv": CSV, "day/2.csv": b"month,sold\n2020-03-01,3\n"}
 
 
-def s3(asked: Asked) -> bytes:
+def s3(request: Request) -> bytes:
     """What a store that speaks S3 answers."""
-    key = asked.path.removeprefix("/feed").strip("/")
+    key = request.path.removeprefix("/feed").strip("/")
     if not key:
-        found = {name: body for name, body in OBJECTS.items() if name.startswith(asked.query.get("prefix", ""))}
-        listed = "".join(ENTRY.format(name, len(body)) for name, body in found.items())
-        return reply(LISTING.format(listed), Content_Type="application/xml")
+        objects = {name: body for name, body in OBJECTS.items() if name.startswith(request.query.get("prefix", ""))}
+        listed = "".join(ENTRY.format(name, len(body)) for name, body in objects.items())
+        return response(LISTING.format(listed), Content_Type="application/xml")
     if key not in OBJECTS:
-        return reply(status=404)
-    whole = reply(OBJECTS[key], ETag='"x"', Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")
-    return whole.removesuffix(OBJECTS[key]) if asked.method == "HEAD" else whole
+        return response(status=404)
+    whole = response(OBJECTS[key], ETag='"x"', Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")
+    return whole.removesuffix(OBJECTS[key]) if request.method == "HEAD" else whole
 
 
 @pytest.fixture
@@ -196,24 +195,24 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     return monkeypatch
 
 
-def test_s3_is_asked_for_one_object_or_a_pattern(credentials: pytest.MonkeyPatch) -> None:
-    with serving(s3) as server:
+def test_s3_gives_one_object_or_those_of_a_pattern(credentials: pytest.MonkeyPatch) -> None:
+    with serve(s3) as server:
         credentials.setenv("AWS_ENDPOINT_URL", server.url)
-        one = values(recipe_at("s3://feed/day/1.csv"))
-        many = values(recipe_at("s3://feed/day/*.csv"))
+        one = read_rows(recipe_at("s3://feed/day/1.csv"))
+        many = read_rows(recipe_at("s3://feed/day/*.csv"))
         with pytest.raises(SourceMissing, match="there is no file s3://feed/day/3.csv"):
             read(recipe_at("s3://feed/day/3.csv"))
 
     assert one == TWO_ROWS
     assert many == [*TWO_ROWS, ("2020-03-01", "3")]
-    assert {asked.method for asked in server.asked} <= {"GET", "HEAD"}
+    assert {request.method for request in server.requests} <= {"GET", "HEAD"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"), [(reply(status=403), BatchRefused), (reply(status=500), SourceUnavailable)]
+    ("answer", "expected"), [(response(status=403), BatchRefused), (response(status=500), SourceUnavailable)]
 )
-def test_faults_of_s3_show_no_secret(credentials: pytest.MonkeyPatch, answer: bytes, expected: type[Exception]) -> None:
-    with serving(lambda _: answer) as server:
+def test_errors_of_s3_show_no_secret(credentials: pytest.MonkeyPatch, answer: bytes, expected: type[Exception]) -> None:
+    with serve(lambda _: answer) as server:
         credentials.setenv("AWS_ENDPOINT_URL", server.url)
         with pytest.raises(expected) as caught:
             read(recipe_at("s3://feed/day/1.csv"))

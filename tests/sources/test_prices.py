@@ -15,14 +15,15 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, InvalidRecipe, Rejection, SourceMissing, SourceUnavailable
 from pipeline.sources import prices
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from tests.sources import examples
-from tests.sources.examples import names_in, recipe_with, rows_in
+from tests.sources import fetching
+from tests.sources.fetching import names_in, recipe_with, rejections_in, rows_in
 from tests.sources.providers import Binance, Row, Yahoo, row
-from tests.sources.server import Server, reply, serving
+from tests.sources.server import Server, response, serve
 
 FRIDAY, MONDAY, TUESDAY = date(2026, 1, 2), date(2026, 1, 5), date(2026, 1, 6)
 #: Tuesday at noon
 NOW = datetime(2026, 1, 6, 12, tzinfo=UTC)
+FIRST_FETCH = FetchContext(now=NOW)
 WEEKEND = [date(2026, 1, 3), date(2026, 1, 4)]
 PROVIDERS = ["yfinance", "ccxt"]
 NAMES = {"yfinance": ("AAPL", "MSFT", "NONE"), "ccxt": ("BTC/USDT", "ETH/USDT", "NO/USDT")}
@@ -38,10 +39,10 @@ def provider(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def speaking(provider: str, rows: dict[str, list[Row]], **options: object) -> Yahoo | Binance:
+def fake_provider(provider: str, rows: dict[str, list[Row]], **options: object) -> Yahoo | Binance:
     if provider == "yfinance":
         return Yahoo(rows=rows, **options)  # type: ignore[arg-type]
-    return Binance(rows={name.replace("/", ""): found for name, found in rows.items()}, **options)  # type: ignore[arg-type]
+    return Binance(rows={name.replace("/", ""): days for name, days in rows.items()}, **options)  # type: ignore[arg-type]
 
 
 def recipe_at(server: Server, provider: str, tickers: tuple[str, ...], source: str = "") -> Recipe:
@@ -51,11 +52,11 @@ def recipe_at(server: Server, provider: str, tickers: tuple[str, ...], source: s
     return recipe_with(table + since + source, frequency="D")
 
 
-def read(recipe: Recipe, context: FetchContext = FetchContext(now=NOW)) -> tuple[Delivery, list[Chunk]]:  # noqa: B008
-    return examples.read(recipe, context)
+def read(recipe: Recipe, context: FetchContext = FIRST_FETCH) -> tuple[Delivery, list[Chunk]]:
+    return fetching.read(recipe, context)
 
 
-def known(delivery: Delivery) -> FetchContext:
+def next_prices_fetch(delivery: Delivery) -> FetchContext:
     return FetchContext(
         now=NOW,
         content_hash=delivery.content_hash,
@@ -68,7 +69,7 @@ def test_finished_days_of_all_tickers_are_delivered(provider: str) -> None:
     one, other, _ = NAMES[provider]
     rows = {one: [row(FRIDAY, 1.0), row(MONDAY, 2.0), row(TUESDAY, 3.0)], other: [(MONDAY, 1.0, 4.0, 0.5, 2.0, 70.0)]}
 
-    with serving(speaking(provider, rows)) as server:
+    with serve(fake_provider(provider, rows)) as server:
         delivery, chunks = read(recipe_at(server, provider, (one, other)))
 
     assert names_in(chunks) == ["date", "ticker", "open", "high", "low", "close", "volume"]
@@ -81,10 +82,10 @@ def test_finished_days_of_all_tickers_are_delivered(provider: str) -> None:
     assert not delivery.incremental
 
 
-def test_a_day_that_is_not_over_is_left_out_until_it_is(provider: str) -> None:
+def test_a_day_is_delivered_only_when_it_is_finished(provider: str) -> None:
     ticker = NAMES[provider][0]
 
-    with serving(speaking(provider, {ticker: [row(MONDAY, 2.0), row(TUESDAY, 3.0)]})) as server:
+    with serve(fake_provider(provider, {ticker: [row(MONDAY, 2.0), row(TUESDAY, 3.0)]})) as server:
         before = read(recipe_at(server, provider, (ticker,)))[1]
         after = read(recipe_at(server, provider, (ticker,)), FetchContext(now=NOW + timedelta(days=1)))[1]
 
@@ -92,14 +93,14 @@ def test_a_day_that_is_not_over_is_left_out_until_it_is(provider: str) -> None:
     assert [values[0] for _, values in rows_in(after)] == [MONDAY, TUESDAY]
 
 
-def test_each_ticker_is_asked_for_from_its_last_known_day_on(provider: str) -> None:
+def test_each_ticker_is_fetched_from_its_last_known_day_on(provider: str) -> None:
     one, other, _ = NAMES[provider]
     rows = {one: [row(FRIDAY, 1.0), row(MONDAY, 2.0)], other: [row(FRIDAY, 3.0)]}
-    answers = speaking(provider, rows)
+    answers = fake_provider(provider, rows)
 
-    with serving(answers) as server:
+    with serve(answers) as server:
         first, _ = read(recipe_at(server, provider, (one,)))
-        second, chunks = read(recipe_at(server, provider, (one, other)), known(first))
+        second, chunks = read(recipe_at(server, provider, (one, other)), next_prices_fetch(first))
 
     assert second.incremental
     assert [values[:2] for _, values in rows_in(chunks)] == [(MONDAY, one), (FRIDAY, other)]
@@ -107,10 +108,10 @@ def test_each_ticker_is_asked_for_from_its_last_known_day_on(provider: str) -> N
     assert answers.since[other.replace("/", "")][0] == date(2026, 1, 1)
 
 
-def test_where_nothing_is_known_any_more_all_is_asked_for(provider: str) -> None:
+def test_all_days_are_fetched_where_nothing_is_stored(provider: str) -> None:
     ticker = NAMES[provider][0]
 
-    with serving(speaking(provider, {ticker: [row(FRIDAY, 1.0), row(MONDAY, 2.0)]})) as server:
+    with serve(fake_provider(provider, {ticker: [row(FRIDAY, 1.0), row(MONDAY, 2.0)]})) as server:
         first, _ = read(recipe_at(server, provider, (ticker,)))
         again, chunks = read(recipe_at(server, provider, (ticker,)), FetchContext(now=NOW, state=first.state))
 
@@ -121,12 +122,10 @@ def test_where_nothing_is_known_any_more_all_is_asked_for(provider: str) -> None
 def test_a_ticker_without_a_row_is_rejected_and_warned_about(provider: str, caplog: pytest.LogCaptureFixture) -> None:
     one, _, none = NAMES[provider]
 
-    with serving(speaking(provider, {one: [row(MONDAY, 1.0)]})) as server, caplog.at_level(logging.WARNING):
+    with serve(fake_provider(provider, {one: [row(MONDAY, 1.0)]})) as server, caplog.at_level(logging.WARNING):
         delivery, chunks = read(recipe_at(server, provider, (none, one)))
 
-    assert [one for chunk in chunks for one in chunk.rejections] == [
-        Rejection(rule="the provider returned no row for it", series=none)
-    ]
+    assert rejections_in(chunks) == [Rejection(rule="the provider returned no row for it", series=none)]
     assert [record.getMessage() for record in caplog.records if record.name == "pipeline.sources.prices"] == [
         f"{delivery.source} hold no row for {none}"
     ]
@@ -135,7 +134,7 @@ def test_a_ticker_without_a_row_is_rejected_and_warned_about(provider: str, capl
 
 def test_no_row_for_any_ticker_refuses_the_batch(provider: str) -> None:
     with (
-        serving(speaking(provider, {NAMES[provider][0]: []})) as server,
+        serve(fake_provider(provider, {NAMES[provider][0]: []})) as server,
         pytest.raises(BatchRefused, match="hold no row for any ticker: expected some for") as refused,
     ):
         read(recipe_at(server, provider, (NAMES[provider][2],)))
@@ -145,24 +144,47 @@ def test_no_row_for_any_ticker_refuses_the_batch(provider: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [reply(status=500), reply(status=429), reply("<html>", Content_Type="text/html"), b"", reply("[1]")],
+    [response(status=500), response(status=429), response("<html>", Content_Type="text/html"), b"", response("[1]")],
     ids=["500", "429", "a page", "closed", "another shape"],
 )
 def test_a_provider_that_is_away_is_unavailable(provider: str, answer: bytes) -> None:
     ticker = NAMES[provider][0]
 
     with (
-        serving(speaking(provider, {ticker: [row(MONDAY, 1.0)]}, instead=answer)) as server,
+        serve(fake_provider(provider, {ticker: [row(MONDAY, 1.0)]}, answer=answer)) as server,
         pytest.raises((SourceUnavailable, BatchRefused), match="again later|hold no row") as caught,
     ):
         read(recipe_at(server, provider, (ticker,)))
 
     assert "\n" not in str(caught.value)
-    assert isinstance(caught.value, SourceUnavailable) or answer not in (reply(status=500), reply(status=429), b"")
+    assert isinstance(caught.value, SourceUnavailable) or answer not in (
+        response(status=500),
+        response(status=429),
+        b"",
+    )
+
+
+def test_an_error_of_yfinance_is_logged_with_its_class_message_and_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("no such column")
+
+    monkeypatch.setattr("yfinance.Ticker.history", fail)
+
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(SourceUnavailable, match=r"Yahoo does not answer with prices \(KeyError\): try again later"),
+    ):
+        read(recipe_at(Server(host="127.0.0.1:1"), "yfinance", ("AAPL",)))
+
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.sources.prices_yfinance"]
+    assert message.startswith(f"yfinance failed for AAPL at {__file__}:")
+    assert message.endswith("KeyError: 'no such column'")
 
 
 def test_a_provider_that_cannot_be_reached_is_unavailable(provider: str) -> None:
-    with serving(lambda _: b"") as server:
+    with serve(lambda _: b"") as server:
         recipe = recipe_at(server, provider, NAMES[provider][:1])
 
     with pytest.raises(SourceUnavailable, match="try again later"):
@@ -181,60 +203,60 @@ def test_a_library_that_is_not_installed_is_named_with_the_extra(
         read(recipe_at(Server(host="127.0.0.1:1"), provider, NAMES[provider][:1]))
 
 
-def test_the_hash_is_that_of_the_days(provider: str) -> None:
+def test_the_hash_of_prices_depends_on_the_days(provider: str) -> None:
     ticker = NAMES[provider][0]
     rows = {ticker: [row(FRIDAY, 1.0), row(MONDAY, 2.0)]}
 
-    with serving(speaking(provider, rows)) as server:
+    with serve(fake_provider(provider, rows)) as server:
         recipe = recipe_at(server, provider, (ticker,))
         hashes = [read(recipe)[0].content_hash, read(recipe)[0].content_hash]
-    with serving(speaking(provider, {ticker: [row(FRIDAY, 1.5), row(MONDAY, 2.0)]})) as server:
+    with serve(fake_provider(provider, {ticker: [row(FRIDAY, 1.5), row(MONDAY, 2.0)]})) as server:
         hashes.append(read(recipe_at(server, provider, (ticker,)))[0].content_hash)
 
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_split_since_has_all_days_asked_for_again() -> None:
+def test_a_split_makes_all_days_be_fetched_again() -> None:
     answers = Yahoo(rows={"AAPL": [row(FRIDAY, 100.0)]})
-    with serving(answers) as server:
+    with serve(answers) as server:
         first, _ = read(recipe_at(server, "yfinance", ("AAPL",)))
         answers.rows = {"AAPL": [row(FRIDAY, 25.0), row(MONDAY, 26.0)]}
         answers.splits = {"AAPL": [MONDAY]}
 
-        second, chunks = read(recipe_at(server, "yfinance", ("AAPL",)), known(first))
-        third, more = read(recipe_at(server, "yfinance", ("AAPL",)), known(second))
+        second, chunks = read(recipe_at(server, "yfinance", ("AAPL",)), next_prices_fetch(first))
+        third, more = read(recipe_at(server, "yfinance", ("AAPL",)), next_prices_fetch(second))
 
     assert [values[5] for _, values in rows_in(chunks)] == [25.0, 26.0]
     assert [values[5] for _, values in rows_in(more)] == [26.0]
     assert third.incremental
 
 
-def test_the_day_is_that_of_the_exchange() -> None:
-    with serving(Yahoo(rows={"7203.T": [row(MONDAY, 1.0)]}, zone="Asia/Tokyo")) as server:
+def test_days_are_those_of_the_time_zone_of_the_exchange() -> None:
+    with serve(Yahoo(rows={"7203.T": [row(MONDAY, 1.0)]}, zone="Asia/Tokyo")) as server:
         _, chunks = read(recipe_at(server, "yfinance", ("7203.T",)))
 
     assert [values[0] for _, values in rows_in(chunks)] == [MONDAY]
 
 
 def test_a_price_that_yahoo_does_not_know_is_null() -> None:
-    with serving(Yahoo(rows={"AAPL": [(MONDAY, 1.0, None, 1.0, None, None)]})) as server:
+    with serve(Yahoo(rows={"AAPL": [(MONDAY, 1.0, None, 1.0, None, None)]})) as server:
         _, chunks = read(recipe_at(server, "yfinance", ("AAPL",)))
 
     assert [values[2:6] for _, values in rows_in(chunks)] == [(1.0, None, 1.0, None)]
 
 
-def test_yfinance_keeps_nothing_at_home(tmp_path: Path) -> None:
-    with serving(Yahoo(rows={"AAPL": [row(MONDAY, 1.0)]})) as server:
+def test_yfinance_writes_nothing_to_the_home_folder(tmp_path: Path) -> None:
+    with serve(Yahoo(rows={"AAPL": [row(MONDAY, 1.0)]})) as server:
         read(recipe_at(server, "yfinance", ("AAPL",)))
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_candles_are_asked_for_page_by_page() -> None:
+def test_many_candles_are_fetched_page_by_page() -> None:
     days = [FRIDAY, *WEEKEND, MONDAY, TUESDAY]
     answers = Binance(rows={"BTCUSDT": [row(on, float(n)) for n, on in enumerate(days)]})
 
-    with serving(answers) as server:
+    with serve(answers) as server:
         _, chunks = read(recipe_at(server, "ccxt", ("BTC/USDT",)))
 
     assert [values[0] for _, values in rows_in(chunks)] == days[:-1]
@@ -254,12 +276,12 @@ def test_an_exchange_that_ccxt_does_not_know_lists_close_ones() -> None:
         ('provider = "x"', "Cannot overwrite"),
     ],
 )
-def test_settings_that_are_none_are_refused(source: str, message: str) -> None:
+def test_invalid_settings_of_prices_are_refused(source: str, message: str) -> None:
     with pytest.raises(InvalidRecipe, match=message):
         recipe_at(Server(host="x"), "yfinance", ("AAPL",), source)
 
 
-def test_slow_providers_are_given_up(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_provider_is_given_up_at_the_deadline(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1e9])
     monkeypatch.setattr(prices.time, "monotonic", lambda: next(clock))
 

@@ -1,4 +1,4 @@
-"""Tables and queries of another database: what is read, in which transaction, and which faults are told how."""
+"""Tables and queries of another database: what is read, in which transaction, and how its errors are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.errors import BatchRefused, NextperiodError, SourceMissing, Source
 from pipeline.sources import arrow_spool, sql
 from pipeline.sources.delivery import FetchContext
 from pipeline.sources.registry import fetch
-from tests.sources.examples import NOW, names_in, read, recipe_with, rows_in, values
+from tests.sources.fetching import FIRST_FETCH, NOW, names_in, next_fetch, read, read_rows, recipe_with, rows_in
 
 TABLE = """
 create table sales (month date not null, sold double precision, shop text, id integer);
@@ -46,9 +46,9 @@ class Warehouse:
             for statement in statements:
                 connection.execute(sa.text(statement))
 
-    def recipe(self, asked: str = 'table = "sales"', source: str = "") -> Recipe:
+    def recipe(self, query: str = 'table = "sales"', source: str = "") -> Recipe:
         table = 'kind = "sql"\nurl = "${WAREHOUSE_URL}"\nperiod = "month"\nvalue = "sold"\nseries = "shop"\n'
-        return recipe_with(f"{table}{asked}\n{source}", self.folder)
+        return recipe_with(f"{table}{query}\n{source}", self.folder)
 
     def query(self, text: str, source: str = "") -> Recipe:
         (self.folder / "sales.sql").write_text(text)
@@ -74,9 +74,9 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         connection.execute(sa.text(f"drop database {name} with (force)"))
 
 
-def rows_of(warehouse: Warehouse, recipe: Recipe, context: FetchContext | None = None) -> list[tuple[object, ...]]:
+def rows_of(warehouse: Warehouse, recipe: Recipe, context: FetchContext = FIRST_FETCH) -> list[tuple[object, ...]]:
     """The rows, with days as text: SQLite has no dates."""
-    return [(str(row[0]), *row[1:]) for row in values(recipe, context or FetchContext(now=NOW))]
+    return [(str(row[0]), *row[1:]) for row in read_rows(recipe, context)]
 
 
 ROWS = [("2020-01-01", 1.0, "a"), ("2020-02-01", 2.5, "a"), ("2020-02-01", None, "b")]
@@ -105,8 +105,8 @@ def test_a_table_is_read_in_the_order_of_its_series_with_its_types(warehouse: Wa
 def test_a_query_may_hold_colons_percents_comments_and_semicolons(warehouse: Warehouse, query: str) -> None:
     _, chunks = read(warehouse.query(query))
 
-    found = [dict(zip(names_in(chunks), row, strict=True)) for _, row in rows_in(chunks)]
-    assert [(str(row["month"]), row["sold"], row["shop"]) for row in found] == ROWS
+    rows = [dict(zip(names_in(chunks), row, strict=True)) for _, row in rows_in(chunks)]
+    assert [(str(row["month"]), row["sold"], row["shop"]) for row in rows] == ROWS
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,15 @@ def test_a_query_may_hold_colons_percents_comments_and_semicolons(warehouse: War
         ),
     ],
 )
-def test_a_query_that_is_none_is_refused_and_nothing_is_lost(warehouse: Warehouse, query: str, message: str) -> None:
+def test_a_statement_that_is_not_one_select_is_refused_and_not_run(
+    warehouse: Warehouse, query: str, message: str
+) -> None:
     with pytest.raises(BatchRefused) as refused:
         read(warehouse.query(query))
 
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert len(values(warehouse.recipe())) == 3
+    assert len(read_rows(warehouse.recipe())) == 3
 
 
 def test_a_query_cannot_write(warehouse: Warehouse) -> None:
@@ -156,7 +158,7 @@ def test_a_connection_can_only_read(warehouse: Warehouse) -> None:
     ):
         connection.execute(sa.text("delete from sales"))
 
-    assert len(values(recipe)) == 3
+    assert len(read_rows(recipe)) == 3
 
 
 def test_a_table_that_is_not_there_lists_those_that_are(warehouse: Warehouse) -> None:
@@ -166,7 +168,7 @@ def test_a_table_that_is_not_there_lists_those_that_are(warehouse: Warehouse) ->
         read(warehouse.recipe('table = "sales; drop table sales"'))
 
 
-def test_names_are_quoted(warehouse: Warehouse) -> None:
+def test_names_of_tables_and_columns_are_quoted(warehouse: Warehouse) -> None:
     warehouse.run(
         'create table "Order" ("select" date, "a ""b" integer)', """insert into "Order" values ('2020-01-01', 3)"""
     )
@@ -204,7 +206,7 @@ def test_with_a_cursor_only_rows_from_the_newest_known_on_are_read(warehouse: Wa
         "insert into sales values ('2019-01-01', 9, 'null', null)",
     )
 
-    second, chunks = read(recipe, FetchContext(now=NOW, content_hash=first.content_hash, state=first.state))
+    second, chunks = read(recipe, next_fetch(first))
 
     assert not first.incremental
     assert second.incremental
@@ -213,19 +215,19 @@ def test_with_a_cursor_only_rows_from_the_newest_known_on_are_read(warehouse: Wa
     assert (first.state["cursor"], second.state["cursor"]) == ("2", "3")
 
 
-def test_nothing_new_keeps_the_cursor(warehouse: Warehouse) -> None:
+def test_a_fetch_without_new_rows_keeps_the_cursor(warehouse: Warehouse) -> None:
     recipe = warehouse.recipe(source='cursor = "id"')
     first, _ = read(recipe)
-    second, _ = read(recipe, FetchContext(now=NOW, content_hash=first.content_hash, state=first.state))
+    second, _ = read(recipe, next_fetch(first))
     warehouse.run("delete from sales")
 
-    third, chunks = read(recipe, FetchContext(now=NOW, content_hash=second.content_hash, state=second.state))
+    third, chunks = read(recipe, next_fetch(second))
 
     assert third.state == second.state == first.state
     assert rows_in(chunks) == []
 
 
-def test_a_cursor_of_something_else_is_not_used(warehouse: Warehouse) -> None:
+def test_the_cursor_of_other_settings_is_not_used(warehouse: Warehouse) -> None:
     first, _ = read(warehouse.recipe(source='cursor = "id"'))
 
     other, _ = read(warehouse.recipe(source='cursor = "id"\nmissing = "gap"'), FetchContext(now=NOW, state=first.state))
@@ -245,12 +247,12 @@ def test_a_cursor_of_something_else_is_not_used(warehouse: Warehouse) -> None:
         ("numeric(20,4)", "1.5000", "1.5001"),
     ],
 )
-def test_a_cursor_of_any_type_comes_back_as_it_was(warehouse: Warehouse, kind: str, first: str, more: str) -> None:
-    warehouse.run(f"alter table sales add seen {kind}", f"update sales set seen = {first}")
-    recipe = warehouse.recipe(source='cursor = "seen"')
+def test_a_cursor_of_any_type_survives_the_state(warehouse: Warehouse, kind: str, first: str, more: str) -> None:
+    warehouse.run(f"alter table sales add version {kind}", f"update sales set version = {first}")
+    recipe = warehouse.recipe(source='cursor = "version"')
     state = read(recipe)[0].state
     warehouse.run(
-        f"update sales set seen = {more} where shop = 'b'",
+        f"update sales set version = {more} where shop = 'b'",
         "insert into sales values ('2020-03-01', 1, 'old', 9, null)",
     )
 
@@ -263,7 +265,7 @@ def test_a_cursor_of_any_type_comes_back_as_it_was(warehouse: Warehouse, kind: s
     assert last.state == same.state != state
 
 
-def test_the_hash_is_that_of_the_rows_in_whatever_order_they_lie(warehouse: Warehouse) -> None:
+def test_the_hash_does_not_depend_on_the_stored_order_of_rows(warehouse: Warehouse) -> None:
     first = read(warehouse.recipe())[0].content_hash
     warehouse.run("create table other as select * from sales order by month desc, shop desc")
 
@@ -272,7 +274,7 @@ def test_the_hash_is_that_of_the_rows_in_whatever_order_they_lie(warehouse: Ware
     assert read(warehouse.recipe())[0].content_hash != first
 
 
-def test_rows_pass_in_parts(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_in_parts_with_lines_counted_on(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql, "ROWS", 2)
     warehouse.run("delete from sales where shop = 'b'")
     warehouse.run(*(f"insert into sales values ('2020-03-01', {n}, 'c', {n})" for n in range(5)))
@@ -313,7 +315,7 @@ def test_types_of_a_database_are_kept_or_written_as_text(warehouse: Warehouse) -
     assert {row for _, row in rows_in(chunks)} == set(expected)
 
 
-def test_bytes_are_refused(warehouse: Warehouse) -> None:
+def test_a_column_of_bytes_is_refused(warehouse: Warehouse) -> None:
     column = "x'00'" if warehouse.kind == "sqlite" else r"'\x00'::bytea"
 
     with pytest.raises(BatchRefused, match="holds bytes in a column that is asked for"):
@@ -335,18 +337,18 @@ def test_an_infinite_date_is_refused(warehouse: Warehouse) -> None:
 # without a database
 
 
-def recipe_at(url: str, folder: Path = Path(), asked: str = 'table = "sales"') -> Recipe:
-    return recipe_with(f'kind = "sql"\nurl = "{url}"\nperiod = "month"\nvalue = "sold"\n{asked}', folder)
+def recipe_at(url: str, folder: Path = Path(), query: str = 'table = "sales"') -> Recipe:
+    return recipe_with(f'kind = "sql"\nurl = "{url}"\nperiod = "month"\nvalue = "sold"\n{query}', folder)
 
 
-def away(folder: Path) -> str:
+def closed_port_url(folder: Path) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"postgresql://me:pl4nted%2Fsecret@127.0.0.1:{free.getsockname()[1]}/warehouse"
 
 
 FAULTS: dict[str, tuple[Callable[[Path], str], type[NextperiodError], str]] = {
-    "away": (away, SourceUnavailable, "the database of sales cannot be reached"),
+    "away": (closed_port_url, SourceUnavailable, "the database of sales cannot be reached"),
     "no host": (lambda _: "postgresql://me:pl4nted%2Fsecret@/x?host=/nowhere", SourceUnavailable, "cannot be reached"),
     "no url": (lambda _: "pl4nted/secret", SourceMissing, "is no SQLAlchemy URL: expected such as"),
     "bad port": (lambda _: "postgresql://me:pl4nted%2Fsecret@h:port/x", SourceMissing, "is no SQLAlchemy URL"),
@@ -358,7 +360,7 @@ FAULTS: dict[str, tuple[Callable[[Path], str], type[NextperiodError], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_fault_of_the_connection_shows_a_secret(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_error_shows_a_secret(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url, expected, message = FAULTS[fault]
     (tmp_path / "text.db").write_text("this is no database at all, only a line of text\n" * 9)
     monkeypatch.setenv("WAREHOUSE_URL", url(tmp_path))
@@ -388,13 +390,13 @@ def test_a_password_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert sql._build_request(recipe, recipe.source).url.password == "pl4nted"
 
 
-def test_a_file_of_sqlite_lies_beside_the_recipe(tmp_path: Path) -> None:
+def test_a_relative_sqlite_file_is_found_beside_the_recipe(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "near.db") as connection:
         connection.execute("create table sales (month text, sold integer)")
         connection.execute("insert into sales values ('2020-01-01', 1)")
     connection.close()
 
-    assert values(recipe_at("sqlite:///near.db", tmp_path)) == [("2020-01-01", 1)]
+    assert read_rows(recipe_at("sqlite:///near.db", tmp_path)) == [("2020-01-01", 1)]
 
 
 def test_a_query_file_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -402,7 +404,7 @@ def test_a_query_file_that_is_missing_is_named(tmp_path: Path) -> None:
         read(recipe_at("sqlite:///near.db", tmp_path, 'query = "sales.sql"'))
 
 
-def test_a_database_that_another_writes_to_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = sqlite3.connect(tmp_path / "near.db", isolation_level=None)
     writer.execute("create table sales (month text, sold integer)")
     writer.execute("begin exclusive")
@@ -420,7 +422,7 @@ def test_the_rows_are_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch
         connection.execute("create table sales as select '2020-01-01' as month, 1 as sold")
     connection.close()
 
-    with fetch(recipe_at("sqlite:///near.db", tmp_path), FetchContext(now=NOW)) as delivery:
+    with fetch(recipe_at("sqlite:///near.db", tmp_path), FIRST_FETCH) as delivery:
         assert len(rows_in(list(delivery.chunks()))) == len(rows_in(list(delivery.chunks()))) == 1
         assert len(list((tmp_path / "temporary").iterdir())) == 1
 
@@ -446,9 +448,9 @@ def test_the_rows_are_gone_when_the_delivery_is_over(tmp_path: Path, monkeypatch
 def test_a_column_has_one_type_that_holds_all_of_its_values(
     tmp_path: Path, given: list[list[object]], expected: list[object]
 ) -> None:
-    spooled = arrow_spool.ArrowSpool(tmp_path / "rows", ["x"])
+    spool = arrow_spool.ArrowSpool(tmp_path / "rows", ["x"])
 
-    spooled.write([[(value,) for value in part] for part in given])
+    spool.write([[(value,) for value in part] for part in given])
 
-    found = [value for batch in spooled.batches() for value in batch.column(0).to_pylist()]
-    assert [str(value) for value in found] == [str(value) for value in expected]
+    stored = [value for batch in spool.batches() for value in batch.column(0).to_pylist()]
+    assert [str(value) for value in stored] == [str(value) for value in expected]

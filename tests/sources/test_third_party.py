@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.sources import added_kinds
 from pipeline.errors import InvalidRecipe
-from tests.sources.examples import read, recipe_with, rows_in
+from tests.sources.fetching import read, recipe_with, rows_in
 
 MODULE = '''
 from contextlib import contextmanager
@@ -65,30 +65,30 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 ECHO = 'kind = "echo"\nperiod = "month"\nvalue = "sold"\n'
 
 
-def test_a_recipe_may_use_it(package: Path) -> None:
+def test_a_kind_of_another_package_is_fetched(package: Path) -> None:
     delivery, chunks = read(recipe_with(ECHO + "said = 2.5"))
 
     assert rows_in(chunks) == [(1, ("2020-01-01", 2.5))]
     assert delivery.source == "echo"
 
 
-def test_nothing_of_it_is_imported_before_it_is_used(package: Path) -> None:
+def test_the_other_package_is_not_imported_before_a_recipe_names_its_kind(package: Path) -> None:
     recipe_with('kind = "integers"')
 
     assert "echo_source" not in sys.modules
 
 
-def test_its_keys_are_checked_like_those_of_any_other(package: Path) -> None:
+def test_unknown_keys_of_the_added_kind_are_refused(package: Path) -> None:
     with pytest.raises(InvalidRecipe, match='unknown key "source.sayd": expected one of .*said'):
         recipe_with(ECHO + "said = 1.0\nsayd = 2.0")
 
 
-def test_an_unknown_kind_lists_it_among_the_known(package: Path) -> None:
+def test_an_unknown_kind_is_refused_with_the_added_kind_listed(package: Path) -> None:
     with pytest.raises(InvalidRecipe, match="source.kind is 'ecko': expected one of csv, echo, http"):
         recipe_with(ECHO.replace("echo", "ecko"))
 
 
-def test_without_the_package_the_kind_is_not_known() -> None:
+def test_without_the_other_package_its_kind_is_unknown() -> None:
     added_kinds.cache_clear()
 
     with pytest.raises(InvalidRecipe, match="source.kind is 'echo': expected one of csv, http, integers"):
