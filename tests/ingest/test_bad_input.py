@@ -19,7 +19,7 @@ from pipeline.sources.registry import fetch
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema, upgrade
 from pipeline.storage.store import Store
-from tests.support.deliveries import take_in
+from tests.support.deliveries import ingest_delivery
 from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_recipe
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
@@ -58,7 +58,7 @@ def rows(store: Store, query: str) -> list[Any]:
         return list(transaction.connection.execute(sa.text(query)).all())
 
 
-def written(folder: Path, content: str | bytes | None) -> None:
+def write_file(folder: Path, content: str | bytes | None) -> None:
     if content is not None:
         (folder / "small.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -91,7 +91,7 @@ def assert_nothing_was_taken_in(store: Store) -> None:
 def test_a_file_that_is_only_written_differently_gives_the_same_observations(
     name: str, tmp_path: Path, sqlite_store: Store
 ) -> None:
-    written(tmp_path, FILES_ACCEPTED[name])
+    write_file(tmp_path, FILES_ACCEPTED[name])
 
     assert ingest(small_recipe(tmp_path), sqlite_store).num_new == 40
 
@@ -104,7 +104,7 @@ def test_names_of_series_are_kept_as_text(tmp_path: Path, store: Store) -> None:
     names = ["007", "1e5", "NA", "NULL", "None", "a, b", "true", "Ünïcode", "x'; drop table runs; --"]
     lines = ["month,sold,shop"]
     lines += [f'{line.strip()},"{name}"' for line in LINES[1:13] for name in names]
-    written(tmp_path, "\n".join(lines) + "\n")
+    write_file(tmp_path, "\n".join(lines) + "\n")
 
     ingest(small_recipe(tmp_path, 'series = "shop"'), store)
 
@@ -113,13 +113,13 @@ def test_names_of_series_are_kept_as_text(tmp_path: Path, store: Store) -> None:
 
 
 def test_exactly_one_context_and_horizon_of_observations_is_enough(tmp_path: Path, sqlite_store: Store) -> None:
-    written(tmp_path, "".join(LINES[:12]))
+    write_file(tmp_path, "".join(LINES[:12]))
 
     assert ingest(small_recipe(tmp_path), sqlite_store).num_new == 11
 
 
 def test_rows_rejected_within_the_allowed_share_are_listed_with_their_file(tmp_path: Path, sqlite_store: Store) -> None:
-    written(tmp_path, with_line(41, "2023-04-01,many\n"))
+    write_file(tmp_path, with_line(41, "2023-04-01,many\n"))
 
     facts = ingest(small_recipe(tmp_path, "max_rejected = 0.03"), sqlite_store)
 
@@ -129,12 +129,12 @@ def test_rows_rejected_within_the_allowed_share_are_listed_with_their_file(tmp_p
 
 
 def test_a_bad_file_after_a_good_one_changes_no_observation(tmp_path: Path, store: Store) -> None:
-    written(tmp_path, small_csv())
+    write_file(tmp_path, small_csv())
     ingest(small_recipe(tmp_path), store)
     query = "select series, period, value, recorded_at from current_observations order by period"
     before = rows(store, query)
 
-    written(tmp_path, NOT_A_NUMBER)
+    write_file(tmp_path, NOT_A_NUMBER)
     message = refusal(small_recipe(tmp_path), store)
 
     assert rows(store, query) == before
@@ -144,11 +144,11 @@ def test_a_bad_file_after_a_good_one_changes_no_observation(tmp_path: Path, stor
     ]
 
 
-def test_a_good_file_after_a_bad_one_is_taken_in(tmp_path: Path, sqlite_store: Store) -> None:
-    written(tmp_path, NOT_A_NUMBER)
+def test_a_good_file_after_a_bad_one_is_accepted(tmp_path: Path, sqlite_store: Store) -> None:
+    write_file(tmp_path, NOT_A_NUMBER)
     refusal(small_recipe(tmp_path), sqlite_store)
 
-    written(tmp_path, small_csv())
+    write_file(tmp_path, small_csv())
 
     assert ingest(small_recipe(tmp_path), sqlite_store).num_new == 40
 
@@ -171,7 +171,7 @@ def is_whole(content: bytes, whole: bytes) -> bool:
 
 def num_new(recipe: Recipe) -> int:
     with fetch(recipe, FetchContext(now=NOW)) as delivery:
-        return len(take_in(delivery, recipe).new)
+        return len(ingest_delivery(delivery, recipe).new)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_wrong_recipe_is_refused_in_one_sentence(old: str, new: str, says: str
     assert_one_sentence(str(refused.value))
 
 
-def test_an_unknown_recipe_lists_the_known_ones() -> None:
+def test_an_unknown_recipe_lists_the_existing_ones() -> None:
     with pytest.raises(InvalidRecipe, match='recipe "mlk" is not known: expected one of .*airline, .*milk') as refused:
         load_recipe("mlk", DEPLOYMENTS / "recipes")
 
@@ -282,7 +282,7 @@ def test_an_sqlite_file_that_cannot_be_opened_is_named(place: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("url", ["", "secretpassword", "mysql://u:secretpassword@127.0.0.1/x"])
-def test_what_is_no_database_url_of_ours_is_refused_without_showing_it(url: str) -> None:
+def test_an_unsupported_database_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(NextperiodError, match=r"expected sqlite:///FILE or postgresql\+psycopg://") as refused:
         open_database(url)
 

@@ -574,7 +574,7 @@ def test_rows_within_the_allowed_share_are_kept_with_their_place_and_rule(
     assert num_rejected == 7 + len(own)
 
 
-def test_the_file_of_a_refused_row_is_kept_where_the_source_has_many(tmp_path: Path, sqlite_store: Store) -> None:
+def test_a_rejected_row_names_its_file_where_the_source_has_several(tmp_path: Path, sqlite_store: Store) -> None:
     rows = history()
     for name, part in (("part-1.csv", rows[:20]), ("part-2.csv", [*rows[20:-1], (rows[-1][0], "x")])):
         write(tmp_path, HEADER, part)

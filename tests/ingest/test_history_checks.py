@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld
 from pipeline.ingest.history_checks import weighted_median_quotients
-from tests.support.deliveries import Key, Taken, delivery_of, recipe_of, refusal, take_in
+from tests.support.deliveries import Ingested, Key, delivery_of, ingest_delivery, recipe_of, refusal
 
 Floats = npt.NDArray[np.float64]
-Told = list[tuple[str, str, str]]
+Rows = list[tuple[str, str, str]]
 
 SHOPS = recipe_of('series = "shop"')
 
@@ -32,16 +32,18 @@ def stamps(length: int, frequency: str = "MS", start: str = "2000-01-01") -> lis
     return [str(one)[:16] for one in np.append(first, recipe_of(frequency=frequency).grid.after(first, length - 1))]
 
 
-def rows(values: Floats, periods: list[str], shop: str = "a") -> Told:
+def rows(values: Floats, periods: list[str], shop: str = "a") -> Rows:
     return [(period, repr(float(value)), shop) for period, value in zip(periods, values, strict=True)]
 
 
-def known_of(told: Told) -> dict[Key, float]:
-    return {(shop, period if len(period) > 10 else f"{period}T00:00"): float(value) for period, value, shop in told}
+def stored_values(delivered: Rows) -> dict[Key, float]:
+    return {
+        (shop, period if len(period) > 10 else f"{period}T00:00"): float(value) for period, value, shop in delivered
+    }
 
 
-def message(told: Told, known: Told, recipe: Recipe = SHOPS, *, incremental: bool = False) -> str:
-    error = refusal(delivery_of(told, incremental=incremental), recipe, known_of(known))
+def message(delivered: Rows, stored: Rows, recipe: Recipe = SHOPS, *, incremental: bool = False) -> str:
+    error = refusal(delivery_of(delivered, incremental=incremental), recipe, stored_values(stored))
     assert isinstance(error, BatchHeld)
     assert str(error).startswith("small.csv: ")
     advice = "; nothing was ingested; if this is right, run `nextperiod ingest small --approve`"
@@ -50,48 +52,48 @@ def message(told: Told, known: Told, recipe: Recipe = SHOPS, *, incremental: boo
     return str(error).removeprefix("small.csv: ").removesuffix(advice)
 
 
-def accepted(told: Told, known: Told, recipe: Recipe = SHOPS, *, incremental: bool = False) -> Taken:
-    return take_in(delivery_of(told, incremental=incremental), recipe, known_of(known))
+def ingest_accepted(delivered: Rows, stored: Rows, recipe: Recipe = SHOPS, *, incremental: bool = False) -> Ingested:
+    return ingest_delivery(delivery_of(delivered, incremental=incremental), recipe, stored_values(stored))
 
 
-# what a source must tell again
+# values that a source must repeat
 
 
 def test_a_history_of_which_more_than_a_twentieth_is_missing_is_held() -> None:
-    known = rows(walk(), stamps(60))
+    stored = rows(walk(), stamps(60))
 
-    assert message(known[4:], known) == (
+    assert message(stored[4:], stored) == (
         "only 56 of 60 stored values are delivered again, expected at least 95 %: has the source lost rows? "
         "(set source.rolling = true if it shows a moving window)"
     )
-    assert accepted(known[3:], known).num_same == 57
+    assert ingest_accepted(stored[3:], stored).num_same == 57
 
 
-def test_series_that_vanish_are_missing_too() -> None:
+def test_missing_series_count_as_missing_values() -> None:
     every = [rows(walk(10), stamps(10), f"shop {n}") for n in range(20)]
-    known = [row for shop in every for row in shop]
+    stored = [row for shop in every for row in shop]
 
-    assert "only 180 of 200 stored values" in message(known[20:], known)
-    assert accepted(known[10:], known).num_same == 190
-
-
-def test_a_new_series_does_not_make_up_for_a_vanished_one() -> None:
-    known = rows(walk(20), stamps(20), "a") + rows(walk(20), stamps(20), "b")
-
-    assert "only 20 of 40 stored values" in message(known[:20] + rows(walk(20), stamps(20), "c"), known)
+    assert "only 180 of 200 stored values" in message(stored[20:], stored)
+    assert ingest_accepted(stored[10:], stored).num_same == 190
 
 
-def test_a_moving_window_is_expected_from_its_first_period_on() -> None:
-    known, recipe = rows(walk(), stamps(60)), recipe_of('series = "shop"\nrolling = true')
+def test_a_new_series_does_not_replace_a_missing_one() -> None:
+    stored = rows(walk(20), stamps(20), "a") + rows(walk(20), stamps(20), "b")
 
-    assert accepted(known[48:], known, recipe).num_same == 12
-    assert "only 11 of 12 stored values" in message(known[48:53] + known[54:], known, recipe)
+    assert "only 20 of 40 stored values" in message(stored[:20] + rows(walk(20), stamps(20), "c"), stored)
 
 
-def test_what_only_came_since_the_last_time_lacks_nothing() -> None:
-    known = rows(walk(), stamps(60))
+def test_a_moving_window_must_repeat_values_from_its_first_period_on() -> None:
+    stored, recipe = rows(walk(), stamps(60)), recipe_of('series = "shop"\nrolling = true')
 
-    assert accepted(known[58:], known, incremental=True).num_same == 2
+    assert ingest_accepted(stored[48:], stored, recipe).num_same == 12
+    assert "only 11 of 12 stored values" in message(stored[48:53] + stored[54:], stored, recipe)
+
+
+def test_an_incremental_delivery_need_not_repeat_the_history() -> None:
+    stored = rows(walk(), stamps(60))
+
+    assert ingest_accepted(stored[58:], stored, incremental=True).num_same == 2
 
 
 # shifts
@@ -102,11 +104,11 @@ def test_what_only_came_since_the_last_time_lacks_nothing() -> None:
 def test_a_history_shifted_by_one_period_is_held(frequency: str, lag: int) -> None:
     values, periods = walk(), stamps(60, frequency, "2000-01-02" if frequency == "W-SUN" else "2001-01-01")
     recipe = recipe_of('series = "shop"', frequency=frequency)
-    told = rows(values[:-1], periods[1:]) if lag > 0 else rows(values[1:], periods[:-1])
+    delivered = rows(values[:-1], periods[1:]) if lag > 0 else rows(values[1:], periods[:-1])
 
-    said = message(told, rows(values, periods), recipe)
+    reason = message(delivered, rows(values, periods), recipe)
 
-    assert said == f'the values of series "a" match the stored ones shifted by {lag:+d} period'
+    assert reason == f'the values of series "a" match the stored ones shifted by {lag:+d} period'
 
 
 @pytest.mark.parametrize(
@@ -127,39 +129,39 @@ def test_hours_shifted_by_an_offset_of_a_zone_are_held(frequency: str, lag: int,
     recipe = recipe_of('series = "shop"', frequency=frequency)
     first, second = (periods[: len(values)], periods[abs(lag) :]) if lag > 0 else (periods[abs(lag) :], periods[:200])
 
-    said = message(rows(values, second), rows(values, first), recipe.model_copy(update={"max_gap": 100}))
+    reason = message(rows(values, second), rows(values, first), recipe.model_copy(update={"max_gap": 100}))
 
-    assert said == f'the values of series "a" match the stored ones shifted by {says}'
+    assert reason == f'the values of series "a" match the stored ones shifted by {says}'
 
 
-def test_days_are_only_looked_at_one_day_to_either_side() -> None:
+def test_days_shifted_by_two_are_not_recognised() -> None:
     values, periods = walk(), stamps(60, "D")
     recipe = recipe_of('series = "shop"\nmax_revised = 1.0', frequency="D")
 
-    assert len(accepted(rows(values[:-2], periods[2:]), rows(values, periods), recipe).revised) == 58
+    assert len(ingest_accepted(rows(values[:-2], periods[2:]), rows(values, periods), recipe).revised) == 58
 
 
-def test_a_shift_of_some_series_is_told_with_their_number() -> None:
+def test_a_shift_of_several_series_counts_them() -> None:
     every = {name: walk(seed=n) for n, name in enumerate(("c", "a", "b"))}
-    known = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
-    told = rows(every["c"], stamps(60), "c")
-    told += [row for name in ("b", "a") for row in rows(every[name][:-1], stamps(60)[1:], name)]
+    stored = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
+    delivered = rows(every["c"], stamps(60), "c")
+    delivered += [row for name in ("b", "a") for row in rows(every[name][:-1], stamps(60)[1:], name)]
 
-    said = message(told, known)
+    reason = message(delivered, stored)
 
-    assert said == (
+    assert reason == (
         'the values of series "a" match the stored ones shifted by +1 period, and so do those of 1 other series'
     )
 
 
 def test_a_shift_is_found_beside_revisions_and_gaps() -> None:
     values, periods = walk(100), stamps(100)
-    told = rows(values[:-1], periods[1:])
-    told = [row if n % 25 else (row[0], "7.0", "a") for n, row in enumerate(told) if n not in (40, 41)]
+    delivered = rows(values[:-1], periods[1:])
+    delivered = [row if n % 25 else (row[0], "7.0", "a") for n, row in enumerate(delivered) if n not in (40, 41)]
 
-    said = message(told, rows(values, periods), SHOPS.model_copy(update={"max_gap": 5}))
+    reason = message(delivered, rows(values, periods), SHOPS.model_copy(update={"max_gap": 5}))
 
-    assert "shifted by +1 period" in said
+    assert "shifted by +1 period" in reason
 
 
 def test_new_values_that_follow_a_shift_do_not_hide_it() -> None:
@@ -240,21 +242,21 @@ def rescaled(factor: float, decimals: int | None) -> Callable[[Floats], Floats]:
 def test_a_rescaled_history_is_held_however_it_is_rounded(factor: float, shown: str, decimals: int | None) -> None:
     values = walk()
 
-    said = message(rows(rescaled(factor, decimals)(values), stamps(60)), rows(values, stamps(60)))
+    reason = message(rows(rescaled(factor, decimals)(values), stamps(60)), rows(values, stamps(60)))
 
-    assert said == f'the values of series "a" are the stored ones times {shown}'
+    assert reason == f'the values of series "a" are the stored ones times {shown}'
 
 
 def test_one_split_share_among_many_is_held() -> None:
     every = {f"share {n:03d}": walk(seed=n) for n in range(100)}
-    known = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
+    stored = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
     every["share 042"] = np.round(every["share 042"] / 20, 2)
-    told = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
+    delivered = [row for name, values in every.items() for row in rows(values, stamps(60), name)]
 
-    assert message(told, known) == 'the values of series "share 042" are the stored ones times 0.05'
+    assert message(delivered, stored) == 'the values of series "share 042" are the stored ones times 0.05'
 
 
-def test_small_prices_to_the_cent_are_seen_to_be_halved() -> None:
+def test_halved_prices_are_recognised_though_rounded_to_cents() -> None:
     values = np.round(np.abs(np.random.default_rng(0).normal(2, 1, 200)) + 0.2, 2)
 
     assert "times 0.5" in message(rows(np.round(values / 2, 2), stamps(200)), rows(values, stamps(200)))
@@ -269,9 +271,9 @@ def test_zeros_stay_zeros_under_any_factor() -> None:
 
 def test_new_values_after_a_split_do_not_hide_it() -> None:
     values = walk(63)
-    told = np.append(values[:60] / 2, values[60:] / 2)
+    delivered = np.append(values[:60] / 2, values[60:] / 2)
 
-    assert "times 0.5" in message(rows(told, stamps(63)), rows(values[:60], stamps(60)))
+    assert "times 0.5" in message(rows(delivered, stamps(63)), rows(values[:60], stamps(60)))
 
 
 # revisions
@@ -282,28 +284,28 @@ def test_more_revisions_than_the_recipe_expects_are_held() -> None:
     revised = values.copy()
     revised[:31] += np.round(np.random.default_rng(1).normal(0, 20, 31), 2)
 
-    said = message(rows(revised, periods), rows(values, periods))
+    reason = message(rows(revised, periods), rows(values, periods))
 
-    assert said == "31 of 60 stored values are revised, expected at most 50 % (source.max_revised)"
+    assert reason == "31 of 60 stored values are revised, expected at most 50 % (source.max_revised)"
     allowed = recipe_of('series = "shop"\nmax_revised = 0.52')
-    assert len(accepted(rows(revised, periods), rows(values, periods), allowed).revised) == 31
+    assert len(ingest_accepted(rows(revised, periods), rows(values, periods), allowed).revised) == 31
 
 
 def test_a_few_values_may_all_be_revised() -> None:
     values = walk(7)
 
-    assert len(accepted(rows(values + 1, stamps(7)), rows(values, stamps(7))).revised) == 7
+    assert len(ingest_accepted(rows(values + 1, stamps(7)), rows(values, stamps(7))).revised) == 7
 
 
-def test_what_is_known_ahead_may_be_told_anew_each_time() -> None:
+def test_covariates_known_ahead_may_be_revised_without_limit() -> None:
     recipe = recipe_of('series = "shop"', rest='[covariates]\nfuture = ["price"]')
     periods = stamps(30)
-    known = known_of(rows(walk(30), periods)) | {("a", f"{p}"[:10] + "T00:00", "price"): 1.0 for p in periods}
-    told = [(p, value, "a", "2.0") for p, value, _ in rows(walk(30), periods)]
+    stored = stored_values(rows(walk(30), periods)) | {("a", f"{p}"[:10] + "T00:00", "price"): 1.0 for p in periods}
+    delivered = [(p, value, "a", "2.0") for p, value, _ in rows(walk(30), periods)]
 
-    taken = take_in(delivery_of(told, ("month", "sold", "shop", "price")), recipe, known)
+    ingested = ingest_delivery(delivery_of(delivered, ("month", "sold", "shop", "price")), recipe, stored)
 
-    assert (len(taken.revised), taken.num_same) == (30, 30)
+    assert (len(ingested.revised), ingested.num_same) == (30, 30)
 
 
 @pytest.mark.parametrize(
@@ -318,64 +320,67 @@ def test_what_is_known_ahead_may_be_told_anew_each_time() -> None:
     ],
     ids=["constant", "small counts", "mostly zeros", "rounding", "a periodic one", "a part is rescaled"],
 )
-def test_revisions_that_only_look_like_a_shift_or_a_factor_are_taken_in(
+def test_revisions_that_only_look_like_a_shift_or_a_factor_are_accepted(
     before: Callable[..., Floats], after: Callable[..., Floats]
 ) -> None:
     generator = np.random.default_rng(2)
     values = np.asarray(before(generator), np.float64)
-    told = np.asarray(after(values, generator), np.float64)
+    delivered = np.asarray(after(values, generator), np.float64)
 
-    taken = accepted(rows(told, stamps(200)), rows(values, stamps(200)))
+    ingested = ingest_accepted(rows(delivered, stamps(200)), rows(values, stamps(200)))
 
-    assert len(taken.revised) == (told != values).sum() > 0
+    assert len(ingested.revised) == (delivered != values).sum() > 0
 
 
-def test_revisions_of_everything_by_little_are_no_factor() -> None:
+def test_small_revisions_of_all_values_are_no_factor() -> None:
     values = walk(200)
-    told = values * (1 + np.random.default_rng(3).normal(0, 0.01, 200))
+    delivered = values * (1 + np.random.default_rng(3).normal(0, 0.01, 200))
     recipe = recipe_of('series = "shop"\nmax_revised = 1.0')
 
-    assert len(accepted(rows(told, stamps(200)), rows(values, stamps(200)), recipe).revised) == 200
+    assert len(ingest_accepted(rows(delivered, stamps(200)), rows(values, stamps(200)), recipe).revised) == 200
 
 
-# a frequency that is not the recipe's any more
+# a changed frequency
 
 
 def test_a_source_that_has_become_coarser_is_held() -> None:
-    known = rows(walk(), stamps(60))
+    stored = rows(walk(), stamps(60))
     recipe = recipe_of('series = "shop"\nrolling = true', top="max_gap = 12")
 
     says = 'most values are 3 periods apart, expected 1 at the frequency "MS": did the source change its frequency?'
-    assert message(known[::3], known, recipe) == says
-    assert message(known[::3], [], recipe) == says
+    assert message(stored[::3], stored, recipe) == says
+    assert message(stored[::3], [], recipe) == says
 
 
-def test_single_gaps_are_no_other_frequency() -> None:
-    known = rows(walk(), stamps(60))
-    told = [row for n, row in enumerate(known) if n % 4]
+def test_single_gaps_are_no_change_of_frequency() -> None:
+    stored = rows(walk(), stamps(60))
+    delivered = [row for n, row in enumerate(stored) if n % 4]
 
-    assert accepted(told, [], recipe_of('series = "shop"', top="max_gap = 12")).new.keys() == known_of(told).keys()
-
-
-def test_a_few_values_tell_nothing_of_a_frequency() -> None:
-    told = rows(walk(7), stamps(19)[::3])
-
-    assert len(accepted(told, [], recipe_of('series = "shop"', top="max_gap = 2")).new) == 7
+    assert (
+        ingest_accepted(delivered, [], recipe_of('series = "shop"', top="max_gap = 12")).new.keys()
+        == stored_values(delivered).keys()
+    )
 
 
-def test_a_sparse_series_among_many_is_no_other_frequency() -> None:
-    told = rows(walk(), stamps(60), "a") + rows(walk(60)[::3], stamps(60)[::3], "b")
+def test_a_few_values_are_no_evidence_of_another_frequency() -> None:
+    delivered = rows(walk(7), stamps(19)[::3])
 
-    assert len(accepted(told, [], recipe_of('series = "shop"', top="max_gap = 2")).new) == 80
+    assert len(ingest_accepted(delivered, [], recipe_of('series = "shop"', top="max_gap = 2")).new) == 7
 
 
-def test_periods_beside_those_that_are_known_are_refused() -> None:
-    known = rows(walk(20), stamps(20, "h"))
-    told = [(period.replace(":00", ":30"), value, shop) for period, value, shop in known]
+def test_one_sparse_series_is_no_change_of_frequency() -> None:
+    delivered = rows(walk(), stamps(60), "a") + rows(walk(60)[::3], stamps(60)[::3], "b")
+
+    assert len(ingest_accepted(delivered, [], recipe_of('series = "shop"', top="max_gap = 2")).new) == 80
+
+
+def test_periods_between_the_stored_ones_are_refused() -> None:
+    stored = rows(walk(20), stamps(20, "h"))
+    delivered = [(period.replace(":00", ":30"), value, shop) for period, value, shop in stored]
     recipe = recipe_of('series = "shop"', frequency="h")
 
-    for later in (told, [("1999-12-31T23:30", "1", "a"), *told]):
-        error = refusal(delivery_of(later, incremental=True), recipe, known_of(known))
+    for later in (delivered, [("1999-12-31T23:30", "1", "a"), *delivered]):
+        error = refusal(delivery_of(later, incremental=True), recipe, stored_values(stored))
 
         assert not isinstance(error, BatchHeld)
         assert str(error) == (
@@ -384,32 +389,32 @@ def test_periods_beside_those_that_are_known_are_refused() -> None:
         )
 
 
-def test_a_session_that_the_calendar_does_not_know_any_more_stops_nothing() -> None:
+def test_a_stored_session_that_the_calendar_has_dropped_stops_nothing() -> None:
     recipe = recipe_of('series = "shop"', top='calendar = "XNYS"', frequency="B")
-    known = rows(walk(3), ["2024-01-12", "2024-01-15", "2024-01-16"])
+    stored = rows(walk(3), ["2024-01-12", "2024-01-15", "2024-01-16"])
 
-    taken = accepted([("2024-01-17", "1.0", "a")], known, recipe, incremental=True)
+    ingested = ingest_accepted([("2024-01-17", "1.0", "a")], stored, recipe, incremental=True)
 
-    assert list(taken.new) == [("a", "2024-01-17T00:00")]
-
-
-# what is told anew
+    assert list(ingested.new) == [("a", "2024-01-17T00:00")]
 
 
-def test_a_series_that_is_nearly_all_told_anew_is_held_and_named() -> None:
-    known = rows(walk(30), stamps(30), "a") + rows(walk(30, seed=1), stamps(30), "b")
+# a rewritten series
+
+
+def test_a_series_of_which_nearly_all_values_are_revised_is_held_and_named() -> None:
+    stored = rows(walk(30), stamps(30), "a") + rows(walk(30, seed=1), stamps(30), "b")
     annual = np.repeat(np.random.default_rng(2).normal(0, 3, 3), 10)
     rebased = rows(np.round(walk(30, seed=1) * 0.95 + annual, 2), stamps(30), "b")
 
-    assert message(known[:30] + rebased, known) == (
+    assert message(stored[:30] + rebased, stored) == (
         'nearly all stored values of series "b" are revised, 30 (set source.max_revised = 1 if this source does so regularly)'
     )
     always = recipe_of('series = "shop"\nmax_revised = 1.0')
-    assert len(accepted(known[:30] + rebased, known, always).revised) == 30
+    assert len(ingest_accepted(stored[:30] + rebased, stored, always).revised) == 30
 
 
-def test_a_short_series_may_be_told_anew() -> None:
-    known = rows(walk(60), stamps(60), "a") + rows(walk(20, seed=1), stamps(20), "b")
+def test_a_short_series_may_be_revised_completely() -> None:
+    stored = rows(walk(60), stamps(60), "a") + rows(walk(20, seed=1), stamps(20), "b")
     others = rows(walk(20, seed=3), stamps(20), "b")
 
-    assert len(accepted(known[:60] + others, known).revised) == 20
+    assert len(ingest_accepted(stored[:60] + others, stored).revised) == 20

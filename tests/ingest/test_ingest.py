@@ -13,7 +13,7 @@ from pipeline.config.history import require_history
 from pipeline.errors import BatchHeld, InvalidRecipe, NotEnoughHistory
 from pipeline.ingest.reader import CLOCK_TOLERANCE
 from pipeline.text import counted
-from tests.support.deliveries import Key, delivery_of, recipe_of, refusal, take_in
+from tests.support.deliveries import Key, delivery_of, ingest_delivery, recipe_of, refusal
 from tests.support.examples import NOW, months, small_recipe, small_values
 
 Row = tuple[str, ...]
@@ -28,8 +28,8 @@ def of_shops(rows: list[Row], *shops: str) -> list[Row]:
     return [(*row, shop) for row in rows for shop in shops]
 
 
-def known_of(rows: list[Row]) -> dict[Key, float]:
-    return take_in(delivery_of(rows), small_recipe()).new
+def stored_values(rows: list[Row]) -> dict[Key, float]:
+    return ingest_delivery(delivery_of(rows), small_recipe()).new
 
 
 def test_the_message_names_the_first_fault_and_every_fault_is_kept() -> None:
@@ -43,26 +43,26 @@ def test_the_message_names_the_first_fault_and_every_fault_is_kept() -> None:
     assert sorted(rejected.line or 0 for rejected in error.rejections) == [6, 32]
 
 
-def test_a_long_text_is_kept_shortened() -> None:
+def test_a_long_text_of_a_rejected_row_is_shortened() -> None:
     (rejected,) = refusal(delivery_of([*whole()[:-1], ("2023-04-01", "x" * 1000)]), small_recipe()).rejections
 
     assert rejected.text == "x" * 200
 
 
-def test_rows_out_of_order_are_the_same_observations() -> None:
+def test_the_order_of_rows_does_not_matter() -> None:
     rows = of_shops(whole(), "a", "b")
     recipe = recipe_of('series = "shop"')
 
-    shuffled = take_in(delivery_of(random.Random(1).sample(rows, len(rows))), recipe)
+    shuffled = ingest_delivery(delivery_of(random.Random(1).sample(rows, len(rows))), recipe)
 
-    assert shuffled.new == take_in(delivery_of(rows), recipe).new
+    assert shuffled.new == ingest_delivery(delivery_of(rows), recipe).new
     assert len(shuffled.new) == 80
 
 
 def test_equal_values_for_one_period_count_once() -> None:
-    taken = take_in(delivery_of([*whole(), ("2020-05-01", "104.0"), ("2020-05-01", "104")]), small_recipe())
+    ingested = ingest_delivery(delivery_of([*whole(), ("2020-05-01", "104.0"), ("2020-05-01", "104")]), small_recipe())
 
-    assert (taken.num_read, len(taken.new), taken.rejections) == (42, 40, ())
+    assert (ingested.num_read, len(ingested.new), ingested.rejections) == (42, 40, ())
 
 
 def test_different_values_for_one_period_are_all_rejected() -> None:
@@ -90,20 +90,20 @@ def test_of_many_values_for_one_period_the_first_lines_are_listed() -> None:
 
 
 @pytest.mark.parametrize(("rule", "value"), [("first", 104.0), ("last", 5.0)])
-def test_which_of_different_values_counts_can_be_said(rule: str, value: float) -> None:
+def test_the_recipe_says_which_of_different_values_counts(rule: str, value: float) -> None:
     rows = [*whole(), ("2020-05-01", "3"), ("2020-05-01", "5")]
 
-    taken = take_in(delivery_of(rows), recipe_of(f'duplicates = "{rule}"'))
+    ingested = ingest_delivery(delivery_of(rows), recipe_of(f'duplicates = "{rule}"'))
 
-    assert taken.new["small", "2020-05-01T00:00"] == value
-    assert (len(taken.new), taken.rejections) == (40, ())
+    assert ingested.new["small", "2020-05-01T00:00"] == value
+    assert (len(ingested.new), ingested.rejections) == (40, ())
 
 
 def test_the_same_period_of_two_series_is_no_duplicate() -> None:
-    taken = take_in(delivery_of(of_shops(whole(), "NA", "007")), recipe_of('series = "shop"'))
+    ingested = ingest_delivery(delivery_of(of_shops(whole(), "NA", "007")), recipe_of('series = "shop"'))
 
-    assert {name for name, _ in taken.new} == {"007", "NA"}
-    assert len(taken.new) == 80
+    assert {name for name, _ in ingested.new} == {"007", "NA"}
+    assert len(ingested.new) == 80
 
 
 @pytest.mark.parametrize(
@@ -121,27 +121,27 @@ def test_the_same_period_of_two_series_is_no_duplicate() -> None:
 def test_periods_are_read_in_any_iso_form_that_all_rows_share(frequency: str, periods: list[str]) -> None:
     recipe = recipe_of(frequency=frequency)
 
-    taken = take_in(delivery_of([(period, "1") for period in periods]), recipe)
+    ingested = ingest_delivery(delivery_of([(period, "1") for period in periods]), recipe)
 
     first = np.array([periods[0].rstrip("Z").replace(" ", "T")], "datetime64[us]")
     expected = np.append(first, recipe.grid.after(first[0], 2))
-    assert taken.periods == [str(period)[:16] for period in expected]
+    assert ingested.periods == [str(period)[:16] for period in expected]
 
 
-def test_periods_may_have_a_form_of_their_own() -> None:
+def test_the_recipe_may_give_the_format_of_periods() -> None:
     recipe = recipe_of('period_format = "%d.%m.%Y"')
 
-    taken = take_in(delivery_of([("01.01.2020", "1"), ("1.2.2020", "2")]), recipe)
+    ingested = ingest_delivery(delivery_of([("01.01.2020", "1"), ("1.2.2020", "2")]), recipe)
 
-    assert taken.periods == ["2020-01-01T00:00", "2020-02-01T00:00"]
+    assert ingested.periods == ["2020-01-01T00:00", "2020-02-01T00:00"]
     message = str(refusal(delivery_of([("01.01.2020", "1"), ("2020-02-01", "2")]), recipe))
     assert 'line 3, column month: "2020-02-01" is not a period: expected the format "%d.%m.%Y"' in message
 
 
 def test_periods_counted_from_one_begin_at_the_start() -> None:
-    taken = take_in(delivery_of([("2", "20"), ("1", "10"), ("03", "30")]), recipe_of('start = "1900-01-01"'))
+    ingested = ingest_delivery(delivery_of([("2", "20"), ("1", "10"), ("03", "30")]), recipe_of('start = "1900-01-01"'))
 
-    assert taken.new == {
+    assert ingested.new == {
         ("small", "1900-01-01T00:00"): 10,
         ("small", "1900-02-01T00:00"): 20,
         ("small", "1900-03-01T00:00"): 30,
@@ -149,13 +149,13 @@ def test_periods_counted_from_one_begin_at_the_start() -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1.0", "x", "", "²", "99999999", "1" * 30])
-def test_what_is_no_count_from_one_is_rejected(count: str) -> None:
+def test_a_text_that_is_no_count_from_one_is_rejected(count: str) -> None:
     error = refusal(delivery_of([("1", "10"), (count, "20")]), recipe_of('start = "1900-01-01"'))
 
     assert f'line 3, column month: "{count}" is not a period: expected a count from 1' in str(error)
 
 
-def test_a_start_that_is_no_date_is_refused_with_the_recipe() -> None:
+def test_a_recipe_whose_start_is_no_date_is_refused() -> None:
     with pytest.raises(InvalidRecipe, match='source.start is "January": expected a date, such as 1900-01-01'):
         recipe_of('start = "January"')
 
@@ -164,7 +164,7 @@ def test_a_period_may_lie_ahead_of_the_clock_by_the_tolerance_only() -> None:
     recipe = recipe_of(frequency="h")
     latest, ahead = ((NOW + CLOCK_TOLERANCE + timedelta(hours=n)).strftime("%Y-%m-%d %H:%M") for n in (0, 1))
 
-    assert len(take_in(delivery_of([(latest, "1")]), recipe).new) == 1
+    assert len(ingest_delivery(delivery_of([(latest, "1")]), recipe).new) == 1
     assert "lies in the future" in str(refusal(delivery_of([(latest, "1"), (ahead, "1")]), recipe))
 
 
@@ -185,7 +185,7 @@ def test_a_gap_is_held_with_its_periods() -> None:
 def test_a_gap_may_be_as_long_as_the_recipe_says() -> None:
     rows, recipe = whole(), recipe_of(top="max_gap = 2")
 
-    assert len(take_in(delivery_of(rows[:4] + rows[6:]), recipe).new) == 38
+    assert len(ingest_delivery(delivery_of(rows[:4] + rows[6:]), recipe).new) == 38
     message = str(refusal(delivery_of(rows[:4] + rows[7:]), recipe))
     assert "no value for 3 periods between its first and its last: 2020-05-01, 2020-06-01, 2020-07-01" in message
 
@@ -203,18 +203,18 @@ def test_of_a_long_gap_the_first_periods_are_listed_and_of_several_series_the_fi
     assert "2020-05-01, 2020-06-01, 2020-07-01, 2020-08-01, 2020-09-01, …; expected" in message
 
 
-def test_a_file_that_fills_the_gap_to_what_is_known_is_taken_in() -> None:
+def test_a_file_that_follows_the_stored_values_is_accepted() -> None:
     rows = whole()
 
-    taken = take_in(delivery_of(rows[30:], incremental=True), small_recipe(), known_of(rows[:30]))
+    ingested = ingest_delivery(delivery_of(rows[30:], incremental=True), small_recipe(), stored_values(rows[:30]))
 
-    assert (len(taken.new), taken.longest) == (10, ("small", 40))
+    assert (len(ingested.new), ingested.longest) == (10, ("small", 40))
 
 
-def test_a_file_that_leaves_a_gap_to_what_is_known_is_held() -> None:
+def test_a_file_that_leaves_a_gap_to_the_stored_values_is_held() -> None:
     rows = whole()
 
-    error = refusal(delivery_of(rows[30:], incremental=True), small_recipe(), known_of(rows[:29]))
+    error = refusal(delivery_of(rows[30:], incremental=True), small_recipe(), stored_values(rows[:29]))
 
     assert isinstance(error, BatchHeld)
     assert "no value for 1 period between its first and its last: 2022-06-01" in str(error)
@@ -224,17 +224,17 @@ def test_an_empty_value_is_a_gap_where_the_recipe_says_so() -> None:
     rows = whole()
     rows[4], rows[5] = (rows[4][0], "NaN"), (rows[5][0], "")
 
-    taken = take_in(delivery_of(rows), recipe_of('missing = "gap"', top="max_gap = 2"))
+    ingested = ingest_delivery(delivery_of(rows), recipe_of('missing = "gap"', top="max_gap = 2"))
 
-    assert (taken.num_read, len(taken.new), taken.rejections) == (40, 38, ())
+    assert (ingested.num_read, len(ingested.new), ingested.rejections) == (40, 38, ())
     message = str(refusal(delivery_of(rows), recipe_of('missing = "gap"', top="max_gap = 1")))
     assert "2 periods between" in message
 
 
-def test_gaps_at_both_ends_are_no_gaps() -> None:
+def test_missing_values_at_both_ends_are_no_gaps() -> None:
     rows = [("2020-01-01", "NaN"), ("2020-02-01", "1"), ("2020-03-01", "2"), ("2020-04-01", "NaN")]
 
-    assert take_in(delivery_of(rows), recipe_of('missing = "gap"')).values == [1, 2]
+    assert ingest_delivery(delivery_of(rows), recipe_of('missing = "gap"')).values == [1, 2]
 
 
 def test_a_file_of_gaps_only_is_refused() -> None:
@@ -254,9 +254,9 @@ def test_as_many_rows_may_be_rejected_as_the_recipe_says() -> None:
     faulty = [*rows[:-4], *((month, "x") for month, _ in rows[-4:])]
     one_more = [*faulty[:-5], ("2022-12-01", "x"), *faulty[-4:]]
 
-    taken = take_in(delivery_of(faulty), recipe)
+    ingested = ingest_delivery(delivery_of(faulty), recipe)
 
-    assert (len(taken.new), len(taken.rejections)) == (36, 4)
+    assert (len(ingested.new), len(ingested.rejections)) == (36, 4)
     message = str(refusal(delivery_of(one_more), recipe))
     assert "5 of 40 rows rejected, at most 10 % allowed; nothing was ingested" in message
 
@@ -272,11 +272,11 @@ def test_as_many_rows_may_be_rejected_as_the_recipe_says() -> None:
     ],
     ids=["off the frequency", "the future", "another format", "no number", "another value for a period"],
 )
-def test_a_row_that_is_rejected_is_not_taken_in(row: Row, kept: int) -> None:
-    taken = take_in(delivery_of([*whole(), row]), recipe_of("max_rejected = 0.1"))
+def test_the_value_of_a_rejected_row_is_not_used(row: Row, kept: int) -> None:
+    ingested = ingest_delivery(delivery_of([*whole(), row]), recipe_of("max_rejected = 0.1"))
 
-    assert len(taken.rejections) == 41 - kept
-    assert taken.new == {
+    assert len(ingested.rejections) == 41 - kept
+    assert ingested.new == {
         ("small", f"{month}T00:00"): value for month, value in zip(months(kept), small_values(), strict=False)
     }
 
@@ -285,11 +285,11 @@ def test_only_what_is_new_or_revised_is_recorded() -> None:
     rows = whole()
     revised = [*rows[:-3], (rows[-3][0], "1.5"), *rows[-2:]]
 
-    taken = take_in(delivery_of(revised), small_recipe(), known_of(rows[:-1]))
+    ingested = ingest_delivery(delivery_of(revised), small_recipe(), stored_values(rows[:-1]))
 
-    assert taken.new == {("small", "2023-04-01T00:00"): small_values()[-1]}
-    assert taken.revised == {("small", "2023-02-01T00:00"): 1.5}
-    assert taken.num_same == 38
+    assert ingested.new == {("small", "2023-04-01T00:00"): small_values()[-1]}
+    assert ingested.revised == {("small", "2023-02-01T00:00"): 1.5}
+    assert ingested.num_same == 38
 
 
 def test_a_number_cut_short_at_the_end_of_a_file_is_refused() -> None:
@@ -301,36 +301,36 @@ def test_a_number_cut_short_at_the_end_of_a_file_is_refused() -> None:
     assert not isinstance(error, BatchHeld)
     assert 'small.csv ends in line 6 without a newline, and "72" is further' in str(error)
     assert [(rejected.line, rejected.text, rejected.rule) for rejected in error.rejections] == [(6, "72", "cut")]
-    assert len(take_in(delivery_of(whole_line, ended=False), small_recipe()).new) == 5
-    assert len(take_in(delivery_of(cut), small_recipe()).new) == 5
+    assert len(ingest_delivery(delivery_of(whole_line, ended=False), small_recipe()).new) == 5
+    assert len(ingest_delivery(delivery_of(cut), small_recipe()).new) == 5
 
 
-def test_the_cut_is_judged_by_its_own_series_and_by_what_is_known() -> None:
+def test_a_cut_number_is_compared_with_stored_values_of_its_own_series() -> None:
     rows = [("2020-01-01", "589"), ("2020-02-01", "561"), ("2020-03-01", "640"), ("2020-04-01", "656")]
-    known, recipe = known_of(rows), recipe_of('series = "shop"')
+    stored, recipe = stored_values(rows), recipe_of('series = "shop"')
 
-    message = str(refusal(delivery_of([("2020-05-01", "72", "small")], ended=False, incremental=True), recipe, known))
+    message = str(refusal(delivery_of([("2020-05-01", "72", "small")], ended=False, incremental=True), recipe, stored))
 
     assert '"72" is further' in message
     other = delivery_of([("2020-05-01", "72", "other")], ended=False, incremental=True)
-    assert len(take_in(other, recipe, known).new) == 1
+    assert len(ingest_delivery(other, recipe, stored).new) == 1
 
 
-def test_constant_values_are_taken_in() -> None:
+def test_constant_values_are_accepted() -> None:
     rows = whole([5.0] * 40)
 
-    assert len(take_in(delivery_of(rows), small_recipe()).new) == 40
-    assert len(take_in(delivery_of(rows, ended=False), small_recipe()).new) == 40
+    assert len(ingest_delivery(delivery_of(rows), small_recipe()).new) == 40
+    assert len(ingest_delivery(delivery_of(rows, ended=False), small_recipe()).new) == 40
 
 
-def test_the_longest_history_counts_what_was_known_before() -> None:
+def test_the_longest_history_includes_stored_values() -> None:
     rows = of_shops(whole()[:5], "a") + of_shops(whole()[3:7], "b")
     recipe = recipe_of('series = "shop"')
 
-    known = {("b", f"{month}T00:00"): value for month, value in zip(months(4), small_values(), strict=False)}
+    stored = {("b", f"{month}T00:00"): value for month, value in zip(months(4), small_values(), strict=False)}
 
-    assert take_in(delivery_of(rows), recipe).longest == ("a", 5)
-    assert take_in(delivery_of(rows, incremental=True), recipe, known).longest == ("b", 7)
+    assert ingest_delivery(delivery_of(rows), recipe).longest == ("a", 5)
+    assert ingest_delivery(delivery_of(rows, incremental=True), recipe, stored).longest == ("b", 7)
 
 
 @pytest.mark.parametrize(("has", "lacking"), [(0, 11), (1, 10), (10, 1)])
@@ -374,7 +374,7 @@ def test_an_instant_that_no_calendar_holds_is_rejected(period: str) -> None:
 
 
 @pytest.mark.parametrize("period", ["0001-01-02", "0002-01-02"])
-def test_a_day_before_all_calendars_is_no_session(period: str) -> None:
+def test_a_day_before_the_calendar_begins_is_no_session(period: str) -> None:
     recipe = recipe_of(top='calendar = "XNYS"', frequency="B")
 
     message = str(refusal(delivery_of([(period, "1")]), recipe))
@@ -382,16 +382,16 @@ def test_a_day_before_all_calendars_is_no_session(period: str) -> None:
     assert re.search("is not a session of XNYS|is one of them mistyped", message)
 
 
-def test_counts_begin_anywhere_and_leave_gaps() -> None:
+def test_counts_may_begin_anywhere_and_leave_gaps() -> None:
     rows = [(str(count), "1") for count in [*range(101, 121), *range(123, 141)]]
 
-    taken = take_in(delivery_of(rows), recipe_of('start = "2000-01-01"', top="max_gap = 2"))
+    ingested = ingest_delivery(delivery_of(rows), recipe_of('start = "2000-01-01"', top="max_gap = 2"))
 
-    assert len(taken.new) == 38
-    assert taken.periods[0] == "2008-05-01T00:00"
+    assert len(ingested.new) == 38
+    assert ingested.periods[0] == "2008-05-01T00:00"
 
 
-def test_an_endless_count_is_rejected() -> None:
+def test_a_count_of_thousands_of_digits_is_rejected() -> None:
     rows = [("1", "1"), ("9" * 5000, "1")]
 
     message = str(refusal(delivery_of(rows), recipe_of('start = "2000-01-01"')))
@@ -399,7 +399,7 @@ def test_an_endless_count_is_rejected() -> None:
     assert "is not a period: expected a count from 1" in message
 
 
-def test_the_row_that_left_a_gap_is_named_and_kept() -> None:
+def test_the_rejected_row_that_left_a_gap_is_named_and_kept() -> None:
     rows = whole()
     rows[20] = (rows[20][0], "abc")
 
@@ -410,13 +410,13 @@ def test_the_row_that_left_a_gap_is_named_and_kept() -> None:
     assert [rejection.line for rejection in held.rejections] == [22, None]
 
 
-def test_exactly_the_share_that_is_allowed_is_allowed() -> None:
+def test_exactly_the_allowed_share_of_rows_may_be_rejected() -> None:
     rows = [(month, "1" if n >= 29 else "x") for n, month in enumerate(months(40))]
     rows += [(month, "1") for month in months(100)[40:]]
 
-    taken = take_in(delivery_of(rows), recipe_of("max_rejected = 0.29"), now=NOW.replace(year=2030))
+    ingested = ingest_delivery(delivery_of(rows), recipe_of("max_rejected = 0.29"), now=NOW.replace(year=2030))
 
-    assert len(taken.rejections) == 29
+    assert len(ingested.rejections) == 29
 
 
 def test_a_batch_with_more_faults_than_can_be_kept_is_refused_whatever_is_allowed() -> None:
@@ -429,17 +429,17 @@ def test_a_batch_with_more_faults_than_can_be_kept_is_refused_whatever_is_allowe
 
 
 @pytest.mark.parametrize("name", ["", "two\nlines", "a\u2028b", "\x7f"])
-def test_a_series_needs_a_name_that_can_be_seen(name: str) -> None:
+def test_a_series_needs_a_visible_name(name: str) -> None:
     refused = refusal(delivery_of([("2020-01-01", "1", name), ("2020-01-01", "1", "a")]), recipe_of('series = "shop"'))
 
     assert "line 2, column shop:" in str(refused)
     assert "is not a name of a series" in str(refused)
 
 
-def test_a_series_without_any_value_does_not_exist() -> None:
+def test_a_series_without_any_value_is_not_created() -> None:
     rows = [("2020-01-01", "1", "a"), ("2020-01-01", "", "b"), ("2020-01-01", "x", "c")]
 
-    taken = take_in(delivery_of(rows), recipe_of('series = "shop"\nmissing = "gap"\nmax_rejected = 0.5'))
+    ingested = ingest_delivery(delivery_of(rows), recipe_of('series = "shop"\nmissing = "gap"\nmax_rejected = 0.5'))
 
-    assert taken.new == {("a", "2020-01-01T00:00"): 1}
-    assert taken.longest == ("a", 1)
+    assert ingested.new == {("a", "2020-01-01T00:00"): 1}
+    assert ingested.longest == ("a", 1)

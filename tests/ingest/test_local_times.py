@@ -1,4 +1,4 @@
-"""Local times around both changes of the clocks: what is taken in is UTC, what cannot be told apart is refused."""
+"""Local times around both changes of the clocks become UTC; those that are skipped or ambiguous are rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.recipe import Recipe
 from pipeline.ingest.timezones import local_to_utc, utc_to_local
-from tests.support.deliveries import delivery_of, recipe_of, refusal, take_in
+from tests.support.deliveries import delivery_of, ingest_delivery, recipe_of, refusal
 
 PJM = Path(__file__).parents[3] / "shared" / "data" / "real" / "pjm_hourly_load.parquet"
 
@@ -82,10 +82,12 @@ def test_a_fold_does_not_make_a_skipped_time_exist(zone: str, skipped: str) -> N
 
 
 @pytest.mark.parametrize("fold", ["", "2", "x"])
-def test_a_fold_is_only_needed_where_a_time_happens_twice(fold: str) -> None:
+def test_a_fold_is_needed_only_where_a_time_happens_twice(fold: str) -> None:
     columns, recipe = ("month", "sold", "fold"), recipe_in("Europe/Amsterdam", more='fold = "fold"')
 
-    assert take_in(delivery_of([("2024-06-01 12:00", "1", fold)], columns), recipe).periods == ["2024-06-01T10:00"]
+    assert ingest_delivery(delivery_of([("2024-06-01 12:00", "1", fold)], columns), recipe).periods == [
+        "2024-06-01T10:00"
+    ]
     error = refusal(delivery_of([("2024-10-27 02:00", "1", fold)], columns), recipe)
     assert "2024-10-27T00:00Z or 2024-10-27T01:00Z? expected 0 or 1 in the column fold" in str(error)
 
@@ -97,11 +99,11 @@ def test_the_fold_may_be_spelled_in_any_usual_way(spelled: tuple[object, object]
     rows = [("2024-10-27 02:00", "5", fold) for fold in spelled]
     types = [pa.string(), pa.string(), pa.array([spelled[0]]).type]
 
-    taken = take_in(
+    ingested = ingest_delivery(
         delivery_of(rows, ("month", "sold", "fold"), types=types), recipe_in("Europe/Amsterdam", more='fold = "fold"')
     )
 
-    assert taken.periods == ["2024-10-27T00:00", "2024-10-27T01:00"]
+    assert ingested.periods == ["2024-10-27T00:00", "2024-10-27T01:00"]
 
 
 @pytest.mark.parametrize("year", [2023, 2024])
@@ -112,43 +114,43 @@ def test_a_whole_local_year_with_its_folds_has_no_gap(zone: str, minutes: int, y
     if zone == "Australia/Lord_Howe":
         minutes, rows = 30, local_year(zone, 30, year)
 
-    taken = take_in(
+    ingested = ingest_delivery(
         delivery_of(rows, ("month", "sold", "fold")),
         recipe_in(zone, f"{minutes}min", 'fold = "fold"'),
     )
 
     hours = 8784 if year == 2024 else 8760
     start = datetime(year, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
-    assert len(taken.new) == hours * 60 // minutes
-    assert taken.values == list(range(len(rows)))
+    assert len(ingested.new) == hours * 60 // minutes
+    assert ingested.values == list(range(len(rows)))
     steps = np.arange(len(rows)) * np.timedelta64(minutes, "m")
-    assert taken.periods == [str(one)[:16] for one in np.datetime64(start, "us") + steps]
+    assert ingested.periods == [str(one)[:16] for one in np.datetime64(start, "us") + steps]
 
 
 @pytest.mark.parametrize(
     ("zone", "minutes"), [("Europe/Amsterdam", 60), ("America/New_York", 60), ("Australia/Lord_Howe", 30)]
 )
-def test_without_folds_only_the_repeated_hour_is_lost(zone: str, minutes: int) -> None:
+def test_without_folds_only_the_repeated_hour_is_rejected(zone: str, minutes: int) -> None:
     rows = [row[:2] for row in local_year(zone, minutes)]
 
-    taken = take_in(
+    ingested = ingest_delivery(
         delivery_of(rows), recipe_in(zone, f"{minutes}min", "max_rejected = 0.001").model_copy(update={"max_gap": 2})
     )
 
-    (repeated,) = {one.text for one in taken.rejections}
+    (repeated,) = {one.text for one in ingested.rejections}
     assert str(repeated)[:10] in {change[4][:10] for change in CHANGES if change[0] == zone}
-    assert len(taken.rejections) == 2
-    assert len(taken.new) == len(rows) - 2
+    assert len(ingested.rejections) == 2
+    assert len(ingested.new) == len(rows) - 2
 
 
 def test_an_offset_in_the_text_needs_no_zone_and_no_fold() -> None:
     rows = [("2024-10-27T02:00:00+02:00", "1"), ("2024-10-27T02:00:00+01:00", "2"), ("2024-10-27T03:00:00+01:00", "3")]
 
     for source in ("", 'zone = "Europe/Amsterdam"'):
-        taken = take_in(delivery_of(rows), recipe_of(source, frequency="h"))
+        ingested = ingest_delivery(delivery_of(rows), recipe_of(source, frequency="h"))
 
-        assert taken.periods == ["2024-10-27T00:00", "2024-10-27T01:00", "2024-10-27T02:00"]
-        assert taken.values == [1, 2, 3]
+        assert ingested.periods == ["2024-10-27T00:00", "2024-10-27T01:00", "2024-10-27T02:00"]
+        assert ingested.values == [1, 2, 3]
 
 
 def test_naive_and_offset_times_are_not_mixed() -> None:
@@ -173,8 +175,8 @@ def test_typed_timestamps_are_local_without_a_zone_and_instants_with_one(unit: s
     rows = [(datetime(2024, 6, 1, 12), "1"), (datetime(2024, 6, 1, 13), "2")]
     recipe = recipe_in("Europe/Amsterdam")
 
-    naive = take_in(delivery_of(rows, types=[pa.timestamp(unit), pa.string()]), recipe)
-    aware = take_in(delivery_of(rows, types=[pa.timestamp(unit, "America/New_York"), pa.string()]), recipe)
+    naive = ingest_delivery(delivery_of(rows, types=[pa.timestamp(unit), pa.string()]), recipe)
+    aware = ingest_delivery(delivery_of(rows, types=[pa.timestamp(unit, "America/New_York"), pa.string()]), recipe)
 
     assert naive.periods == ["2024-06-01T10:00", "2024-06-01T11:00"]
     assert aware.periods == ["2024-06-01T12:00", "2024-06-01T13:00"]
@@ -191,22 +193,26 @@ def test_a_typed_time_that_happens_twice_shows_its_text() -> None:
 @pytest.mark.parametrize(
     ("frequency", "periods"), [("D", ["2024-10-26", "2024-10-27", "2024-10-28"]), ("MS", ["2024-03", "2024-04"])]
 )
-def test_days_and_months_stay_days_and_months_of_the_place(frequency: str, periods: list[str]) -> None:
-    taken = take_in(delivery_of([(period, "1") for period in periods]), recipe_in("Europe/Amsterdam", frequency))
+def test_days_and_months_are_not_converted_to_utc(frequency: str, periods: list[str]) -> None:
+    ingested = ingest_delivery(
+        delivery_of([(period, "1") for period in periods]), recipe_in("Europe/Amsterdam", frequency)
+    )
 
-    assert [period[: len(periods[0])] for period in taken.periods] == periods
-    assert {period[-5:] for period in taken.periods} == {"00:00"}
+    assert [period[: len(periods[0])] for period in ingested.periods] == periods
+    assert {period[-5:] for period in ingested.periods} == {"00:00"}
 
 
-def test_instants_of_local_midnights_are_days_of_the_place() -> None:
+def test_instants_of_local_midnights_become_local_days() -> None:
     midnights = [datetime(2024, 10, 26 + n, tzinfo=ZoneInfo("Europe/Amsterdam")) for n in range(4)]
     texts = [(one.isoformat(), "1") for one in midnights]
     typed = [(one, "1") for one in midnights]
 
     for rows, types in ((texts, ()), (typed, [pa.timestamp("us", "UTC"), pa.string()])):
-        taken = take_in(delivery_of(rows, types=types), recipe_in("Europe/Amsterdam", "D"))
+        ingested = ingest_delivery(delivery_of(rows, types=types), recipe_in("Europe/Amsterdam", "D"))
 
-        assert [period[:10] for period in taken.periods] == [str(date(2024, 10, 26) + timedelta(n)) for n in range(4)]
+        assert [period[:10] for period in ingested.periods] == [
+            str(date(2024, 10, 26) + timedelta(n)) for n in range(4)
+        ]
 
 
 def test_instants_of_local_midnights_without_a_zone_are_named_when_the_clocks_change() -> None:
@@ -225,7 +231,7 @@ WITHIN = st.datetimes(datetime(1950, 1, 1), datetime(2090, 12, 30))
     zone=st.sampled_from([*ZONES, "Europe/Dublin", "Asia/Kathmandu", "UTC"]),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_local_time_is_what_zoneinfo_says(local: list[datetime], zone: str) -> None:
+def test_any_local_time_means_the_instants_that_zoneinfo_says(local: list[datetime], zone: str) -> None:
     first, second = local_to_utc(np.array(local, "datetime64[us]"), ZoneInfo(zone))
 
     for n, one in enumerate(local):
@@ -241,19 +247,20 @@ def test_any_local_time_is_what_zoneinfo_says(local: list[datetime], zone: str) 
     zone=st.sampled_from(ZONES),
 )
 @settings(max_examples=200, deadline=None)
-def test_times_of_one_day_are_what_pandas_says(day: int, minutes: Sequence[int], zone: str) -> None:
-    midnight = np.datetime64("1975-01-01", "us") + np.timedelta64(day, "D")
-    local = np.array([midnight + np.timedelta64(minute, "m") for minute in minutes])
+def test_any_instant_has_the_local_time_that_zoneinfo_says(day: int, minutes: Sequence[int], zone: str) -> None:
+    midnight = datetime(1975, 1, 1, tzinfo=UTC) + timedelta(days=day)
+    instants = [midnight + timedelta(minutes=minute) for minute in minutes]
 
-    first, second = local_to_utc(local, ZoneInfo(zone))
+    local = utc_to_local(np.array([one.replace(tzinfo=None) for one in instants], "datetime64[us]"), ZoneInfo(zone))
 
-    for told, is_first in ((first, True), (second, False)):
-        localized = pd.DatetimeIndex(local).tz_localize(
-            zone, ambiguous=np.full(len(local), is_first), nonexistent="NaT"
-        )
-        np.testing.assert_array_equal(told, localized.tz_convert("UTC").tz_localize(None).to_numpy())
-    exists = ~np.isnat(first)
-    np.testing.assert_array_equal(utc_to_local(first[exists], ZoneInfo(zone)), local[exists])
+    assert local.tolist() == [one.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for one in instants]
+
+
+def test_a_missing_time_stays_missing() -> None:
+    missing = np.array(["2024-06-01T12:00", "NaT"], "datetime64[us]")
+
+    for converted in (*local_to_utc(missing, ZoneInfo("Asia/Kathmandu")), utc_to_local(missing, ZoneInfo("UTC"))):
+        assert np.isnat(converted).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -282,7 +289,7 @@ def test_a_time_whose_instant_no_calendar_holds_is_rejected(zone: str, period: s
 
 
 def pjm_rows() -> list[tuple[str, str]]:
-    """Hours of one area of PJM in its local wall time, in which one hour of each autumn is told twice."""
+    """Hours of one area of PJM in its local wall time, in which one hour of each autumn is repeated."""
     if PJM.exists():
         table = pq.read_table(PJM, filters=[("region", "==", "AEP")]).to_pandas()
         return [(str(row.ts_local), str(row.load_mw)) for row in table.itertuples()]
@@ -293,15 +300,17 @@ def pjm_rows() -> list[tuple[str, str]]:
     ]
 
 
-def test_real_wall_times_lose_only_the_hours_that_cannot_be_told_apart() -> None:
+def test_real_wall_times_lose_only_their_ambiguous_hours() -> None:
     rows = pjm_rows()
     recipe = recipe_of('zone = "America/New_York"\nmax_rejected = 0.01', top="max_gap = 48", frequency="h")
-    told = pd.DataFrame(rows, columns=["period", "value"])
-    local = pd.DatetimeIndex(told.period).tz_localize("America/New_York", ambiguous="NaT", nonexistent="NaT")
-    num_values = told[~local.isna()].groupby("period").value.nunique()
+    local_rows = pd.DataFrame(rows, columns=["period", "value"])
+    local = pd.DatetimeIndex(local_rows.period).tz_localize("America/New_York", ambiguous="NaT", nonexistent="NaT")
+    num_values = local_rows[~local.isna()].groupby("period").value.nunique()
 
-    taken = take_in(delivery_of(rows), recipe)
+    ingested = ingest_delivery(delivery_of(rows), recipe)
 
-    assert len(taken.new) == (num_values == 1).sum()
-    assert {one.text for one in taken.rejections if one.column == "month"} == set(told[local.isna()].period)
-    assert len(taken.rejections) == local.isna().sum() + told.period.isin(num_values[num_values > 1].index).sum()
+    assert len(ingested.new) == (num_values == 1).sum()
+    assert {one.text for one in ingested.rejections if one.column == "month"} == set(local_rows[local.isna()].period)
+    assert (
+        len(ingested.rejections) == local.isna().sum() + local_rows.period.isin(num_values[num_values > 1].index).sum()
+    )

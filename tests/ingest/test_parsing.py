@@ -82,7 +82,7 @@ def test_a_number_comes_back_from_its_text() -> None:
         ),
     ],
 )
-def test_what_is_no_usable_number_is_named(text: str, fault: str) -> None:
+def test_a_text_that_is_no_usable_number_names_the_rule(text: str, fault: str) -> None:
     value, found = parse_value(text)
 
     assert math.isnan(value)
@@ -91,7 +91,7 @@ def test_what_is_no_usable_number_is_named(text: str, fault: str) -> None:
 
 @given(column=st.lists(NEARLY | st.floats().map(repr) | st.integers().map(str), min_size=1, max_size=20))
 @settings(max_examples=1000, deadline=None)
-def test_a_column_is_read_as_each_of_its_texts_alone(column: list[str]) -> None:
+def test_a_column_is_parsed_like_each_of_its_texts(column: list[str]) -> None:
     alone = [parse_value(text.strip()) for text in column]
 
     read = parse_values(pa.array(column), SOURCE.model_copy(update={"limit": sys.float_info.max}), bounded=False)
@@ -126,7 +126,7 @@ def test_numbers_of_any_type_are_read(column: pa.Array) -> None:
 @pytest.mark.parametrize(
     "column", [pa.array([True, False]), pa.array([date(2020, 1, 1)]), pa.nulls(2)], ids=lambda column: str(column.type)
 )
-def test_what_is_no_number_in_any_type_is_a_fault_or_missing(column: pa.Array) -> None:
+def test_values_of_a_type_without_numbers_are_faults_or_missing(column: pa.Array) -> None:
     read = parse_values(column, SOURCE, bounded=True)
 
     assert np.isnan(read.values).all()
@@ -157,7 +157,7 @@ def test_values_keep_the_bounds_that_the_recipe_states(
         assert not np.isnan(np.delete(read.values, list(faults))).any()
 
 
-def test_only_the_limit_binds_covariates() -> None:
+def test_only_the_limit_applies_to_covariates() -> None:
     contract = SOURCE.model_copy(update={"minimum": 0.0, "maximum": 1.0, "allow_zero": False})
 
     read = parse_values(pa.array(["-5", "0", "5", "1e300"]), contract, bounded=False)
@@ -231,7 +231,7 @@ def test_a_first_row_that_is_no_period_says_what_was_expected() -> None:
         ("%Y-%m-%dT%H:%M%z", "2020-01-01T01:00+0200", "2019-12-31T23:00:00"),
     ],
 )
-def test_a_form_of_its_own_may_have_an_offset(form: str, text: str, expected: str) -> None:
+def test_a_given_format_may_have_an_offset(form: str, text: str, expected: str) -> None:
     assert periods(pa.array([text]), "h", period_format=form) == ([expected], {})
 
 
@@ -256,7 +256,7 @@ def test_iso_texts_are_read_as_python_reads_them(moments: list[datetime], hours:
     )
 )
 @settings(max_examples=1000, deadline=None)
-def test_a_moment_that_does_not_exist_is_rejected_alone(text: str) -> None:
+def test_a_date_that_does_not_exist_leaves_the_others_valid(text: str) -> None:
     try:
         expected = str(np.datetime64(datetime.fromisoformat(text.replace("T", " ")), "us"))[:19]
     except ValueError:
@@ -268,7 +268,7 @@ def test_a_moment_that_does_not_exist_is_rejected_alone(text: str) -> None:
     assert list(faults) == ([1] if expected == "NaT" else [])
 
 
-def test_counts_grow_from_chunk_to_chunk() -> None:
+def test_counts_may_grow_from_chunk_to_chunk() -> None:
     recipe = recipe_of()
     parser = PeriodParser(recipe.source.model_copy(update={"start": "2000-01-01"}), recipe.grid)
 
@@ -277,7 +277,7 @@ def test_counts_grow_from_chunk_to_chunk() -> None:
     assert [str(one)[:7] for one in np.concatenate(read)] == ["2000-03", "2000-01", "2016-08", "2000-02"]
 
 
-def test_counts_end_where_calendars_do() -> None:
+def test_counts_end_with_the_calendar() -> None:
     read, faults = periods(pa.array([1, 8000, 50_000]), "YS", start="1900-01-01")
 
     assert read == ["1900-01-01T00:00:00", "9899-01-01T00:00:00", "NaT"]

@@ -1,4 +1,4 @@
-"""However rows come, in whichever order, chunks and memory: accepted means told, and refused means named."""
+"""Neither the order of rows nor chunks nor memory change what is accepted, and every other row is rejected by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
 from pipeline.ingest.parsers import MISSING, parse_value
 from pipeline.ingest.row_spool import ROW, RowSpool
-from tests.support.deliveries import Key, Taken, delivery_of, recipe_of, take_in
+from tests.support.deliveries import Ingested, Key, delivery_of, ingest_delivery, recipe_of
 from tests.support.examples import NOW
 
 Row = tuple[str, str, str]
@@ -39,17 +39,17 @@ ROWS = st.lists(st.tuples(MONTHS, NUMBERS, NAMES), max_size=12)
 FIRST = ("2023-01-01", "1", "first")
 
 
-def outcome(rows: list[Row], chunk_rows: int = 1000, **limits: int) -> tuple[str, Taken | None, list[Rejection]]:
+def outcome(rows: list[Row], chunk_rows: int = 1000, **limits: int) -> tuple[str, Ingested | None, list[Rejection]]:
     try:
-        taken = take_in(delivery_of(rows, chunk_rows=chunk_rows), LENIENT, **limits)
+        ingested = ingest_delivery(delivery_of(rows, chunk_rows=chunk_rows), LENIENT, **limits)
     except BatchRefused as refusal:
         return str(refusal), None, sorted(refusal.rejections, key=repr)
-    return "accepted", taken, sorted(taken.rejections, key=repr)
+    return "accepted", ingested, sorted(ingested.rejections, key=repr)
 
 
 def naive(rows: list[Row]) -> tuple[dict[Key, float], dict[int, str]]:
     """What a loop over the rows takes in, and the lines that it refuses with the beginning of their rule."""
-    told: dict[Key, list[tuple[int, float]]] = defaultdict(list)
+    by_key: dict[Key, list[tuple[int, float]]] = defaultdict(list)
     refused = {}
     latest = NOW.replace(tzinfo=None, day=2)
     for line, (month, text, name) in enumerate(rows, start=2):
@@ -68,9 +68,9 @@ def naive(rows: list[Row]) -> tuple[dict[Key, float], dict[int, str]]:
         elif period.day != 1:
             refused[line] = "is not on the frequency"
         else:
-            told[name, f"{month}T00:00"].append((line, value))
+            by_key[name, f"{month}T00:00"].append((line, value))
     kept = {}
-    for key, values in told.items():
+    for key, values in by_key.items():
         if len({value for _, value in values}) == 1:
             kept[key] = values[0][1]
         else:
@@ -82,17 +82,17 @@ def naive(rows: list[Row]) -> tuple[dict[Key, float], dict[int, str]]:
 @example(rows=[("2024-01-01", "1", "a"), ("2024-01-01", "2", "a"), ("2024-01-01", "1", "a")])
 @example(rows=[("2024-01-02", "1", "a"), ("2024-01-02", MISSING, "b")])
 @settings(max_examples=2000, deadline=None)
-def test_what_is_accepted_was_told_and_what_is_refused_is_named(rows: list[Row]) -> None:
+def test_every_row_is_accepted_as_delivered_or_rejected_by_name(rows: list[Row]) -> None:
     assert_as_a_loop_says([FIRST, *rows])
 
 
 def assert_as_a_loop_says(rows: list[Row]) -> None:
     kept, refused = naive(rows)
 
-    says, taken, rejections = outcome(rows)
+    says, ingested, rejections = outcome(rows)
 
-    assert taken is not None, says
-    assert taken.new == kept
+    assert ingested is not None, says
+    assert ingested.new == kept
     named: dict[int, list[Rejection]] = defaultdict(list)
     for one in rejections:
         assert one.line is not None
@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], list[Row]]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_loop_finds_each_rule_that_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_naive_loop_notices_each_missing_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, rows = BROKEN[name]
     assert_as_a_loop_says([FIRST, *rows])
 
@@ -158,7 +158,7 @@ def test_a_message_about_gaps_names_the_series_that_comes_first_in_the_delivery(
     ]
 
     with pytest.raises(BatchHeld, match='series "shop 0" has no value for 1 period'):
-        take_in(delivery_of(rows, chunk_rows=7), recipe_of('series = "shop"'), max_rows_in_memory=in_memory)
+        ingest_delivery(delivery_of(rows, chunk_rows=7), recipe_of('series = "shop"'), max_rows_in_memory=in_memory)
 
 
 def rows_of(series: list[int]) -> np.ndarray:  # type: ignore[type-arg]
@@ -172,19 +172,19 @@ def rows_of(series: list[int]) -> np.ndarray:  # type: ignore[type-arg]
 def test_parts_hold_whole_series_in_the_order_in_which_their_rows_came(chunks: list[list[int]], most: int) -> None:
     every = rows_of([number for chunk in chunks for number in chunk])
 
-    with RowSpool(max_rows_in_memory=most, part_rows=5) as made:
+    with RowSpool(max_rows_in_memory=most, part_rows=5) as spool:
         start = 0
         for chunk in chunks:
-            made.add(every[start : start + len(chunk)])
+            spool.add(every[start : start + len(chunk)])
             start += len(chunk)
-        parts = list(made.parts())
-        again = list(made.parts())
+        parts = list(spool.parts())
+        again = list(spool.parts())
 
-    assert made.num_rows == len(every)
+    assert spool.num_rows == len(every)
     assert sum(map(len, parts)) == len(every)
     assert [part.tobytes() for part in parts] == [part.tobytes() for part in again]
-    told = [set(part["series"].tolist()) for part in parts]
-    assert sum(map(len, told)) == len(set().union(*told))
+    series_of_parts = [set(part["series"].tolist()) for part in parts]
+    assert sum(map(len, series_of_parts)) == len(set().union(*series_of_parts))
     in_order = [part[np.argsort(part["series"], kind="stable")] for part in parts]
     assert (
         np.concatenate([every[:0], *in_order]).tobytes() == every[np.argsort(every["series"], kind="stable")].tobytes()
@@ -197,9 +197,9 @@ def most_of_a_series(part: np.ndarray) -> int:  # type: ignore[type-arg]
 
 
 def test_the_file_of_a_spool_is_closed_at_its_end() -> None:
-    with RowSpool(max_rows_in_memory=2) as made:
-        made.add(rows_of(random.Random(0).choices(range(9), k=50)))
-        file = made._file
+    with RowSpool(max_rows_in_memory=2) as spool:
+        spool.add(rows_of(random.Random(0).choices(range(9), k=50)))
+        file = spool._file
         assert file is not None
 
     assert file.closed

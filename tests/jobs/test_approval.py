@@ -1,4 +1,4 @@
-"""A batch that is held counts for nothing until a person lets it in, and then once."""
+"""A batch on hold counts for nothing until it is approved, and then once."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def values(store: Store) -> list[float]:
     return [row.value for row in rows(store, "select value from current_observations order by period")]
 
 
-def write(folder: Path, told: Sequence[float]) -> Recipe:
-    (folder / "small.csv").write_text(small_csv(list(told)))
+def write(folder: Path, delivered: Sequence[float]) -> Recipe:
+    (folder / "small.csv").write_text(small_csv(list(delivered)))
     return small_recipe(folder)
 
 
 @pytest.fixture
 def held(store: Store, tmp_path: Path) -> Recipe:
-    """A recipe of whose halved history a person has to decide."""
+    """A recipe with a batch on hold that halves the history."""
     recipe = write(tmp_path, small_values())
     store.recipes.register(recipe)
     ingest_source(recipe, store, NOW)
@@ -57,7 +57,7 @@ def held(store: Store, tmp_path: Path) -> Recipe:
     return recipe
 
 
-def test_an_approved_batch_is_taken_in_as_it_was_delivered(held: Recipe, store: Store) -> None:
+def test_an_approved_batch_is_ingested_as_it_was_delivered(held: Recipe, store: Store) -> None:
     assert (statuses(store), values(store)) == (["accepted", "held"], small_values())
 
     facts = approve_batch(held, store, NOW)
@@ -70,14 +70,14 @@ def test_an_approved_batch_is_taken_in_as_it_was_delivered(held: Recipe, store: 
     assert rows(store, "select count(*) from held_rows") == [(0,)]
 
 
-def test_the_same_file_after_it_was_approved_is_nothing_new(held: Recipe, store: Store) -> None:
+def test_the_same_file_after_its_approval_adds_nothing(held: Recipe, store: Store) -> None:
     approve_batch(held, store, NOW)
 
     assert ingest_source(held, store, NOW).num_read == 0
     assert len(statuses(store)) == 3
 
 
-def test_nothing_is_approved_twice(held: Recipe, store: Store) -> None:
+def test_a_batch_cannot_be_approved_twice(held: Recipe, store: Store) -> None:
     approve_batch(held, store, NOW)
 
     with pytest.raises(NothingHeld, match="no batch of small is on hold: there is nothing to approve"):
@@ -85,7 +85,7 @@ def test_nothing_is_approved_twice(held: Recipe, store: Store) -> None:
     assert statuses(store) == ["accepted", "released", "accepted"]
 
 
-def test_a_later_batch_that_was_taken_in_leaves_nothing_to_approve(held: Recipe, store: Store, tmp_path: Path) -> None:
+def test_a_later_accepted_batch_leaves_nothing_to_approve(held: Recipe, store: Store, tmp_path: Path) -> None:
     ingest_source(write(tmp_path, small_values(41)), store, NOW)
 
     with pytest.raises(NothingHeld):
@@ -106,7 +106,7 @@ def test_the_same_delivery_is_held_once_however_often_it_comes(held: Recipe, sto
     assert approve_batch(held, store, NOW).num_revised == 40
 
 
-def test_of_two_that_are_held_the_newer_one_is_approved(held: Recipe, store: Store, tmp_path: Path) -> None:
+def test_of_two_held_batches_the_newer_one_is_approved(held: Recipe, store: Store, tmp_path: Path) -> None:
     with pytest.raises(BatchHeld):
         ingest_source(write(tmp_path, [value * 3 for value in small_values()]), store, NOW)
 
@@ -116,7 +116,7 @@ def test_of_two_that_are_held_the_newer_one_is_approved(held: Recipe, store: Sto
     assert statuses(store) == ["accepted", "held", "released", "accepted"]
 
 
-def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Store, tmp_path: Path) -> None:
+def test_a_held_batch_is_accepted_without_approval_once_the_recipe_allows_it(store: Store, tmp_path: Path) -> None:
     whole = small_csv().splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(whole[:6] + whole[8:]))
     recipe = small_recipe(tmp_path)
@@ -131,10 +131,10 @@ def test_a_held_batch_is_taken_in_by_itself_once_the_recipe_allows_it(store: Sto
 
 
 def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store, tmp_path: Path) -> None:
-    told = [(month, "1", shop, "2.5", f"region {shop}") for shop in ("a", "b") for month in months(30)]
+    delivered = [(month, "1", shop, "2.5", f"region {shop}") for shop in ("a", "b") for month in months(30)]
     recipe, header = _with_covariates(tmp_path), "month,sold,shop,price,region\n"
     store.recipes.register(recipe)
-    lines = [",".join(row) + "\n" for row in told]
+    lines = [",".join(row) + "\n" for row in delivered]
     (tmp_path / "small.csv").write_text(header + "".join(lines[:5] + lines[8:]))
     with pytest.raises(BatchHeld):
         ingest_source(recipe, store, NOW)
@@ -149,63 +149,65 @@ def test_covariates_attributes_and_series_of_a_held_batch_are_kept(store: Store,
 
 def _with_covariates(folder: Path) -> Recipe:
     recipe = small_recipe(folder, 'series = "shop"')
-    made = Recipe.model_validate(
+    extended = Recipe.model_validate(
         recipe.model_dump() | {"covariates": {"past": ["price"], "static": ["region"]}}, strict=False
     )
-    made._folder = folder
-    return made
+    extended._folder = folder
+    return extended
 
 
 @pytest.fixture
 def deliver(monkeypatch: pytest.MonkeyPatch) -> tuple[Deliver, list[FetchContext]]:
-    """Sets what the source gives next; and what each fetch was told of earlier ones."""
+    """A function that sets the next delivery, and the contexts of all fetches."""
     given: list[Delivery] = []
-    asked: list[FetchContext] = []
+    contexts: list[FetchContext] = []
 
     @contextmanager
-    def fetch(recipe: Recipe, earlier: FetchContext) -> Iterator[Delivery]:
-        asked.append(earlier)
+    def fetch(recipe: Recipe, context: FetchContext) -> Iterator[Delivery]:
+        contexts.append(context)
         yield given[-1]
 
     monkeypatch.setattr("pipeline.jobs.ingest.fetch", fetch)
-    return given.append, asked
+    return given.append, contexts
 
 
-def with_cursor(told: Sequence[tuple[str, ...]], cursor: str) -> Delivery:
-    made = delivery_of(told, incremental=True, content_hash=cursor)
-    return Delivery(source="table", content_hash=cursor, chunks=made.chunks, state={"cursor": cursor}, incremental=True)
+def with_cursor(delivered: Sequence[tuple[str, ...]], cursor: str) -> Delivery:
+    delivery = delivery_of(delivered, incremental=True, content_hash=cursor)
+    return Delivery(
+        source="table", content_hash=cursor, chunks=delivery.chunks, state={"cursor": cursor}, incremental=True
+    )
 
 
 def test_a_cursor_only_counts_once_its_batch_is_approved(
     store: Store, deliver: tuple[Deliver, list[FetchContext]]
 ) -> None:
-    give, asked = deliver
+    give, contexts = deliver
     recipe = small_recipe()
     store.recipes.register(recipe)
-    told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
-    give(with_cursor(told[:20], "20"))
+    delivered = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
+    give(with_cursor(delivered[:20], "20"))
     ingest_source(recipe, store, NOW)
 
-    give(with_cursor(told[21:], "40"))
+    give(with_cursor(delivered[21:], "40"))
     with pytest.raises(BatchHeld):
         ingest_source(recipe, store, NOW)
     with pytest.raises(BatchHeld):
         ingest_source(recipe, store, NOW)
-    assert asked[-1].state == {"cursor": "20"}
+    assert contexts[-1].state == {"cursor": "20"}
     approve_batch(recipe, store, NOW)
     ingest_source(recipe, store, NOW)
 
-    assert asked[-1].state == {"cursor": "40"}
-    assert asked[-1].content_hash == "40"
+    assert contexts[-1].state == {"cursor": "40"}
+    assert contexts[-1].content_hash == "40"
     assert statuses(store) == ["accepted", "released", "accepted"]
 
 
-def test_an_increment_without_rows_is_nothing_new(store: Store, deliver: tuple[Deliver, list[FetchContext]]) -> None:
+def test_an_increment_without_rows_adds_nothing(store: Store, deliver: tuple[Deliver, list[FetchContext]]) -> None:
     give, _ = deliver
     recipe = small_recipe()
     store.recipes.register(recipe)
-    told = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
-    give(with_cursor(told, "40"))
+    delivered = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
+    give(with_cursor(delivered, "40"))
     ingest_source(recipe, store, NOW, must_train=True)
 
     give(with_cursor([], "still 40"))
@@ -228,7 +230,7 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
     assert ingest_source(recipe, store, NOW, must_train=True).num_new == 1
 
 
-def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
+def test_an_approval_after_a_later_accepted_delivery_changes_nothing(
     held: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = store.batches.held("small")
@@ -242,7 +244,7 @@ def test_an_approval_that_a_better_delivery_overtook_changes_nothing(
     assert statuses(store) == ["accepted", "held", "accepted"]
 
 
-def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_simultaneous_approvals_one_counts(held: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = store.batches.held("small")
     approve_batch(held, store, NOW)
     monkeypatch.setattr(BatchRepository, "held", lambda *_: waiting)
@@ -253,7 +255,7 @@ def test_of_two_approvals_at_once_one_counts(held: Recipe, store: Store, monkeyp
     assert statuses(store) == ["accepted", "released", "accepted"]
 
 
-def test_a_faulty_delivery_in_between_leaves_what_is_held(held: Recipe, store: Store, tmp_path: Path) -> None:
+def test_a_refused_delivery_leaves_the_held_batch_in_place(held: Recipe, store: Store, tmp_path: Path) -> None:
     (tmp_path / "small.csv").write_text("<html>busy</html>\n")
     with pytest.raises(BatchRefused):
         ingest_source(held, store, NOW)
@@ -261,7 +263,7 @@ def test_a_faulty_delivery_in_between_leaves_what_is_held(held: Recipe, store: S
     assert approve_batch(held, store, NOW).num_revised == 40
 
 
-def test_values_of_a_replaced_batch_are_not_kept(held: Recipe, store: Store, tmp_path: Path) -> None:
+def test_values_of_a_replaced_held_batch_are_deleted(held: Recipe, store: Store, tmp_path: Path) -> None:
     assert rows(store, "select count(*) from held_rows") == [(1,)]
 
     ingest_source(write(tmp_path, small_values(41)), store, NOW)
@@ -269,7 +271,7 @@ def test_values_of_a_replaced_batch_are_not_kept(held: Recipe, store: Store, tmp
     assert rows(store, "select count(*) from held_rows") == [(0,)]
 
 
-def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store, tmp_path: Path) -> None:
+def test_an_approved_gap_does_not_hold_the_next_delivery(store: Store, tmp_path: Path) -> None:
     recipe = write(tmp_path, small_values())
     store.recipes.register(recipe)
     gappy = small_csv(small_values()).splitlines(keepends=True)
@@ -286,7 +288,7 @@ def test_a_gap_that_was_let_in_once_does_not_hold_the_next_delivery(store: Store
     assert ingest_source(recipe, store, NOW).num_new == 1
 
 
-def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> None:
+def test_changed_attributes_are_stored_though_no_value_changed(store: Store, tmp_path: Path) -> None:
     text = SMALL_RECIPE.format(source='series = "shop"') + '\n[covariates]\nstatic = ["region"]\n'
     recipe = parse_recipe(text, where="small.toml", folder=tmp_path)
     store.recipes.register(recipe)
@@ -299,7 +301,7 @@ def test_attributes_that_change_alone_are_seen(store: Store, tmp_path: Path) -> 
     assert store.observations.attributes("small", LATEST) == {"a": {"region": "south"}}
 
 
-def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
+def test_a_moving_window_is_compared_with_the_history_that_it_covers(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
@@ -312,9 +314,9 @@ def test_a_moving_window_is_compared_with_what_it_reaches_back_to(
 
     changed = [*every[:1], every[10].replace("\n", "1\n"), *every[11:54]]
     (tmp_path / "small.csv").write_text("".join(changed))
-    taken = ingest_source(recipe, store, NOW)
+    ingested = ingest_source(recipe, store, NOW)
 
-    assert (taken.num_new, taken.num_revised, taken.num_same) == (3, 1, 40)
+    assert (ingested.num_new, ingested.num_revised, ingested.num_same) == (3, 1, 40)
     assert len(values(store)) == 53
     (tmp_path / "small.csv").write_text("".join([*every[:1], *every[60:62]]))
     with pytest.raises(BatchHeld, match="has no value for 6 periods between its first and its last"):

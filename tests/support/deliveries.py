@@ -1,4 +1,4 @@
-"""Deliveries made of rows of text, and what becomes of them against what is known."""
+"""Deliveries made of rows of text, and their comparison with stored values."""
 
 from __future__ import annotations
 
@@ -64,79 +64,79 @@ def delivery_of(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What became of a delivery."""
+class Ingested:
+    """What an accepted delivery adds."""
 
-    #: what it adds: values by series and period, and by variable where that is not the target
+    #: values by series and period, and by variable where that is not the target
     new: dict[Key, float]
     revised: dict[Key, float]
-    #: number, its place and its rule
     rejections: tuple[Rejection, ...]
     num_read: int
     num_same: int
     attributes: dict[tuple[str, str], str]
+    #: name and length
     longest: tuple[str, int]
 
     @property
     def values(self) -> list[float]:
-        """What is new, in order."""
+        """The new values, in order."""
         return [self.new[key] for key in sorted(self.new)]
 
     @property
     def periods(self) -> list[str]:
-        """Of what is new, in order."""
+        """The periods of new values, in order."""
         return sorted({key[1] for key in self.new})
 
 
-def take_in(
+def ingest_delivery(
     delivery: Delivery,
     recipe: Recipe,
-    known: Mapping[Key, float] | None = None,
+    stored: Mapping[Key, float] | None = None,
     *,
     now: datetime = NOW,
     **limits: int,
-) -> Taken:
+) -> Ingested:
     """Read a delivery and compare it with the stored values, as the job does; `limits` are those of `parse_delivery`.
 
     Raises:
-        BatchRefused: as the job does, with all that is refused.
+        BatchRefused: as the job does, with all rejected rows.
     """
-    known = known or {}
-    with parse_delivery(delivery, recipe, now=now, **limits) as reading:
-        comparison = BatchDiff(reading)
+    stored = stored or {}
+    with parse_delivery(delivery, recipe, now=now, **limits) as batch:
+        diff = BatchDiff(batch)
         if not recipe.source.rolling:
-            told_of = {(name, variable) if variable else (name,) for name, variable in reading.names}
-            comparison.history.num_expected = sum((key[0], *key[2:]) not in told_of for key in known)
+            delivered_keys = {(name, variable) if variable else (name,) for name, variable in batch.names}
+            diff.history.num_expected = sum((key[0], *key[2:]) not in delivered_keys for key in stored)
         new: dict[Key, float] = {}
         revised: dict[Key, float] = {}
         try:
-            for rows in reading.spool.parts():
-                told = comparison.clean(rows)
-                change = comparison.compare(told, _known(known, told, reading.names))
-                new |= by_key(change.new, reading.names)
-                revised |= by_key(change.revised, reading.names)
-            comparison.refuse_faulty()
-            comparison.hold_suspicious()
+            for rows in batch.spool.parts():
+                delivered = diff.clean(rows)
+                change = diff.compare(delivered, _stored_values(stored, delivered, batch.names))
+                new |= by_key(change.new, batch.names)
+                revised |= by_key(change.revised, batch.names)
+            diff.refuse_faulty()
+            diff.hold_suspicious()
         except BatchRefused as refusal:
-            kept = [*reading.rejections, *refusal.rejections]
+            kept = [*batch.rejections, *refusal.rejections]
             raise type(refusal)(str(refusal), kept, source=refusal.source) from None
-        return Taken(
+        return Ingested(
             new=new,
             revised=revised,
-            rejections=tuple(reading.rejections),
-            num_read=reading.num_read,
-            num_same=comparison.counts.num_same,
-            attributes=dict(reading.attributes),
-            longest=(comparison.longest.name, comparison.longest.length),
+            rejections=tuple(batch.rejections),
+            num_read=batch.num_read,
+            num_same=diff.counts.num_same,
+            attributes=dict(batch.attributes),
+            longest=(diff.longest.name, diff.longest.length),
         )
 
 
 def refusal(
-    delivery: Delivery, recipe: Recipe, known: Mapping[Key, float] | None = None, **limits: int
+    delivery: Delivery, recipe: Recipe, stored: Mapping[Key, float] | None = None, **limits: int
 ) -> BatchRefused:
     """The error that a delivery ends in."""
     with pytest.raises(BatchRefused) as refused:
-        take_in(delivery, recipe, known, **limits)
+        ingest_delivery(delivery, recipe, stored, **limits)
     message = str(refused.value)
     assert message.isprintable(), message
     return refused.value
@@ -150,12 +150,12 @@ def by_key(values: LongValues, names: Sequence[tuple[str, str]]) -> dict[Key, fl
     }
 
 
-def _known(known: Mapping[Key, float], told: LongValues, names: Sequence[tuple[str, str]]) -> LongValues:
-    """What is known of the series that are told of, as the store gives it."""
-    numbers = {names[n]: int(n) for n in np.unique(told.series)}
+def _stored_values(stored: Mapping[Key, float], delivered: LongValues, names: Sequence[tuple[str, str]]) -> LongValues:
+    """The stored values of the delivered series, as the store returns them."""
+    numbers = {names[n]: int(n) for n in np.unique(delivered.series)}
     rows = sorted(
         (numbers[key[0], key[2] if len(key) > 2 else TARGET], np.datetime64(key[1], "us"), value)
-        for key, value in known.items()
+        for key, value in stored.items()
         if (key[0], key[2] if len(key) > 2 else TARGET) in numbers
     )
     if not rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.deliveries import delivery_of, recipe_of, refusal, take_in
+from tests.support.deliveries import delivery_of, ingest_delivery, recipe_of, refusal
 
 GRIDS = [
     ("W-SUN", ["2024-01-07", "2024-01-14", "2024-01-21"], "2024-01-08"),
@@ -31,9 +31,9 @@ GRIDS = [
 def test_periods_of_a_frequency_follow_one_another(frequency: str, periods: list[str], off: str | None) -> None:
     recipe = recipe_of(frequency=frequency)
 
-    taken = take_in(delivery_of([(period, "1") for period in periods]), recipe)
+    ingested = ingest_delivery(delivery_of([(period, "1") for period in periods]), recipe)
 
-    assert [period.replace("T", " ")[: len(periods[0])] for period in taken.periods] == periods
+    assert [period.replace("T", " ")[: len(periods[0])] for period in ingested.periods] == periods
 
 
 @pytest.mark.parametrize(("frequency", "periods", "off"), [grid for grid in GRIDS if grid[2]])
@@ -66,7 +66,7 @@ SESSIONS = [
 def test_sessions_leave_weekends_and_holidays_out(frequency: str, calendar: str, periods: list[str], off: str) -> None:
     recipe = recipe_of(top=f'calendar = "{calendar}"', frequency=frequency)
 
-    assert len(take_in(delivery_of([(period, "1") for period in periods]), recipe).new) == 3
+    assert len(ingest_delivery(delivery_of([(period, "1") for period in periods]), recipe).new) == 3
     error = refusal(delivery_of([(period, "1") for period in [*periods, off]]), recipe)
     assert f'line 5, column month: "{off}" is not a session of {calendar}; 1 of 4 rows rejected' in str(error)
 
@@ -82,13 +82,13 @@ def test_a_session_without_a_value_is_a_gap() -> None:
 def test_all_periods_may_be_the_same_minutes_past_the_hour() -> None:
     rows = [(f"2024-01-01 {hour:02d}:30", "1") for hour in range(5)]
 
-    assert len(take_in(delivery_of(rows), recipe_of(frequency="h")).new) == 5
+    assert len(ingest_delivery(delivery_of(rows), recipe_of(frequency="h")).new) == 5
 
 
 def test_days_may_have_the_time_of_their_close() -> None:
     rows = [(f"2024-01-{day:02d} 16:00", "1") for day in range(1, 6)]
 
-    assert len(take_in(delivery_of(rows), recipe_of(frequency="D")).new) == 5
+    assert len(ingest_delivery(delivery_of(rows), recipe_of(frequency="D")).new) == 5
     error = refusal(delivery_of([*rows, ("2024-01-06 17:00", "1")]), recipe_of(frequency="D"))
     assert 'line 7, column month: "2024-01-06T17:00" is not on the frequency "D"' in str(error)
 
