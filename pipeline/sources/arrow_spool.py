@@ -1,4 +1,4 @@
-"""Rows of a database driver as Arrow columns: kept in a file until the type of every column is known."""
+"""Rows of a database driver as Arrow columns: stored in a file until the type of every column is known."""
 
 from __future__ import annotations
 

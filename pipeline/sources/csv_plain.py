@@ -1,7 +1,7 @@
 """CSV text without quotes, split by Arrow: every line is a row and every comma separates two fields.
 
-Arrow is fast but does not tell the line of a row, so lines are counted here: blank lines and lines that do not fit
-the header are told to a handler, and the rows of a batch are the lines between them.
+Arrow is fast but does not tell the line of a row, so lines are counted here: Arrow reports blank lines and lines that
+do not fit the header to a handler, and the rows of a batch are the lines between them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files that a recipe's path names, on a local disk or in an object store.
 
-Local paths are listed with `pathlib` and not with fsspec: importing fsspec takes a third of a second in every
-run, and its `glob` finds hidden files and follows other rules for `**`.
+Local paths are listed with `pathlib` and not with fsspec: importing fsspec takes about a third of a second
+in every run, and its `glob` also returns hidden files.
 """
 
 from __future__ import annotations

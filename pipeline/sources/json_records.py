@@ -1,6 +1,6 @@
 """JSON as a source: one object a line, or a list of objects in a document; numbers stay as they are written.
 
-Lines are read one by one. A document is parsed whole with the standard parser, which takes about six times its size
+Lines are read one by one. A document is parsed whole with the standard parser, which takes six to eight times its size
 in memory: that is why documents have a size limit of their own.
 """
 
