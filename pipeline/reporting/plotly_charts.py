@@ -21,7 +21,7 @@ MAX_POINTS = 5000
 _ROW_PIXELS, _FRAME_PIXELS, _SLIDER_PIXELS = 190, 130, 90
 _TRANSPARENT = "rgba(0,0,0,0)"
 _LAYOUT = {
-    "template": None,
+    "template": {},
     "hovermode": "x unified",
     "hoverdistance": 40,
     "hoverlabel": {"bgcolor": "var(--paper)", "font": {"color": "var(--ink)"}},
@@ -33,6 +33,8 @@ _LAYOUT = {
     "bargap": 0.05,
 }
 _RULES = {"gridcolor": "var(--rule)", "zerolinecolor": "var(--rule)", "linecolor": "var(--rule)"}
+#: numbers in hover texts have at most six digits
+_HOVER = {"yhoverformat": ",.6~g"}
 _SLIDER = {
     "active": 0,
     "pad": {"t": 44},
@@ -54,28 +56,31 @@ def plotly_js() -> str:
 
 def render_plotly(chart: Chart) -> dict[str, Any]:
     """Return the `data` and `layout` that `Plotly.newPlot` takes, as plain values."""
+    import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     rows = (chart.slides[0][1],) if chart.slides else chart.rows
-    slider_pixels = _SLIDER_PIXELS if chart.slides else 0
-    figure = make_subplots(rows=len(rows), shared_xaxes=True, vertical_spacing=0.1 / len(rows))
+    figure = go.Figure(layout=_layout(chart, len(rows)))
+    make_subplots(rows=len(rows), shared_xaxes=True, vertical_spacing=0.1 / len(rows), figure=figure)
+    window = [format_period(end) for end in chart.window] if chart.window else None
     for number, axes in enumerate(rows, start=1):
         figure.add_traces(list(_traces(axes)), rows=number, cols=1)
-        figure.update_xaxes(title=_title(axes.xlabel), row=number, col=1)
-        figure.update_yaxes(title=_title(axes.ylabel), row=number, col=1)
+        figure.update_xaxes(_RULES, title=_title(axes.xlabel), range=window, row=number, col=1)
+        figure.update_yaxes(_RULES, title=_title(axes.ylabel), row=number, col=1)
         if axes.shade:
             start, end = (format_period(instant) for instant in axes.shade)
             color = _rgba(GREY, SHADE_OPACITY)
             figure.add_vrect(start, end, row=number, col=1, fillcolor=color, line_width=0, layer="below")
-    figure.update_xaxes(range=[format_period(end) for end in chart.window] if chart.window else None, **_RULES)
-    figure.update_yaxes(**_RULES)
-    figure.update_layout(
-        _LAYOUT,
-        height=_FRAME_PIXELS + _ROW_PIXELS * len(rows) + slider_pixels,
-        margin={"l": 64, "r": 12, "t": 40, "b": 48 + slider_pixels},
-        sliders=[_slider(chart)] if chart.slides else [],
-    )
     return dict(figure.to_plotly_json())
+
+
+def _layout(chart: Chart, num_rows: int) -> dict[str, Any]:
+    slider_pixels = _SLIDER_PIXELS if chart.slides else 0
+    return _LAYOUT | {
+        "height": _FRAME_PIXELS + _ROW_PIXELS * num_rows + slider_pixels,
+        "margin": {"l": 64, "r": 12, "t": 40, "b": 48 + slider_pixels},
+        "sliders": [_slider(chart)] if chart.slides else [],
+    }
 
 
 def _traces(axes: Axes) -> Iterator[Any]:
@@ -127,10 +132,6 @@ def _line_trace(line: Line) -> Any:
         line={"color": color, "dash": line.dash, "width": 1.8},
         marker={"color": color, "size": 7 if line.is_points else 4},
     )
-
-
-#: numbers in hover texts have at most six digits
-_HOVER = {"yhoverformat": ",.6~g"}
 
 
 def _slider(chart: Chart) -> dict[str, Any]:

@@ -33,7 +33,7 @@ PLACE = "document.querySelector('[data-chart=forecast] .nsewdrag').getBoundingCl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class LoggedTraining:
     """A training in MLflow, its report as a file, and the MASE of its backtest."""
 
     tracking_uri: str
@@ -43,8 +43,8 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    folder = tmp_path_factory.mktemp("seen")
+def logged(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedTraining]:
+    folder = tmp_path_factory.mktemp("logged")
     database = open_database(f"sqlite:///{folder}/store.db")
     require_schema(database)
     store, registry = Store(database), Registry(f"sqlite:///{folder}/mlflow.db", lambda: NOW)
@@ -58,7 +58,7 @@ def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Ite
     assert backtest is not None
     mase = backtest.scores["lstm"]["mase"]
     assert mase is not None
-    yield Seen(
+    yield LoggedTraining(
         tracking_uri=registry.tracking_uri,
         experiment=registry.client.ensure_experiment("small"),
         report=report,
@@ -68,24 +68,24 @@ def seen(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def report(seen: Seen) -> Iterator[Page]:
+def report(logged: LoggedTraining) -> Iterator[Page]:
     """The report, once its charts are drawn."""
     with browser.page(width=1100) as page:
-        page.open(seen.report.as_uri())
+        page.open(logged.report.as_uri())
         page.until(f"{CHARTS} > 0 && {IMAGES} === 0")
         yield page
 
 
 @pytest.fixture(scope="module")
-def mlflow_page(seen: Seen) -> Iterator[str]:
+def mlflow_page(logged: LoggedTraining) -> Iterator[str]:
     """The address of an MLflow server on loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    where = ["--backend-store-uri", seen.tracking_uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    where = ["--backend-store-uri", logged.tracking_uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *where],
-        cwd=seen.report.parent,
+        cwd=logged.report.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -132,9 +132,9 @@ def test_pointing_at_the_forecast_shows_its_interval(report: Page) -> None:
         assert part in hover_text
 
 
-def test_the_report_requests_nothing_and_has_no_errors(report: Page, seen: Seen) -> None:
+def test_the_report_requests_nothing_and_has_no_errors(report: Page, logged: LoggedTraining) -> None:
     assert outside(report, "file://") == []
-    assert [address for address in report.requests if address.startswith("file:")] == [seen.report.as_uri()]
+    assert [address for address in report.requests if address.startswith("file:")] == [logged.report.as_uri()]
     assert report.errors == []
 
 
@@ -148,24 +148,24 @@ def test_the_report_follows_the_preferred_color_scheme(report: Page) -> None:
     assert report.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(27, 27, 27)"
 
 
-def test_without_scripts_the_report_shows_pictures(seen: Seen) -> None:
+def test_without_scripts_the_report_shows_pictures(logged: LoggedTraining) -> None:
     with browser.page() as page:
         page.send("Emulation.setScriptExecutionDisabled", value=True)
-        page.open(seen.report.as_uri())
+        page.open(logged.report.as_uri())
 
         page.until(f"{IMAGES} >= 9 && [...document.images].every(image => image.naturalWidth > 0)")
 
         assert page.evaluate(CHARTS) == 0
 
 
-def test_mlflow_s_table_shows_the_backtest_and_its_baseline(mlflow_page: str, seen: Seen) -> None:
+def test_mlflow_s_table_shows_the_backtest_and_its_baseline(mlflow_page: str, logged: LoggedTraining) -> None:
     with browser.page(width=2200) as page:
-        page.open(f"{mlflow_page}/#/experiments/{seen.experiment}/runs?viewStateShareKey=backtest")
+        page.open(f"{mlflow_page}/#/experiments/{logged.experiment}/runs?viewStateShareKey=backtest")
 
-        shown = page.until("document.body.innerText.includes('skill/mase') && document.body.innerText", 240)
+        page_text = page.until("document.body.innerText.includes('skill/mase') && document.body.innerText", 240)
 
-        for text in ("small 1", "backtest/mase", "baseline/mase", "skill/origins_won", f"{seen.mase:.8f}"[:4]):
-            assert text in shown
+        for text in ("small 1", "backtest/mase", "baseline/mase", "skill/origins_won", f"{logged.mase:.8f}"[:4]):
+            assert text in page_text
         assert outside(page, mlflow_page) == []
 
 

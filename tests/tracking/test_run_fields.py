@@ -41,35 +41,35 @@ def test_metrics_are_grouped_and_the_recipe_s_baseline_has_the_shortest_name() -
     panel = panel_of(monthly())
     record = record_of(panel)
 
-    shown = {name: value for name, value, _ in training_metrics(recipe_of(gate={"baseline": "naive"}), record)}
+    metrics = {name: value for name, value, _ in training_metrics(recipe_of(gate={"baseline": "naive"}), record)}
 
-    assert (shown["backtest/mase"], shown["baseline/mase"]) == (0.7123, 2.9012)
-    assert shown["baseline/seasonal-naive/mae"] == 12.006
-    assert "baseline/naive/mase" not in shown
-    assert shown["skill/mase"] == 0.2875
-    assert shown["skill/mae"] == pytest.approx(1 - 8.451 / 39.875)
-    assert {name.split("/")[0] for name in shown} == {"loss", "backtest", "baseline", "skill", "tutorial"}
+    assert (metrics["backtest/mase"], metrics["baseline/mase"]) == (0.7123, 2.9012)
+    assert metrics["baseline/seasonal-naive/mae"] == 12.006
+    assert "baseline/naive/mase" not in metrics
+    assert metrics["skill/mase"] == 0.2875
+    assert metrics["skill/mae"] == pytest.approx(1 - 8.451 / 39.875)
+    assert {name.split("/")[0] for name in metrics} == {"loss", "backtest", "baseline", "skill", "tutorial"}
 
 
 def test_the_recipe_s_baseline_is_seasonal_naive_by_default() -> None:
-    shown = {name for name, _, _ in training_metrics(recipe_of(), record_of(panel_of(monthly())))}
+    metrics = {name for name, _, _ in training_metrics(recipe_of(), record_of(panel_of(monthly())))}
 
-    assert {"baseline/mae", "baseline/naive/mae", "baseline/naive/mase"} <= shown
-    assert "baseline/mase" not in shown  # it has none here: its scale is zero
+    assert {"baseline/mae", "baseline/naive/mae", "baseline/naive/mase"} <= metrics
+    assert "baseline/mase" not in metrics  # it has none here: its scale is zero
 
 
 def test_losses_are_logged_by_epoch() -> None:
-    shown = training_metrics(recipe_of(), record_of(panel_of(monthly())))
+    metrics = training_metrics(recipe_of(), record_of(panel_of(monthly())))
 
-    assert [(value, step) for name, value, step in shown if name == "loss/training"] == [(0.5, 1), (0.3, 2), (0.2, 3)]
-    assert len([name for name, _, _ in shown if name == "loss/validation"]) == 4
+    assert [(value, step) for name, value, step in metrics if name == "loss/training"] == [(0.5, 1), (0.3, 2), (0.2, 3)]
+    assert len([name for name, _, _ in metrics if name == "loss/validation"]) == 4
 
 
 def test_parameters_are_few() -> None:
-    shown = training_params(small_recipe(), record_of(panel_of(monthly())))
+    params = training_params(small_recipe(), record_of(panel_of(monthly())))
 
-    assert len(shown) <= 16
-    assert (shown["architecture"], shown["baseline"], shown["horizon"]) == ("vanilla", "seasonal-naive", "3")
+    assert len(params) <= 16
+    assert (params["architecture"], params["baseline"], params["horizon"]) == ("vanilla", "seasonal-naive", "3")
 
 
 def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
