@@ -137,7 +137,7 @@ class BatchDiff:
     batch: ParsedBatch
     history: HistoryCheck = field(init=False)
     counts: BatchCounts = field(init=False)
-    longest: LongestSeries = LongestSeries()
+    longest: LongestSeries = field(init=False, default=LongestSeries())
     _off_grid: Periods | None = None
     #: file and line of the rows that were rejected because their period is not on the grid
     _off_grid_lines: set[tuple[int, int]] = field(default_factory=set)
@@ -318,19 +318,11 @@ class BatchDiff:
         last = self.batch.unended
         if last is None or not self._is_cut:
             return
-        rejection = Rejection(
-            file=last.file,
-            line=last.line,
-            column=self.batch.column_of(last.series),
-            series=self.batch.names[last.series][0],
-            text=last.text,
-            rule="cut",
-        )
         raise self._refusal(
             f'{self.batch.source} ends in line {last.line} without a newline, and "{last.text}" is further from the '
             "value before it than any other value: the file may be cut off; fetch it again, or add a newline if it is "
             "complete",
-            rejection,
+            self.batch.rejection_at(last, "cut", column=self.batch.column_of(last.series)),
         )
 
     def _check_spacing(self, delivered: LongValues, stored: LongValues, merged: LongValues) -> None:

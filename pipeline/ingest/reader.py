@@ -109,6 +109,17 @@ class ParsedBatch:
             rule=rule,
         )
 
+    def rejection_at(self, place: ValueLocation, rule: str, *, column: str | None) -> Rejection:
+        """Return the rejection of one value."""
+        return Rejection(
+            file=place.file,
+            line=place.line,
+            column=column,
+            series=self.names[place.series][0],
+            text=place.text,
+            rule=rule,
+        )
+
     def describe_first_rejection(self) -> str:
         """Describe the rejected row that comes first in the delivery; at least one is needed."""
         file_order = {file: n for n, file in enumerate(self.files)}
@@ -301,7 +312,7 @@ class _BatchReader:
         return _NumberColumn(name, variable, numbers)
 
     def _rows_of_column(self, rows: _ChunkRows, column: _NumberColumn) -> _ChunkRows:
-        """Return the rows under the series that they belong to in this column: in a wide table the column is the series."""
+        """Return the rows with their series in this column: in a wide table the column is the series."""
         if self.source.layout == "long":
             return rows
         return replace(rows, series=np.repeat(self.series.positions(pa.array([column.name])), len(rows.series)))
@@ -349,11 +360,11 @@ class _BatchReader:
 
     def _make_rows(self, rows: _ChunkRows, chosen: Positions, series: Positions, values: Any) -> Rows:
         """Return some rows of a chunk as rows of the spool."""
-        made = np.empty(len(chosen), ROW)
-        made["series"], made["value"] = series, values
-        made["file"], made["line"] = len(self.batch.files) - 1, rows.chunk.line[chosen]
-        made["period"] = rows.period[chosen].astype(np.int64)
-        return made
+        spooled = np.empty(len(chosen), ROW)
+        spooled["series"], spooled["value"] = series, values
+        spooled["file"], spooled["line"] = len(self.batch.files) - 1, rows.chunk.line[chosen]
+        spooled["period"] = rows.period[chosen].astype(np.int64)
+        return spooled
 
     def _note_ends(self, rows: _ChunkRows, kept: Positions, spooled: Rows) -> None:
         for n in {int(spooled["period"].argmin()), int(spooled["period"].argmax())}:
@@ -440,16 +451,6 @@ class _BatchReader:
         raise BatchRefused(
             f"{batch.source} spans about {num_periods:,} periods with {counted(batch.num_read, 'row')}, "
             f"from {start} to {end}: is one of them mistyped?",
-            [
-                Rejection(
-                    file=place.file,
-                    line=place.line,
-                    column=self.source.period,
-                    series=batch.names[place.series][0],
-                    text=place.text,
-                    rule="span",
-                )
-                for place in self.ends
-            ],
+            [batch.rejection_at(place, "span", column=self.source.period) for place in self.ends],
             source=batch.source,
         )

@@ -81,8 +81,8 @@ class RowSpool:
             self._in_memory = [rows]
             runs.append(_SortedRun(series, starts, rows=rows))
         for first, end in pairwise(_part_bounds(runs, self.part_rows)):
-            found = [rows for run in runs if len(rows := run.read(first, end, self._file))]
-            yield found[0] if len(found) == 1 else np.concatenate(found)
+            of_runs = [rows for run in runs if len(rows := run.read(first, end, self._file))]
+            yield of_runs[0] if len(of_runs) == 1 else np.concatenate(of_runs)
 
     def _write_to_disk(self) -> None:
         file = self._open_file()
