@@ -43,7 +43,7 @@ def sync_mlflow(recipe: Recipe, store: Store, registry: Registry, now: datetime)
             mlflow_run_id = _deliver(entry, store, registry)
         except RegistryUnavailable as error:
             store.outbox.mark_failed(entry, str(error))
-            logger.warning("%s; what it should show stays in the outbox", error)
+            logger.warning("%s; the remaining entries stay in the outbox", error)
             return False
         store.outbox.mark_done(entry, now, mlflow_run_id=mlflow_run_id)
     return True
