@@ -15,7 +15,7 @@ from pipeline.config.settings import settings_from
 from pipeline.errors import InvalidArgument, RegistryUnavailable
 from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
-from pipeline.records.training import ReplayRecord
+from pipeline.records.training import TutorialRecord
 from pipeline.text import counted, list_names
 from pipeline.timeseries.forecast import NETWORK
 from pipeline.tracking.backtests import log_backtest
@@ -183,7 +183,7 @@ def print_tutorial_backtest(name: str, *, as_json: bool) -> None:
         _print_tutorial(recipe, record)
 
 
-def _lines(record: ReplayRecord) -> list[dict[str, object]]:
+def _lines(record: TutorialRecord) -> list[dict[str, object]]:
     return [
         {
             "row": line.row,
@@ -200,7 +200,7 @@ def _lines(record: ReplayRecord) -> list[dict[str, object]]:
     ]
 
 
-def _print_tutorial(recipe: Recipe, record: ReplayRecord) -> None:
+def _print_tutorial(recipe: Recipe, record: TutorialRecord) -> None:
     assert recipe.tutorial is not None
     ahead = "each prediction fed back" if recipe.tutorial.recursive else "one period ahead"
     unit = f" in {recipe.unit}" if recipe.unit else ""

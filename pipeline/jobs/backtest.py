@@ -32,7 +32,7 @@ from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
 from pipeline.preprocessing import gaps
-from pipeline.records.training import FitRecord, ReplayRecord
+from pipeline.records.training import FitRecord, TutorialRecord
 from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, Vintage, snapshot_at
 from pipeline.text import format_period
@@ -65,7 +65,7 @@ class BacktestInputs:
     origins: tuple[OriginInputs, ...]  # [O]
 
 
-def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> ReplayRecord:
+def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> TutorialRecord:
     """Run the protocol of the recipe's tutorial on its series; an empty store ingests the source first.
 
     Raises:

@@ -29,7 +29,7 @@ import numpy as np
 from keras import ops
 
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles, repeat_season
+from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec
 
 #: smallest scale: values are logarithms, or relative to the level of their series
@@ -83,7 +83,7 @@ def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: i
     if config.profile:
         profile, profile_ahead = _seasonal_profile(values, is_known, config.profile, horizon)
         values = values - profile
-    level = _known_mean(values, is_known) if config.base > 1 else values[:, -1:]  # [B, 1]
+    level = known_mean(values, is_known) if config.base > 1 else values[:, -1:]  # [B, 1]
     scale = _volatility(values, is_known)  # [B, 1]
     scaled = (values - level) / scale * is_known  # [B, L]
 
@@ -119,13 +119,6 @@ def _seasonal_profile(values: Any, is_known: Any, period: int, horizon: int) -> 
     profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_complete
     in_window = ops.concatenate([profile] * (num_seasons + 1), axis=1)[:, (num_seasons + 1) * period - length :]
     return in_window, repeat_season(profile, period, horizon)
-
-
-def _known_mean(values: Any, is_known: Any) -> Any:
-    """Mean of the known values of windows: [B, 1]."""
-    return ops.sum(values * is_known, axis=1, keepdims=True) / ops.maximum(
-        ops.sum(is_known, axis=1, keepdims=True), 1.0
-    )
 
 
 def _volatility(values: Any, is_known: Any) -> Any:

@@ -91,6 +91,12 @@ def repeat_season(values: Any, season: int, horizon: int) -> Any:
     return seasons[:, :horizon]
 
 
+def known_mean(values: Any, is_known: Any) -> Any:
+    """Mean of the known values of windows [B, L], whose mask is 1 or 0: [B, 1]; 0 without any."""
+    num_known = ops.maximum(ops.sum(is_known, axis=1, keepdims=True), 1.0)
+    return ops.sum(values * is_known, axis=1, keepdims=True) / num_known
+
+
 def build_forecast_network(trunk: keras.Model, shrinkage: float = 1.0) -> keras.Model:
     """Build the network from a trunk's inputs to quantiles [B, H, K] at the origin, in units of the context.
 

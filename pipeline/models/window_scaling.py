@@ -21,7 +21,7 @@ import keras
 from keras import ops
 
 from pipeline.models.build import build_network
-from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles, repeat_season
+from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec, NetworkSpec
 
 
@@ -56,13 +56,10 @@ def _centre_and_scale(values: Any, is_known: Any, kind: str, lag: int) -> tuple[
         known = ops.where(is_known > 0, values, values[:, -1:])  # the last value of a usable window is known
         minimum = ops.min(known, axis=1, keepdims=True)
         return minimum, ops.max(known, axis=1, keepdims=True) - minimum
-    num_known = ops.maximum(ops.sum(is_known, axis=1, keepdims=True), 1.0)
     if kind == "mean":
-        magnitude = ops.sum(ops.abs(values) * is_known, axis=1, keepdims=True) / num_known
-        return ops.zeros_like(values[:, :1]), magnitude
-    mean = ops.sum(values * is_known, axis=1, keepdims=True) / num_known
-    variance = ops.sum(ops.square(values - mean) * is_known, axis=1, keepdims=True) / num_known
-    return mean, ops.sqrt(variance)
+        return ops.zeros_like(values[:, :1]), known_mean(ops.abs(values), is_known)
+    mean = known_mean(values, is_known)
+    return mean, ops.sqrt(known_mean(ops.square(values - mean), is_known))
 
 
 def _mean_change(values: Any, is_known: Any, lag: int) -> Any:

@@ -103,7 +103,7 @@ class ProtocolRecord(_Value):
     num_test: int
 
 
-class ReplayedLine(ProtocolRecord):
+class TutorialLine(ProtocolRecord):
     """The same of a network that is named."""
 
     row: str
@@ -113,10 +113,10 @@ class ReplayedLine(ProtocolRecord):
     published: float | None
 
 
-class ReplayRecord(_Value):
+class TutorialRecord(_Value):
     """What a tutorial's protocol gave, for its own network and its variants."""
 
-    lines: tuple[ReplayedLine, ...]
+    lines: tuple[TutorialLine, ...]
 
 
 #: what the gate may say
@@ -146,12 +146,6 @@ class FitRecord(_Value):
     epochs: int
     num_windows: int
     loss: tuple[float, ...]
-
-
-class FitsRecord(_Value):
-    """Fits on several panels, in their order."""
-
-    fits: tuple[FitRecord, ...]
 
 
 class TrainingRecord(_Value):

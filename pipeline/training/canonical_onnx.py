@@ -1,4 +1,4 @@
-"""One spelling for each ONNX network: the same network has the same bytes, so its hash names it."""
+"""Give equal ONNX networks equal bytes, so that a hash identifies the network."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from typing import Any
 
 
 def canonicalize(model: Any) -> Any:
-    """The same network with its nodes in the order in which its output needs them, and named by that order.
+    """Return the same ONNX model with its nodes ordered and named by the order in which the outputs need them.
 
-    The exporter orders and numbers nodes as its sets happen to lie in memory. What no output needs is
-    left out.
+    The exporter orders and numbers nodes by their places in memory. Nodes that no output needs are left out.
     """
     from onnx import helper
 
     graph = model.graph
-    nodes = _in_order_of_need(graph)
+    nodes = _sort_by_need(graph)
     names = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
     for node in nodes:
         for name in (*node.input, *node.output):
@@ -28,20 +27,19 @@ def canonicalize(model: Any) -> Any:
         constant.name = names[constant.name]
     constants.sort(key=lambda constant: int(constant.name[1:]))
     rebuilt = helper.make_graph(nodes, "network", list(graph.input), list(graph.output), constants)
-    return helper.make_model(
-        rebuilt, opset_imports=sorted(model.opset_import, key=lambda one: str(one.domain)), ir_version=model.ir_version
-    )
+    opset_imports = sorted(model.opset_import, key=lambda opset: str(opset.domain))
+    return helper.make_model(rebuilt, opset_imports=opset_imports, ir_version=model.ir_version)
 
 
-def _in_order_of_need(graph: Any) -> list[Any]:
-    """The nodes that the outputs need, each after those that it needs itself."""
-    maker = {name: node for node in graph.node for name in node.output}
+def _sort_by_need(graph: Any) -> list[Any]:
+    """The nodes that the outputs need, each after the nodes that it needs itself."""
+    node_of = {name: node for node in graph.node for name in node.output}
     ordered: dict[str, Any] = {}
-    pending = [maker[output.name] for output in reversed(graph.output)]
+    pending = [node_of[output.name] for output in reversed(graph.output)]
     while pending:
         node = pending[-1]
         needed = next(
-            (maker[name] for name in node.input if name in maker and maker[name].output[0] not in ordered), None
+            (node_of[name] for name in node.input if name in node_of and node_of[name].output[0] not in ordered), None
         )
         if needed is not None:
             pending.append(needed)

@@ -1,4 +1,4 @@
-"""The published model read back with its weights, to be fine-tuned or compared with."""
+"""The current model read back with its weights, to be fine-tuned or compared with."""
 
 from __future__ import annotations
 
@@ -20,32 +20,41 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Champion:
-    """The model that publishes, with what is needed to go on from its weights."""
+    """The current model, with what is needed to fine-tune it or to fit it again."""
 
     recipe: Recipe
     forecaster: Forecaster
-    #: of each member; no epochs: those of the recipe
+    #: of each member, in the order of `keras.Model.get_weights`
     weights: Sequence[Sequence[Array]]
-    designs: Sequence[GlobalLSTMConfig]
+    #: of each member of a global network; empty for the other architectures
+    configs: Sequence[GlobalLSTMConfig]
+    #: of a fit of each member from its seed; None: those of the recipe
     epochs: Sequence[int] | None
-    #: share of the correction that counts
-    trust: float
+    #: factor of the network's correction of its base, from 0 to 1
+    shrinkage: float
 
-    def forecasts_what(self, recipe: Recipe) -> bool:
-        """Whether it can stand beside a model of a recipe: the same periods of the same panel."""
+    def is_comparable_with(self, recipe: Recipe) -> bool:
+        """Whether it forecasts the same periods from the same covariates as a model of `recipe`."""
         return (self.recipe.horizon, self.recipe.covariates, self.recipe.grid) == (
             recipe.horizon,
             recipe.covariates,
             recipe.grid,
         )
 
-    def has_seen(self, period: np.datetime64) -> bool:
-        """Whether it was fitted on later periods than this one."""
+    def was_fitted_after(self, period: np.datetime64) -> bool:
+        """Whether it was fitted on periods later than `period`."""
         return bool(self.forecaster.cutoff > period)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnusableChampion:
+    """The current model, where it can be neither fine-tuned nor compared with."""
+
+    reason: str
+
+
 def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
-    """The champion in a model directory, whose hash was recorded.
+    """Read the champion from the files of its model directory, whose hash was recorded.
 
     Raises:
         ModelRefused: a file is missing or changed, an earlier release wrote other fields, or the network gives other
@@ -61,7 +70,7 @@ def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
         recipe=recipe,
         forecaster=forecaster,
         weights=unpack_weights(files["weights.npz"]),
-        designs=[GlobalLSTMConfig(**design) for design in fields["members"]],
-        epochs=fields.get("epochs"),  # earlier releases did not keep them, nor the trust
-        trust=float(fields.get("trust", 1.0)),
+        configs=[GlobalLSTMConfig(**config) for config in fields["members"]],
+        epochs=fields.get("epochs"),  # earlier releases kept neither epochs nor shrinkage
+        shrinkage=float(fields.get("trust", 1.0)),
     )

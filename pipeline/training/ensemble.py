@@ -1,9 +1,9 @@
-"""The members of a recipe's network, fitted on one panel; and for how long they are to be fitted."""
+"""Fit the members of a recipe's ensemble on one panel, and find for how many epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change, prepare_inputs
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.specs import InputSpec
-from pipeline.preprocessing.covariates import Features, fit_features
+from pipeline.preprocessing.covariates import FeatureArrays, Features, fit_features
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
 from pipeline.preprocessing.windows import (
     ContextRequirements,
@@ -28,90 +28,134 @@ from pipeline.preprocessing.windows import (
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.export import predict
-from pipeline.training.fit import FittedNetwork, OnEpoch, fit_network
+from pipeline.training.fit import FittedNetwork, fit_network
 from pipeline.training.members import Member, build_members
+from pipeline.training.progress import OnEpoch
 from pipeline.training.window_batches import flatten_panel
 
 Array = npt.NDArray[np.float64]
 
-#: more windows are not read in an epoch: then so many are drawn, evenly over the series
-MOST_AN_EPOCH = 100_000
-#: a panel is small that has no more windows, or where the global network would read each of them more often
-_FEW, _OFTEN = 1000, 20
-#: of a small panel, whose one last horizon is one chance outcome
+#: most windows of an epoch: of more, so many are drawn, evenly over the series
+MOST_WINDOWS_PER_EPOCH = 100_000
+#: a panel counts as small with at most so many windows, or where the global network draws each of them more often
+_FEW_WINDOWS, _MANY_DRAWS = 1000, 20
+#: horizons held out of a small panel: the last one alone would be a single chance outcome
 _HORIZONS_HELD_OUT = 2
-_SHARES = np.linspace(0, 1, 21)
+#: shrinkage factors that are compared
+_SHRINKAGES = np.linspace(0, 1, 21)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """What held-out origins inside the fitting part say of a fit."""
+    """Result of early stopping on held-out origins before the test part."""
 
+    #: the epoch, counted from 1, with the lowest validation loss
     epochs: int
-    #: the share of the network's correction of its base that forecasts best
-    trust: float
+    #: factor of the network's correction of its base with the lowest error: from 0 (the base alone) to 1
+    shrinkage: float
+    #: mean loss of the held-out windows by epoch, in units of the network
     validation_loss: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ensemble:
-    """Members fitted on one panel, and how their numbers are to be read."""
+    """Members fitted on one panel, with what converts their outputs into forecasts."""
 
     members: list[Member]
+    #: of each member
     fitted: list[FittedNetwork]
     scaling: Scaling
     features: Features
-    reads: InputSpec
-    trust: float
-    #: of a fit of each from its seed
+    input_spec: InputSpec
+    #: of each member: epochs of a fit from its seed
     epochs: Sequence[int]
+    #: sum over the members
     num_windows: int
-
-    @property
-    def network(self) -> keras.Model:
-        """From what a network reads to the mean of the members' quantiles."""
-        networks = []
-        for member, one in zip(self.members, self.fitted, strict=True):
-            trunk = member.build(self.reads, at_origin=True)
-            trunk.set_weights(one.trunk.get_weights())
-            networks.append(build_forecast_network(trunk, self.trust))
-        return average_networks(networks, self.reads)
+    #: factor of the networks' correction of their base, from 0 to 1
+    shrinkage: float = 1.0
 
     @property
     def needs(self) -> ContextRequirements:
-        """Of a window that all of them can read."""
-        each = [member.needs for member in self.members]
+        """What a window must have so that each member can read it."""
+        needs = [member.needs for member in self.members]
         return ContextRequirements(
-            **{name: max(getattr(one, name) for one in each) for name in ("context", "least_length", "least_known")}
+            context=max(need.context for need in needs),
+            least_length=max(need.least_length for need in needs),
+            least_known=max(need.least_known for need in needs),
         )
 
-    def quantiles(self, network: keras.Model, read: ModelInputs) -> Array:
-        """What a network says of the windows that were read, in units of the series: [N, H, K]."""
-        return self.scaling.values(predict(network, read.inputs), read.centre[:, :, None], read.scale[:, :, None])
+    def build_network(self) -> keras.Model:
+        """Build the network from inputs by name to the mean of the members' quantiles: [N, H, K], in scaled units."""
+        networks = []
+        for member, fitted in zip(self.members, self.fitted, strict=True):
+            trunk = member.build(self.input_spec, at_origin=True)
+            trunk.set_weights(fitted.trunk.get_weights())
+            networks.append(build_forecast_network(trunk, self.shrinkage))
+        return average_networks(networks, self.input_spec)
+
+    def prepare_inputs(self, panel: Panel, windows: Windows, features: FeatureArrays | None = None) -> ModelInputs:
+        """What the members read of windows of a panel; `features` are those of the panel, if already computed."""
+        features = features or self.features.of(panel)
+        return prepare_inputs(panel, features, windows, self.scaling, self.needs.context)
+
+    def quantiles(self, network: keras.Model, inputs: ModelInputs) -> Array:
+        """Forecasts of a network for n usable windows, in units of the series: [n, H, K]."""
+        outputs = predict(network, inputs.inputs)
+        return self.scaling.values(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
 
 
-def planned(panel: Panel, recipe: Recipe, search: Search | None) -> list[Member]:
-    """The members to fit on a panel, for the epochs that were found."""
-    members = build_members(panel, recipe)
-    return [member.for_epochs(search.epochs) for member in members] if search else members
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitPlan:
+    """How the ensemble of a recipe is fitted, on whichever part of a panel."""
 
+    recipe: Recipe
+    #: decides epochs and shrinkage of a fit from scratch; None: the recipe's epochs, without shrinkage
+    search: Search | None = None
+    #: whose members, epochs and shrinkage are used again
+    champion: Champion | None = None
+    #: whether fits start from the champion's weights instead of the seeds, for fewer epochs
+    fine_tune: bool = False
 
-def as_before(panel: Panel, recipe: Recipe, champion: Champion) -> list[Member]:
-    """Members such as those of the champion, for as many epochs."""
-    members = build_members(panel, recipe, designs=champion.designs)
-    if champion.epochs is None:
-        return members
-    return [member.for_epochs(epochs) for member, epochs in zip(members, champion.epochs, strict=False)]
+    @property
+    def shrinkage(self) -> float:
+        """Factor of the networks' correction of their base, from 0 to 1."""
+        if self.champion:
+            return self.champion.shrinkage
+        return self.search.shrinkage if self.search else 1.0
+
+    def members(self, panel: Panel) -> list[Member]:
+        """Derive the members to fit on a panel."""
+        if self.champion is None:
+            members = build_members(panel, self.recipe)
+            return [member.for_epochs(self.search.epochs) for member in members] if self.search else members
+        members = build_members(panel, self.recipe, configs=self.champion.configs)
+        if self.champion.epochs is not None:
+            epochs = self.champion.epochs
+            members = [member.for_epochs(count) for member, count in zip(members, epochs, strict=False)]
+        return [member.fine_tuning() for member in members] if self.fine_tune else members
+
+    def fit(self, panel: Panel, on_epoch: OnEpoch | None) -> Ensemble | None:
+        """Fit the members on a panel; None if one of them has no window in it.
+
+        Raises:
+            ModelRefused: a fit did not stay finite.
+        """
+        members = self.members(panel)
+        if not have_windows(panel, members, self.recipe):
+            return None
+        start = self.champion if self.fine_tune else None
+        ensemble = fit_ensemble(panel, self.recipe, members, start=start, on_epoch=on_epoch)
+        return replace(ensemble, shrinkage=self.shrinkage)
 
 
 def have_windows(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
-    """Whether each of them has a window in the panel."""
+    """Whether each member has at least one window to be fitted on."""
     readable = fit_recipe_scaling(panel, recipe).readable(panel)
     return all(len(select_windows(readable, member, recipe)) > 0 for member in members)
 
 
 def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
-    """Fitted on all of a panel; the global network reads logarithms where every value has one."""
+    """Fit the recipe's scaling on all of a panel; the global network reads logarithms where every value has one."""
     if recipe.model.architecture == GLOBAL:
         kind = "log" if all_positive(panel.values) else "last"
         return fit_scaling(panel, kind=kind, per_series=False, season=recipe.season)
@@ -119,12 +163,13 @@ def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
 
 
 def select_windows(panel: Panel, member: Member, recipe: Recipe) -> Windows:
-    """All windows that a member is fitted on, in random order where it is not fitted on each of them."""
-    horizon, rng = recipe.horizon, np.random.default_rng(member.fitting.seed)
-    if member.evenly:
-        return draw_windows(panel, member.num_drawn, needs=member.needs, horizon=horizon, evenly=member.evenly, rng=rng)
-    if int(panel.lengths.sum()) > MOST_AN_EPOCH:
-        return draw_windows(panel, MOST_AN_EPOCH, needs=member.needs, horizon=horizon, evenly="series", rng=rng)
+    """Select the windows that a member is fitted on: all of them, or a random draw, reproducible by its seed."""
+    horizon, rng = recipe.horizon, np.random.default_rng(member.settings.seed)
+    if member.draw:
+        return draw_windows(panel, member.num_drawn, needs=member.needs, horizon=horizon, evenly=member.draw, rng=rng)
+    if int(panel.lengths.sum()) > MOST_WINDOWS_PER_EPOCH:
+        count = MOST_WINDOWS_PER_EPOCH
+        return draw_windows(panel, count, needs=member.needs, horizon=horizon, evenly="series", rng=rng)
     return windows_of(panel, needs=member.needs, horizon=horizon)
 
 
@@ -133,100 +178,130 @@ def fit_ensemble(
     recipe: Recipe,
     members: list[Member],
     *,
-    trust: float = 1.0,
-    tuned: Champion | None = None,
+    start: Champion | None = None,
     held_out: tuple[Panel, Windows] | None = None,
     on_epoch: OnEpoch | None,
 ) -> Ensemble:
     """Fit all members on a panel.
 
     Args:
-        panel: all of which they may see.
+        panel: everything that they may be fitted on.
         recipe: what to fit.
-        members: of its network.
-        trust: share of their correction that is kept.
-        tuned: whose weights to go on from, with its scaling and its features; none: from the seeds.
-        held_out: a longer panel, and windows of it to stop by.
-        on_epoch: told of each epoch of each fit.
+        members: each with at least one window in the panel.
+        start: champion whose weights to start from, with its scaling and its features; None: from the seeds.
+        held_out: a longer panel, and windows of it for early stopping.
+        on_epoch: called after each epoch of each fit.
 
     Raises:
         ModelRefused: a fit did not stay finite.
     """
-    scaling = tuned.forecaster.scaling if tuned else fit_recipe_scaling(panel, recipe)
-    features = tuned.forecaster.features if tuned else fit_features(panel, recipe)
+    scaling = start.forecaster.scaling if start else fit_recipe_scaling(panel, recipe)
+    features = start.forecaster.features if start else fit_features(panel, recipe)
     flat = flatten_panel(panel, scaling, features.of(panel))
-    judge = (flatten_panel(held_out[0], scaling, features.of(held_out[0])), held_out[1]) if held_out else None
-    reads = InputSpec(horizon=recipe.horizon, **features.counts)
+    held_out_flat = None
+    if held_out is not None:
+        longer, held_out_windows = held_out
+        held_out_flat = flatten_panel(longer, scaling, features.of(longer)), held_out_windows
+    input_spec = InputSpec(horizon=recipe.horizon, **features.counts)
+    readable = scaling.readable(panel)
     fitted, num_windows = [], 0
     for n, member in enumerate(members):
-        windows = select_windows(scaling.readable(panel), member, recipe)
+        windows = select_windows(readable, member, recipe)
         num_windows += len(windows)
-        keras.utils.set_random_seed(member.fitting.seed)
-        weights = tuned.weights[n] if tuned else None
-        network = member.build(reads)
-        fitted.append(
-            fit_network(network, flat, windows, member.fitting, held_out=judge, start=weights, on_epoch=on_epoch)
+        keras.utils.set_random_seed(member.settings.seed)
+        network = fit_network(
+            member.build(input_spec),
+            flat,
+            windows,
+            member.settings,
+            held_out=held_out_flat,
+            start=start.weights[n] if start else None,
+            on_epoch=on_epoch,
         )
+        fitted.append(network)
     return Ensemble(
         members=members,
         fitted=fitted,
         scaling=scaling,
         features=features,
-        reads=reads,
-        trust=trust,
-        epochs=(tuned.epochs if tuned else None) or [member.fitting.epochs for member in members],
+        input_spec=input_spec,
+        epochs=(start.epochs if start else None) or [member.settings.epochs for member in members],
         num_windows=num_windows,
     )
 
 
 def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | None) -> Search | None:
-    """When the first member forecast the windows just before `cutoff` best, and how far it was to be trusted then.
+    """Find epochs and shrinkage by early stopping of the first member on the last origins up to `cutoff`.
 
-    The global network's steps follow from its design: only on a small panel, where it would learn every window by
-    heart, is it stopped, and its correction of the base trusted as far as it has helped.
+    The gradient steps of the global network follow from its configuration. Only on a small panel, which it would
+    overfit, is it stopped early and its correction of the base shrunk as far as that helps.
+
+    Args:
+        panel: may go on after the cutoff; what follows is not read.
+        recipe: what to fit.
+        cutoff: position in the grid of the last period that may be read.
+        on_epoch: called after each epoch.
+
+    Returns:
+        None where the history is too short, or the global network needs no search.
     """
     is_global = recipe.model.architecture == GLOBAL
-    inner = cutoff - (_HORIZONS_HELD_OUT * recipe.horizon if is_global else recipe.test_periods)
-    before = panel.until(inner) if inner >= 0 else None
+    inner_cutoff = cutoff - (_HORIZONS_HELD_OUT * recipe.horizon if is_global else recipe.test_periods)
+    before = panel.until(inner_cutoff) if inner_cutoff >= 0 else None
     if before is None or not before.series:
         return None
     member = build_members(before, recipe)[0]
-    if not have_windows(before, [member], recipe):
-        return None
-    num_windows = count_windows(before, needs=member.needs, horizon=recipe.horizon)
-    if is_global and num_windows > _FEW and member.num_drawn < _OFTEN * num_windows:
+    if not have_windows(before, [member], recipe) or (is_global and not _is_small(before, member, recipe)):
         return None
     known = panel.until(cutoff)
-    readable = fit_recipe_scaling(before, recipe).readable(known)
-    held_out = windows_ending(readable, np.arange(inner + 1, cutoff + 1) - recipe.horizon, needs=member.needs).known_by(
-        cutoff, horizon=recipe.horizon
-    )
+    held_out = _held_out_windows(known, before, member, recipe)
     if len(held_out) == 0:
         return None
-    if len(held_out) > MOST_AN_EPOCH:
-        rng = np.random.default_rng(member.fitting.seed)
-        held_out = held_out.take(rng.choice(len(held_out), MOST_AN_EPOCH, replace=False))
     ensemble = fit_ensemble(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
-    trust = _trust(known, ensemble, held_out, recipe) if is_global else 1.0
-    return Search(epochs=ensemble.fitted[0].best_epoch, trust=trust, validation_loss=ensemble.fitted[0].validation_loss)
+    fitted = ensemble.fitted[0]
+    return Search(
+        epochs=fitted.best_epoch,
+        shrinkage=_find_shrinkage(known, ensemble, held_out, recipe) if is_global else 1.0,
+        validation_loss=fitted.validation_loss,
+    )
 
 
-def _trust(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -> float:
-    """The share of the correction with the least absolute error, in units of each window's volatility."""
-    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
-    if not read.is_usable.any():
+def _is_small(panel: Panel, member: Member, recipe: Recipe) -> bool:
+    num_windows = count_windows(panel, needs=member.needs, horizon=recipe.horizon)
+    return num_windows <= _FEW_WINDOWS or member.num_drawn >= _MANY_DRAWS * num_windows
+
+
+def _held_out_windows(known: Panel, before: Panel, member: Member, recipe: Recipe) -> Windows:
+    """Windows whose whole target lies in `known`, after the end of `before`; of very many a random choice."""
+    inner_cutoff, cutoff = len(before.grid) - 1, len(known.grid) - 1
+    readable = fit_recipe_scaling(before, recipe).readable(known)
+    ends = np.arange(inner_cutoff + 1, cutoff + 1) - recipe.horizon
+    windows = windows_ending(readable, ends, needs=member.needs).known_by(cutoff, horizon=recipe.horizon)
+    if len(windows) <= MOST_WINDOWS_PER_EPOCH:
+        return windows
+    rng = np.random.default_rng(member.settings.seed)
+    return windows.take(rng.choice(len(windows), MOST_WINDOWS_PER_EPOCH, replace=False))
+
+
+def _find_shrinkage(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -> float:
+    """The factor of the correction with the least mean absolute error of the median.
+
+    Errors count in units of each window's mean seasonal change.
+    """
+    inputs = ensemble.prepare_inputs(panel, windows)
+    if not inputs.is_usable.any():
         return 1.0
     trunk = ensemble.fitted[0].trunk
-    whole, base = (ensemble.quantiles(build_forecast_network(trunk, trust), read) for trust in (1.0, 0.0))
-    middle = whole.shape[2] // 2
-    size = mean_seasonal_change(read.context, read.is_observed, recipe.season)
-    target, whole, base = (
-        one / size
-        for one in (
-            targets_of(panel, windows.take(read.is_usable), recipe.horizon),
-            whole[:, :, middle],
+    corrected, base = (ensemble.quantiles(build_forecast_network(trunk, factor), inputs) for factor in (1.0, 0.0))
+    middle = corrected.shape[2] // 2
+    scale = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
+    target, corrected, base = (
+        values / scale
+        for values in (
+            targets_of(panel, windows.take(inputs.is_usable), recipe.horizon),
+            corrected[:, :, middle],
             base[:, :, middle],
         )
     )
-    errors = [np.nanmean(np.abs(target - base - share * (whole - base))) for share in _SHARES]
-    return float(_SHARES[int(np.argmin(errors))])
+    errors = [np.nanmean(np.abs(target - base - factor * (corrected - base))) for factor in _SHRINKAGES]
+    return float(_SHRINKAGES[int(np.argmin(errors))])

@@ -1,4 +1,4 @@
-"""A fitted network as numbers and files: what it gives, its weights, its export."""
+"""Outputs, weights and exports of a fitted network."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from pipeline.training.canonical_onnx import canonicalize
 
 Array = npt.NDArray[np.float64]
 
+#: windows that Keras computes at a time
+_WINDOWS_PER_BATCH = 1024
+
 
 def predict(network: keras.Model, inputs: Array | dict[str, Array]) -> Array:
-    """A network's outputs, of one input [N, ...] or of several by name."""
-    single = tf.nest.map_structure(lambda one: np.asarray(one, np.float32), inputs)
-    return np.asarray(network.predict(single, batch_size=1024, verbose=0), dtype=np.float64)
+    """Compute a network's outputs, in single precision, of one input [N, ...] or of several by name."""
+    single = tf.nest.map_structure(lambda array: np.asarray(array, np.float32), inputs)
+    return np.asarray(network.predict(single, batch_size=_WINDOWS_PER_BATCH, verbose=0), dtype=np.float64)
 
 
 def attention_weights(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
-    """What a network gives to each step of its windows [N, L]; None if it has no attention."""
+    """Compute the attention to each step of the windows [N, L]; None if the network has no attention."""
     network = next((layer for layer in trunk.layers if layer.name == "attention"), None)
     if network is None:
         return None
-    weigh = keras.Model(network.input, network.get_layer("attention").output)
-    weights = predict(keras.Model(trunk.input, weigh(trunk.get_layer("steps").output)), inputs)
+    attention = keras.Model(network.input, network.get_layer("attention").output)
+    weights = predict(keras.Model(trunk.input, attention(trunk.get_layer("steps").output)), inputs)
     return weights.reshape(weights.shape[:2])
 
 
 def pack_weights(networks: Sequence[keras.Model]) -> bytes:
-    """All members' weights as an npz file, named by member and position."""
+    """Write the weights of all members as an npz file, named by member and position in `get_weights`."""
     arrays = {
         f"{member}.{position:03d}": weight
         for member, network in enumerate(networks)
@@ -45,7 +48,7 @@ def pack_weights(networks: Sequence[keras.Model]) -> bytes:
 
 
 def unpack_weights(weights: bytes) -> list[list[Array]]:
-    """What `weights_of` wrote, one list a member."""
+    """Read what `pack_weights` wrote: one list of weights for each member."""
     members: dict[int, list[Array]] = {}
     with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
         for name in sorted(arrays.files):
@@ -54,14 +57,17 @@ def unpack_weights(weights: bytes) -> list[list[Array]]:
 
 
 def to_npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
-    """Arrays as an npz file; the same arrays give the same bytes."""
+    """Write arrays as an npz file; the same arrays give the same bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def export_network(network: keras.Model, example: Array | dict[str, Array]) -> tuple[bytes, bytes]:
-    """The network as ONNX and as a Keras archive. `example` is what it is first called with."""
+    """Export a network as canonical ONNX, for any number of windows, and as a Keras archive.
+
+    `example` are inputs to call it with first, [N, ...] or by name.
+    """
     import onnx
 
     predict(network, example)
@@ -69,7 +75,7 @@ def export_network(network: keras.Model, example: Array | dict[str, Array]) -> t
         onnx_path, keras_path = Path(folder) / "network.onnx", Path(folder) / "network.keras"
         network.export(str(onnx_path), format="onnx", verbose=False)
         network.save(keras_path)
-        graph = onnx.load(str(onnx_path))
-        for value in [*graph.graph.input, *graph.graph.output]:
+        model = onnx.load(str(onnx_path))
+        for value in [*model.graph.input, *model.graph.output]:
             value.type.tensor_type.shape.dim[0].dim_param = "windows"
-        return canonicalize(graph).SerializeToString(deterministic=True), keras_path.read_bytes()
+        return canonicalize(model).SerializeToString(deterministic=True), keras_path.read_bytes()

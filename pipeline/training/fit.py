@@ -16,44 +16,46 @@ from pipeline.models.fused_lstm import fuse_lstm_layers
 from pipeline.models.losses import sum_losses
 from pipeline.preprocessing.windows import Windows
 from pipeline.training.epoch_loop import Indices, SumLosses, compile_epoch, compile_mean_loss
+from pipeline.training.progress import OnEpoch
 from pipeline.training.window_batches import FlatPanel, build_window_lookup
 
 Array = npt.NDArray[np.float64]
 
-#: steps over which a schedule reaches its learning rate
+#: most gradient steps over which a schedule reaches its learning rate
 _WARM_UP = 30
-
-#: called with epochs done, epochs at most and the loss of the last
-OnEpoch = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fitting:
-    """How to fit one network."""
+class FitSettings:
+    """How one network is fitted."""
 
+    #: most passes over the windows, or groups of `steps_per_epoch` gradient steps
     epochs: int
+    #: windows of a gradient step
     batch_size: int
     learning_rate: float
+    #: see `pipeline.models.losses.pointwise_loss`
     loss: str
     seed: int
-    #: what an error counts: see `pipeline.models.losses`
+    #: see `pipeline.models.losses.error_weight`
     weighting: str = "scaled"
-    #: steps of an epoch over windows that were drawn for all of them; none: an epoch is each window once
+    #: gradient steps of an epoch over windows that were drawn for the whole fit; None: an epoch is each window once
     steps_per_epoch: int | None = None
     optimizer: str = "adam"
     schedule: str = "constant"
     clip_norm: float | None = None
     clip_value: float | None = None
-    #: epochs without gain on the held-out windows before stopping
+    #: epochs without gain on the held-out windows before stopping; None: never stop early
     patience: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittedNetwork:
-    """A fitted trunk and its loss by epoch."""
+    """A fitted trunk and its mean loss by epoch."""
 
     trunk: keras.Model
     loss: tuple[float, ...]
+    #: of the held-out windows; empty without such windows
     validation_loss: tuple[float, ...]
 
     @property
@@ -66,7 +68,7 @@ def fit_network(
     trunk: keras.Model,
     flat: FlatPanel,
     windows: Windows,
-    fitting: Fitting,
+    settings: FitSettings,
     *,
     held_out: tuple[FlatPanel, Windows] | None = None,
     start: Sequence[Array] | None = None,
@@ -77,91 +79,97 @@ def fit_network(
     Args:
         trunk: untrained, built under the seed.
         flat: the panel up to the cutoff.
-        windows: of it, whose targets are inside; in random order where `fitting.steps_per_epoch` is given.
-        fitting: how.
-        held_out: windows to stop by: after `fitting.patience` epochs without gain.
-        start: weights to start from, as `weights_of` gave them; none: those of the trunk.
-        on_epoch: told of each epoch.
+        windows: of it, with all of their targets inside; in random order where `settings.steps_per_epoch` is given.
+        settings: how to fit.
+        held_out: a panel and windows of it for early stopping: the weights of the best epoch are kept.
+        start: weights to start from, in the order of `keras.Model.get_weights`; None: those of the trunk.
+        on_epoch: called after each epoch.
 
     Raises:
         ModelRefused: a loss or a weight is not finite, or the weights to start from are of another network.
     """
     if start is not None:
-        _go_on_from(trunk, start)
-    steps = fitting.steps_per_epoch or -(-len(windows) // fitting.batch_size)
-    order, optimizer = _order(len(windows), fitting), _optimizer(fitting, num_steps=steps * fitting.epochs)
-    faster = fuse_lstm_layers(trunk)
+        _set_start_weights(trunk, start)
+    fused = fuse_lstm_layers(trunk)
     fit_epoch = compile_epoch(
         trunk.trainable_variables,
-        _losses(faster, flat, windows, fitting, training=True),
-        optimizer,
-        batch_size=fitting.batch_size,
+        _build_loss(fused, flat, windows, settings, training=True),
+        _build_optimizer(settings, num_windows=len(windows)),
+        batch_size=settings.batch_size,
     )
-    judge = None
+    best = None
     if held_out is not None:
-        judge = _Judge(trunk, compile_mean_loss(_losses(faster, *held_out, fitting, training=False)), len(held_out[1]))
+        mean_loss = compile_mean_loss(_build_loss(fused, *held_out, settings, training=False))
+        best = _BestWeights(trunk, mean_loss, num_windows=len(held_out[1]))
+    order = _order_windows(len(windows), settings)
     losses: list[float] = []
-    for epoch in range(fitting.epochs):
+    for epoch in range(settings.epochs):
         losses.append(fit_epoch(order(epoch)))
         if on_epoch:
-            on_epoch(epoch + 1, fitting.epochs, losses[-1])
-        if not np.isfinite(losses[-1]) or (judge and judge.waits() >= (fitting.patience or fitting.epochs)):
+            on_epoch(epoch + 1, settings.epochs, losses[-1])
+        if not np.isfinite(losses[-1]):
+            break
+        if best and best.update() >= (settings.patience or settings.epochs):
             break
     require_finite(trunk, losses)
-    if judge:
-        trunk.set_weights(judge.best)
-    return FittedNetwork(trunk=trunk, loss=tuple(losses), validation_loss=tuple(judge.losses) if judge else ())
+    if best:
+        trunk.set_weights(best.weights)
+    return FittedNetwork(trunk=trunk, loss=tuple(losses), validation_loss=tuple(best.losses) if best else ())
 
 
-class _Judge:
-    """Remembers the weights that forecast held-out windows best."""
+class _BestWeights:
+    """Keeps the weights with the lowest mean loss of held-out windows."""
 
-    def __init__(self, trunk: keras.Model, loss_of: Callable[[Indices], float], num_windows: int) -> None:
-        self.trunk, self.loss_of, self.windows = trunk, loss_of, np.arange(num_windows)
+    def __init__(self, trunk: keras.Model, mean_loss: Callable[[Indices], float], num_windows: int) -> None:
+        self.trunk, self.mean_loss, self.windows = trunk, mean_loss, np.arange(num_windows)
         self.losses: list[float] = []
-        self.best: list[Array] = trunk.get_weights()
+        self.weights: list[Array] = trunk.get_weights()
 
-    def waits(self) -> int:
-        """Judge the weights as they are; for how many epochs they have not become better."""
-        self.losses.append(self.loss_of(self.windows))
-        waited = len(self.losses) - 1 - int(np.argmin(self.losses))
-        if waited == 0:
-            self.best = self.trunk.get_weights()
-        return waited
+    def update(self) -> int:
+        """Evaluate the current weights; return the number of epochs since the best one."""
+        self.losses.append(self.mean_loss(self.windows))
+        epochs_since_best = len(self.losses) - 1 - int(np.argmin(self.losses))
+        if epochs_since_best == 0:
+            self.weights = self.trunk.get_weights()
+        return epochs_since_best
 
 
-def _order(num_windows: int, fitting: Fitting) -> Callable[[int], Indices]:
-    """The windows of an epoch: all in random order, or the next of those that were drawn."""
-    if fitting.steps_per_epoch is None:
-        rng = np.random.default_rng(fitting.seed)
+def _order_windows(num_windows: int, settings: FitSettings) -> Callable[[int], Indices]:
+    """Return a function from an epoch to its windows: all in random order, or the next of those that were drawn."""
+    if settings.steps_per_epoch is None:
+        rng = np.random.default_rng(settings.seed)
         return lambda _: rng.permutation(num_windows)
-    some = np.arange(fitting.steps_per_epoch * fitting.batch_size)
-    return lambda epoch: (epoch * len(some) + some) % num_windows
+    positions = np.arange(settings.steps_per_epoch * settings.batch_size)
+    return lambda epoch: (epoch * len(positions) + positions) % num_windows
 
 
-def _losses(trunk: keras.Model, flat: FlatPanel, windows: Windows, fitting: Fitting, *, training: bool) -> SumLosses:
-    gather = build_window_lookup(flat, context=trunk.input["context"].shape[1], horizon=trunk.output[0].shape[2])
+def _build_loss(
+    trunk: keras.Model, flat: FlatPanel, windows: Windows, settings: FitSettings, *, training: bool
+) -> SumLosses:
+    look_up = build_window_lookup(flat, context=trunk.input["context"].shape[1], horizon=trunk.output[0].shape[2])
     series, end = tf.constant(windows.series), tf.constant(windows.end)
 
-    def losses(numbers: Any, counts: Any) -> tuple[Any, Any]:
-        inputs = gather(tf.gather(series, numbers), tf.gather(end, numbers))
-        return sum_losses(trunk, inputs, counts, loss=fitting.loss, weighting=fitting.weighting, training=training)
+    def sum_window_losses(indices: Any, counts: Any) -> tuple[Any, Any]:
+        inputs = look_up(tf.gather(series, indices), tf.gather(end, indices))
+        return sum_losses(trunk, inputs, counts, loss=settings.loss, weighting=settings.weighting, training=training)
 
-    return losses
+    return sum_window_losses
 
 
-def _go_on_from(trunk: keras.Model, start: Sequence[Array]) -> None:
+def _set_start_weights(trunk: keras.Model, start: Sequence[Array]) -> None:
     if [weight.shape for weight in start] != [weight.shape for weight in trunk.get_weights()]:
         raise ModelRefused(
-            "the model that was to be fine-tuned reads other inputs than the recipe and its series ask for now: train "
-            'it anew, as training.policy = "retrain" does'
+            "the model to fine-tune reads other inputs than the recipe and its series have now: retrain it from "
+            'scratch, as training.policy = "retrain" does'
         )
     trunk.set_weights(list(start))
 
 
-def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimizer:
-    rate: Any = fitting.learning_rate
-    if fitting.schedule == "cosine":
+def _build_optimizer(settings: FitSettings, *, num_windows: int) -> keras.optimizers.Optimizer:
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        steps_per_epoch = settings.steps_per_epoch or -(-num_windows // settings.batch_size)
+        num_steps = steps_per_epoch * settings.epochs
         warm_up = min(_WARM_UP, num_steps // 10)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warm_up else rate, num_steps - warm_up, warmup_target=rate if warm_up else None, warmup_steps=warm_up
@@ -169,14 +177,14 @@ def _optimizer(fitting: Fitting, *, num_steps: int) -> keras.optimizers.Optimize
     config = {
         "learning_rate": rate,
         "clipnorm": None,
-        "clipvalue": fitting.clip_value,
-        "global_clipnorm": fitting.clip_norm,
+        "clipvalue": settings.clip_value,
+        "global_clipnorm": settings.clip_norm,
     }
-    return keras.optimizers.get({"class_name": fitting.optimizer, "config": config})
+    return keras.optimizers.get({"class_name": settings.optimizer, "config": config})
 
 
 def require_finite(network: keras.Model, losses: Sequence[float]) -> None:
-    """Refuse a network whose training ran away.
+    """Refuse a network whose training diverged.
 
     Raises:
         ModelRefused: a loss or a weight is not finite.

@@ -1,10 +1,10 @@
-"""The networks that a recipe asks for: what each needs of a window, how it is built and how it is fitted."""
+"""The networks of a recipe's ensemble: what each needs of a window, how it is built and how it is fitted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import keras
 
@@ -17,12 +17,19 @@ from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
-from pipeline.training.fit import Fitting
+from pipeline.training.fit import FitSettings
 
-#: a fine-tuned network learns this much slower, for this share of the epochs: `tests/benchmarks/fine_tuning.py` compares
+#: factors of the learning rate and of the epochs when a network is fine-tuned; `tests/benchmarks/fine_tuning.py` compares
 FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15
-#: steps after which the loss of a global network is told
-_STEPS_AN_EPOCH = 25
+#: gradient steps of an epoch of a global network: how often its loss is reported
+_STEPS_PER_EPOCH = 25
+
+
+class BuildTrunk(Protocol):
+    """Builds the untrained trunk of a member."""
+
+    def __call__(self, input_spec: InputSpec, *, at_origin: bool = ...) -> keras.Model:
+        """Build a trunk; with `at_origin` it forecasts from the last position of a window alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,89 +37,87 @@ class Member:
     """One network to fit."""
 
     needs: ContextRequirements
-    fitting: Fitting
-    #: an untrained trunk, from what it reads; with `at_origin` it forecasts from nowhere else
-    build: Callable[..., keras.Model]
-    #: what is as likely where windows are drawn; none: an epoch is all of them
-    evenly: Literal["series", "windows"] | None = None
-    #: of a network that chooses what it reads
-    design: GlobalLSTMConfig | None = None
+    settings: FitSettings
+    build: BuildTrunk
+    #: draw windows for the whole fit, each series or each window equally likely; None: an epoch is all windows
+    draw: Literal["series", "windows"] | None = None
+    #: of a member of the global network
+    config: GlobalLSTMConfig | None = None
 
     @property
     def num_drawn(self) -> int:
-        """Windows that are drawn for all steps."""
-        return self.fitting.epochs * (self.fitting.steps_per_epoch or 0) * self.fitting.batch_size
+        """Windows to draw for the whole fit, one for each place in each batch; 0 where none are drawn."""
+        return self.settings.epochs * (self.settings.steps_per_epoch or 0) * self.settings.batch_size
 
     def fine_tuning(self) -> Member:
-        """The same, for fewer epochs at a lower rate."""
-        fitting = self.fitting
-        return replace(
-            self,
-            fitting=replace(
-                fitting,
-                epochs=max(1, round(fitting.epochs * FINE_TUNE_EPOCHS)),
-                learning_rate=fitting.learning_rate * FINE_TUNE_RATE,
-            ),
+        """Return the same member with fewer epochs and a lower learning rate."""
+        settings = replace(
+            self.settings,
+            epochs=max(1, round(self.settings.epochs * FINE_TUNE_EPOCHS)),
+            learning_rate=self.settings.learning_rate * FINE_TUNE_RATE,
         )
+        return replace(self, settings=settings)
 
     def for_epochs(self, epochs: int) -> Member:
-        """The same, for another number of epochs."""
-        return replace(self, fitting=replace(self.fitting, epochs=epochs, patience=None))
+        """Return the same member with a fixed number of epochs, without early stopping."""
+        return replace(self, settings=replace(self.settings, epochs=epochs, patience=None))
 
 
-def build_members(panel: Panel, recipe: Recipe, *, designs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
-    """The members of a recipe's network.
+def build_members(panel: Panel, recipe: Recipe, *, configs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
+    """Derive the members of a recipe's ensemble; their seeds count up from the recipe's.
 
     Args:
-        panel: what they are fitted on; the global network's inputs follow from it.
+        panel: series that they are fitted on; the inputs of the global network follow from it.
         recipe: what to fit.
-        designs: of the members of a global network that is to be fine-tuned; none: by the rule.
+        configs: of the members of a global network that was fitted before; None or empty: derived from the panel.
     """
-    if recipe.model.architecture == GLOBAL:
-        chosen = designs or default_configs(
-            panel,
-            season=recipe.season,
-            horizon=recipe.horizon,
-            members=recipe.num_members,
-            with_features=recipe.covariates.are_read,
-        )
-        return [_designed(design, recipe, recipe.training.seed + n) for n, design in enumerate(chosen)]
-    return [_as_told(recipe, recipe.training.seed + n) for n in range(recipe.num_members)]
+    seed = recipe.training.seed
+    if recipe.model.architecture != GLOBAL:
+        return [_recipe_member(recipe, seed + n) for n in range(recipe.num_members)]
+    configs = configs or default_configs(
+        panel,
+        season=recipe.season,
+        horizon=recipe.horizon,
+        members=recipe.num_members,
+        with_features=recipe.covariates.are_read,
+    )
+    return [_global_member(config, recipe, seed + n) for n, config in enumerate(configs)]
 
 
-def _designed(design: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
+def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
     def build(input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
         return global_lstm.build_trunk(
-            design, input_spec=input_spec, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
+            config, input_spec=input_spec, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
         )
 
     return Member(
         needs=ContextRequirements(
-            context=design.context,
-            least_length=design.least_known,
-            least_known=design.least_known,
-            rather_whole=design.kind == "frame",
+            context=config.context,
+            least_length=config.least_known,
+            least_known=config.least_known,
+            rather_whole=config.kind == "frame",
         ),
-        fitting=Fitting(
-            epochs=max(1, round(design.steps / _STEPS_AN_EPOCH)),
-            steps_per_epoch=_STEPS_AN_EPOCH,
-            batch_size=design.batch_size,
-            learning_rate=design.learning_rate,
+        settings=FitSettings(
+            epochs=max(1, round(config.steps / _STEPS_PER_EPOCH)),
+            steps_per_epoch=_STEPS_PER_EPOCH,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
             loss=recipe.loss,
-            weighting=design.weighting,
+            weighting=config.weighting,
             schedule="cosine",
             clip_norm=1.0,
             seed=seed,
         ),
         build=build,
-        evenly=design.draw,
-        design=design,
+        draw=config.draw,
+        config=config,
     )
 
 
-def _as_told(recipe: Recipe, seed: int) -> Member:
+def _recipe_member(recipe: Recipe, seed: int) -> Member:
+    """A member of an architecture whose inputs and fit the recipe states itself."""
     model, training = recipe.model, recipe.training
-    sizes = NetworkSpec(
+    spec = NetworkSpec(
         context=recipe.context,
         features=0,
         horizon=recipe.horizon,
@@ -123,13 +128,13 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
         dropout=model.dropout,
         recurrent_dropout=model.recurrent_dropout,
     )
-    scaling = "last" if model.scaling == "log" else model.scaling
-    lag = {"seasonal": recipe.season, "last": 1}.get(scaling, 0)
+    window_scaling = "last" if model.scaling == "log" else model.scaling
+    lag = {"seasonal": recipe.season, "last": 1}.get(window_scaling, 0)
 
     def build(input_spec: InputSpec, *, at_origin: bool = True) -> keras.Model:
-        del at_origin  # it forecasts from nowhere else
-        kind = "given" if recipe.is_scaled_by_series else scaling
-        return build_scaled_trunk(model.architecture, sizes, input_spec, scaling=kind, lag=lag)
+        del at_origin  # the origin is its only position
+        scaling = "given" if recipe.is_scaled_by_series else window_scaling
+        return build_scaled_trunk(model.architecture, spec, input_spec, scaling=scaling, lag=lag)
 
     return Member(
         needs=ContextRequirements(
@@ -137,7 +142,7 @@ def _as_told(recipe: Recipe, seed: int) -> Member:
             least_length=recipe.context,
             least_known=max(recipe.context // 2, min(2, recipe.context)),
         ),
-        fitting=Fitting(
+        settings=FitSettings(
             epochs=training.epochs,
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,

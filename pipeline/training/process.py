@@ -1,7 +1,7 @@
-"""Training, now or at past origins, or replaying a tutorial, in a process of its own: it alone imports TensorFlow.
+"""Run a training, fits at past origins or a tutorial's protocol in a child process, the only one that imports TensorFlow.
 
-It has limits of time and memory. The parent writes a job folder and reads the model folder from it; progress comes
-back as JSON lines. The child ends itself when its parent is gone.
+The child has limits of time and memory. Files go through a job folder, progress comes back as JSON lines on its
+standard output. The child ends itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, TrainingFailed
-from pipeline.records.training import FitRecord, FitsRecord, ReplayRecord, TrainingRecord
+from pipeline.records.training import FitRecord, TrainingRecord, TutorialRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import write_panel
-from pipeline.training.job import TrainedModel, TrainingJob
-from pipeline.training.progress import OnProgress
+from pipeline.training.job import REFUSED, JobFile, JobFolder, TrainedModel, TrainingJob, read_files, write_files
+from pipeline.training.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)
 
-#: exit status of a worker whose training was refused; the reason is in its folder
-REFUSED = 3
 #: the module that the child runs
 _WORKER = "pipeline.training.worker"
 
@@ -40,90 +37,92 @@ def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> Tra
 
     Args:
         job: what to train.
-        on_progress: told of each epoch as it ends; must not block.
+        on_progress: called after each epoch; must not block.
 
     Raises:
         ModelRefused: the training did not stay finite, or the series does not fit its tutorial's protocol.
         TrainingFailed: the process crashed, was killed, or ran past its limits.
     """
-    fields = {
-        "training": job.training,
-        "reason": job.reason,
-        "champion_hash": job.champion_hash,
-        "tutorial": [line.model_dump(mode="json") for line in job.tutorial],
-    }
-    with _carried_out(
-        "training", job.panel, job.recipe, fields, champion=job.champion, on_progress=on_progress
-    ) as folder:
-        files = {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
-        record = TrainingRecord.model_validate_json((folder / "record.json").read_bytes())
-        return TrainedModel(files=files, keras_archive=(folder / "network.keras").read_bytes(), record=record)
+    with _job_folder([job.panel], job.champion) as (folder, panels):
+        request = JobFile(
+            kind="training",
+            recipe=job.recipe,
+            panels=panels,
+            training=job.training,
+            reason=job.reason,
+            champion_hash=job.champion_hash,
+            tutorial=job.tutorial,
+        )
+        _run(folder, request, on_progress)
+        return TrainedModel(
+            files=read_files(folder.model()),
+            keras_archive=folder.keras_archive.read_bytes(),
+            record=TrainingRecord.model_validate_json(folder.record().read_bytes()),
+        )
 
 
-def run_tutorial(panel: Panel, recipe: Recipe) -> ReplayRecord:
-    """Carry out a tutorial's protocol on the first series, with its own network and its variants, in a fresh process.
+def run_tutorial(panel: Panel, recipe: Recipe) -> TutorialRecord:
+    """Run a tutorial's protocol on the first series, with its own network and its variants, in a fresh process.
 
     Raises:
         ModelRefused: the series does not fit the protocol, or a fit did not stay finite.
         TrainingFailed: the process crashed, was killed, or ran past its limits.
     """
-    with _carried_out("replay", panel, recipe, {}) as folder:
-        return ReplayRecord.model_validate_json((folder / "record.json").read_bytes())
+    with _job_folder([panel]) as (folder, panels):
+        _run(folder, JobFile(kind="tutorial", recipe=recipe, panels=panels))
+        return TutorialRecord.model_validate_json(folder.record().read_bytes())
 
 
 def run_fits(panels: Sequence[Panel], recipe: Recipe) -> list[tuple[dict[str, bytes], FitRecord]]:
-    """Fit anew on each panel, one after the other in one fresh process; each may take as long as a training.
+    """Train from scratch on each panel, one after the other in one fresh process.
+
+    The time limit is that of a training for each panel.
 
     Returns:
-        of each panel the model directory's files and what is known of the fit.
+        for each panel the files of its model directory and the record of its fit.
 
     Raises:
         ModelRefused: a fit did not stay finite, or had no window; the message names its last period.
         TrainingFailed: the process crashed, was killed, or ran past its limits.
     """
-    first, *others = panels
-    with _carried_out("fits", first, recipe, {}, others=others) as folder:
-        fits = FitsRecord.model_validate_json((folder / "record.json").read_bytes()).fits
+    with _job_folder(panels) as (folder, texts):
+        _run(folder, JobFile(kind="fits", recipe=recipe, panels=texts))
         return [
-            ({path.name: path.read_bytes() for path in sorted((folder / f"model.{n}").iterdir())}, fit)
-            for n, fit in enumerate(fits)
+            (read_files(folder.model(n)), FitRecord.model_validate_json(folder.record(n).read_bytes()))
+            for n in range(len(panels))
         ]
 
 
 @contextlib.contextmanager
-def _carried_out(
-    kind: str,
-    panel: Panel,
-    recipe: Recipe,
-    fields: dict[str, Any],
-    *,
-    champion: Mapping[str, bytes] | None = None,
-    others: Sequence[Panel] = (),
-    on_progress: OnProgress | None = None,
-) -> Iterator[Path]:
-    """The job folder, once the child has written into it what it was asked for."""
+def _job_folder(
+    panels: Sequence[Panel], champion: Mapping[str, bytes] | None = None
+) -> Iterator[tuple[JobFolder, tuple[dict[str, object], ...]]]:
+    """A temporary folder with the panels and the current model, and the panels' text parts for the job file."""
     with tempfile.TemporaryDirectory(prefix="nextperiod-training-") as name:
-        folder = Path(name)
+        folder = JobFolder(Path(name))
         if champion is not None:
-            (folder / "champion").mkdir()
-            for name, content in champion.items():
-                (folder / "champion" / name).write_bytes(content)
-        told = [write_panel(folder / f"panel.{n}.npz", each) for n, each in enumerate((panel, *others))]
-        job = {"kind": kind, "recipe": recipe.model_dump(mode="json"), "panels": told, **fields}
-        (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        status = _run_child(folder, len(told) * recipe.training.time_limit_minutes * 60, on_progress)
-        if status == REFUSED:
-            raise ModelRefused((folder / "refused.txt").read_text("utf-8"))
-        if status != 0:
-            raise TrainingFailed(f"{kind} of {recipe.name} {_how_it_ended(status)}: {_last_words(folder)}")
-        yield folder
+            write_files(folder.champion, champion)
+        yield folder, tuple(write_panel(folder.panel(n), panel) for n, panel in enumerate(panels))
 
 
-def _run_child(folder: Path, limit_seconds: float, on_progress: OnProgress | None) -> int:
+def _run(folder: JobFolder, request: JobFile, on_progress: OnProgress | None = None) -> None:
+    """Write the job, run the child on it and wait until it has written its results."""
+    recipe = request.recipe
+    folder.job.write_text(request.model_dump_json(), "utf-8")
+    limit_seconds = len(request.panels) * recipe.training.time_limit_minutes * 60
+    status = _run_child(folder, limit_seconds, on_progress)
+    if status == REFUSED:
+        raise ModelRefused(folder.refusal.read_text("utf-8"))
+    if status != 0:
+        raise TrainingFailed(f"{request.kind} of {recipe.name} {_describe_end(status)}: {_last_words(folder.stderr)}")
+
+
+def _run_child(folder: JobFolder, limit_seconds: float, on_progress: OnProgress | None) -> int:
+    """Run the worker on a job folder; return its exit status, which is negative after a signal."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    with (folder / "stderr.txt").open("wb") as errors:
+    with folder.stderr.open("wb") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, str(folder)],
+            [sys.executable, "-m", _WORKER, str(folder.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -151,19 +150,20 @@ def _kill(child: subprocess.Popen[str]) -> None:
 
 
 def _report(line: str, on_progress: OnProgress | None) -> None:
-    with contextlib.suppress(json.JSONDecodeError):
-        progress = json.loads(line)
+    """Pass one epoch on: to the callback, and to the progress bar of the command line, which reads log records."""
+    with contextlib.suppress(json.JSONDecodeError):  # whatever else the child prints
+        progress: Progress = json.loads(line)
         logger.debug("%(stage)s: epoch %(done)s of at most %(total)s", progress, extra={"progress": progress})
         if on_progress is not None:
             on_progress(progress)
 
 
-def _how_it_ended(status: int) -> str:
+def _describe_end(status: int) -> str:
     if status == -signal.SIGKILL:
         return "was killed (it ran past training.time_limit_minutes, or the machine is out of memory)"
     return f"ended with status {status}"
 
 
-def _last_words(folder: Path) -> str:
-    lines = (folder / "stderr.txt").read_text("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _last_words(stderr: Path) -> str:
+    lines = stderr.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it wrote no message"

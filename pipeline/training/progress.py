@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TypedDict
 
-#: "stage", epochs "done" of at most "total", and the "loss" of the last
-Progress = Mapping[str, Any]
+
+class Progress(TypedDict):
+    """One finished epoch of one fit."""
+
+    #: which fit, such as "training" or "origin 2 of 5"
+    stage: str
+    #: epochs that are finished
+    done: int
+    #: most epochs of this fit
+    total: int
+    #: mean loss of the last epoch
+    loss: float
 
 
 OnProgress = Callable[[Progress], None]
+#: called with epochs done, epochs at most and the loss of the last one
+OnEpoch = Callable[[int, int, float], None]

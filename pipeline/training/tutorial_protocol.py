@@ -21,22 +21,22 @@ class Split:
 
     train: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
-    #: values that the training part holds, from the first on
+    #: number of first values that make up the training part
     fitting: int
 
 
 def remove_leak(tutorial: Tutorial) -> Tutorial:
-    """The same protocol with a scaler that has not seen the test part, in the order of time."""
+    """Return the same protocol with a scaler fitted on the training part alone, in the order of time."""
     return tutorial.model_copy(update={"scaled_on": "train", "order": "time"})
 
 
 def list_networks(tutorial: Tutorial) -> list[Tutorial]:
-    """The protocol with the tutorial's own network, then with each of its variants under its row's name.
+    """List the protocol with the tutorial's own network, then with each of its variants under its row's name.
 
-    What is stacked has one layer more than the tutorial's own network; no variant's figure was printed.
+    A stacked variant has one layer more than the tutorial's own network. No tutorial printed a variant's figure.
     """
     own = tutorial.model_copy(update={"variants": {}})
-    return [own] + [
+    variants = [
         own.model_copy(
             update={
                 "row": row,
@@ -48,10 +48,11 @@ def list_networks(tutorial: Tutorial) -> list[Tutorial]:
         for row, architectures in tutorial.variants.items()
         for architecture in architectures
     ]
+    return [own, *variants]
 
 
 def require_tutorial_history(values: Array, tutorial: Tutorial, series: str) -> None:
-    """Refuse a series that the protocol cannot be carried out on.
+    """Refuse a series [T] that the protocol cannot be run on.
 
     Raises:
         NotEnoughHistory: one of its parts is empty, or a period has no value.
@@ -67,52 +68,60 @@ def require_tutorial_history(values: Array, tutorial: Tutorial, series: str) -> 
     if num_missing := int(np.isnan(values).sum()):
         raise NotEnoughHistory(
             f'series "{series}" has no value for {counted(num_missing, "period")}, which the protocol of tutorial '
-            f"{tutorial.row} cannot leave out: raise max_gap, or take in what is missing"
+            f"{tutorial.row} cannot leave out: raise max_gap, or ingest the missing values"
         )
 
 
-def split_series(count: int, tutorial: Tutorial) -> Split:
-    """The parts of a series of `count` values, in the order in which the tutorial takes them."""
-    context, lost = tutorial.context, int(tutorial.lose_last)
+def split_series(num_values: int, tutorial: Tutorial) -> Split:
+    """Split a series of `num_values` values, in the order in which the tutorial takes them."""
+    context, num_lost = tutorial.context, int(tutorial.lose_last)
     if tutorial.split == "windows":
-        predicted = np.arange(context, count - lost)
-        size = _size(len(predicted), tutorial)
+        predicted = np.arange(context, num_values - num_lost)
+        size = _training_size(len(predicted), tutorial)
         return Split(train=predicted[:size], test=predicted[size:], fitting=context + size)
-    size = _size(count, tutorial)
-    test_from = size if tutorial.reach_back else size + context
-    return Split(train=np.arange(context, size - lost), test=np.arange(test_from, count - lost), fitting=size)
+    size = _training_size(num_values, tutorial)
+    test_start = size if tutorial.reach_back else size + context
+    return Split(
+        train=np.arange(context, size - num_lost), test=np.arange(test_start, num_values - num_lost), fitting=size
+    )
 
 
-def _size(count: int, tutorial: Tutorial) -> int:
+def _training_size(total: int, tutorial: Tutorial) -> int:
     if tutorial.train >= 1:
         return int(tutorial.train)
-    return (math.ceil if tutorial.rounding == "ceil" else math.floor)(count * tutorial.train)
+    return (math.ceil if tutorial.rounding == "ceil" else math.floor)(total * tutorial.train)
 
 
 def fit_scaler(values: Array, tutorial: Tutorial, *, until: int) -> tuple[float, float]:
-    """Centre and scale, over all values or the first `until`."""
-    seen = values if tutorial.scaled_on == "all" else values[:until]
+    """Fit centre and scale on all values, or on the first `until`, as the protocol says; a scale of 0 counts as 1."""
+    fitted_on = values if tutorial.scaled_on == "all" else values[:until]
     if tutorial.scaling == "min-max":
-        centre, scale = seen.min(), seen.max() - seen.min()
+        centre, scale = fitted_on.min(), fitted_on.max() - fitted_on.min()
     else:
-        centre, scale = seen.mean(), seen.std()
-    return float(centre), float(scale) if seen.max() > seen.min() else 1.0
+        centre, scale = fitted_on.mean(), fitted_on.std()
+    return float(centre), float(scale) if fitted_on.max() > fitted_on.min() else 1.0
 
 
 def build_contexts(scaled: Array, predicted: npt.NDArray[np.int64], context: int) -> Array:
-    """What comes before each predicted value [N, L, 1]."""
+    """Return the `context` values before each predicted position [N]: [N, L, 1]."""
     windows: Array = scaled[predicted[:, None] - np.arange(context, 0, -1)]
     return windows[:, :, None]
 
 
 def naive_forecast(values: Array, test: npt.NDArray[np.int64], tutorial: Tutorial) -> Array:
-    """The last value that the protocol knows: of the period before, or of the whole fitting part."""
+    """Forecast the test positions [N] by the last value known there: of the period before, or before the test part.
+
+    Only the second is known to a recursive protocol.
+    """
     return np.full(len(test), values[test[0] - 1]) if tutorial.recursive else values[test - 1]
 
 
 def seasonal_naive_forecast(values: Array, test: npt.NDArray[np.int64], season: int, tutorial: Tutorial) -> Array:
-    """The value one season before, as far as the protocol knows it; NaN before the first."""
-    back = test - season
+    """Forecast the test positions [N] by the value one season before, as far as the protocol knows it; otherwise NaN.
+
+    A recursive protocol repeats the last season before the test part.
+    """
+    position = test - season
     if tutorial.recursive:
-        back = test[0] - season + (np.arange(len(test)) % season)
-    return np.where(back >= 0, values[np.maximum(back, 0)], np.nan)
+        position = test[0] - season + (np.arange(len(test)) % season)
+    return np.where(position >= 0, values[np.maximum(position, 0)], np.nan)

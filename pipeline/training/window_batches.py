@@ -1,7 +1,12 @@
-"""Windows of a panel, looked up in the graph and never held.
+"""Look up windows of a panel inside the graph, so that no window is ever stored.
 
-A panel is laid out flat: one array a channel, with offsets by series. Windows are pairs of series and end; a batch of
-pairs is gathered, filled, masked and joined with its features.
+A panel is laid out flat: one array a channel, with offsets by series. A window is a pair of series and end. A batch of
+pairs is gathered, filled, masked and joined with its features: the same inputs as `preprocessing.covariates.inputs_of`
+computes in NumPy for a forecast. A test pins the two equal.
+
+Scaling exists in three places, because each works on other arrays and in another precision: `preprocessing.scaling` in
+NumPy (no Keras is imported there), `_scale_by_window` here in double precision before values become single precision,
+and `models.window_scaling` in single precision inside the exported network, by its own statistics.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from pipeline.models.heads import known_mean
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.timeseries.panel import Panel
@@ -27,73 +33,101 @@ class FlatPanel:
     """A panel as networks read it while they are fitted."""
 
     panel: Panel
-    #: gaps filled; in the numbers of the network where series have parameters, otherwise in their own units
+    #: gaps filled by the value before; scaled where scaling is by series, otherwise in units of the series
     values: Array  # [sum of lengths]
-    known: npt.NDArray[np.bool_]
+    is_known: npt.NDArray[np.bool_]  # [sum of lengths]
     features: FeatureArrays
     scaling: Scaling
 
     @cached_property
-    def tensors(self) -> list[Any]:
-        """What is looked up in, once for all who do: values, known, where series begin, and features."""
-        panel, told = self.panel, self.features
-        arrays = (self.values, self.known, panel.offsets[:-1], panel.first)
-        return [tf.constant(each) for each in (*arrays, told.past, told.future, told.calendar, told.static)]
+    def tensors(self) -> _Tensors:
+        """The arrays as constants of the graph, shared by all lookups."""
+        panel, features = self.panel, self.features
+        return _Tensors(
+            values=tf.constant(self.values),
+            is_known=tf.constant(self.is_known),
+            offsets=tf.constant(panel.offsets[:-1]),
+            first=tf.constant(panel.first),
+            past=tf.constant(features.past),
+            future=tf.constant(features.future),
+            calendar=tf.constant(features.calendar),
+            static=tf.constant(features.static),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tensors:
+    values: Any  # [sum of lengths]
+    is_known: Any  # [sum of lengths]
+    #: where each series begins in the flat arrays, and in the grid
+    offsets: Any  # [S]
+    first: Any  # [S]
+    #: as in `FeatureArrays`
+    past: Any
+    future: Any
+    calendar: Any
+    static: Any
 
 
 def flatten_panel(panel: Panel, scaling: Scaling, features: FeatureArrays) -> FlatPanel:
-    """A whole panel, ready to be read by windows; what has no logarithm counts as not known where logarithms are read."""
+    """Prepare a panel for looking up windows.
+
+    Where logarithms are read, a value without a logarithm counts as unknown.
+    """
     values = scaling.readable(panel).values
-    known = ~np.isnan(values)
-    if not known.all():
-        start = np.repeat(panel.offsets[:-1], panel.lengths)
-        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-        values = np.where(last >= start, values[last], 1.0)
+    is_known = ~np.isnan(values)
+    if not is_known.all():
+        series_start = np.repeat(panel.offsets[:-1], panel.lengths)
+        last_known = np.maximum.accumulate(np.where(is_known, np.arange(len(values)), -1))
+        values = np.where(last_known >= series_start, values[last_known], 1.0)
     if scaling.per_series:
-        centre, scale = (np.repeat(one, panel.lengths) for one in scaling.of_series(panel))
+        centre, scale = (np.repeat(parameter, panel.lengths) for parameter in scaling.of_series(panel))
         values = scaling.numbers(values, centre, scale)
-    return FlatPanel(panel=panel, values=values, known=known, features=features, scaling=scaling)
+    return FlatPanel(panel=panel, values=values, is_known=is_known, features=features, scaling=scaling)
 
 
 def build_window_lookup(flat: FlatPanel, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
-    """A function from series and ends [B] to what a network reads there, and `later` [B, H, 2]: what it is asked for."""
-    values, known, offsets, starts, past, future, calendar, static = flat.tensors
-    pad = flat.panel.ahead if future.shape[1] else 0
-    steps = tf.range(1 - context, horizon + 1, dtype=tf.int64)[None]
+    """Build a function from series [B] and ends [B] of windows to the inputs of a network, by name.
 
-    def gather(series: Any, end: Any) -> dict[str, Any]:
-        first = tf.gather(offsets, series)[:, None]
-        offset = (end - tf.gather(starts, series))[:, None] + steps
-        place = first + tf.maximum(offset, 0)
-        is_known = tf.cast(tf.gather(known, place) & (offset >= 0), tf.float32)
-        told_values = tf.stack([_numbers(flat.scaling, tf.gather(values, place), is_known, context), is_known], axis=-1)
-        ahead = tf.concat(
-            [
-                tf.gather(future, place + (series * pad)[:, None]),
-                tf.gather(calendar, tf.maximum(end[:, None] + steps, 0)),
-            ],
-            axis=-1,
-        )
-        channels = [told_values[:, :context], tf.gather(past, place[:, :context]), ahead[:, :context]]
-        found = {"context": tf.concat(channels, axis=-1), "later": told_values[:, context:]}
+    Beside the inputs it gives the targets as `later` [B, H, 2]: scaled values, and whether they are known (1 or 0).
+    """
+    tensors = flat.tensors
+    has_future = bool(tensors.future.shape[1])
+    padding = flat.panel.ahead if has_future else 0  # each series has so many more future features than values
+    steps = tf.range(1 - context, horizon + 1, dtype=tf.int64)[None]  # [1, L + H]
+
+    def look_up(series: Any, end: Any) -> dict[str, Any]:
+        offset = (end - tf.gather(tensors.first, series))[:, None] + steps  # [B, L + H], from the series' first period
+        place = tf.gather(tensors.offsets, series)[:, None] + tf.maximum(offset, 0)
+        place_ahead = place + (series * padding)[:, None]
+        grid_position = tf.maximum(end[:, None] + steps, 0)
+
+        is_known = tf.cast(tf.gather(tensors.is_known, place) & (offset >= 0), tf.float32)
+        scaled = _scale_by_window(flat.scaling, tf.gather(tensors.values, place), is_known, context)
+        values = tf.stack([scaled, is_known], axis=-1)  # [B, L + H, 2]
+        ahead = tf.concat([tf.gather(tensors.future, place_ahead), tf.gather(tensors.calendar, grid_position)], axis=-1)
+        channels = [values[:, :context], tf.gather(tensors.past, place[:, :context]), ahead[:, :context]]
+
+        inputs = {"context": tf.concat(channels, axis=-1), "later": values[:, context:]}
         if ahead.shape[-1]:
-            found["ahead"] = ahead[:, context:]
-        if static.shape[-1]:
-            found["static"] = tf.gather(static, series)
-        return found
+            inputs["ahead"] = ahead[:, context:]
+        if tensors.static.shape[-1]:
+            inputs["static"] = tf.gather(tensors.static, series)
+        return inputs
 
-    return gather
+    return look_up
 
 
-def _numbers(scaling: Scaling, values: Any, known: Any, context: int) -> Any:
-    """What a network reads of windows and what follows them [B, L + H]: as `Scaling.numbers`, sized by their contexts."""
+def _scale_by_window(scaling: Scaling, values: Any, is_known: Any, context: int) -> Any:
+    """Scale windows with what follows them [B, L + H] by their contexts, as `Scaling.numbers` does in NumPy.
+
+    Values that are scaled by series stay as they are.
+    """
     if scaling.per_series:
         return tf.cast(values, tf.float32)
-    known = tf.cast(known[:, :context], tf.float64)
-    kept = values[:, :context] * known
-    count = tf.maximum(tf.reduce_sum(known, axis=1, keepdims=True), 1)
-    scale = tf.reduce_sum(tf.abs(kept), axis=1, keepdims=True) / count
+    known_context = tf.cast(is_known[:, :context], tf.float64)
+    scale = known_mean(tf.abs(values[:, :context]), known_context)
     scale = tf.where(scale > 0, scale, tf.ones_like(scale))
-    centre = tf.reduce_sum(kept, axis=1, keepdims=True) / count * float(scaling.is_centred)
-    numbers = tf.math.log(values / scale) if scaling.logarithms else (values - centre) / scale
-    return tf.cast(numbers, tf.float32)
+    centre = known_mean(values[:, :context], known_context) * float(scaling.is_centred)
+    scaled = tf.math.log(values / scale) if scaling.logarithms else (values - centre) / scale
+    return tf.cast(scaled, tf.float32)

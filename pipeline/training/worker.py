@@ -1,167 +1,130 @@
-"""What runs in the training process: read the job, carry it out, write what it gave."""
+"""What runs in the training process: read the job, run it, write the results into the job folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NotEnoughHistory
-from pipeline.records.training import FitRecord, FitsRecord, ProtocolRecord, ReplayedLine, ReplayRecord, TrainingRecord
+from pipeline.records.training import TutorialLine, TutorialRecord
+from pipeline.text import format_period
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import read_panel
-from pipeline.training.process import REFUSED
+from pipeline.training.job import REFUSED, JobFile, JobFolder, read_files, write_files
+from pipeline.training.progress import OnEpoch, Progress
 from pipeline.training.tutorial_protocol import list_networks, require_tutorial_history
 
 if TYPE_CHECKING:
-    from pipeline.training.champion import Champion
+    from pipeline.training.champion import Champion, UnusableChampion
 
 
-def _child(folder: Path) -> int:
-    """What the child does: read the job, carry it out, write what it gave into the folder."""
-    fields = json.loads((folder / "job.json").read_text("utf-8"))
-    recipe = Recipe.model_validate(fields["recipe"])
-    _limit_memory(recipe.training.memory_limit_gib)
-    panels = [read_panel(folder / f"panel.{n}.npz", told) for n, told in enumerate(fields["panels"])]
-    panel, kind = panels[0], fields["kind"]
-    record: TrainingRecord | ReplayRecord | FitsRecord
+def run_job(folder: JobFolder) -> int:
+    """Run the job in a folder; return the exit status of the process."""
+    job = JobFile.model_validate_json(folder.job.read_bytes())
+    _limit_memory(job.recipe.training.memory_limit_gib)
+    panels = [read_panel(folder.panel(n), text) for n, text in enumerate(job.panels)]
     try:
-        if recipe.tutorial is not None and kind != "fits" and not fields.get("tutorial"):
-            require_tutorial_history(panel.series_values(0), recipe.tutorial, panel.series[0])
-
-        import tensorflow as tf
-
-        from pipeline.training.epoch_loop import configure_threads
-
-        configure_threads()
-        tf.config.experimental.enable_op_determinism()
-        if kind == "fits":
-            record = _fit_each(folder, panels, recipe)
+        if job.recipe.tutorial is not None and job.kind != "fits" and not job.tutorial:
+            require_tutorial_history(panels[0].series_values(0), job.recipe.tutorial, panels[0].series[0])
+        _start_tensorflow()
+        if job.kind == "fits":
+            _run_fits(folder, panels, job.recipe)
+        elif job.kind == "tutorial":
+            _run_tutorial(folder, panels[0], job.recipe)
         else:
-            record = _train(folder, fields, panel, recipe) if kind == "training" else _replay(panel, recipe)
+            _run_training(folder, job, panels[0])
     except (ModelRefused, NotEnoughHistory) as refusal:
-        (folder / "refused.txt").write_text(str(refusal), "utf-8")
+        folder.refusal.write_text(str(refusal), "utf-8")
         return REFUSED
-    (folder / "record.json").write_text(record.model_dump_json(), "utf-8")
     return 0
 
 
-def _train(folder: Path, fields: dict[str, Any], panel: Panel, recipe: Recipe) -> TrainingRecord:
-    """Fit, and write the model folder."""
-    from pipeline.evaluation.holdout_record import backtest_record
-    from pipeline.training import train, tutorial
+def _start_tensorflow() -> None:
+    import tensorflow as tf
 
-    began, reason = time.monotonic(), fields["reason"]
-    champion, unusable = _champion(folder / "champion", fields["champion_hash"])
-    if unusable and unusable not in reason:
-        reason = f"{reason}; {unusable}"
-    training = fields["training"] if champion else "retrain"
-    trained = train.train(
+    from pipeline.training.epoch_loop import configure_threads
+
+    configure_threads()
+    tf.config.experimental.enable_op_determinism()
+
+
+def _run_training(folder: JobFolder, job: JobFile, panel: Panel) -> None:
+    from pipeline.training.train import train
+    from pipeline.training.tutorial import run_protocol
+
+    started = time.monotonic()
+    trained = train(
         panel,
-        recipe,
-        champion=champion,
-        unusable=unusable,
-        fine_tune=training == "fine-tune",
-        on_epoch=_printer("training"),
+        job.recipe,
+        champion=_read_champion(folder, job.champion_hash),
+        fine_tune=job.training == "fine-tune",
+        reason=job.reason,
+        on_epoch=_progress_printer("training"),
     )
-    seconds = round(time.monotonic() - began, 1)
-    lines = tuple(ProtocolRecord.model_validate(line) for line in fields["tutorial"])
-    if not lines:
-        replayed = tutorial.run_protocol(panel.series_values(0), recipe, on_epoch=_printer("tutorial"))
-        lines = tuple(ProtocolRecord(**dataclasses.asdict(line)) for line in replayed)
-    _write_files(folder / "model", trained.files)
-    (folder / "network.keras").write_bytes(trained.keras_archive)
-    return TrainingRecord(
-        training=training,
-        reason=reason,
-        loss=trained.loss,
-        validation_loss=trained.validation_loss,
-        epochs=trained.epochs,
-        num_windows=trained.num_windows,
-        num_series=len(panel.series),
-        attention=trained.attention,
-        designs=trained.designs,
-        began=str(panel.grid[panel.first.min()]),
-        num_observations=int(np.isfinite(panel.values).sum()),
-        cutoff=str(panel.origin),
-        backtest=backtest_record(trained.backtest, panel, recipe) if trained.backtest else None,
-        tutorial=lines,
-        tutorial_fingerprint=recipe.tutorial_fingerprint,
-        gate=trained.gate,
-        worse=trained.worse,
-        seconds=seconds,
-    )
+    seconds = round(time.monotonic() - started, 1)
+    tutorial = job.tutorial or run_protocol(panel.series_values(0), job.recipe, on_epoch=_progress_printer("tutorial"))
+    record = trained.record.model_copy(update={"tutorial": tutorial, "seconds": seconds})
+    write_files(folder.model(), trained.files)
+    folder.keras_archive.write_bytes(trained.keras_archive)
+    folder.record().write_text(record.model_dump_json(), "utf-8")
 
 
-def _champion(folder: Path, model_hash: str) -> tuple[Champion | None, str | None]:
-    """The champion, or why what publishes cannot be used."""
-    from pipeline.training.champion import read_champion
+def _read_champion(folder: JobFolder, model_hash: str) -> Champion | UnusableChampion | None:
+    from pipeline.training.champion import UnusableChampion, read_champion
 
-    if not folder.exists():
-        return None, None
+    if not folder.champion.exists():
+        return None
     try:
-        return read_champion({path.name: path.read_bytes() for path in folder.iterdir()}, model_hash), None
+        return read_champion(read_files(folder.champion), model_hash)
     except ModelRefused as refusal:
-        return None, f"the champion cannot be used: {refusal}"
+        return UnusableChampion(reason=f"the champion cannot be used: {refusal}")
 
 
-def _fit_each(folder: Path, panels: Sequence[Panel], recipe: Recipe) -> FitsRecord:
-    """Fit on each panel, and write a model folder each."""
+def _run_fits(folder: JobFolder, panels: Sequence[Panel], recipe: Recipe) -> None:
     import keras
 
-    from pipeline.training import train
+    from pipeline.training.train import train_without_gate
 
-    fits = []
     for n, panel in enumerate(panels):
-        stage = f"origin {n + 1} of {len(panels)}"
         try:
-            trained = train.train(panel, recipe, on_epoch=_printer(stage))
+            files, record = train_without_gate(panel, recipe, _progress_printer(f"origin {n + 1} of {len(panels)}"))
         except ModelRefused as refusal:
-            raise ModelRefused(f"origin {str(panel.origin)[:16].removesuffix('T00:00')}: {refusal}") from refusal
-        _write_files(folder / f"model.{n}", trained.files)
-        fits.append(FitRecord(epochs=trained.epochs, num_windows=trained.num_windows, loss=trained.loss))
-        del trained
-        keras.backend.clear_session()  # what one origin leaves behind, the next need not carry
-    return FitsRecord(fits=tuple(fits))
+            raise ModelRefused(f"origin {format_period(panel.origin)}: {refusal}") from refusal
+        write_files(folder.model(n), files)
+        folder.record(n).write_text(record.model_dump_json(), "utf-8")
+        keras.backend.clear_session()  # frees what Keras keeps of this origin's networks
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-
-
-def _replay(panel: Panel, recipe: Recipe) -> ReplayRecord:
-    """The tutorial's protocol with each of its networks."""
-    from pipeline.training import tutorial
+def _run_tutorial(folder: JobFolder, panel: Panel, recipe: Recipe) -> None:
+    """Run the tutorial's protocol with its own network and with each of its variants."""
+    from pipeline.training.tutorial import run_protocol
 
     assert recipe.tutorial is not None
     lines = []
     for network in list_networks(recipe.tutorial):
-        named = network.model_dump(include={"row", "architecture", "layers", "published"})
-        replayed = tutorial.run_protocol(
-            panel.series_values(0),
-            recipe.model_copy(update={"tutorial": network}),
-            on_epoch=_printer(f"{network.row} {network.architecture}"),
-        )
-        lines += [ReplayedLine(**named, **dataclasses.asdict(line)) for line in replayed]
-    return ReplayRecord(lines=tuple(lines))
+        fields = network.model_dump(include={"row", "architecture", "layers", "published"})
+        own_recipe = recipe.model_copy(update={"tutorial": network})
+        stage = f"{network.row} {network.architecture}"
+        for line in run_protocol(panel.series_values(0), own_recipe, on_epoch=_progress_printer(stage)):
+            lines.append(TutorialLine(**fields, **line.model_dump()))
+    folder.record().write_text(TutorialRecord(lines=tuple(lines)).model_dump_json(), "utf-8")
 
 
-def _printer(stage: str) -> Any:
-    def on_epoch(done: int, total: int, loss: float) -> None:
-        print(json.dumps({"stage": stage, "done": done, "total": total, "loss": loss}), flush=True)
+def _progress_printer(stage: str) -> OnEpoch:
+    """Return a callback that prints each epoch as one JSON line, which the parent reads."""
 
-    return on_epoch
+    def print_progress(done: int, total: int, loss: float) -> None:
+        progress: Progress = {"stage": stage, "done": done, "total": total, "loss": loss}
+        print(json.dumps(progress), flush=True)
+
+    return print_progress
 
 
 def _limit_memory(gib: float) -> None:
@@ -172,10 +135,11 @@ def _limit_memory(gib: float) -> None:
 
 
 def _end_with_parent() -> None:
+    """End this process when its standard input is closed, as it is when the parent ends."""
     sys.stdin.read()
     os._exit(1)
 
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(_child(Path(sys.argv[1])))
+    sys.exit(run_job(JobFolder(Path(sys.argv[1]))))

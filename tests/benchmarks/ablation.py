@@ -67,7 +67,7 @@ def fitted(
     """Series that can be forecast, and the medians of each member."""
     panel, recipe = split.panel, split.part.recipe()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
-    members = ensemble.fit_ensemble(panel, recipe, build_members(panel, recipe, designs=designs), on_epoch=None)
+    members = ensemble.fit_ensemble(panel, recipe, build_members(panel, recipe, configs=designs), on_epoch=None)
     windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
     windows = windows.take(has_enough(panel, windows, members.needs))
     read = prepare_inputs(panel, members.features.of(panel), windows, members.scaling, members.needs.context)

@@ -19,7 +19,7 @@ from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, windows_of
 from pipeline.timeseries.panel import Panel
 from pipeline.training.export import attention_weights, predict
-from pipeline.training.fit import FittedNetwork, Fitting, fit_network
+from pipeline.training.fit import FitSettings, FittedNetwork, fit_network
 from pipeline.training.window_batches import FlatPanel, flatten_panel
 from tests.support.networks import CONTEXT, HORIZON, trunk_of, windows_for
 
@@ -76,8 +76,8 @@ def fitted(
 ) -> FittedNetwork:
     usual: dict[str, Any] = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "loss": "mae", "clip_norm": 1.0}
     flat = flat_of(walk() if values is None else values)
-    fitting = Fitting(**usual | told, seed=seed)
-    return fit_network(trunk_of("vanilla", seed=seed, levels=1), flat, windows_in(flat), fitting, start=start)
+    settings = FitSettings(**usual | told, seed=seed)
+    return fit_network(trunk_of("vanilla", seed=seed, levels=1), flat, windows_in(flat), settings, start=start)
 
 
 @pytest.mark.parametrize("architecture", PLAIN)
@@ -257,7 +257,7 @@ def test_fitting_goes_on_from_the_weights_that_it_is_given() -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(
-        ModelRefused, match="reads other inputs than the recipe and its series ask for now: train it anew"
+        ModelRefused, match="reads other inputs than the recipe and its series have now: retrain it from scratch"
     ):
         fitted(start=trunk_of("vanilla", units=5, levels=1).get_weights())
 
@@ -272,13 +272,13 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss() -> None:
 def test_fitting_tells_each_epoch_and_stops_when_the_held_out_windows_gain_no_more() -> None:
     told = []
     rising, falling = flat_of(np.arange(40.0)), flat_of(-np.arange(40.0))
-    fitting = Fitting(epochs=50, batch_size=8, learning_rate=0.1, loss="mae", seed=0, patience=2)
+    settings = FitSettings(epochs=50, batch_size=8, learning_rate=0.1, loss="mae", seed=0, patience=2)
 
     stopped = fit_network(
         trunk_of("vanilla", levels=1),
         rising,
         windows_in(rising),
-        fitting,
+        settings,
         held_out=(falling, windows_in(falling)),
         on_epoch=lambda *epoch: told.append(epoch),
     )

@@ -13,14 +13,13 @@ import pytest
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
-from pipeline.training.ensemble import fit_ensemble, planned
+from pipeline.training.ensemble import FitPlan, fit_ensemble
 from pipeline.training.export import export_network, pack_weights, predict, unpack_weights
 from tests.support.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
 
@@ -279,14 +278,16 @@ def waves(length: int = 330) -> Panel:
 def test_a_network_learns_a_sine_and_the_same_seed_the_same(architecture: str) -> None:
     panel, recipe = waves(), recipe_for(architecture)
     fitted_on = panel.until(299)
-    members = [member.for_epochs(min(member.fitting.epochs, 20)) for member in planned(fitted_on, recipe, None)]
+    members = [
+        member.for_epochs(min(member.settings.epochs, 20)) for member in FitPlan(recipe=recipe).members(fitted_on)
+    ]
 
     ensemble, again = (fit_ensemble(fitted_on, recipe, members, on_epoch=None) for _ in range(2))
 
     ends = np.arange(300, 326)
     windows = Windows(np.zeros_like(ends), ends)
-    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
-    told = ensemble.quantiles(ensemble.network, read)
+    inputs = ensemble.prepare_inputs(panel, windows)
+    told = ensemble.quantiles(ensemble.build_network(), inputs)
     target = panel.values[ends[:, None] + np.arange(1, 4)]
     naive = np.abs(target - panel.values[ends][:, None]).mean()
     assert np.abs(told[:, :, told.shape[2] // 2] - target).mean() < 0.1 * naive

@@ -69,21 +69,22 @@ def contests(
     champion: Callable[[int], Recipe], challenger: Callable[[int], Recipe], *, num_series: int, tries: int
 ) -> Iterator[Contested]:
     """Of each panel a champion that has not seen the test part, and some challengers, each fitted from a seed of its own."""
-    from pipeline.training import train
+    from pipeline.training.train import train
 
     for number in range(tries // EACH):
         whole, recipe = panel_of(number, num_series), champion(number)
         panel = whole.until(LENGTH - 1)
-        before = train.train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
+        before = train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
         for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):
-            found = train.train(panel, challenger(seed), champion=read_champion(before.files, hash_model(before.files)))
+            challenging = train(panel, challenger(seed), champion=read_champion(before.files, hash_model(before.files)))
             keras.backend.clear_session()
             gc.collect()
+            assert challenging.record.gate is not None
             yield Contested(
-                found.gate,
-                champion_loss=before.loss[-1],
-                challenger_loss=found.loss[-1],
-                later_ratio=later_error(found.files, whole) / later_error(before.files, whole),
+                challenging.record.gate,
+                champion_loss=before.record.loss[-1],
+                challenger_loss=challenging.record.loss[-1],
+                later_ratio=later_error(challenging.files, whole) / later_error(before.files, whole),
             )
 
 

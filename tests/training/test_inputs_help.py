@@ -11,10 +11,9 @@ import pytest
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.panel import Panel, add_other_series
-from pipeline.training.ensemble import fit_ensemble, planned
+from pipeline.training.ensemble import FitPlan
 
 pytestmark = pytest.mark.tensorflow
 
@@ -62,12 +61,13 @@ def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
     """Mean absolute error of one step over the last 40 origins, which the network has not seen."""
     cutoff = LENGTH - 45
     earlier = panel.until(cutoff)
-    ensemble = fit_ensemble(earlier, recipe, planned(earlier, recipe, None), on_epoch=None)
+    ensemble = FitPlan(recipe=recipe).fit(earlier, on_epoch=None)
+    assert ensemble is not None
     ends = np.arange(cutoff + 1, LENGTH - HORIZON)
     windows = Windows(np.full(len(ends), series), ends)
-    read = prepare_inputs(panel, ensemble.features.of(panel), windows, ensemble.scaling, ensemble.needs.context)
-    told = ensemble.quantiles(ensemble.network, read)
-    middle = told[:, step - 1, told.shape[2] // 2]
+    inputs = ensemble.prepare_inputs(panel, windows)
+    quantiles = ensemble.quantiles(ensemble.build_network(), inputs)
+    middle = quantiles[:, step - 1, quantiles.shape[2] // 2]
     return float(np.abs(middle - panel.series_values(series)[ends + step]).mean())
 
 

@@ -14,7 +14,7 @@ from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import ContextRequirements, windows_of
 from pipeline.timeseries.panel import Panel
 from pipeline.training.epoch_loop import configure_threads
-from pipeline.training.fit import Fitting, fit_network
+from pipeline.training.fit import FitSettings, fit_network
 from pipeline.training.window_batches import flatten_panel
 from tests.benchmarks.contestants.rounds import STEPS, Clock, shape
 
@@ -48,7 +48,7 @@ def main() -> None:
     needs = ContextRequirements(context=told.context, least_length=told.context, least_known=told.context)
     windows = windows_of(panel, needs=needs, horizon=told.horizon)
     windows = windows.take(rng.permutation(len(windows)))
-    fitting = Fitting(
+    settings = FitSettings(
         epochs=told.rounds + 1,
         steps_per_epoch=STEPS,
         batch_size=told.batch,
@@ -58,7 +58,7 @@ def main() -> None:
         seed=0,
     )
     clock = Clock()
-    fit_network(trunk, flat, windows, fitting, on_epoch=lambda *_: clock.told())
+    fit_network(trunk, flat, windows, settings, on_epoch=lambda *_: clock.told())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The fast fit against Keras's own: the same weights, from fused layers or not, in parts or whole."""
+"""The epoch loop against Keras's own fit: the same weights, with fused layers or not, in parts or whole."""
 
+import logging
 from typing import Any
 
 import keras
@@ -53,11 +54,11 @@ def adam() -> keras.optimizers.Optimizer:
 def squares(network: keras.Model, x: Array, y: Array) -> Any:
     inputs, targets = tf.constant(x), tf.constant(y)
 
-    def losses(numbers: Any, counts: Any) -> tuple[Any, Any]:
-        errors = network(tf.gather(inputs, numbers), training=True) - tf.gather(targets, numbers)
+    def sum_losses(indices: Any, counts: Any) -> tuple[Any, Any]:
+        errors = network(tf.gather(inputs, indices), training=True) - tf.gather(targets, indices)
         return tf.reduce_sum(tf.reduce_mean(tf.square(errors), axis=1) * counts), tf.reduce_sum(counts)
 
-    return losses
+    return sum_losses
 
 
 def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
@@ -75,10 +76,10 @@ def test_weights_after_forty_steps_are_those_of_keras(
     theirs.compile(adam(), "mse", jit_compile=False)
     loss = theirs.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0).history["loss"][0]
 
-    faster = fuse_lstm_layers(ours)
-    fit_epoch = compile_epoch(ours.trainable_variables, squares(faster, x, y), adam(), batch_size=BATCH)
+    fused = fuse_lstm_layers(ours)
+    fit_epoch = compile_epoch(ours.trainable_variables, squares(fused, x, y), adam(), batch_size=BATCH)
 
-    assert sum(isinstance(layer, FusedLSTM) for layer in layers_of(faster)) == NETWORKS[name][1]
+    assert sum(isinstance(layer, FusedLSTM) for layer in layers_of(fused)) == NETWORKS[name][1]
     assert fit_epoch(np.arange(len(x))) == pytest.approx(loss, rel=1e-5)
     for own, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, atol=1e-5)
@@ -88,11 +89,11 @@ def test_the_network_that_was_fitted_stays_an_ordinary_one() -> None:
     network = network_of("stacked")
     before = network.get_config()
 
-    faster = fuse_lstm_layers(network)
+    fused = fuse_lstm_layers(network)
 
     assert network.get_config() == before
     x, _ = examples(7)
-    np.testing.assert_allclose(faster.predict(x, verbose=0), network.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(fused.predict(x, verbose=0), network.predict(x, verbose=0), atol=1e-6)
 
 
 def test_a_last_batch_that_is_not_full_counts_by_its_windows() -> None:
@@ -112,22 +113,37 @@ def test_a_last_batch_that_is_not_full_counts_by_its_windows() -> None:
 
 
 @pytest.mark.parametrize("num_windows", [1, 1024, 1500])
-def test_windows_are_judged_by_their_mean_loss(num_windows: int) -> None:
+def test_the_mean_loss_is_that_of_all_windows(num_windows: int) -> None:
     x, y = examples(num_windows)
     network = network_of("one")
 
-    told = compile_mean_loss(squares(network, x, y))(np.arange(num_windows))
+    mean = compile_mean_loss(squares(network, x, y))(np.arange(num_windows))
 
-    assert told == pytest.approx(float(np.square(network.predict(x, verbose=0) - y).mean()), rel=1e-5)
+    assert mean == pytest.approx(float(np.square(network.predict(x, verbose=0) - y).mean()), rel=1e-5)
 
 
-def test_the_order_of_the_windows_is_the_one_that_is_told() -> None:
+def test_many_fits_in_one_process_give_no_retracing_warning(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = examples(BATCH)
+    tf_logger = logging.getLogger("tensorflow")
+    tf_logger.addHandler(caplog.handler)
+
+    for _ in range(8):
+        network = network_of("one")
+        losses = squares(network, x, y)
+        compile_epoch(network.trainable_variables, losses, adam(), batch_size=BATCH)(np.arange(BATCH))
+        compile_mean_loss(losses)(np.arange(BATCH))
+
+    tf_logger.removeHandler(caplog.handler)
+    assert not [record.getMessage() for record in caplog.records if "retracing" in record.getMessage()]
+
+
+def test_windows_are_fitted_in_the_given_order() -> None:
     x, y = examples()
     order = np.random.default_rng(1).permutation(len(x))
     weights = []
-    for inputs, targets, numbers in ((x, y, order), (x[order], y[order], np.arange(len(x)))):
+    for inputs, targets, indices in ((x, y, order), (x[order], y[order], np.arange(len(x)))):
         network = network_of("one")
-        compile_epoch(network.trainable_variables, squares(network, inputs, targets), adam(), batch_size=BATCH)(numbers)
+        compile_epoch(network.trainable_variables, squares(network, inputs, targets), adam(), batch_size=BATCH)(indices)
         weights.append(network.get_weights())
 
     for one, other in zip(*weights, strict=True):

@@ -235,7 +235,7 @@ def test_series_of_any_size_are_flat_side_by_side_and_filled() -> None:
     flat = without_features(panel, Scaling(kind="last"))
 
     assert flat.values.tolist() == [1e12, 1e12, 3e12, 1e-12, 2e-12, 0, 0]
-    assert flat.known.tolist() == [1, 0, 1, 1, 1, 1, 1]
+    assert flat.is_known.tolist() == [1, 0, 1, 1, 1, 1, 1]
 
 
 @BY
@@ -245,7 +245,7 @@ def test_what_has_no_logarithm_is_not_known_to_a_network_that_reads_logarithms(p
 
     flat = without_features(panel, scaling)
 
-    assert flat.known.tolist() == [1, 0, 0, 1, 1]
+    assert flat.is_known.tolist() == [1, 0, 0, 1, 1]
     assert (flat.values[:3] == flat.values[0]).all()
 
 

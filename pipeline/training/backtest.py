@@ -1,0 +1,104 @@
+"""Backtest a fit plan on the test part: fit it on the history before, and forecast from every origin of the test part."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config.recipe import Recipe
+from pipeline.evaluation.holdout import HoldoutBacktest, calibration_of, mase_scales
+from pipeline.forecasting.calibration import Calibration
+from pipeline.preprocessing.windows import Positions, Windows, contexts_of, targets_of, windows_ending
+from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.panel import Panel
+from pipeline.training.ensemble import Ensemble, FitPlan
+from pipeline.training.progress import OnEpoch
+
+Array = npt.NDArray[np.float64]
+
+#: with more windows than these, only origins one horizon apart are tested
+MOST_TESTED = 200_000
+#: windows that are read and forecast at a time
+_WINDOWS_PER_BATCH = 20_000
+#: about so many steps of the test part calibrate the quantiles: of every series, or of some
+_MOST_CALIBRATED = 100_000
+
+
+def last_fitted_position(panel: Panel, recipe: Recipe) -> int:
+    """Position in the grid of the last period before the test part; negative where the test part is the whole panel."""
+    return len(panel.grid) - 1 - recipe.test_periods
+
+
+def backtest_plan(panel: Panel, plan: FitPlan, cutoff: int, on_epoch: OnEpoch | None) -> HoldoutBacktest | None:
+    """Fit a plan on the panel up to `cutoff` and forecast the periods after it.
+
+    Args:
+        panel: with the test part.
+        plan: what to fit.
+        cutoff: position in the grid of the last period to fit on.
+        on_epoch: called after each epoch.
+
+    Returns:
+        None where nothing is left to fit on, or to test.
+    """
+    if cutoff < 0 or not (fitting_part := panel.until(cutoff)).series:
+        return None
+    ensemble = plan.fit(fitting_part, on_epoch)
+    return None if ensemble is None else _forecast_test_part(panel, fitting_part, plan.recipe, ensemble)
+
+
+def _forecast_test_part(
+    panel: Panel, fitting_part: Panel, recipe: Recipe, ensemble: Ensemble
+) -> HoldoutBacktest | None:
+    candidates = windows_ending(panel, _origins(panel, fitting_part, recipe.horizon), needs=ensemble.needs)
+    windows, outputs = _forecast_windows(panel, candidates, ensemble)
+    if len(windows) == 0:
+        return None
+    observed = targets_of(panel, windows, recipe.horizon)
+    has_quantiles = outputs.shape[2] == len(LEVELS)
+    calibration = None
+    if recipe.loss == "pinball":
+        every = 1 + len(candidates) * recipe.horizon // _MOST_CALIBRATED
+        calibration = _calibrate(windows, outputs, observed, every=every)
+    return HoldoutBacktest(
+        windows=windows,
+        context=contexts_of(panel, windows, max(ensemble.needs.context, recipe.season))[0],
+        observed=observed,
+        forecast=outputs[:, :, outputs.shape[2] // 2],
+        quantiles=outputs if has_quantiles else None,
+        mase_scale=_mase_scales_by_series(panel, fitting_part, recipe.season)[windows.series][:, None],
+        season=recipe.season,
+        calibration=calibration,
+    )
+
+
+def _origins(panel: Panel, fitting_part: Panel, horizon: int) -> Positions:
+    """Positions of the test part's origins, from the end of the fitting part up to the last but one period."""
+    origins = np.arange(len(fitting_part.grid) - 1, len(panel.grid) - 1)
+    return origins[::horizon] if len(origins) * len(panel.series) > MOST_TESTED else origins
+
+
+def _forecast_windows(panel: Panel, windows: Windows, ensemble: Ensemble) -> tuple[Windows, Array]:
+    """The usable windows [N], and their forecasts in units of the series: [N, H, K]."""
+    network, features = ensemble.build_network(), ensemble.features.of(panel)
+    is_usable, outputs = [np.empty(0, bool)], []
+    for start in range(0, len(windows), _WINDOWS_PER_BATCH):
+        batch = windows.take(slice(start, start + _WINDOWS_PER_BATCH))
+        inputs = ensemble.prepare_inputs(panel, batch, features)
+        is_usable.append(inputs.is_usable)
+        if inputs.is_usable.any():
+            outputs.append(ensemble.quantiles(network, inputs))
+    usable = windows.take(np.concatenate(is_usable))
+    return usable, np.concatenate(outputs) if outputs else np.empty((0, 0, 0))
+
+
+def _calibrate(windows: Windows, quantiles: Array, observed: Array, *, every: int) -> Calibration | None:
+    """Calibrate quantiles [N, H, Q] on the windows of every so many-th series."""
+    is_chosen = windows.series % every == 0
+    return calibration_of(windows.take(is_chosen), quantiles[is_chosen], observed[is_chosen])
+
+
+def _mase_scales_by_series(panel: Panel, fitting_part: Panel, season: int) -> Array:
+    """Scale of each series of the panel [S], from the fitting part; NaN of a series that starts later."""
+    scales = dict(zip(fitting_part.series, mase_scales(fitting_part, season), strict=True))
+    return np.array([scales.get(name, np.nan) for name in panel.series])

@@ -1,0 +1,107 @@
+"""Write a fitted ensemble as the files of a model directory, which `forecasting.forecaster` reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.recipe import Recipe
+from pipeline.errors import ModelRefused
+from pipeline.evaluation.holdout import HoldoutBacktest, spread_of
+from pipeline.forecasting.baselines import seasonal_naive
+from pipeline.forecasting.forecaster import IntervalWidths, build_manifest, mean_seasonal_change
+from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
+from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.panel import Panel
+from pipeline.training.ensemble import Ensemble, select_windows
+from pipeline.training.export import export_network, pack_weights, predict, to_npz
+
+#: windows whose outputs are stored, to be compared before the model is used
+_GOLDEN_WINDOWS = 16
+
+
+def build_model_directory(
+    panel: Panel,
+    recipe: Recipe,
+    ensemble: Ensemble,
+    backtest: HoldoutBacktest | None,
+    *,
+    instead_of: str | None = None,
+) -> tuple[dict[str, bytes], bytes]:
+    """Build the files of a model directory, and the Keras archive of its network.
+
+    Args:
+        panel: that the ensemble was fitted on.
+        recipe: of the ensemble.
+        ensemble: fitted.
+        backtest: its intervals come from this; None: from the errors of the seasonal naive forecast.
+        instead_of: why the current model cannot be used. It makes the hash differ from that of a damaged model that
+            was fitted on the same data.
+
+    Raises:
+        ModelRefused: no series ends with a window that the network can read.
+    """
+    golden = ensemble.prepare_inputs(panel, _golden_windows(panel))
+    if not golden.is_usable.any():
+        raise ModelRefused("no series ends with a window that can be read: its values are not above 0")
+    network = ensemble.build_network()
+    onnx_network, keras_archive = export_network(network, golden.inputs)
+    fields = {**_forecaster_fields(panel, recipe, ensemble, backtest), "instead_of": instead_of}
+    inputs = {name: values.astype(np.float32) for name, values in golden.inputs.items()}
+    files = {
+        "network.onnx": onnx_network,
+        "weights.npz": pack_weights([fitted.trunk for fitted in ensemble.fitted]),
+        "forecaster.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
+        "golden.npz": to_npz({**inputs, "outputs": predict(network, golden.inputs)}),
+    }
+    return {**files, "manifest.json": build_manifest(files)}, keras_archive
+
+
+def _forecaster_fields(
+    panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutBacktest | None
+) -> dict[str, Any]:
+    """The content of forecaster.json, except for `instead_of`."""
+    widths = None if recipe.loss == "pinball" else _fit_interval_widths(panel, recipe, ensemble, backtest)
+    calibration = backtest.calibration if backtest else None
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "training_fingerprint": recipe.training_fingerprint,
+        "needs": asdict(ensemble.needs),
+        "horizon": recipe.horizon,
+        "levels": LEVELS if widths is None else None,
+        "cutoff": str(panel.origin),
+        "scaling": ensemble.scaling.as_dict(),
+        "features": ensemble.features.as_dict(),
+        "spread": widths and {"by_step": widths.by_step.tolist(), "at_level": widths.at_level.tolist()},
+        "epochs": list(ensemble.epochs),
+        "trust": ensemble.shrinkage,
+        "calibration": calibration and calibration.as_dict(),
+        "members": [asdict(member.config) for member in ensemble.members if member.config],
+        "versions": {name: version(name) for name in ("keras", "numpy", "onnx", "tensorflow", "tf2onnx")},
+    }
+
+
+def _fit_interval_widths(
+    panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutBacktest | None
+) -> IntervalWidths:
+    """Fit widths on the backtest's residuals; without a backtest on those of the seasonal naive forecast."""
+    length = ensemble.needs.context
+    if backtest is not None:
+        windows, residuals = backtest.windows, backtest.residuals()
+    else:
+        windows = select_windows(panel, ensemble.members[0], recipe)
+        context, _ = contexts_of(panel, windows, length)
+        residuals = targets_of(panel, windows, recipe.horizon) - seasonal_naive(context, recipe.horizon, recipe.season)
+    return spread_of(residuals, mean_seasonal_change(*contexts_of(panel, windows, length), recipe.season))
+
+
+def _golden_windows(panel: Panel) -> Windows:
+    """The last windows of the longest series."""
+    longest = np.argsort(-panel.lengths, kind="stable")[:_GOLDEN_WINDOWS]
+    back = np.arange(_GOLDEN_WINDOWS // len(longest))
+    series, before = (grid.ravel() for grid in np.meshgrid(longest, back, indexing="ij"))
+    return Windows(series, np.maximum(panel.last[series] - before, panel.first[series]))
