@@ -162,10 +162,10 @@ def test_a_series_without_change_has_scale_one() -> None:
 
 
 @pytest.mark.tensorflow
-def test_a_recipe_without_a_tutorial_has_nothing_to_replay() -> None:
+def test_a_recipe_without_a_tutorial_has_no_figures() -> None:
     from pipeline.training.tutorial import run_protocol
 
-    assert run_protocol(walk(50), recipe_of(**INTEGERS).model_copy(update={"tutorial": None})) == []
+    assert run_protocol(walk(50), recipe_of(**INTEGERS).model_copy(update={"tutorial": None})) == ()
 
 
 @pytest.mark.tensorflow
