@@ -16,7 +16,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidArgument, NotEnoughHistory
 from pipeline.evaluation.metrics import METRICS, Compared
 from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles, root_seasonal_scale
-from pipeline.preprocessing.windows import Windows, targets_of
+from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.text import counted
 from pipeline.timeseries.forecast import LEVELS, NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
@@ -283,7 +283,7 @@ def _observed(panel: Panel, series: Sequence[str], positions: Positions, horizon
     index = {name: s for s, name in enumerate(panel.series)}
     which = np.array([index.get(name, -1) for name in series], np.int64)
     windows = Windows(np.tile(which, len(positions)), np.repeat(positions, len(series)))
-    observed = targets_of(panel, windows, horizon).reshape(len(positions), len(series), horizon)
+    observed = read_targets(panel, windows, horizon).reshape(len(positions), len(series), horizon)
     observed[:, which < 0] = np.nan
     return observed
 

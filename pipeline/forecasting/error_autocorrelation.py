@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.forecasting.forecaster import WINDOWS_PER_BATCH, Forecaster, prepare_inputs
 from pipeline.forecasting.quantile_function import scores_of_values
 from pipeline.preprocessing.covariates import FeatureArrays
-from pipeline.preprocessing.windows import Windows, has_enough, targets_of
+from pipeline.preprocessing.windows import Windows, have_enough_context, read_targets
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ def network_error_scores(
     """
     ends = np.arange(origin - count, origin)
     windows = Windows(np.repeat(np.array(series, np.int64), count), np.tile(ends, len(series)))
-    readable = np.flatnonzero((windows.end >= 0) & has_enough(panel, windows, forecaster.needs))
+    readable = np.flatnonzero((windows.end >= 0) & have_enough_context(panel, windows, forecaster.needs))
 
     def score_batch(start: int) -> tuple[npt.NDArray[np.int64], Array]:
         rows = readable[start : start + WINDOWS_PER_BATCH]
@@ -50,7 +50,7 @@ def network_error_scores(
         rows = rows[inputs.is_usable]
         if not len(rows):
             return rows, np.empty(0)
-        observed = targets_of(panel, windows.take(rows), 1)[:, 0]
+        observed = read_targets(panel, windows.take(rows), 1)[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):
             one_step = forecaster.to_quantiles(forecaster.run_network(inputs.inputs), inputs)[:, 0]  # [N, Q]
             return rows, scores_of_values(one_step, observed, logarithms=forecaster.scaling.logarithms)

@@ -30,9 +30,9 @@ import numpy.typing as npt
 
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.calibration import Calibration
-from pipeline.preprocessing.covariates import FeatureArrays, Features, features_from_dict, inputs_of
+from pipeline.preprocessing.covariates import FeatureArrays, Features, build_window_inputs, features_from_dict
 from pipeline.preprocessing.scaling import Scaling, scaling_from_dict
-from pipeline.preprocessing.windows import ContextRequirements, Positions, Windows, contexts_of, has_enough
+from pipeline.preprocessing.windows import ContextRequirements, Positions, Windows, have_enough_context, read_contexts
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 
@@ -106,7 +106,7 @@ class Forecaster:
             indices of the forecast series in the panel [N], their means [N, H] and uncalibrated quantiles [N, H, Q].
         """
         windows = self._windows_at_origin(panel)
-        features = self.features.of(panel)
+        features = self.features.transform(panel)
         no_quantiles = np.empty((0, self.horizon, len(LEVELS)))
 
         def forecast_batch(start: int) -> tuple[Positions, Array]:
@@ -126,7 +126,7 @@ class Forecaster:
     def inputs_at_origin(self, panel: Panel) -> ModelInputs:
         """What the network reads at the panel's origin, of every series that meets its requirements there."""
         windows = self._windows_at_origin(panel)
-        return prepare_inputs(panel, self.features.of(panel), windows, self.scaling, self.needs.context)
+        return prepare_inputs(panel, self.features.transform(panel), windows, self.scaling, self.needs.context)
 
     def to_quantiles(self, outputs: Array, inputs: ModelInputs) -> Array:
         """Convert the network's outputs [N, H, Q] or [N, H, 1] to quantiles [N, H, Q] in units of the series.
@@ -135,7 +135,7 @@ class Forecaster:
             outputs: of the network for `inputs.inputs`, computed by ONNX Runtime, Keras or MLflow.
             inputs: of the same windows.
         """
-        values = self.scaling.values(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
+        values = self.scaling.unscale(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
         if self.interval_widths is None:
             return values
         scale = mean_seasonal_change(inputs.context, inputs.is_observed, self.scaling.season)
@@ -148,7 +148,7 @@ class Forecaster:
 
     def _windows_at_origin(self, panel: Panel) -> Windows:
         windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-        return windows.take(has_enough(panel, windows, self.needs))
+        return windows.take(have_enough_context(panel, windows, self.needs))
 
     @cached_property
     def _session(self) -> Any:
@@ -172,7 +172,7 @@ def prepare_inputs(
         scaling: as it was fitted with the network.
         length: L, periods in a context.
     """
-    return prepare_inputs_from_contexts(panel, features, windows, contexts_of(panel, windows, length), scaling)
+    return prepare_inputs_from_contexts(panel, features, windows, read_contexts(panel, windows, length), scaling)
 
 
 def prepare_inputs_from_contexts(
@@ -192,17 +192,17 @@ def prepare_inputs_from_contexts(
         scaling: as it was fitted with the network.
     """
     context, is_observed = contexts
-    is_usable = scaling.usable(context)
+    is_usable = scaling.are_usable(context)
     windows, context, is_observed = windows.take(is_usable), context[is_usable], is_observed[is_usable]
-    centre, scale = scaling.of_windows(context, is_observed, [panel.series[s] for s in windows.series])
-    scaled = scaling.numbers(context, centre, scale)
+    centre, scale = scaling.window_parameters(context, is_observed, [panel.series[s] for s in windows.series])
+    scaled = scaling.scale(context, centre, scale)
     return ModelInputs(
         is_usable=is_usable,
         context=context,
         is_observed=is_observed,
         centre=centre,
         scale=scale,
-        inputs=inputs_of(panel, features, windows, scaled, is_observed),
+        inputs=build_window_inputs(panel, features, windows, scaled, is_observed),
     )
 
 

@@ -41,7 +41,7 @@ from pipeline.forecasting.fallback import MAX_RANGES_AWAY
 from pipeline.forecasting.forecaster import Forecaster, prepare_inputs_from_contexts
 from pipeline.forecasting.quantile_function import values_at_scores
 from pipeline.preprocessing.covariates import FeatureArrays
-from pipeline.preprocessing.windows import Windows, contexts_of
+from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.text import counted
 from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
@@ -131,7 +131,7 @@ class PathSampler:
         scaling = self.forecaster.scaling
         origin = len(self.panel.grid) - self.forecast.horizon - 1
         window = Windows(np.array([p]), np.array([origin]))
-        context, is_observed = contexts_of(self.panel, window, self.forecaster.needs.context)
+        context, is_observed = read_contexts(self.panel, window, self.forecaster.needs.context)
         low, high = self._plausible_bounds(context[0], is_observed[0])
         paths = np.empty_like(scores)
         for step, step_scores in enumerate(scores.T):
@@ -193,7 +193,7 @@ def build_sampler(forecaster: Forecaster, panel: Panel, forecast: Forecast, reci
         seed: of the random numbers.
     """
     extended = _extend(panel, forecast.periods)
-    features = forecaster.features.of(extended)
+    features = forecaster.features.transform(extended)
     index_of = {name: p for p, name in enumerate(panel.series)}
     panel_index = tuple(index_of[name] for name in forecast.series)
     baseline = forecast_naive(panel, forecast.horizon, recipe.season)

@@ -1,9 +1,9 @@
-"""What networks read beside the values of a series: covariates, the calendar, attributes.
+"""Features that networks read beside the values of a series: covariates, the calendar and attributes.
 
-Covariates are centred and scaled by series with what was known up to the cutoff, gaps filled by the value before.
-The calendar is that of the period's start where the recipe's source has its zone: positions in the year, week and day
-as sine and cosine, and the share of a period's days that are holidays of a country or sessions of an exchange.
-Attributes are one of the texts that the fit has seen, or none.
+Covariates are centred and scaled by series with the values up to the cutoff; a gap takes the value before it. The
+calendar is that of a period's start, in the zone of the recipe's source: the position in the year, week and day as sine
+and cosine, and the share of the period's days that are holidays of a country or sessions of an exchange. An attribute
+is one of the texts that the fit has seen, one-hot, or none of them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pipeline.timeseries.panel import Panel
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
-#: an attribute has at most so many texts; others read like one that was never seen
+#: an attribute has at most so many texts; further ones are treated like unknown texts
 MOST_TEXTS = 64
 
-#: by name, where in its cycle a period begins: from 0 up to 1
+#: by name, the position of a period's start in its cycle, from 0 up to 1
 CYCLES: dict[str, Callable[[pd.DatetimeIndex], Any]] = {
     "month": lambda periods: (periods.month - 1) / 12,
     "week": lambda periods: (periods.day_of_year - 1) / 366,
@@ -38,18 +38,18 @@ CYCLES: dict[str, Callable[[pd.DatetimeIndex], Any]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureArrays:
-    """The features of one panel."""
+    """The features of one panel: P past, F future, G calendar columns, A texts of attributes."""
 
     past: Single  # [sum of lengths, P]
-    #: each series has H more of them than values
-    future: Single  # [sum of lengths + S x H, F]
+    #: each series has `panel.ahead` more rows than values
+    future: Single  # [sum of lengths + S x ahead, F]
     calendar: Single  # [T + H, G]
     static: Single  # [S, A]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
-    """The features of a recipe, as they were fitted up to a cutoff."""
+    """Which features a recipe has, fitted up to a cutoff; the names of the fields are keys of forecaster.json."""
 
     horizon: int
     frequency: str
@@ -58,46 +58,47 @@ class Features:
     cycles: tuple[str, ...]
     holidays: str | None
     sessions: str | None
-    #: by covariate, the centre and scale of each series; "" is all of them together
+    #: by covariate and series, centre and scale; those of the series "" are of all series together
     past: dict[str, dict[str, tuple[float, float]]]
     future: dict[str, dict[str, tuple[float, float]]]
-    #: by attribute, its texts
+    #: by attribute, its known texts
     static: dict[str, tuple[str, ...]]
 
     @property
     def num_calendar(self) -> int:
-        """Columns of the calendar (G)."""
+        """Number of columns of the calendar (G)."""
         return 2 * len(self.cycles) + bool(self.holidays) + bool(self.sessions)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many a network reads: of the past, known ahead, and of the series."""
+        """Number of features that a network reads: of the past, known ahead, and of the series."""
         return {
             "past": len(self.past),
             "ahead": len(self.future) + self.num_calendar,
             "static": sum(map(len, self.static.values())),
         }
 
-    def of(self, panel: Panel) -> FeatureArrays:
-        """The features of a panel; nothing after a series' end but what is known ahead."""
+    def transform(self, panel: Panel) -> FeatureArrays:
+        """Return the features of a panel; beyond the end of a series only what is known ahead."""
         lengths, ahead = panel.lengths, panel.ahead if self.future else 0
-        unknown = np.full(len(panel.values), np.nan)  # of a series that has vanished
-        past = [_scaled(panel, panel.past.get(name, unknown), lengths, fitted) for name, fitted in self.past.items()]
-        future = [_scaled(panel, panel.future[name], lengths + ahead, fitted) for name, fitted in self.future.items()]
+        absent = np.full(len(panel.values), np.nan)  # another series that has vanished
+        past = [_scale(panel, panel.past.get(name, absent), lengths, fitted) for name, fitted in self.past.items()]
+        future = [_scale(panel, panel.future[name], lengths + ahead, fitted) for name, fitted in self.future.items()]
         static = [_one_hot(panel.static[name], texts) for name, texts in self.static.items()]
         total, num_series = int(lengths.sum()), len(lengths)
         return FeatureArrays(
-            past=_columns(past, total),
-            future=_columns(future, total + ahead * num_series),
+            past=_stack(past, total),
+            future=_stack(future, total + ahead * num_series),
             calendar=self._calendar(panel.grid),
             static=np.concatenate(static, axis=1) if static else np.empty((num_series, 0), np.float32),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the model directory."""
+        """Return plain values for forecaster.json."""
         return asdict(self)
 
     def _calendar(self, grid: Periods) -> Single:
+        """Return the calendar of the grid and of the H periods after it: [T + H, G]."""
         if not self.num_calendar:
             return np.empty((len(grid) + self.horizon, 0), np.float32)
         following = Frequency(self.frequency, self.exchange).after(grid[-1], self.horizon + 1)
@@ -105,38 +106,38 @@ class Features:
         starts = pd.DatetimeIndex(periods)
         if self.zone is not None:
             starts = starts.tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
-        columns = []
+        columns: list[Array] = []
         for name in self.cycles:
             angle = 2 * np.pi * np.asarray(CYCLES[name](starts), float)
-            columns += [np.sin(angle), np.cos(angle)]
+            columns.extend((np.sin(angle), np.cos(angle)))
         days = starts.to_numpy().astype("datetime64[D]")
         if self.holidays:
-            columns.append(_share(days, _holidays(self.holidays, starts)))
+            columns.append(_share_of_days(days, _holidays(self.holidays, starts)))
         if self.sessions:
-            columns.append(_share(days, Frequency("D", self.sessions).between(days[0], days[-1] + 366)))
+            columns.append(_share_of_days(days, Frequency("D", self.sessions).between(days[0], days[-1] + 366)))
         return np.stack(columns, axis=1)[:-1].astype(np.float32)
 
 
 def fit_features(panel: Panel, recipe: Recipe) -> Features:
-    """Fit on all of a panel; give it the panel up to the cutoff."""
-    told = recipe.covariates
+    """Return the features of a recipe, fitted on all of a panel: give it the panel up to the cutoff."""
+    covariates = recipe.covariates
     lengths = panel.lengths
     return Features(
         horizon=recipe.horizon,
         frequency=recipe.frequency,
         exchange=recipe.calendar,
         zone=recipe.source.zone if recipe.grid.is_within_day else None,
-        cycles=told.calendar,
-        holidays=told.holidays,
-        sessions=told.sessions,
-        past={name: _fitted(panel, values, lengths) for name, values in panel.past.items()},
-        future={name: _fitted(panel, values, lengths + panel.ahead) for name, values in panel.future.items()},
+        cycles=covariates.calendar,
+        holidays=covariates.holidays,
+        sessions=covariates.sessions,
+        past={name: _fit(panel, values, lengths) for name, values in panel.past.items()},
+        future={name: _fit(panel, values, lengths + panel.ahead) for name, values in panel.future.items()},
         static={name: tuple(sorted(set(texts) - {""}))[:MOST_TEXTS] for name, texts in panel.static.items()},
     )
 
 
 def features_from_dict(fields: dict[str, Any]) -> Features:
-    """The features that `as_dict` wrote down."""
+    """Return the features that `as_dict` wrote."""
     return Features(
         **{
             **fields,
@@ -146,42 +147,59 @@ def features_from_dict(fields: dict[str, Any]) -> Features:
     )
 
 
-def inputs_of(panel: Panel, features: FeatureArrays, windows: Windows, context: Array, known: Any) -> dict[str, Array]:
-    """What a network reads of windows, by name of its input.
+def build_window_inputs(
+    panel: Panel, features: FeatureArrays, windows: Windows, context: Array, is_observed: npt.NDArray[np.bool_]
+) -> dict[str, Array]:
+    """Return what a network reads of N windows, by name of its input.
+
+    "context" [N, L, 2 + P + F + G] holds the values, whether they are observed, and the features of these periods;
+    "ahead" [N, H, F + G] what is known of the periods after them; "static" [N, A] the attributes. Inputs without columns
+    are left out. Before the first period of a series the features of its first period are repeated.
 
     Args:
-        panel: whose windows.
+        panel: of the windows.
         features: of the panel.
-        windows: N of them.
-        context: their values in the numbers of the network, [N, L].
-        known: where these are known, [N, L].
+        windows: to read.
+        context: their scaled values: [N, L].
+        is_observed: which of these are observed: [N, L].
     """
-    length = context.shape[1]
-    offset = (windows.end - panel.first[windows.series])[:, None] + np.arange(1 - length, 1)
-    inside = np.maximum(offset, 0)  # before the first period of a series its features stay
-    first = panel.offsets[windows.series][:, None]
-    first_ahead = first + (windows.series * (panel.ahead if features.future.shape[1] else 0))[:, None]
-    day = np.maximum(windows.end[:, None] + np.arange(1 - length, 1), 0)
-    channels = [context[:, :, None], known[:, :, None].astype(float)]
-    channels += [features.past[first + inside], features.future[first_ahead + inside], features.calendar[day]]
-    inputs = {"context": np.concatenate(channels, axis=-1)}
+    length, num_future, num_calendar = context.shape[1], features.future.shape[1], features.calendar.shape[1]
     horizon = len(features.calendar) - len(panel.grid)
-    steps = np.arange(1, horizon + 1)
-    ahead = [
-        features.future[np.minimum(first_ahead + offset[:, -1:] + steps, max(len(features.future) - 1, 0))],
-        features.calendar[windows.end[:, None] + steps],
+    back, steps = np.arange(1 - length, 1), np.arange(1, horizon + 1)
+
+    end = windows.end - panel.first[windows.series]  # [N], from the first period of the series
+    inside = np.maximum(end[:, None] + back, 0)  # [N, L]
+    first = panel.offsets[windows.series][:, None]  # row of the first period in features.past
+    first_future = first + (windows.series * (panel.ahead if num_future else 0))[:, None]  # in features.future
+    last_future = max(len(features.future) - 1, 0)
+    position = windows.end[:, None]  # in features.calendar
+
+    context_channels = [
+        context[:, :, None],
+        is_observed[:, :, None].astype(float),
+        features.past[first + inside],
+        features.future[first_future + inside],
+        features.calendar[np.maximum(position + back, 0)],
     ]
-    if features.future.shape[1] + features.calendar.shape[1]:
-        inputs["ahead"] = np.concatenate(ahead, axis=-1)
+    inputs = {"context": np.concatenate(context_channels, axis=-1)}
+    if num_future + num_calendar:
+        future = features.future[np.minimum(first_future + end[:, None] + steps, last_future)]
+        inputs["ahead"] = np.concatenate([future, features.calendar[position + steps]], axis=-1)
     if features.static.shape[1]:
         inputs["static"] = features.static[windows.series].astype(float)
     return inputs
 
 
-def _fitted(panel: Panel, values: Array, lengths: npt.NDArray[np.int64]) -> dict[str, tuple[float, float]]:
-    """Centre and scale of a covariate by series, up to the end of each series' values."""
-    ends = np.cumsum(lengths)
-    pieces = [values[end - n : end - n + m] for end, n, m in zip(ends, lengths, panel.lengths, strict=True)]
+def _fit(panel: Panel, values: Array, lengths: npt.NDArray[np.int64]) -> dict[str, tuple[float, float]]:
+    """Return centre and scale of a covariate by series, without what is known ahead; "" is all series together.
+
+    Args:
+        panel: of the covariate.
+        values: of the covariate, series after series.
+        lengths: how many of them each series has: [S].
+    """
+    start = np.cumsum(lengths) - lengths
+    pieces = [values[begin : begin + length] for begin, length in zip(start, panel.lengths, strict=True)]
     fitted = {name: _centre_and_scale(piece) for name, piece in zip(panel.series, pieces, strict=True)}
     return {"": _centre_and_scale(np.concatenate(pieces)), **fitted}
 
@@ -194,29 +212,25 @@ def _centre_and_scale(values: Array) -> tuple[float, float]:
     return float(present.mean()), float(present.std()) if varies else 1.0
 
 
-def _scaled(
-    panel: Panel,
-    values: Array,
-    told: npt.NDArray[np.int64],
-    fitted: dict[str, tuple[float, float]],
+def _scale(
+    panel: Panel, values: Array, lengths: npt.NDArray[np.int64], fitted: dict[str, tuple[float, float]]
 ) -> Single:
+    """Return the covariate scaled, gaps filled by the value before in the same series, or 0: [sum of lengths]."""
     parameters = np.array([fitted.get(name, fitted[""]) for name in panel.series], float)  # [S, 2]
-    centre, scale = (np.repeat(column, told) for column in parameters.T)
-    series = np.repeat(np.arange(len(told)), told)
-    known = ~np.isnan(values)
-    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
-    same = (last >= 0) & (series[last] == series)
-    scaled = np.where(same, (values[last] - centre) / scale, 0.0)
-    return scaled.astype(np.float32)
+    centre, scale = (np.repeat(column, lengths) for column in parameters.T)
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
+    has_last = (last >= 0) & (series[last] == series)
+    return np.where(has_last, (values[last] - centre) / scale, 0.0).astype(np.float32)
 
 
-def _one_hot(texts: tuple[str, ...], known: tuple[str, ...]) -> Single:
-    hot: Single = (np.array(texts)[:, None] == np.array(known)[None, :]).astype(np.float32)
+def _one_hot(texts: tuple[str, ...], known_texts: tuple[str, ...]) -> Single:
+    hot: Single = (np.array(texts)[:, None] == np.array(known_texts)[None, :]).astype(np.float32)
     return hot
 
 
-def _columns(columns: list[Single], rows: int) -> Single:
-    return np.stack(columns, axis=1) if columns else np.empty((rows, 0), np.float32)
+def _stack(columns: list[Single], num_rows: int) -> Single:
+    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0), np.float32)
 
 
 def _holidays(country: str, starts: pd.DatetimeIndex) -> Periods:
@@ -226,10 +240,15 @@ def _holidays(country: str, starts: pd.DatetimeIndex) -> Periods:
     return np.array(sorted(days), dtype="datetime64[D]")
 
 
-def _share(starts: npt.NDArray[np.datetime64], chosen: Periods) -> Array:
-    """Of the days of each period but the last, the share that is chosen; the last counts as one day."""
+def _share_of_days(starts: npt.NDArray[np.datetime64], chosen: Periods) -> Array:
+    """Return for each period the share of its days that are chosen; the last period counts as one day.
+
+    Args:
+        starts: the first day of each period, ascending.
+        chosen: days, ascending.
+    """
     chosen = chosen.astype("datetime64[D]")
     ends = np.append(np.maximum(starts[1:], starts[:-1] + 1), starts[-1:] + 1)
-    count = np.searchsorted(chosen, ends) - np.searchsorted(chosen, starts)
-    share: Array = count / (ends - starts).astype(int)
+    num_chosen = np.searchsorted(chosen, ends) - np.searchsorted(chosen, starts)
+    share: Array = num_chosen / (ends - starts).astype(int)
     return share

@@ -1,8 +1,8 @@
-"""Windows: positions in a panel from which forecasts are made, and what a network reads there.
+"""Windows: positions in a panel to forecast from, and the values before and after each of them.
 
-A window of series s that ends at position e of the grid has as context the `L` periods up to and including e, and as
-target the `H` after it. It may be used for fitting up to a cutoff c only if e + H <= c: then no value after the cutoff
-is in it. Windows are pairs (s, e): what they hold is looked up when it is read.
+A window of series s that ends at position e of the grid has as context the L periods up to and including e, and as
+target the H periods after e. It may be used to fit a model with cutoff c only if e + H <= c: then no value after the
+cutoff is in it. A window is the pair (s, e); its values are read from the panel when they are needed.
 """
 
 from __future__ import annotations
@@ -18,62 +18,69 @@ from pipeline.timeseries.panel import Panel
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
-#: times that windows are drawn until enough of them have what is needed
-_DRAWS = 20
+#: windows are drawn so many times at most, until enough of them can be fitted on
+_MOST_DRAWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N windows: which series, and the position in the grid where each context ends."""
+    """N windows: the series of each, and the position in the grid where its context ends."""
 
-    series: Positions  # [N]
-    end: Positions  # [N]
+    series: Positions  # [N], indices in panel.series
+    end: Positions  # [N], positions in panel.grid
 
     def __len__(self) -> int:
         return len(self.end)
 
-    def take(self, chosen: npt.NDArray[np.bool_] | Positions | slice) -> Windows:
-        """The chosen ones of the windows."""
-        return Windows(self.series[chosen], self.end[chosen])
+    def take(self, rows: npt.NDArray[np.bool_] | Positions | slice) -> Windows:
+        """Return the windows that a mask, indices or a slice selects."""
+        return Windows(self.series[rows], self.end[rows])
 
-    def known_by(self, cutoff: int, *, horizon: int) -> Windows:
-        """The windows whose whole target lies at or before the cutoff: what a model may be fitted on."""
+    def with_target_until(self, cutoff: int, *, horizon: int) -> Windows:
+        """Return the windows whose whole target lies at or before the cutoff: a model may be fitted on these."""
         return self.take(self.end + horizon <= cutoff)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContextRequirements:
-    """What a network needs of a window."""
+    """What a network needs of a context; the names of the fields are keys of forecaster.json."""
 
+    #: periods that the network reads (L)
     context: int
-    #: periods that the series must have had by then
+    #: periods from the first of the series to the end of the context
     least_length: int
-    #: of the context, values that are known
+    #: observed values among the L periods
     least_known: int
-    #: whether a series that is long enough is fitted on from whole contexts only
+    #: whether a series with at least one full context is fitted on full contexts only
     rather_whole: bool = False
 
 
 def count_windows(panel: Panel, *, needs: ContextRequirements, horizon: int) -> int:
-    """How many windows a panel has to fit on, were there no gaps."""
-    return int(_choices(panel, needs, horizon)[1].sum())
+    """Return how many windows of a panel could be fitted on if it had no gaps."""
+    return int(_window_counts(panel, needs, horizon)[1].sum())
 
 
-def windows_ending(panel: Panel, ends: Positions, *, needs: ContextRequirements) -> Windows:
-    """The windows that end at some positions of the grid, of every series that has enough there and goes on."""
+def find_windows_ending(panel: Panel, ends: Positions, *, needs: ContextRequirements) -> Windows:
+    """Return the windows that end at these positions of the grid, by series and end.
+
+    Left out are windows with too little context, and series that have no period after the window.
+    """
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(panel.series)), ends, indexing="ij"))
-    inside = (panel.first[series] <= end) & (end < panel.last[series])
-    windows = Windows(series[inside], end[inside])
-    return windows.take(has_enough(panel, windows, needs))
+    is_inside = (panel.first[series] <= end) & (end < panel.last[series])
+    windows = Windows(series[is_inside], end[is_inside])
+    return windows.take(have_enough_context(panel, windows, needs))
 
 
-def windows_of(panel: Panel, *, needs: ContextRequirements, horizon: int) -> Windows:
-    """All windows of a panel that a network can be fitted on: with enough known, and all of the target inside."""
-    earliest, count = _choices(panel, needs, horizon)
+def find_windows(panel: Panel, *, needs: ContextRequirements, horizon: int) -> Windows:
+    """Return all windows to fit on, by series and end.
+
+    Each has enough context, its whole target inside the series, and at least one observed value in the target.
+    """
+    shortest, count = _window_counts(panel, needs, horizon)
     series = np.repeat(np.arange(len(count)), count)
-    offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    windows = Windows(series, panel.first[series] + earliest[series] - 1 + offset)
-    return windows.take(has_enough(panel, windows, needs) & _is_asked(panel, windows, horizon))
+    number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    windows = Windows(series, panel.first[series] + shortest[series] - 1 + number)
+    return windows.take(_can_be_fitted(panel, windows, needs, horizon))
 
 
 def draw_windows(
@@ -85,88 +92,105 @@ def draw_windows(
     evenly: Literal["series", "windows"],
     rng: np.random.Generator,
 ) -> Windows:
-    """As many of the windows that a network can be fitted on, at random: each series, or each window, is as likely.
+    """Return `size` windows to fit on, drawn at random with replacement; none if the panel has none.
 
-    Those that lack known values are drawn again; a panel without usable ones gives none.
+    Windows with too few observed values are rejected and drawn again. Where that gives fewer than `size` windows after
+    20 draws, the accepted ones are repeated in turn.
+
+    Args:
+        panel: to draw from.
+        size: number of windows.
+        needs: of the network.
+        horizon: length of the target (H).
+        evenly: "series": each series is equally likely, and so is each window in it; "windows": each window is.
+        rng: the source of randomness.
     """
-    earliest, count = _choices(panel, needs, horizon)
-    usable = np.flatnonzero(count)
-    drawn = [Windows(np.empty(0, np.int64), np.empty(0, np.int64))]
-    chance = count[usable] / max(count.sum(), 1) if evenly == "windows" else None
-    for _ in range(_DRAWS if len(usable) else 0):
-        series = usable[rng.choice(len(usable), size, p=chance)]
-        offset = np.minimum((rng.random(size) * count[series]).astype(np.int64), count[series] - 1)
-        windows = Windows(series, panel.first[series] + earliest[series] - 1 + offset)
-        drawn.append(windows.take(has_enough(panel, windows, needs) & _is_asked(panel, windows, horizon)))
-        if sum(map(len, drawn)) >= size:
+    shortest, count = _window_counts(panel, needs, horizon)
+    usable = np.flatnonzero(count)  # series
+    if len(usable) == 0:
+        return _concatenate([])
+    probability = count[usable] / count.sum() if evenly == "windows" else None
+    accepted: list[Windows] = []
+    for _ in range(_MOST_DRAWS):
+        series = usable[rng.choice(len(usable), size, p=probability)]
+        number = np.minimum((rng.random(size) * count[series]).astype(np.int64), count[series] - 1)
+        drawn = Windows(series, panel.first[series] + shortest[series] - 1 + number)
+        accepted.append(drawn.take(_can_be_fitted(panel, drawn, needs, horizon)))
+        if sum(map(len, accepted)) >= size:
             break
-    series, end = (np.concatenate([getattr(part, name) for part in drawn]) for name in ("series", "end"))
-    return Windows(np.resize(series, size), np.resize(end, size)) if len(series) else drawn[0]
+    windows = _concatenate(accepted)
+    return windows.take(np.arange(size) % len(windows)) if len(windows) else windows
 
 
-def _is_asked(panel: Panel, windows: Windows, horizon: int) -> npt.NDArray[np.bool_]:
-    """Which windows [N], whose targets lie inside their series, have any value in them."""
-    place = panel.offsets[windows.series] + windows.end - panel.first[windows.series] + 1
-    return np.asarray(_num_known(panel, place, place + horizon) > 0)
+def _concatenate(parts: list[Windows]) -> Windows:
+    none = np.empty(0, np.int64)
+    return Windows(
+        np.concatenate([none, *(part.series for part in parts)]), np.concatenate([none, *(part.end for part in parts)])
+    )
 
 
-def _num_known(panel: Panel, start: Positions, end: Positions) -> Positions:
-    """How many of the flat values from `start` up to `end` are known: [N]."""
-    known = ~np.isnan(panel.values)
-    if known.all():
-        return end - start
-    count = np.append(0, np.cumsum(known, dtype=np.int32))
-    return np.asarray(count[end] - count[start], np.int64)
-
-
-def _choices(panel: Panel, needs: ContextRequirements, horizon: int) -> tuple[Positions, Positions]:
-    """Of each series the periods before its earliest window ends, and how many windows it has: [S]."""
-    latest = panel.lengths - horizon
-    earliest = np.full_like(latest, needs.least_length)
+def _window_counts(panel: Panel, needs: ContextRequirements, horizon: int) -> tuple[Positions, Positions]:
+    """Return for each series the length of its shortest history before a target, and its number of windows: [S], [S]."""
+    longest = panel.lengths - horizon
+    shortest = np.full_like(longest, needs.least_length)
     if needs.rather_whole:
-        earliest = np.minimum(latest, np.maximum(earliest, needs.context))
-    return earliest, np.where(latest >= needs.least_length, latest - earliest + 1, 0)
+        shortest = np.minimum(longest, np.maximum(shortest, needs.context))
+    return shortest, np.where(longest >= needs.least_length, longest - shortest + 1, 0)
 
 
-def has_enough(panel: Panel, windows: Windows, needs: ContextRequirements) -> npt.NDArray[np.bool_]:
-    """Which windows [N] have what a network needs: length, known values, and one where the context ends."""
-    first = panel.offsets[windows.series]
-    place = first + windows.end - panel.first[windows.series]
-    length = place - first + 1
-    inside = (length >= 1) & (windows.end <= panel.last[windows.series])
-    place = np.where(inside, place, first)
-    known = _num_known(panel, np.maximum(place + 1 - needs.context, first), place + 1)
-    enough: npt.NDArray[np.bool_] = inside & (length >= needs.least_length) & (known >= needs.least_known)
-    enough &= ~np.isnan(panel.values[place])
-    return enough
+def _can_be_fitted(panel: Panel, windows: Windows, needs: ContextRequirements, horizon: int) -> npt.NDArray[np.bool_]:
+    """Return which windows [N], whose targets lie inside their series, have enough context and an observed target."""
+    start = panel.offsets[windows.series] + windows.end - panel.first[windows.series] + 1
+    return have_enough_context(panel, windows, needs) & (_count_observed(panel, start, start + horizon) > 0)
 
 
-def contexts_of(panel: Panel, windows: Windows, length: int) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """The `length` values of each window's context, and which of them are known: [N, L].
+def have_enough_context(panel: Panel, windows: Windows, needs: ContextRequirements) -> npt.NDArray[np.bool_]:
+    """Return which windows [N] end inside their series, at an observed value, with the context that a network needs."""
+    first = panel.offsets[windows.series]  # flat index of the first value of the series
+    last = first + windows.end - panel.first[windows.series]  # flat index of the last value of the context
+    length = last - first + 1
+    is_inside = (length >= 1) & (windows.end <= panel.last[windows.series])
+    last = np.where(is_inside, last, first)
+    num_observed = _count_observed(panel, np.maximum(last + 1 - needs.context, first), last + 1)
+    is_long = is_inside & (length >= needs.least_length)
+    return np.asarray(is_long & (num_observed >= needs.least_known) & ~np.isnan(panel.values[last]))
 
-    Gaps are filled by the value before, what lies before the first value of a series by it.
+
+def _count_observed(panel: Panel, start: Positions, stop: Positions) -> Positions:
+    """Return how many of `panel.values[start[n]:stop[n]]` are not NaN: [N]."""
+    is_observed = ~np.isnan(panel.values)
+    if is_observed.all():
+        return stop - start
+    count = np.append(0, np.cumsum(is_observed, dtype=np.int32))
+    return np.asarray(count[stop] - count[start], np.int64)
+
+
+def read_contexts(panel: Panel, windows: Windows, length: int) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return the last `length` values up to the end of each window, and which of them are observed: [N, L], [N, L].
+
+    A gap takes the value before it; periods before the first one of a series take its first value.
     """
     first = panel.offsets[windows.series][:, None]
-    place = first + (windows.end - panel.first[windows.series])[:, None] + np.arange(1 - length, 1)
-    there = np.maximum(place, first)
-    context = panel.values[there]
-    known = ~np.isnan(context)
-    if not known.all():
+    index = first + (windows.end - panel.first[windows.series])[:, None] + np.arange(1 - length, 1)  # [N, L]
+    inside = np.maximum(index, first)
+    context = panel.values[inside]
+    is_observed = ~np.isnan(context)
+    if not is_observed.all():
         begin, end = panel.offsets[windows.series.min()], panel.offsets[windows.series.max() + 1]
         values = panel.values[begin:end]
-        context = filled_forward(values, ~np.isnan(values))[there - begin]
-    return context, known & (place >= first)
+        context = fill_forward(values, ~np.isnan(values))[inside - begin]
+    return context, is_observed & (index >= first)
 
 
-def targets_of(panel: Panel, windows: Windows, horizon: int) -> Array:
-    """The values after each window's context [N, H], NaN where nothing is observed."""
-    later = windows.end[:, None] + 1 + np.arange(horizon)
-    place = panel.offsets[windows.series][:, None] + later - panel.first[windows.series][:, None]
-    inside = later <= panel.last[windows.series][:, None]
-    return np.where(inside, panel.values[np.minimum(place, len(panel.values) - 1)], np.nan)
+def read_targets(panel: Panel, windows: Windows, horizon: int) -> Array:
+    """Return the values of the H periods after each window: [N, H]; NaN where nothing is observed."""
+    position = windows.end[:, None] + 1 + np.arange(horizon)  # [N, H]
+    index = panel.offsets[windows.series][:, None] + position - panel.first[windows.series][:, None]
+    is_inside = position <= panel.last[windows.series][:, None]
+    return np.where(is_inside, panel.values[np.minimum(index, len(panel.values) - 1)], np.nan)
 
 
-def filled_forward(values: Array, known: npt.NDArray[np.bool_]) -> Array:
-    """Gaps filled by the value before: no series begins with one."""
-    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), 0))
+def fill_forward(values: Array, is_observed: npt.NDArray[np.bool_]) -> Array:
+    """Return the values [n] with each gap filled by the last observed value before it; the first value is observed."""
+    last = np.maximum.accumulate(np.where(is_observed, np.arange(len(values)), 0))
     return values[last]

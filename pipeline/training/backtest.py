@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.holdout import HoldoutBacktest, calibration_of, mase_scales
 from pipeline.forecasting.calibration import Calibration
-from pipeline.preprocessing.windows import Positions, Windows, contexts_of, targets_of, windows_ending
+from pipeline.preprocessing.windows import Positions, Windows, find_windows_ending, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import Ensemble, FitPlan
@@ -50,11 +50,11 @@ def backtest_plan(panel: Panel, plan: FitPlan, cutoff: int, on_epoch: OnEpoch | 
 def _forecast_test_part(
     panel: Panel, fitting_part: Panel, recipe: Recipe, ensemble: Ensemble
 ) -> HoldoutBacktest | None:
-    candidates = windows_ending(panel, _origins(panel, fitting_part, recipe.horizon), needs=ensemble.needs)
+    candidates = find_windows_ending(panel, _origins(panel, fitting_part, recipe.horizon), needs=ensemble.needs)
     windows, outputs = _forecast_windows(panel, candidates, ensemble)
     if len(windows) == 0:
         return None
-    observed = targets_of(panel, windows, recipe.horizon)
+    observed = read_targets(panel, windows, recipe.horizon)
     has_quantiles = outputs.shape[2] == len(LEVELS)
     calibration = None
     if recipe.loss == "pinball":
@@ -62,7 +62,7 @@ def _forecast_test_part(
         calibration = _calibrate(windows, outputs, observed, every=every)
     return HoldoutBacktest(
         windows=windows,
-        context=contexts_of(panel, windows, max(ensemble.needs.context, recipe.season))[0],
+        context=read_contexts(panel, windows, max(ensemble.needs.context, recipe.season))[0],
         observed=observed,
         forecast=outputs[:, :, outputs.shape[2] // 2],
         quantiles=outputs if has_quantiles else None,
@@ -80,7 +80,7 @@ def _origins(panel: Panel, fitting_part: Panel, horizon: int) -> Positions:
 
 def _forecast_windows(panel: Panel, windows: Windows, ensemble: Ensemble) -> tuple[Windows, Array]:
     """The usable windows [N], and their forecasts in units of the series: [N, H, K]."""
-    network, features = ensemble.build_network(), ensemble.features.of(panel)
+    network, features = ensemble.build_network(), ensemble.features.transform(panel)
     is_usable, outputs = [np.empty(0, bool)], []
     for start in range(0, len(windows), _WINDOWS_PER_BATCH):
         batch = windows.take(slice(start, start + _WINDOWS_PER_BATCH))

@@ -21,9 +21,9 @@ from pipeline.preprocessing.windows import (
     Windows,
     count_windows,
     draw_windows,
-    targets_of,
-    windows_ending,
-    windows_of,
+    find_windows,
+    find_windows_ending,
+    read_targets,
 )
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
@@ -95,13 +95,13 @@ class Ensemble:
 
     def prepare_inputs(self, panel: Panel, windows: Windows, features: FeatureArrays | None = None) -> ModelInputs:
         """What the members read of windows of a panel; `features` are those of the panel, if already computed."""
-        features = features or self.features.of(panel)
+        features = features or self.features.transform(panel)
         return prepare_inputs(panel, features, windows, self.scaling, self.needs.context)
 
     def quantiles(self, network: keras.Model, inputs: ModelInputs) -> Array:
         """Forecasts of a network for n usable windows, in units of the series: [n, H, K]."""
         outputs = predict(network, inputs.inputs)
-        return self.scaling.values(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
+        return self.scaling.unscale(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +150,7 @@ class FitPlan:
 
 def have_windows(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
     """Whether each member has at least one window to be fitted on."""
-    readable = fit_recipe_scaling(panel, recipe).readable(panel)
+    readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
     return all(len(select_windows(readable, member, recipe)) > 0 for member in members)
 
 
@@ -170,7 +170,7 @@ def select_windows(panel: Panel, member: Member, recipe: Recipe) -> Windows:
     if int(panel.lengths.sum()) > MOST_WINDOWS_PER_EPOCH:
         count = MOST_WINDOWS_PER_EPOCH
         return draw_windows(panel, count, needs=member.needs, horizon=horizon, evenly="series", rng=rng)
-    return windows_of(panel, needs=member.needs, horizon=horizon)
+    return find_windows(panel, needs=member.needs, horizon=horizon)
 
 
 def fit_ensemble(
@@ -197,13 +197,13 @@ def fit_ensemble(
     """
     scaling = start.forecaster.scaling if start else fit_recipe_scaling(panel, recipe)
     features = start.forecaster.features if start else fit_features(panel, recipe)
-    flat = flatten_panel(panel, scaling, features.of(panel))
+    flat = flatten_panel(panel, scaling, features.transform(panel))
     held_out_flat = None
     if held_out is not None:
         longer, held_out_windows = held_out
-        held_out_flat = flatten_panel(longer, scaling, features.of(longer)), held_out_windows
+        held_out_flat = flatten_panel(longer, scaling, features.transform(longer)), held_out_windows
     input_spec = InputSpec(horizon=recipe.horizon, **features.counts)
-    readable = scaling.readable(panel)
+    readable = scaling.mask_unusable(panel)
     fitted, num_windows = [], 0
     for n, member in enumerate(members):
         windows = select_windows(readable, member, recipe)
@@ -274,9 +274,9 @@ def _is_small(panel: Panel, member: Member, recipe: Recipe) -> bool:
 def _held_out_windows(known: Panel, before: Panel, member: Member, recipe: Recipe) -> Windows:
     """Windows whose whole target lies in `known`, after the end of `before`; of very many a random choice."""
     inner_cutoff, cutoff = len(before.grid) - 1, len(known.grid) - 1
-    readable = fit_recipe_scaling(before, recipe).readable(known)
+    readable = fit_recipe_scaling(before, recipe).mask_unusable(known)
     ends = np.arange(inner_cutoff + 1, cutoff + 1) - recipe.horizon
-    windows = windows_ending(readable, ends, needs=member.needs).known_by(cutoff, horizon=recipe.horizon)
+    windows = find_windows_ending(readable, ends, needs=member.needs).with_target_until(cutoff, horizon=recipe.horizon)
     if len(windows) <= MOST_WINDOWS_PER_EPOCH:
         return windows
     rng = np.random.default_rng(member.settings.seed)
@@ -298,7 +298,7 @@ def _find_shrinkage(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: 
     target, corrected, base = (
         values / scale
         for values in (
-            targets_of(panel, windows.take(inputs.is_usable), recipe.horizon),
+            read_targets(panel, windows.take(inputs.is_usable), recipe.horizon),
             corrected[:, :, middle],
             base[:, :, middle],
         )

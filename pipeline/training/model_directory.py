@@ -14,7 +14,7 @@ from pipeline.errors import ModelRefused
 from pipeline.evaluation.holdout import HoldoutBacktest, spread_of
 from pipeline.forecasting.baselines import seasonal_naive
 from pipeline.forecasting.forecaster import IntervalWidths, build_manifest, mean_seasonal_change
-from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
+from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import Ensemble, select_windows
@@ -94,9 +94,11 @@ def _fit_interval_widths(
         windows, residuals = backtest.windows, backtest.residuals()
     else:
         windows = select_windows(panel, ensemble.members[0], recipe)
-        context, _ = contexts_of(panel, windows, length)
-        residuals = targets_of(panel, windows, recipe.horizon) - seasonal_naive(context, recipe.horizon, recipe.season)
-    return spread_of(residuals, mean_seasonal_change(*contexts_of(panel, windows, length), recipe.season))
+        context, _ = read_contexts(panel, windows, length)
+        residuals = read_targets(panel, windows, recipe.horizon) - seasonal_naive(
+            context, recipe.horizon, recipe.season
+        )
+    return spread_of(residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season))
 
 
 def _golden_windows(panel: Panel) -> Windows:

@@ -17,7 +17,7 @@ from pipeline.errors import ModelRefused
 from pipeline.evaluation.comparison import series_worse_than_baseline
 from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.holdout_record import backtest_record
-from pipeline.preprocessing.windows import Windows, has_enough
+from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.records.training import FitRecord, GateRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.training.backtest import backtest_plan, last_fitted_position
@@ -193,7 +193,7 @@ def _mean_attention(panel: Panel, ensemble: Ensemble) -> tuple[float, ...]:
     Empty for networks without attention.
     """
     windows = Windows(np.arange(len(panel.series)), panel.last)
-    windows = windows.take(has_enough(panel, windows, ensemble.needs))
+    windows = windows.take(have_enough_context(panel, windows, ensemble.needs))
     inputs = ensemble.prepare_inputs(panel, windows)
     weights = attention_weights(ensemble.fitted[0].trunk, inputs.inputs)
     return () if weights is None else tuple(weights.mean(axis=0).tolist())

@@ -1,7 +1,7 @@
 """Look up windows of a panel inside the graph, so that no window is ever stored.
 
 A panel is laid out flat: one array a channel, with offsets by series. A window is a pair of series and end. A batch of
-pairs is gathered, filled, masked and joined with its features: the same inputs as `preprocessing.covariates.inputs_of`
+pairs is gathered, filled, masked and joined with its features: the same inputs as `preprocessing.covariates.build_window_inputs`
 computes in NumPy for a forecast. A test pins the two equal.
 
 Scaling exists in three places, because each works on other arrays and in another precision: `preprocessing.scaling` in
@@ -74,15 +74,15 @@ def flatten_panel(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Fl
 
     Where logarithms are read, a value without a logarithm counts as unknown.
     """
-    values = scaling.readable(panel).values
+    values = scaling.mask_unusable(panel).values
     is_known = ~np.isnan(values)
     if not is_known.all():
         series_start = np.repeat(panel.offsets[:-1], panel.lengths)
         last_known = np.maximum.accumulate(np.where(is_known, np.arange(len(values)), -1))
         values = np.where(last_known >= series_start, values[last_known], 1.0)
     if scaling.per_series:
-        centre, scale = (np.repeat(parameter, panel.lengths) for parameter in scaling.of_series(panel))
-        values = scaling.numbers(values, centre, scale)
+        centre, scale = (np.repeat(parameter, panel.lengths) for parameter in scaling.series_parameters(panel))
+        values = scaling.scale(values, centre, scale)
     return FlatPanel(panel=panel, values=values, is_known=is_known, features=features, scaling=scaling)
 
 

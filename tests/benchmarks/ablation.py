@@ -25,7 +25,7 @@ from pipeline.models import global_lstm, losses
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.heads import build_forecast_network
 from pipeline.preprocessing.scaling import Scaling
-from pipeline.preprocessing.windows import Windows, has_enough
+from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training import ensemble
@@ -69,8 +69,8 @@ def fitted(
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
     members = ensemble.fit_ensemble(panel, recipe, build_members(panel, recipe, configs=designs), on_epoch=None)
     windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-    windows = windows.take(has_enough(panel, windows, members.needs))
-    read = prepare_inputs(panel, members.features.of(panel), windows, members.scaling, members.needs.context)
+    windows = windows.take(have_enough_context(panel, windows, members.needs))
+    read = prepare_inputs(panel, members.features.transform(panel), windows, members.scaling, members.needs.context)
     made = []
     for design, one in zip(designs, members.fitted, strict=True):
         own = replace(read, inputs={"context": read.inputs["context"][:, -design.context :]})

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from pipeline.preprocessing.windows import ContextRequirements, contexts_of, targets_of, windows_of
+from pipeline.preprocessing.windows import ContextRequirements, find_windows, read_contexts, read_targets
 from pipeline.timeseries.panel import Panel
 
 CONTEXT, HORIZON, BATCH = 36, 18, 4096
@@ -36,13 +36,13 @@ def ragged(num_series: int) -> Panel:
 def ours(panel: Panel) -> tuple[int, float, float]:
     """Windows, seconds for each, and what they hold for as long as they are needed, in bytes each."""
     began = time.perf_counter()
-    windows = windows_of(
+    windows = find_windows(
         panel, needs=ContextRequirements(context=CONTEXT, least_length=CONTEXT, least_known=2), horizon=HORIZON
     )
     for first in range(0, len(windows), BATCH):
         some = windows.take(slice(first, first + BATCH))
-        contexts_of(panel, some, CONTEXT)
-        targets_of(panel, some, HORIZON)
+        read_contexts(panel, some, CONTEXT)
+        read_targets(panel, some, HORIZON)
     seconds = time.perf_counter() - began
     return len(windows), seconds / len(windows), (windows.series.nbytes + windows.end.nbytes) / len(windows)
 

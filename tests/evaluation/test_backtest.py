@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.evaluation.holdout import HoldoutBacktest, mase_scales, skill, spread_of
 from pipeline.evaluation.metrics import coverage
 from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
-from pipeline.preprocessing.windows import Windows, contexts_of, targets_of
+from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
 
@@ -39,8 +39,8 @@ def backtest_of(
     windows = Windows(series, end)
     return HoldoutBacktest(
         windows=windows,
-        context=contexts_of(panel, windows, context)[0],
-        observed=targets_of(panel, windows, horizon),
+        context=read_contexts(panel, windows, context)[0],
+        observed=read_targets(panel, windows, horizon),
         forecast=forecast,
         mase_scale=np.full((len(windows), 1), 2.0),
         season=season,

@@ -364,14 +364,14 @@ def test_past_scores_are_how_far_out_each_value_was_when_it_came() -> None:
     panel = panel_of([1.0, -1, 2, 0, 1, 3, float("nan"), 2, 5], [float("nan")] * 4 + [2.0, 2, 2, 2, 2])
     network = autoregressive(0.5, panel)
 
-    found = network_error_scores(network, panel, network.features.of(panel), 8, [0, 1], 6)
+    found = network_error_scores(network, panel, network.features.transform(panel), 8, [0, 1], 6)
 
     nan = float("nan")
     np.testing.assert_allclose(found[0], [nan, 1 - 0, 3 - 0.5, nan, nan, 5 - 1], atol=1e-12)
     np.testing.assert_allclose(found[1], [nan, nan, nan, nan, nan, 2 - 1], atol=1e-12)
     later = replace(panel, values=np.where(np.arange(len(panel.values)) == 8, 99.0, panel.values))
     np.testing.assert_array_equal(
-        network_error_scores(network, later, network.features.of(later), 8, [0], 6)[0, :5], found[0, :5]
+        network_error_scores(network, later, network.features.transform(later), 8, [0], 6)[0, :5], found[0, :5]
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.forecasting.fallback import MAX_RANGES_AWAY, forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, build_manifest, hash_model, load_forecaster
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import fit_scaling
-from pipeline.preprocessing.windows import ContextRequirements, Windows, contexts_of, has_enough
+from pipeline.preprocessing.windows import ContextRequirements, Windows, have_enough_context, read_contexts
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -52,8 +52,8 @@ class StandIn:
 
     def predict(self, panel: Panel) -> Any:
         windows = Windows(np.arange(len(panel.series)), np.full(len(panel.series), len(panel.grid) - 1))
-        windows = windows.take(has_enough(panel, windows, self.needs))
-        mean = contexts_of(panel, windows, 1)[0] + np.zeros((1, 3)) + self.distance
+        windows = windows.take(have_enough_context(panel, windows, self.needs))
+        mean = read_contexts(panel, windows, 1)[0] + np.zeros((1, 3)) + self.distance
         return windows.series, mean, mean[:, :, None] + np.linspace(-1, 1, len(LEVELS)) * self.width
 
 

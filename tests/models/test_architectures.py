@@ -16,7 +16,7 @@ from pipeline.models.gated_cell import GatedCell
 from pipeline.models.specs import NetworkSpec
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import fit_scaling
-from pipeline.preprocessing.windows import ContextRequirements, Windows, windows_of
+from pipeline.preprocessing.windows import ContextRequirements, Windows, find_windows
 from pipeline.timeseries.panel import Panel
 from pipeline.training.export import attention_weights, predict
 from pipeline.training.fit import FitSettings, FittedNetwork, fit_network
@@ -66,7 +66,7 @@ def walk(seed: int = 0, length: int = 40) -> Array:
 
 
 def windows_in(flat: FlatPanel) -> Windows:
-    return windows_of(
+    return find_windows(
         flat.panel, needs=ContextRequirements(context=CONTEXT, least_length=CONTEXT, least_known=2), horizon=HORIZON
     )
 

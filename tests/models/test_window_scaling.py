@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from pipeline.models.window_scaling import scale_windows
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
-from pipeline.preprocessing.windows import Windows, contexts_of
+from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.timeseries.panel import Panel
 from pipeline.training.window_batches import FlatPanel, build_window_lookup, flatten_panel
 
@@ -134,11 +134,11 @@ def windows(kind: str, seed: int, level: float, movement: float) -> Array:
 def there_and_back(kind: str, per_series: bool, context: Array) -> Array:
     """Windows through double precision, single precision and the layer, and all the way back."""
     scaling = fit_scaling(panel_of(context[0]), kind=kind, per_series=per_series, season=3)
-    centre, scale = scaling.of_windows(context, np.ones_like(context, bool), ["a"] * len(context))
+    centre, scale = scaling.window_parameters(context, np.ones_like(context, bool), ["a"] * len(context))
     layer = layer_of(kind, season=3, per_series=per_series)
-    steps, base, own = scaled(layer, scaling.numbers(context, centre, scale))
+    steps, base, own = scaled(layer, scaling.scale(context, centre, scale))
     around = 0.0 if per_series else centre_of(layer, base)
-    return scaling.values(steps * own + around, centre, scale)
+    return scaling.unscale(steps * own + around, centre, scale)
 
 
 @EACH
@@ -173,13 +173,13 @@ def test_a_constant_window_stays_constant(kind: str, value: float, length: int) 
     value = abs(value) if kind == "log" else value
     context = np.full((1, length), value)
     scaling = fit_scaling(panel_of([1.0, 2.0]), kind=kind, per_series=False, season=2)
-    centre, size = scaling.of_windows(context, np.ones_like(context, bool), ["a"])
+    centre, size = scaling.window_parameters(context, np.ones_like(context, bool), ["a"])
 
-    steps, base, scale = scaled(layer_of(kind), scaling.numbers(context, centre, size))
+    steps, base, scale = scaled(layer_of(kind), scaling.scale(context, centre, size))
 
     np.testing.assert_allclose(scale, 1)
     np.testing.assert_allclose(steps, np.sign(value) if kind == "mean" else 0, atol=1e-6)
-    repeated = scaling.values(base, centre, size)
+    repeated = scaling.unscale(base, centre, size)
     np.testing.assert_allclose(repeated, 0 if kind == "mean" else value, rtol=1e-6, atol=0)
 
 
@@ -198,7 +198,7 @@ def test_what_is_not_known_changes_nothing(kind: str) -> None:
 
 def test_a_gap_changes_no_minimum_or_maximum_of_its_window() -> None:
     panel = panel_of([2, 9, NAN, NAN, 1, 4, 3])
-    context, known = contexts_of(panel, Windows(np.array([0]), np.array([6])), 6)
+    context, known = read_contexts(panel, Windows(np.array([0]), np.array([6])), 6)
 
     steps, base, scale = scaled(layer_of("min-max"), context, known)
 
@@ -208,7 +208,7 @@ def test_a_gap_changes_no_minimum_or_maximum_of_its_window() -> None:
 
 def test_a_value_before_the_window_changes_no_minimum_or_maximum_of_it() -> None:
     panel = panel_of([2, 9, NAN, NAN, 1, 4, 3])
-    context, known = contexts_of(panel, Windows(np.array([0]), np.array([6])), 5)
+    context, known = read_contexts(panel, Windows(np.array([0]), np.array([6])), 5)
 
     _, base, scale = scaled(layer_of("min-max"), context, known)
 
@@ -271,9 +271,9 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
 
     read = build_window_lookup(without_features(panel, scaling), context=8, horizon=HORIZON)(ends.series, ends.end)
     fitted_on = scaled(layer, read["context"][..., 0], read["context"][..., 1])
-    context, known = contexts_of(panel, ends, 8)
-    centre, scale = scaling.of_windows(context, known, [panel.series[s] for s in ends.series])
-    forecast_from = scaled(layer, scaling.numbers(context, centre, scale), known)
+    context, known = read_contexts(panel, ends, 8)
+    centre, scale = scaling.window_parameters(context, known, [panel.series[s] for s in ends.series])
+    forecast_from = scaled(layer, scaling.scale(context, centre, scale), known)
 
     np.testing.assert_array_equal(read["context"][..., 1], known)
     np.testing.assert_allclose(fitted_on[0], forecast_from[0], atol=1e-4)

@@ -68,7 +68,7 @@ def panel_of(seed: int = 0, start: str = "2025-12-20") -> Panel:
 
 
 def read(panel: Panel, features: Features, windows: Windows) -> dict[str, Array]:
-    return prepare_inputs(panel, features.of(panel), windows, Scaling(kind="last"), CONTEXT).inputs
+    return prepare_inputs(panel, features.transform(panel), windows, Scaling(kind="last"), CONTEXT).inputs
 
 
 def at(series: int, end: int) -> Windows:
@@ -146,7 +146,7 @@ def test_gaps_of_a_covariate_are_filled_by_the_value_before_within_its_series() 
     holed = replace(panel, past={"price": price})
     features = fit_features(holed, recipe_of())
 
-    told = features.of(holed).past[:, 0]
+    told = features.transform(holed).past[:, 0]
 
     assert np.isfinite(told).all()
     assert told[3] == told[4] == told[2]
@@ -158,7 +158,7 @@ def test_a_covariate_that_nothing_is_known_of_says_nothing() -> None:
 
     features = fit_features(panel, recipe_of())
 
-    assert not features.of(panel).past.any()
+    assert not features.transform(panel).past.any()
 
 
 def test_a_series_that_was_not_there_takes_the_scale_of_all_and_no_text() -> None:
@@ -178,7 +178,7 @@ def test_features_come_back_from_json_as_they_were() -> None:
 
     told = features_from_dict(json.loads(json.dumps(features.as_dict())))
 
-    for one, other in zip(vars_of(features.of(panel_of())), vars_of(told.of(panel_of())), strict=True):
+    for one, other in zip(vars_of(features.transform(panel_of())), vars_of(told.transform(panel_of())), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -193,7 +193,7 @@ def calendar_of(covariates: str, start: str, frequency: str, count: int, source:
     panel = Panel(series=("a",), grid=grid, first=np.zeros(1, int), offsets=np.array([0, count]), values=np.ones(count))
     told = replace(panel, past={"price": panel.values}, future={"offer": np.ones(count + 3)}, ahead=3)
     fitted = fit_features(replace(told, static={"region": ("x",)}), recipe)
-    return fitted.of(replace(told, static={"region": ("x",)})).calendar
+    return fitted.transform(replace(told, static={"region": ("x",)})).calendar
 
 
 def test_holidays_of_a_country_count_on_their_day_and_over_the_horizon() -> None:

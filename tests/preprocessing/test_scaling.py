@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling, parameters_of, scaling_from_dict
+from pipeline.preprocessing.scaling import Scaling, all_positive, fit_parameters, fit_scaling, scaling_from_dict
 from pipeline.timeseries.panel import Panel
 from tests.support.examples import small_panel
 
@@ -44,7 +44,7 @@ def scaling_of(kind: str, history: list[float], *, per_series: bool, season: int
 def size_of(scaling: Scaling, context: Array | list[list[float]], name: str = "a") -> tuple[Array, Array]:
     """Centre and scale of windows of one series; gaps are not known."""
     told = np.array(context, float)
-    return scaling.of_windows(told, ~np.isnan(told), [name] * len(told))
+    return scaling.window_parameters(told, ~np.isnan(told), [name] * len(told))
 
 
 def test_by_window_a_network_reads_values_around_the_mean_in_mean_magnitudes() -> None:
@@ -54,7 +54,7 @@ def test_by_window_a_network_reads_values_around_the_mean_in_mean_magnitudes() -
 
     assert centre.tolist() == [[2], [30]]
     assert scale.tolist() == [[10 / 3], [30]]
-    np.testing.assert_allclose(scaling.numbers(np.array([[-2.0, 4, 4]]), centre[:1], scale[:1]), [[-1.2, 0.6, 0.6]])
+    np.testing.assert_allclose(scaling.scale(np.array([[-2.0, 4, 4]]), centre[:1], scale[:1]), [[-1.2, 0.6, 0.6]])
 
 
 @pytest.mark.parametrize("kind", ["mean", "log"])
@@ -65,7 +65,7 @@ def test_what_keeps_the_zero_is_not_centred(kind: str) -> None:
 
     assert (centre.tolist(), scale.tolist()) == ([[0]], [[3]])
     expected = [1 / 3, 2 / 3, 2] if kind == "mean" else [math.log(1 / 3), math.log(2 / 3), math.log(2)]
-    np.testing.assert_allclose(scaling.numbers(np.array([[1.0, 2, 6]]), centre, scale), [expected])
+    np.testing.assert_allclose(scaling.scale(np.array([[1.0, 2, 6]]), centre, scale), [expected])
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_min_max_brings_the_fitted_values_between_zero_and_one() -> None:
 
     centre, scale = size_of(scaling, [[2, 4]])
 
-    assert scaling.numbers(np.array([[2.0, 4, 6, 8]]), centre, scale).tolist() == [[0, 0.5, 1, 1.5]]
-    assert scaling.values(np.array([[1.5, 1, 0]]), centre, scale).tolist() == [[8, 6, 2]]
+    assert scaling.scale(np.array([[2.0, 4, 6, 8]]), centre, scale).tolist() == [[0, 0.5, 1, 1.5]]
+    assert scaling.unscale(np.array([[1.5, 1, 0]]), centre, scale).tolist() == [[8, 6, 2]]
 
 
 @pytest.mark.parametrize(("kind", "oracle"), [("min-max", MinMaxScaler()), ("standard", StandardScaler())])
@@ -102,7 +102,7 @@ def test_fitted_scalings_agree_with_scikit_learn(kind: str, oracle: MinMaxScaler
     values = np.random.default_rng(0).normal(50, 7, 40)
     scaling = scaling_of(kind, values.tolist(), per_series=True)
 
-    numbers = scaling.numbers(values[None], *size_of(scaling, values[None]))
+    numbers = scaling.scale(values[None], *size_of(scaling, values[None]))
 
     np.testing.assert_allclose(numbers[0], oracle.fit_transform(values[:, None])[:, 0])
 
@@ -113,11 +113,11 @@ def test_seasonal_agrees_with_a_loop(season: int) -> None:
 
     differences = [abs(values[t] - values[t - season]) for t in range(season, len(values))]
     expected = (sum(values[-season:]) / season, sum(differences) / len(differences))
-    assert parameters_of("seasonal", values, season) == pytest.approx(expected)
+    assert fit_parameters("seasonal", values, season) == pytest.approx(expected)
 
 
 def test_a_series_of_a_season_or_less_is_scaled_by_its_steps() -> None:
-    assert parameters_of("seasonal", np.array([1.0, 2, 4]), 3) == (4, 1.5)
+    assert fit_parameters("seasonal", np.array([1.0, 2, 4]), 3) == (4, 1.5)
 
 
 def test_gaps_are_left_out_of_the_fit() -> None:
@@ -140,7 +140,7 @@ def test_what_is_not_known_changes_nothing(kind: str, per_series: bool) -> None:
     scaling = scaling_of(kind, [1, 4, 2, 8], per_series=per_series)
 
     for name in ("a", "new"):
-        one, another = (scaling.of_windows(told, known, [name] * 2) for told in (context, other))
+        one, another = (scaling.window_parameters(told, known, [name] * 2) for told in (context, other))
         np.testing.assert_array_equal(one, another)
 
 
@@ -160,14 +160,14 @@ def test_the_inverse_is_exact_over_twelve_orders_of_magnitude(
     scaling = scaling_of(kind, context[0].tolist(), per_series=per_series, season=3)
     centre, scale = size_of(scaling, context)
 
-    numbers = scaling.numbers(context, centre, scale)
+    numbers = scaling.scale(context, centre, scale)
 
-    np.testing.assert_allclose(scaling.values(numbers, centre, scale), context, rtol=1e-6)
+    np.testing.assert_allclose(scaling.unscale(numbers, centre, scale), context, rtol=1e-6)
     as_network_reads = numbers.astype(np.float32).astype(float)
     largest = np.abs(context).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(scaling.values(as_network_reads, centre, scale) / largest, context / largest, atol=1e-6)
+    np.testing.assert_allclose(scaling.unscale(as_network_reads, centre, scale) / largest, context / largest, atol=1e-6)
     if kind in ("mean", "log"):
-        np.testing.assert_allclose(scaling.values(as_network_reads, centre, scale), context, rtol=1e-6)
+        np.testing.assert_allclose(scaling.unscale(as_network_reads, centre, scale), context, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", CENTRED)
@@ -182,10 +182,10 @@ def test_single_precision_keeps_a_movement_that_is_a_millionth_of_the_level(
     scaling = scaling_of(kind, context[0].tolist(), per_series=per_series)
     centre, scale = size_of(scaling, context)
 
-    numbers = scaling.numbers(context, centre, scale).astype(np.float32)
+    numbers = scaling.scale(context, centre, scale).astype(np.float32)
 
     np.testing.assert_allclose(
-        scaling.values(numbers.astype(float), centre, scale), context, rtol=0, atol=1e-6 * movement
+        scaling.unscale(numbers.astype(float), centre, scale), context, rtol=0, atol=1e-6 * movement
     )
 
 
@@ -199,9 +199,9 @@ def test_as_logarithms_every_value_of_a_window_over_eight_orders_of_magnitude_co
     scaling = scaling_of("log", context[0].tolist(), per_series=per_series)
     centre, scale = size_of(scaling, context)
 
-    numbers = scaling.numbers(context, centre, scale).astype(np.float32)
+    numbers = scaling.scale(context, centre, scale).astype(np.float32)
 
-    np.testing.assert_allclose(scaling.values(numbers.astype(float), centre, scale), context, rtol=2e-6)
+    np.testing.assert_allclose(scaling.unscale(numbers.astype(float), centre, scale), context, rtol=2e-6)
 
 
 @EACH
@@ -213,14 +213,14 @@ def test_a_constant_series_stays_constant(kind: str, per_series: bool, value: fl
     context = np.full((1, 6), value)
     centre, scale = size_of(scaling, context)
 
-    numbers = scaling.numbers(context, centre, scale)
+    numbers = scaling.scale(context, centre, scale)
 
     assert (scale > 0).all()
     assert (numbers == numbers[0, 0]).all()
     if kind != "mean":
         np.testing.assert_allclose(numbers, 0, atol=1e-12)
-        np.testing.assert_allclose(scaling.values(np.zeros((1, 3)), centre, scale), value, rtol=1e-12)
-    np.testing.assert_allclose(scaling.values(numbers, centre, scale), value, rtol=1e-12)
+        np.testing.assert_allclose(scaling.unscale(np.zeros((1, 3)), centre, scale), value, rtol=1e-12)
+    np.testing.assert_allclose(scaling.unscale(numbers, centre, scale), value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", CENTRED)
@@ -258,7 +258,7 @@ def test_a_series_a_thousand_times_larger_looks_the_same_to_the_network(kind: st
     read = []
     for told in (context, [1000 * value for value in context]):
         scaling = scaling_of(kind, told, per_series=per_series)
-        read.append(scaling.numbers(np.array([told]), *size_of(scaling, [told])))
+        read.append(scaling.scale(np.array([told]), *size_of(scaling, [told])))
 
     np.testing.assert_allclose(*read, rtol=1e-12, atol=1e-12)
 
@@ -274,7 +274,9 @@ def test_a_changed_future_changes_no_scaling_fitted_up_to_the_cutoff(kind: str, 
     )
 
     assert fitted == likewise
-    np.testing.assert_array_equal(fitted.of_series(panel.until(3)), likewise.of_series(another_future.until(3)))
+    np.testing.assert_array_equal(
+        fitted.series_parameters(panel.until(3)), likewise.series_parameters(another_future.until(3))
+    )
     assert fit_scaling(panel, kind=kind, per_series=True, season=2) != fit_scaling(
         another_future, kind=kind, per_series=True, season=2
     )
@@ -303,7 +305,7 @@ def test_no_window_changes_another(kind: str) -> None:
 def test_each_window_takes_the_parameters_of_its_own_series() -> None:
     scaling = fit_scaling(panel_of(a=[0, 10], b=[100, 300]), kind="min-max", per_series=True, season=1)
 
-    centre, scale = scaling.of_windows(np.zeros((3, 2)), np.ones((3, 2), bool), ["a", "b", "a"])
+    centre, scale = scaling.window_parameters(np.zeros((3, 2)), np.ones((3, 2), bool), ["a", "b", "a"])
 
     assert centre.ravel().tolist() == [0, 100, 0]
     assert scale.ravel().tolist() == [10, 200, 10]
@@ -332,7 +334,7 @@ def test_each_series_has_its_own_parameters_and_one_that_was_not_there_those_of_
     rows = {"a": [1.0, NAN, 2, 8], "b": [300.0, 100, 200, 700], "c": [5.0, 5]}
     scaling = fit_scaling(panel_of(a=rows["a"], b=rows["b"]), kind=kind, per_series=True, season=2)
 
-    centre, scale = scaling.of_series(panel_of(**rows))
+    centre, scale = scaling.series_parameters(panel_of(**rows))
 
     for s, row in enumerate(rows.values()):
         own = fit_scaling(panel_of(a=row), kind=kind, per_series=True, season=2).fitted["a"]
@@ -360,11 +362,11 @@ def test_a_value_without_a_logarithm_is_a_gap_and_a_window_with_one_is_not_read(
 
     logarithms = scaling_of("log", [1, 4, 8], per_series=per_series)
 
-    np.testing.assert_array_equal(logarithms.readable(panel).values, [1, NAN, 4, NAN, 8])
-    assert logarithms.usable(contexts).tolist() == [True, False, False]
+    np.testing.assert_array_equal(logarithms.mask_unusable(panel).values, [1, NAN, 4, NAN, 8])
+    assert logarithms.are_usable(contexts).tolist() == [True, False, False]
     assert scaling_of("log", [1, 0, 4, -3, 8], per_series=per_series) == scaling_of(
         "log", [1, NAN, 4, NAN, 8], per_series=per_series
     )
     others = scaling_of("last", [1, 4, 8], per_series=per_series)
-    assert others.readable(panel) is panel
-    assert others.usable(contexts).all()
+    assert others.mask_unusable(panel) is panel
+    assert others.are_usable(contexts).all()

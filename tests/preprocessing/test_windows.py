@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pipeline.preprocessing.windows import (
     ContextRequirements,
     Windows,
-    contexts_of,
     draw_windows,
-    filled_forward,
-    has_enough,
-    targets_of,
-    windows_of,
+    fill_forward,
+    find_windows,
+    have_enough_context,
+    read_contexts,
+    read_targets,
 )
 from pipeline.timeseries.panel import Panel
 
@@ -100,76 +100,76 @@ def naive_windows(panel: Panel, needs: ContextRequirements, horizon: int) -> lis
 def test_five_values_give_two_windows_whose_targets_are_inside() -> None:
     panel = panel_of([1, 2, 3, 4, 5])
 
-    windows = windows_of(panel, needs=needing(2), horizon=2)
+    windows = find_windows(panel, needs=needing(2), horizon=2)
 
     assert windows.end.tolist() == [1, 2]
     assert len(windows) == 2
-    assert contexts_of(panel, windows, 2)[0].tolist() == [[1, 2], [2, 3]]
-    assert targets_of(panel, windows, 2).tolist() == [[3, 4], [4, 5]]
+    assert read_contexts(panel, windows, 2)[0].tolist() == [[1, 2], [2, 3]]
+    assert read_targets(panel, windows, 2).tolist() == [[3, 4], [4, 5]]
 
 
 def test_what_lies_after_the_newest_value_is_no_target() -> None:
     panel = panel_of([1, 2, 3, 4, 5], [9, 9])
 
-    np.testing.assert_array_equal(targets_of(panel, ending(2, 3, 4), 2), [[4, 5], [5, NAN], [NAN, NAN]])
-    np.testing.assert_array_equal(targets_of(panel, ending(1, series=1), 2), [[NAN, NAN]])
+    np.testing.assert_array_equal(read_targets(panel, ending(2, 3, 4), 2), [[4, 5], [5, NAN], [NAN, NAN]])
+    np.testing.assert_array_equal(read_targets(panel, ending(1, series=1), 2), [[NAN, NAN]])
 
 
 def test_positions_count_from_the_start_of_the_grid_not_of_the_series() -> None:
     panel = panel_of([1, 2, 3, 4], [7, 8, 9], first=(0, 2))
 
-    windows = windows_of(panel, needs=needing(2), horizon=1)
+    windows = find_windows(panel, needs=needing(2), horizon=1)
 
     assert pairs(windows) == [(0, 1), (0, 2), (1, 3)]
-    assert contexts_of(panel, windows, 2)[0].tolist() == [[1, 2], [2, 3], [7, 8]]
-    assert targets_of(panel, windows, 1).tolist() == [[3], [4], [9]]
+    assert read_contexts(panel, windows, 2)[0].tolist() == [[1, 2], [2, 3], [7, 8]]
+    assert read_targets(panel, windows, 1).tolist() == [[3], [4], [9]]
 
 
 def test_a_gap_may_be_in_a_context_but_not_where_it_ends_and_may_be_in_a_target() -> None:
     panel = panel_of([1, 2, NAN, 4, 5])
 
-    windows = windows_of(panel, needs=needing(2, known=1), horizon=2)
+    windows = find_windows(panel, needs=needing(2, known=1), horizon=2)
 
     assert windows.end.tolist() == [1]
-    context, known = contexts_of(panel, Windows(np.array([0, 0]), np.array([1, 3])), 2)
+    context, known = read_contexts(panel, Windows(np.array([0, 0]), np.array([1, 3])), 2)
     assert context.tolist() == [[1, 2], [2, 4]]
     assert known.tolist() == [[True, True], [False, True]]
-    np.testing.assert_array_equal(targets_of(panel, windows, 2), [[NAN, 4]])
+    np.testing.assert_array_equal(read_targets(panel, windows, 2), [[NAN, 4]])
 
 
 def test_a_window_whose_whole_target_is_a_gap_is_not_fitted_on() -> None:
     panel = panel_of([1, 2, 3, 4, NAN, NAN, 7])
 
-    assert windows_of(panel, needs=needing(4), horizon=2).end.tolist() == []
-    assert windows_of(panel, needs=needing(4), horizon=3).end.tolist() == [3]
+    assert find_windows(panel, needs=needing(4), horizon=2).end.tolist() == []
+    assert find_windows(panel, needs=needing(4), horizon=3).end.tolist() == [3]
 
 
 def test_a_context_with_too_few_known_values_gives_no_window() -> None:
     panel = panel_of([1, 2, NAN, NAN, 5, 6, 7, 8])
 
-    assert windows_of(panel, needs=needing(4, known=3), horizon=1).end.tolist() == [6]
-    assert windows_of(panel, needs=needing(4, known=2), horizon=1).end.tolist() == [4, 5, 6]
+    assert find_windows(panel, needs=needing(4, known=3), horizon=1).end.tolist() == [6]
+    assert find_windows(panel, needs=needing(4, known=2), horizon=1).end.tolist() == [4, 5, 6]
 
 
 def test_a_series_shorter_than_what_is_needed_has_no_window() -> None:
-    assert windows_of(panel_of([1, 2, 3, 4], [4, 5, 6]), needs=needing(3), horizon=1).series.tolist() == [0]
+    assert find_windows(panel_of([1, 2, 3, 4], [4, 5, 6]), needs=needing(3), horizon=1).series.tolist() == [0]
 
 
 def test_no_window_at_all_keeps_the_shapes() -> None:
     panel = panel_of([1, 2])
 
-    windows = windows_of(panel, needs=needing(3), horizon=2)
+    windows = find_windows(panel, needs=needing(3), horizon=2)
 
     assert len(windows) == 0
-    assert [one.shape for one in contexts_of(panel, windows, 3)] == [(0, 3), (0, 3)]
-    assert targets_of(panel, windows, 2).shape == (0, 2)
-    assert has_enough(panel, windows, needing(3)).shape == (0,)
+    assert [one.shape for one in read_contexts(panel, windows, 3)] == [(0, 3), (0, 3)]
+    assert read_targets(panel, windows, 2).shape == (0, 2)
+    assert have_enough_context(panel, windows, needing(3)).shape == (0,)
 
 
 def test_the_context_of_a_short_series_begins_with_its_first_value_as_not_known() -> None:
     panel = panel_of([1.0, NAN, 3.0, 4.0], [7.0, 8.0], first=(0, 2))
 
-    context, known = contexts_of(panel, Windows(np.array([0, 0, 1]), np.array([3, 2, 3])), 4)
+    context, known = read_contexts(panel, Windows(np.array([0, 0, 1]), np.array([3, 2, 3])), 4)
 
     assert context.tolist() == [[1, 1, 3, 4], [1, 1, 1, 3], [7, 7, 7, 8]]
     assert known.tolist() == [
@@ -180,26 +180,26 @@ def test_the_context_of_a_short_series_begins_with_its_first_value_as_not_known(
 
 
 def test_a_gap_is_filled_by_the_value_before_it_even_where_that_lies_before_the_context() -> None:
-    context, known = contexts_of(panel_of([1, 2, NAN, NAN, 5]), ending(4), 3)
+    context, known = read_contexts(panel_of([1, 2, NAN, NAN, 5]), ending(4), 3)
 
     assert context.tolist() == [[2, 2, 5]]
     assert known.tolist() == [[False, False, True]]
     values = np.array([1, NAN, NAN, 4, NAN])
-    assert filled_forward(values, ~np.isnan(values)).tolist() == [1, 1, 1, 4, 4]
+    assert fill_forward(values, ~np.isnan(values)).tolist() == [1, 1, 1, 4, 4]
 
 
 def test_a_series_that_is_long_enough_is_fitted_on_from_whole_contexts_and_a_short_one_from_all_that_it_has() -> None:
     panel = panel_of([float(t) for t in range(8)], [1, 2, 3, 4], [1, 2, 3], [1, 2], first=(0, 4, 5, 6))
     needs = needing(4, length=2, known=2)
 
-    assert pairs(windows_of(panel, needs=needs, horizon=1)) == [
+    assert pairs(find_windows(panel, needs=needs, horizon=1)) == [
         *[(0, end) for end in range(1, 7)],
         (1, 5),
         (1, 6),
         (2, 6),
     ]
     whole = needing(4, length=2, known=2, rather_whole=True)
-    assert pairs(windows_of(panel, needs=whole, horizon=1)) == [(0, 3), (0, 4), (0, 5), (0, 6), (1, 6), (2, 6)]
+    assert pairs(find_windows(panel, needs=whole, horizon=1)) == [(0, 3), (0, 4), (0, 5), (0, 6), (1, 6), (2, 6)]
 
 
 numbers = st.integers(0, 9).map(float)
@@ -225,11 +225,11 @@ def test_windows_equal_a_loop(
 ) -> None:
     panel = panel_of(a, b, first=(0, late))
 
-    windows = windows_of(panel, needs=needs, horizon=horizon)
+    windows = find_windows(panel, needs=needs, horizon=horizon)
 
     assert pairs(windows) == naive_windows(panel, needs, horizon)
-    context, known = contexts_of(panel, windows, needs.context)
-    target = targets_of(panel, windows, horizon)
+    context, known = read_contexts(panel, windows, needs.context)
+    target = read_targets(panel, windows, horizon)
     for n, (s, end) in enumerate(pairs(windows)):
         assert (context[n].tolist(), known[n].tolist()) == naive_context(panel, s, end, needs.context)
         np.testing.assert_array_equal(target[n], naive_target(panel, s, end, horizon))
@@ -243,7 +243,7 @@ def test_which_positions_have_enough_equals_a_loop(
     panel = panel_of(a, b, first=(0, late))
     everywhere = Windows(np.repeat([0, 1], len(panel.grid)), np.tile(np.arange(len(panel.grid)), 2))
 
-    enough = has_enough(panel, everywhere, needs)
+    enough = have_enough_context(panel, everywhere, needs)
 
     assert enough.tolist() == [bool(naive_has_enough(panel, s, end, needs)) for s, end in pairs(everywhere)]
 
@@ -257,10 +257,10 @@ def test_no_value_after_the_cutoff_is_in_a_window_known_by_it(
         [float(t) if v == v else NAN for t, v in enumerate(a)], [float(t) if v == v else NAN for t, v in enumerate(b)]
     )
 
-    known = windows_of(panel, needs=needs, horizon=horizon).known_by(cutoff, horizon=horizon)
+    known = find_windows(panel, needs=needs, horizon=horizon).with_target_until(cutoff, horizon=horizon)
 
-    assert (contexts_of(panel, known, needs.context)[0] <= cutoff).all()
-    assert not (targets_of(panel, known, horizon) > cutoff).any()
+    assert (read_contexts(panel, known, needs.context)[0] <= cutoff).all()
+    assert not (read_targets(panel, known, horizon) > cutoff).any()
 
 
 @pytest.mark.parametrize("cutoff", range(8))
@@ -270,35 +270,35 @@ def test_a_changed_future_changes_no_window_known_by_the_cutoff(cutoff: int) -> 
     another_future = panel_of(told[: cutoff + 1] + [-1e9] * (len(told) - cutoff - 1))
     needs = needing(2, known=1)
 
-    known = windows_of(panel, needs=needs, horizon=2).known_by(cutoff, horizon=2)
-    likewise = windows_of(another_future, needs=needs, horizon=2).known_by(cutoff, horizon=2)
+    known = find_windows(panel, needs=needs, horizon=2).with_target_until(cutoff, horizon=2)
+    likewise = find_windows(another_future, needs=needs, horizon=2).with_target_until(cutoff, horizon=2)
 
     assert pairs(known) == pairs(likewise) == [(0, end) for end in (1, 2, 4, 5) if end + 2 <= cutoff]
-    for one, other in zip(contexts_of(panel, known, 2), contexts_of(another_future, likewise, 2), strict=True):
+    for one, other in zip(read_contexts(panel, known, 2), read_contexts(another_future, likewise, 2), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(targets_of(panel, known, 2), targets_of(another_future, likewise, 2))
+    np.testing.assert_array_equal(read_targets(panel, known, 2), read_targets(another_future, likewise, 2))
 
 
 @pytest.mark.parametrize("rather_whole", [False, True])
 def test_what_is_known_by_a_cutoff_equals_what_the_panel_until_then_gives(rather_whole: bool) -> None:
     panel = panel_of([3, 1, 4, 1, NAN, 9, 2, 6], [2, 7, 1, 8, 2], first=(0, 3))
     needs = needing(3, length=2, known=2)
-    whole = windows_of(panel, needs=needs, horizon=2)
+    whole = find_windows(panel, needs=needs, horizon=2)
 
     for cutoff in range(len(panel.grid)):
         until = panel.until(cutoff)
-        known = whole.known_by(cutoff, horizon=2)
+        known = whole.with_target_until(cutoff, horizon=2)
         # a series whose newest value is a gap ends before it: its windows whose target ends with that gap are gone
         inside = known.take(known.end + 2 <= panel.until(cutoff).last[known.series])
-        assert pairs(windows_of(until, needs=needs, horizon=2)) == pairs(inside)
-        np.testing.assert_array_equal(targets_of(until, inside, 2), targets_of(panel, inside, 2))
+        assert pairs(find_windows(until, needs=needs, horizon=2)) == pairs(inside)
+        np.testing.assert_array_equal(read_targets(until, inside, 2), read_targets(panel, inside, 2))
 
 
 def test_the_window_whose_target_ends_at_the_cutoff_is_known() -> None:
-    windows = windows_of(panel_of([1, 2, 3, 4, 5, 6, 7]), needs=needing(2), horizon=2)
+    windows = find_windows(panel_of([1, 2, 3, 4, 5, 6, 7]), needs=needing(2), horizon=2)
 
     assert windows.end.tolist() == [1, 2, 3, 4]
-    assert windows.known_by(4, horizon=2).end.tolist() == [1, 2]
+    assert windows.with_target_until(4, horizon=2).end.tolist() == [1, 2]
 
 
 def test_windows_are_chosen_by_truth_by_position_and_by_slice() -> None:
@@ -313,9 +313,9 @@ def test_each_series_that_reaches_the_origin_has_enough_there_if_its_context_doe
     panel = panel_of([1, 2, 3, 4], [5, 6, 7], [8, 9], [NAN, 3, NAN, 4], [9], first=(0, 0, 2, 0, 3))
     newest = Windows(np.arange(5), np.full(5, 3))
 
-    assert has_enough(panel, newest, needing(2)).tolist() == [True, False, True, False, False]
-    assert has_enough(panel, newest, needing(2, known=1)).tolist() == [True, False, True, True, False]
-    assert has_enough(panel, newest, needing(2, length=1, known=1)).tolist() == [True, False, True, True, True]
+    assert have_enough_context(panel, newest, needing(2)).tolist() == [True, False, True, False, False]
+    assert have_enough_context(panel, newest, needing(2, known=1)).tolist() == [True, False, True, True, False]
+    assert have_enough_context(panel, newest, needing(2, length=1, known=1)).tolist() == [True, False, True, True, True]
 
 
 EVENLY = pytest.mark.parametrize("evenly", ["series", "windows"])
@@ -332,7 +332,7 @@ def test_every_window_is_drawn_that_a_network_can_be_fitted_on_and_no_other(
     drawn = draw_windows(panel, 400, needs=needs, horizon=2, evenly=evenly, rng=np.random.default_rng(0))
 
     assert len(drawn) == 400
-    assert set(pairs(drawn)) == set(pairs(windows_of(panel, needs=needs, horizon=2)))
+    assert set(pairs(drawn)) == set(pairs(find_windows(panel, needs=needs, horizon=2)))
 
 
 @EVENLY
@@ -372,8 +372,8 @@ def test_a_panel_without_usable_windows_gives_none(evenly: Literal["series", "wi
 
     drawn = draw_windows(panel, 50, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(0))
 
-    assert len(windows_of(panel, needs=needing(2), horizon=1)) == len(drawn) == 0
-    assert contexts_of(panel, drawn, 2)[0].shape == (0, 2)
+    assert len(find_windows(panel, needs=needing(2), horizon=1)) == len(drawn) == 0
+    assert read_contexts(panel, drawn, 2)[0].shape == (0, 2)
 
 
 @EVENLY

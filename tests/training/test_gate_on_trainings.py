@@ -17,7 +17,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import forecast_windows
 from pipeline.evaluation.promotion import LEVEL
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
-from pipeline.preprocessing.windows import Windows, targets_of
+from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.records.training import PROMOTED, GateRecord
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -95,7 +95,7 @@ def later_error(files: Mapping[str, bytes], whole: Panel) -> float:
     series, end = (grid.ravel() for grid in np.meshgrid(np.arange(len(whole.series)), ends, indexing="ij"))
     windows = Windows(series, end)
     return float(
-        np.abs(targets_of(whole, windows, forecaster.horizon) - forecast_windows(forecaster, whole, windows)).mean()
+        np.abs(read_targets(whole, windows, forecaster.horizon) - forecast_windows(forecaster, whole, windows)).mean()
     )
 
 

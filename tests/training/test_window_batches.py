@@ -11,7 +11,7 @@ import tensorflow as tf
 from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
-from pipeline.preprocessing.windows import Windows, targets_of
+from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.training.window_batches import build_window_lookup, flatten_panel
 from tests.preprocessing.test_features import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
 
@@ -26,18 +26,18 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
     panel = panel_of()
     features = fit_features(panel, recipe_of(covariates))
     scaling = fit_scaling(panel, kind=kind, per_series=True, season=1)
-    flat = flatten_panel(panel, scaling, features.of(panel))
+    flat = flatten_panel(panel, scaling, features.transform(panel))
 
     found = build_window_lookup(flat, context=CONTEXT, horizon=HORIZON)(
         tf.constant(EVERYWHERE.series), tf.constant(EVERYWHERE.end)
     )
 
-    read = prepare_inputs(panel, features.of(panel), EVERYWHERE, scaling, CONTEXT)
+    read = prepare_inputs(panel, features.transform(panel), EVERYWHERE, scaling, CONTEXT)
     for name, told in read.inputs.items():
         np.testing.assert_allclose(np.asarray(found[name]), told, rtol=1e-5, atol=1e-5)
     later = np.asarray(found["later"], np.float64)
-    target = targets_of(panel, EVERYWHERE, HORIZON)
-    values = scaling.values(later[..., 0], read.centre, read.scale)
+    target = read_targets(panel, EVERYWHERE, HORIZON)
+    values = scaling.unscale(later[..., 0], read.centre, read.scale)
     np.testing.assert_allclose(values[~np.isnan(target)], target[~np.isnan(target)], rtol=1e-5)
     np.testing.assert_array_equal(later[..., 1], ~np.isnan(target))
 
@@ -45,7 +45,7 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
 def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for() -> None:
     panel = panel_of()
     features, scaling = fit_features(panel, recipe_of()), Scaling(kind="last")
-    flat = flatten_panel(panel, scaling, features.of(panel))
+    flat = flatten_panel(panel, scaling, features.transform(panel))
     values = flat.values.copy()
     values[13:20] = 1e9
     changed = replace(flat, values=values)
@@ -61,7 +61,7 @@ def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for
 def test_what_lies_before_a_series_is_masked_and_filled_by_its_first_value() -> None:
     panel = panel_of()
     features = fit_features(panel, recipe_of())
-    flat = flatten_panel(panel, Scaling(kind="last"), features.of(panel))
+    flat = flatten_panel(panel, Scaling(kind="last"), features.transform(panel))
 
     found = build_window_lookup(flat, context=CONTEXT, horizon=HORIZON)(
         tf.constant([1], tf.int64), tf.constant([7], tf.int64)

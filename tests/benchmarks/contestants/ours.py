@@ -11,7 +11,7 @@ from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
-from pipeline.preprocessing.windows import ContextRequirements, windows_of
+from pipeline.preprocessing.windows import ContextRequirements, find_windows
 from pipeline.timeseries.panel import Panel
 from pipeline.training.epoch_loop import configure_threads
 from pipeline.training.fit import FitSettings, fit_network
@@ -46,7 +46,7 @@ def main() -> None:
     )
     trunk = build_scaled_trunk("stacked", sizes, InputSpec(horizon=told.horizon), scaling="last", lag=1)
     needs = ContextRequirements(context=told.context, least_length=told.context, least_known=told.context)
-    windows = windows_of(panel, needs=needs, horizon=told.horizon)
+    windows = find_windows(panel, needs=needs, horizon=told.horizon)
     windows = windows.take(rng.permutation(len(windows)))
     settings = FitSettings(
         epochs=told.rounds + 1,
