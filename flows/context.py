@@ -62,7 +62,7 @@ class RunContext:
     @property
     def sql_seconds(self) -> float:
         """Seconds that the steps so far spent in statements of the store."""
-        return round(self.store.database.spent.seconds, 3)
+        return round(self.store.database.timer.seconds, 3)
 
     def run_step(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
         """Run a job of the recipe as a step; its duration is added to `seconds[step]`."""

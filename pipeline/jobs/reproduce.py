@@ -17,11 +17,10 @@ from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.jobs.inputs import code_version, load_forecaster_inputs
 from pipeline.records.lineage import ModelVersion
-from pipeline.storage.mapping import QUANTILE_COLUMNS
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
 from pipeline.text import counted
-from pipeline.timeseries.forecast import Forecast
+from pipeline.timeseries.forecast import QUANTILE_COLUMNS, Forecast
 from pipeline.timeseries.panel import Panel
 
 #: how the reason begins of a series whose forecast by the network had been worse than the baseline's

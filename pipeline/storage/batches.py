@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.errors import BatchHeld, NothingHeld, Rejection
 from pipeline.records.lineage import LatestBatch
 from pipeline.sources.delivery import FetchContext
-from pipeline.storage.bulk_load import Column, all_values, load, num_values_of, values_as_of
+from pipeline.storage.bulk_load import Column, all_values, count_values, load, values_as_of
 from pipeline.storage.engine import Database
 from pipeline.storage.mapping import rejection_row
 from pipeline.storage.statements import Row, Transaction
@@ -259,7 +259,7 @@ class BatchWriter:
 
     def num_missing_values(self) -> int:
         """How many values are stored of series with which the batch was not compared so far."""
-        return num_values_of(self.transaction, sorted(self._stored_ids - self._compared_ids))
+        return count_values(self.transaction, sorted(self._stored_ids - self._compared_ids))
 
     def add(self, new: LongValues, revised: LongValues) -> None:
         """Write new values, and collect revisions, of which each part of a batch has few, to write them together."""

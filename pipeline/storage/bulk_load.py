@@ -1,10 +1,10 @@
-"""Many rows at once, as columns: COPY and arrays with PostgreSQL, the driver's own loops with SQLite."""
+"""Reads and writes of many rows as columns: COPY and arrays in PostgreSQL, the driver's own loops in SQLite."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -14,95 +14,111 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.storage.statements import Row, Transaction, period_text, query_text
+from pipeline.storage.statements import Row, Transaction, query_text, sqlite_period
+from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.frequency import Frequency, Periods
 from pipeline.timeseries.long_values import LongValues, apply_revisions, empty_values, merge
 
-#: one value for all rows, or one for each: whole numbers, numbers or periods
+#: an array holds one value a row: integers, numbers or periods; anything else is the value of every row
 Column = npt.NDArray[Any] | str | int | float | None
 
-#: rows that are turned into bytes, or into tuples, at a time
+#: rows that are encoded, or turned into tuples, at a time
 _BLOCK = 65_536
-#: rows that SQLite inserts by one statement: at most 999 parameters, which every SQLite takes
-_IN_A_STATEMENT = 64
-#: result rows that are fetched at a time, an array of one series each
-_FETCHED = 4_096
-#: of each step of a run
-_NUMBERS = 7
+#: rows that one SQLite statement inserts: every SQLite accepts 999 parameters
+_ROWS_PER_STATEMENT = 64
+#: rows that are fetched at a time where each holds an array of a whole series
+_FETCHED_ROWS = 4_096
+#: numbers of a run's step: mean, quantiles, baseline
+_NUMBERS_PER_STEP = 1 + len(LEVELS) + 1
 #: PostgreSQL counts microseconds from here
 _POSTGRESQL_EPOCH = np.datetime64("2000-01-01", "us")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-#: what goes before the elements of an array in PostgreSQL's binary form, and each of them
-_ARRAY_HEADER = 20
-_ELEMENT = np.dtype([("length", ">i4"), ("bits", ">i8")])
+_COPY_TRAILER = b"\xff\xff"
+#: bytes before the elements of a one-dimensional array in PostgreSQL's binary format, and one of its elements
+_ARRAY_HEADER_SIZE = 20
+_ARRAY_ELEMENT = np.dtype([("length", ">i4"), ("bits", ">i8")])
 
 
 def load(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> None:
-    """Insert rows given by their columns; an array holds one value a row, anything else goes into every row.
+    """Insert rows given by their columns, of which at least one is an array.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database refuses a row; then it holds none of them.
+        sqlalchemy.exc.DBAPIError: the database refuses a row; then none is inserted.
     """
     if transaction.dialect == "postgresql":
-        with transaction.copying(f"copy {table} ({', '.join(columns)}) from stdin (format binary)") as write:
+        with transaction.copy(f"copy {table} ({', '.join(columns)}) from stdin (format binary)") as write:
             write(_COPY_HEADER)
             for block in _blocks(columns):
-                write(_copied(block))
-            write(b"\xff\xff")
+                write(_encode_for_copy(block))
+            write(_COPY_TRAILER)
         return
     for block in _blocks(columns):
-        _insert(transaction, table, dict(zip(columns, block, strict=True)))
+        _insert_into_sqlite(transaction, table, dict(zip(columns, block, strict=True)))
 
 
-def _insert(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> None:
-    """Rows into SQLite, many in a statement: that takes less than half the time of one in each."""
-    count = next(len(column) for column in columns.values() if isinstance(column, np.ndarray))
-    listed = [_listed(column, count) for column in columns.values() if not isinstance(column, int)]
-    one = ", ".join(str(column) if isinstance(column, int) else "?" for column in columns.values())
-    whole = count - count % _IN_A_STATEMENT
-    for start, stop, size in ((0, whole, _IN_A_STATEMENT), (whole, count, 1)):
-        rows = zip(*(column[row:stop:size] for row in range(start, start + size) for column in listed), strict=True)
-        values = ", ".join([f"({one})"] * size)
-        transaction.insert_many(f"insert into {table} ({', '.join(columns)}) values {values}", rows)
+def _num_rows(columns: Iterable[Column]) -> int:
+    return next(len(column) for column in columns if isinstance(column, np.ndarray))
 
 
 def _blocks(columns: Mapping[str, Column]) -> Iterator[list[Column]]:
-    count = next(len(column) for column in columns.values() if isinstance(column, np.ndarray))
-    for start in range(0, count, _BLOCK):
+    """The columns in blocks of `_BLOCK` rows."""
+    for start in range(0, _num_rows(columns.values()), _BLOCK):
         yield [
             column[start : start + _BLOCK] if isinstance(column, np.ndarray) else column for column in columns.values()
         ]
 
 
-def _listed(column: Column, count: int) -> list[Any]:
+def _insert_into_sqlite(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> None:
+    """Insert rows, many by each statement: that takes less than half the time of one by each."""
+    num_rows = _num_rows(columns.values())
+    bound = [_to_list(column, num_rows) for column in columns.values() if not isinstance(column, int)]
+    row = ", ".join(str(column) if isinstance(column, int) else "?" for column in columns.values())
+    num_grouped = num_rows - num_rows % _ROWS_PER_STATEMENT
+    for start, stop, size in ((0, num_grouped, _ROWS_PER_STATEMENT), (num_grouped, num_rows, 1)):
+        rows = ", ".join([f"({row})"] * size)
+        statement = f"insert into {table} ({', '.join(columns)}) values {rows}"
+        transaction.insert_many(statement, _group_rows(bound, start, stop, size))
+
+
+def _group_rows(columns: Sequence[list[Any]], start: int, stop: int, size: int) -> Iterator[tuple[Any, ...]]:
+    """The values of rows `start` to `stop`, row by row, `size` rows in each tuple.
+
+    Two columns (a b c d) and (1 2 3 4) in groups of two rows: (a 1 b 2), (c 3 d 4). Place p of all tuples comes from
+    one column at every `size`-th row, so slices are zipped, which is faster than a loop over rows.
+    """
+    places = [column[first:stop:size] for first in range(start, start + size) for column in columns]
+    return zip(*places, strict=True)
+
+
+def _to_list(column: Column, num_rows: int) -> list[Any]:
+    """A column's values as SQLite takes them, one a row."""
     if not isinstance(column, np.ndarray):
-        return [column] * count
+        return [column] * num_rows
     if column.dtype.kind != "M":
         return list(column.tolist())
     codes, distinct = pd.factorize(column)
-    return list(np.array([period_text(period) for period in np.asarray(distinct)], dtype=object)[codes])
+    return list(np.array([sqlite_period(period) for period in np.asarray(distinct)], dtype=object)[codes])
 
 
-def _copied(columns: Sequence[Column]) -> bytes:
-    """The rows as PostgreSQL's COPY writes them: for each field its length and its bytes, big end first."""
+def _encode_for_copy(columns: Sequence[Column]) -> bytes:
+    """Rows in PostgreSQL's binary COPY format: the number of fields, and of each field its length and its bytes."""
     fields: list[tuple[str, Any]] = [("count", ">i2")]
     values: dict[str, Any] = {"count": len(columns)}
     for n, column in enumerate(columns):
-        form, value, length = _field(column)
+        dtype, value, length = _encode_field(column)
         fields.append((f"length{n}", ">i4"))
         values[f"length{n}"] = length
         if length > 0:
-            fields.append((f"value{n}", form))
+            fields.append((f"value{n}", dtype))
             values[f"value{n}"] = value
-    count = next(len(column) for column in columns if isinstance(column, np.ndarray))
-    rows = np.empty(count, np.dtype(fields))
+    rows = np.empty(_num_rows(columns), np.dtype(fields))
     for name, value in values.items():
         rows[name] = value
     return rows.tobytes()
 
 
-def _field(column: Column) -> tuple[str, Any, int]:
-    """How a column's values are written, the values, and their length in bytes; -1 is null."""
+def _encode_field(column: Column) -> tuple[str, Any, int]:
+    """A column's big-endian dtype, its values and their length in bytes, -1 for null."""
     if column is None:
         return "", None, -1
     if isinstance(column, str):
@@ -110,10 +126,10 @@ def _field(column: Column) -> tuple[str, Any, int]:
         return f"S{len(text)}", text, len(text)
     if isinstance(column, np.ndarray) and column.dtype.kind == "M":
         return ">i8", (column.astype("datetime64[us]") - _POSTGRESQL_EPOCH).astype(np.int64), 8
-    kind = column.dtype if isinstance(column, np.ndarray) else np.dtype(type(column))
-    if kind == np.int32:
+    dtype = column.dtype if isinstance(column, np.ndarray) else np.dtype(type(column))
+    if dtype == np.int32:
         return ">i4", column, 4
-    return (">f8" if kind.kind == "f" else ">i8"), column, 8
+    return (">f8" if dtype.kind == "f" else ">i8"), column, 8
 
 
 def values_as_of(
@@ -124,122 +140,146 @@ def values_as_of(
     length: int | None = None,
     since: np.datetime64 | None = None,
 ) -> LongValues:
-    """What was known of series when a batch was taken in, revisions included; of each its last `length` values.
+    """Values of series after a batch, revisions included, ascending by series and period.
 
-    With `since` of each series what is later than that period, and `length` values up to it.
-    One statement, which reads by the primary key and no more than it gives.
+    One statement, which reads by the primary key and reads no other rows.
+
+    Args:
+        transaction: to read in.
+        series_ids: of the series.
+        batch_id: later batches do not count.
+        length: only so many of the last values of each series; None: all.
+        since: every value later than this period, and `length` values of each series up to it.
     """
     if transaction.dialect == "postgresql":
         transaction.execute("read_in_order")
         moment = None if since is None else since.astype("datetime64[us]").item()
-        wanted = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length, "since": moment}
-        series, fields = _arrays(transaction, "values_as_of", wanted, 5)
-        return apply_revisions(_sorted(_flat(series, *fields[:2])), _flat(series, *fields[2:]))
-    return apply_revisions(
-        empty_values(), _rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since)
-    )
+        parameters = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length, "since": moment}
+        series, (periods, numbers, *revisions) = _fetch_arrays(transaction, "values_as_of", parameters, 5)
+        first_values = _sort_by_series(_decode_values(series, periods, numbers))
+        return apply_revisions(first_values, _decode_values(series, *revisions))
+    rows = _fetch_sqlite_rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since)
+    return apply_revisions(empty_values(), rows)
 
 
 def all_values(
     transaction: Transaction, series_ids: Sequence[int], batch_id: int, *, frequency: Frequency
 ) -> LongValues:
-    """The same of whole series, faster: where a series has no gap its periods need not be read."""
+    """All values of series, as `values_as_of` gives them, but faster: periods are only read of series with gaps."""
     series_ids = sorted(series_ids)
     if transaction.dialect == "postgresql":
-        transaction.execute("read_in_order")
-        wanted = {"series_ids": series_ids, "batch_id": batch_id}
-        series, (first, last, packed) = _arrays(transaction, "numbers_as_of", wanted, 4)
-        numbers = _Packed(series, _moments(first), _moments(last), _bytes(packed), np.dtype(">f8"))
-        later, fields = _arrays(transaction, "revisions_as_of", wanted, 3)
-        revised = _flat(later, *fields)
+        packed, revisions = _fetch_packed_postgresql(transaction, series_ids, batch_id)
     else:
-        numbers = _sqlite_numbers(transaction, series_ids, batch_id)
-        revised = _rows(transaction, "revisions_as_of", series_ids, batch_id)
-    told, irregular = _placed(numbers, frequency)
-    if len(irregular):
-        told = merge(told, values_as_of(transaction, irregular.tolist(), batch_id))
-    return apply_revisions(told, revised)
+        packed = _fetch_packed_sqlite(transaction, series_ids, batch_id)
+        revisions = _fetch_sqlite_rows(transaction, "revisions_as_of", series_ids, batch_id)
+    first_values, irregular_ids = _add_periods(packed, frequency)
+    if len(irregular_ids):
+        first_values = merge(first_values, values_as_of(transaction, irregular_ids.tolist(), batch_id))
+    return apply_revisions(first_values, revisions)
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
-    """The numbers of series without their periods."""
+class _PackedSeries:
+    """The first and the last period of each series, and its values between without their periods."""
 
-    series: npt.NDArray[np.int64]  # [S]
+    series: npt.NDArray[np.int64]  # [S], ids
     first: Periods  # [S]
     last: Periods  # [S]
-    #: the bytes of each series' numbers, in order of their periods
+    #: the bytes of each series' values, ascending by period
     content: Sequence[bytes]
-    form: np.dtype[Any]
+    dtype: np.dtype[Any]
 
 
-def _placed(numbers: _Packed, frequency: Frequency) -> tuple[LongValues, npt.NDArray[np.int64]]:
-    """Numbers with their periods, which follow each other; and the series that have gaps."""
-    series, first, last = numbers.series, numbers.first, numbers.last
-    if len(series) == 0:
-        return empty_values(), series
-    counts = np.array([len(content) for content in numbers.content], np.int64) // numbers.form.itemsize
-    grid = frequency.between(first.min(), last.max())
-    start = np.searchsorted(grid, first)
-    regular = (np.searchsorted(grid, last) - start + 1 == counts) & (grid[np.minimum(start, len(grid) - 1)] == first)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    told = LongValues(
-        np.repeat(series, counts),
-        grid[np.minimum(np.repeat(start, counts) + within, len(grid) - 1)],
-        np.frombuffer(b"".join(numbers.content), numbers.form).astype(np.float64),
+def _fetch_packed_postgresql(
+    transaction: Transaction, series_ids: Sequence[int], batch_id: int
+) -> tuple[_PackedSeries, LongValues]:
+    """Series as they were first delivered, and their revisions."""
+    transaction.execute("read_in_order")
+    parameters = {"series_ids": series_ids, "batch_id": batch_id}
+    series, (first, last, content) = _fetch_arrays(transaction, "numbers_as_of", parameters, 4)
+    packed = _PackedSeries(series, _decode_periods(first), _decode_periods(last), _not_null(content), np.dtype(">f8"))
+    revised_series, fields = _fetch_arrays(transaction, "revisions_as_of", parameters, 3)
+    return packed, _decode_values(revised_series, *fields)
+
+
+def _fetch_packed_sqlite(transaction: Transaction, series_ids: Sequence[int], batch_id: int) -> _PackedSeries:
+    parameters = {"series_ids": json.dumps(series_ids), "batch_id": batch_id}
+    blocks = transaction.fetch_blocks(query_text("numbers_as_of", "sqlite"), parameters, size=_BLOCK)
+    rows = [row for row in chain.from_iterable(blocks) if row[1] is not None]  # None: a series without values
+    series, first, last, content = zip(*rows, strict=True) if rows else ((),) * 4
+    return _PackedSeries(
+        np.array(series, np.int64), _parse_periods(first), _parse_periods(last), content, np.dtype(np.float64)
     )
-    return _sorted(told if regular.all() else told.take(np.repeat(regular, counts))), series[~regular]
 
 
-def _arrays(
+def _add_periods(packed: _PackedSeries, frequency: Frequency) -> tuple[LongValues, npt.NDArray[np.int64]]:
+    """The values of series without gaps, whose periods follow each other; and the ids of the series with gaps."""
+    if len(packed.series) == 0:
+        return empty_values(), packed.series
+    counts = np.array([len(content) for content in packed.content], np.int64) // packed.dtype.itemsize  # [S]
+    grid = frequency.between(packed.first.min(), packed.last.max())
+    start = np.searchsorted(grid, packed.first)  # [S]
+    num_periods = np.searchsorted(grid, packed.last) - start + 1
+    starts_on_grid = grid[np.minimum(start, len(grid) - 1)] == packed.first
+    is_regular = starts_on_grid & (num_periods == counts)
+    first_row = np.cumsum(counts) - counts
+    row_in_series = np.arange(counts.sum()) - np.repeat(first_row, counts)  # [N]
+    position = np.minimum(np.repeat(start, counts) + row_in_series, len(grid) - 1)  # off the grid only if irregular
+    values = LongValues(
+        np.repeat(packed.series, counts),
+        grid[position],
+        np.frombuffer(b"".join(packed.content), packed.dtype).astype(np.float64),
+    )
+    if not is_regular.all():
+        values = values.take(np.repeat(is_regular, counts))
+    return _sort_by_series(values), packed.series[~is_regular]
+
+
+def _fetch_arrays(
     transaction: Transaction, query: str, parameters: Row, num_fields: int
 ) -> tuple[npt.NDArray[np.int64], list[list[bytes | None]]]:
-    """A PostgreSQL result: the numbers of the series, and the other fields undecoded."""
-    statement = _bound(query_text(query, "postgresql"))
+    """A PostgreSQL result: its first field as series ids [n], and its other fields undecoded."""
+    statement = _with_driver_parameters(query_text(query, "postgresql"))
     columns: list[list[bytes | None]] = [[] for _ in range(num_fields)]
-    for block in transaction.binary_rows(statement, parameters, block=_FETCHED):
-        for column, found in zip(columns, block, strict=True):
-            column.extend(found)
-    series = np.frombuffer(b"".join(_bytes(columns[0])), ">i8").astype(np.int64)
+    for block in transaction.fetch_binary_blocks(statement, parameters, size=_FETCHED_ROWS):
+        for column, fields in zip(columns, block, strict=True):
+            column.extend(fields)
+    series = np.frombuffer(b"".join(_not_null(columns[0])), ">i8").astype(np.int64)
     return series, columns[1:]
 
 
-def _flat(
+def _decode_values(
     series: npt.NDArray[np.int64], periods: Sequence[bytes | None], numbers: Sequence[bytes | None]
 ) -> LongValues:
-    """Arrays by series as one column each."""
-    moments = (_elements(periods) + _POSTGRESQL_EPOCH.astype(np.int64)).view("datetime64[us]")
-    return LongValues(np.repeat(series, _counts(periods)), moments, _elements(numbers).view(np.float64))
+    """Long values from an array of periods and an array of numbers for each series."""
+    counts = [(len(array) - _ARRAY_HEADER_SIZE) // _ARRAY_ELEMENT.itemsize if array else 0 for array in periods]
+    return LongValues(
+        np.repeat(series, np.array(counts, np.int64)),
+        _from_postgresql_epoch(_decode_elements(periods)),
+        _decode_elements(numbers).view(np.float64),
+    )
 
 
-def _counts(arrays: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
-    return np.array([(len(array) - _ARRAY_HEADER) // _ELEMENT.itemsize if array else 0 for array in arrays], np.int64)
-
-
-def _elements(arrays: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
-    """The bits of all elements of one-dimensional arrays of eight-byte values."""
+def _decode_elements(arrays: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
+    """The bits of all elements of one-dimensional arrays of eight-byte values; null is an array without elements."""
     sizes = {len(array) for array in arrays if array}
-    if len(sizes) == 1 and None not in arrays:  # all of one length: their headers are cut off at once
-        content = np.frombuffer(b"".join(_bytes(arrays)), np.uint8).reshape(-1, sizes.pop())[:, _ARRAY_HEADER:]
-        return np.ascontiguousarray(content).view(_ELEMENT)["bits"].ravel().astype(np.int64)
-    joined = b"".join(array[_ARRAY_HEADER:] for array in arrays if array)
-    return np.frombuffer(joined, _ELEMENT)["bits"].astype(np.int64)
+    if len(sizes) == 1 and None not in arrays:  # all of one length: the headers are cut off at once
+        content = np.frombuffer(b"".join(_not_null(arrays)), np.uint8).reshape(-1, sizes.pop())
+        elements = np.ascontiguousarray(content[:, _ARRAY_HEADER_SIZE:]).view(_ARRAY_ELEMENT)
+        return elements["bits"].ravel().astype(np.int64)
+    content_only = b"".join(array[_ARRAY_HEADER_SIZE:] for array in arrays if array)
+    return np.frombuffer(content_only, _ARRAY_ELEMENT)["bits"].astype(np.int64)
 
 
-def _moments(fields: Sequence[bytes | None]) -> Periods:
-    micros = np.frombuffer(b"".join(_bytes(fields)), ">i8").astype(np.int64)
-    return (micros + _POSTGRESQL_EPOCH.astype(np.int64)).view("datetime64[us]")
+def _decode_periods(fields: Sequence[bytes | None]) -> Periods:
+    return _from_postgresql_epoch(np.frombuffer(b"".join(_not_null(fields)), ">i8").astype(np.int64))
 
 
-def _sqlite_numbers(transaction: Transaction, series_ids: Sequence[int], batch_id: int) -> _Packed:
-    wanted = {"series_ids": json.dumps(series_ids), "batch_id": batch_id}
-    blocks = transaction.blocks(query_text("numbers_as_of", "sqlite"), wanted, block=_BLOCK)
-    known = [row for row in chain.from_iterable(blocks) if row[1] is not None]
-    series, first, last, content = zip(*known, strict=True) if known else ((),) * 4
-    return _Packed(np.array(series, np.int64), _periods(first), _periods(last), content, np.dtype(np.float64))
+def _from_postgresql_epoch(microseconds: npt.NDArray[np.int64]) -> Periods:
+    return (microseconds + _POSTGRESQL_EPOCH.astype(np.int64)).view("datetime64[us]")
 
 
-def _rows(
+def _fetch_sqlite_rows(
     transaction: Transaction,
     query: str,
     series_ids: Sequence[int],
@@ -248,60 +288,63 @@ def _rows(
     length: int | None = None,
     since: np.datetime64 | None = None,
 ) -> LongValues:
-    """SQLite's rows of series, period and value."""
+    """The rows (series, period, value) of an SQLite query, in its order."""
     parameters = {
         "series_ids": json.dumps(sorted(series_ids)),
         "batch_id": batch_id,
         "length": length,
-        "since": None if since is None else period_text(since),
+        "since": None if since is None else sqlite_period(since),
     }
     parts = []
-    for block in transaction.blocks(query_text(query, "sqlite"), parameters, block=_BLOCK):
-        series, value = (np.fromiter(map(itemgetter(n), block), kind, len(block)) for n, kind in ((0, "i8"), (2, "f8")))
-        parts.append((series, _periods(list(map(itemgetter(1), block))), value))
+    for rows in transaction.fetch_blocks(query_text(query, "sqlite"), parameters, size=_BLOCK):
+        series = np.fromiter(map(itemgetter(0), rows), np.int64, len(rows))
+        period = _parse_periods(list(map(itemgetter(1), rows)))
+        value = np.fromiter(map(itemgetter(2), rows), np.float64, len(rows))
+        parts.append((series, period, value))
     return LongValues(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else empty_values()
 
 
-def _periods(texts: Sequence[str]) -> Periods:
-    known = {text: np.datetime64(text, "us").astype(np.int64) for text in set(texts)}
-    return np.fromiter(map(known.__getitem__, texts), np.int64, len(texts)).view("datetime64[us]")
+def _parse_periods(texts: Sequence[str]) -> Periods:
+    """SQLite's texts as periods; each distinct text is parsed once."""
+    parsed = {text: np.datetime64(text, "us").astype(np.int64) for text in set(texts)}
+    return np.fromiter(map(parsed.__getitem__, texts), np.int64, len(texts)).view("datetime64[us]")
 
 
-def _sorted(values: LongValues) -> LongValues:
-    """In order of series: databases promise none that is not asked for, and asking would sort what is in order."""
+def _sort_by_series(values: LongValues) -> LongValues:
+    """Values ascending by series: queries do not sort, because the rows almost always are in order."""
     if (np.diff(values.series) >= 0).all():
         return values
     return values.take(np.argsort(values.series, kind="stable"))
 
 
-def num_values_of(transaction: Transaction, series_ids: Sequence[int]) -> int:
-    """How many values of different periods series have."""
+def count_values(transaction: Transaction, series_ids: Sequence[int]) -> int:
+    """The number of stored values of series, revisions not counted."""
     if not series_ids:
         return 0
-    wanted = list(series_ids) if transaction.dialect == "postgresql" else json.dumps(list(series_ids))
-    row = transaction.row("num_values_of", series_ids=wanted)
+    ids = list(series_ids)
+    row = transaction.row("num_values_of", series_ids=ids if transaction.dialect == "postgresql" else json.dumps(ids))
     return int(row["num_values"]) if row else 0
 
 
-def numbers_of_run(transaction: Transaction, run_number: int) -> npt.NDArray[np.float64]:
-    """The mean, the quantiles and the baseline of a run's series, by number, and steps, one behind the other: [S x H, 1 + Q + 1]."""
+def read_numbers_of_run(transaction: Transaction, run_number: int) -> npt.NDArray[np.float64]:
+    """Mean, quantiles and baseline of a run, ascending by series id and step: [S * H, 1 + Q + 1]; NaN: not kept."""
+    parameters = {"run_number": run_number}
     if transaction.dialect == "postgresql":
         transaction.execute("read_in_order")
-        series, (packed,) = _arrays(transaction, "numbers_of_run", {"run_number": run_number}, 2)
-        content = _bytes(packed)
+        series, (packed,) = _fetch_arrays(transaction, "numbers_of_run", parameters, 2)
+        content = _not_null(packed)
         in_order = b"".join(content[n] for n in np.argsort(series))
-        return np.frombuffer(in_order, ">f8").astype(np.float64).reshape(-1, _NUMBERS)
-    text = query_text("numbers_of_run", "sqlite")
-    blocks = transaction.blocks(text, {"run_number": run_number}, block=_BLOCK)
-    parts = [np.fromiter(chain.from_iterable(block), np.float64, _NUMBERS * len(block)) for block in blocks]
-    numbers = np.concatenate(parts).reshape(-1, _NUMBERS) if parts else np.empty((0, _NUMBERS))
+        return np.frombuffer(in_order, ">f8").astype(np.float64).reshape(-1, _NUMBERS_PER_STEP)
+    blocks = transaction.fetch_blocks(query_text("numbers_of_run", "sqlite"), parameters, size=_BLOCK)
+    parts = [np.fromiter(chain.from_iterable(rows), np.float64, _NUMBERS_PER_STEP * len(rows)) for rows in blocks]
+    numbers = np.concatenate(parts).reshape(-1, _NUMBERS_PER_STEP) if parts else np.empty((0, _NUMBERS_PER_STEP))
     return np.where(np.isinf(numbers), np.nan, numbers)
 
 
-def _bytes(field: Sequence[bytes | None]) -> list[bytes]:
-    return [value for value in field if value is not None]
+def _not_null(fields: Sequence[bytes | None]) -> list[bytes]:
+    return [field for field in fields if field is not None]
 
 
-def _bound(text: str) -> str:
-    """A query file with its parameters as the driver writes them."""
+def _with_driver_parameters(text: str) -> str:
+    """A query's text with `:name` written as `%(name)s`, but not the casts `::type`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", text)

@@ -1,4 +1,4 @@
-"""Engines and transactions of the two databases."""
+"""Connections and transactions of SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
-from pipeline.storage.statements import Spent, Transaction
+from pipeline.storage.statements import SqlTimer, Transaction
 from pipeline.text import without_secrets
 
-#: the drivers that are installed, by what a URL may call them
+#: the installed drivers, by the names that a URL may use
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -24,12 +24,12 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
-#: SQLite's errors about the file and its locks
-_SQLITE_AWAY = tuple(
+#: the beginnings of the names of SQLite's errors about the file and its locks
+_SQLITE_UNAVAILABLE = tuple(
     f"SQLITE_{name}"
     for name in ("BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOTADB", "PERM", "READONLY")
 )
-#: PostgreSQL's insufficient_privilege
+#: PostgreSQL's code of insufficient_privilege
 _NOT_ALLOWED = "42501"
 _EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
@@ -39,7 +39,7 @@ class Database:
     """One SQLite file or PostgreSQL database."""
 
     url: sa.URL
-    spent: Spent = field(default_factory=Spent, compare=False)
+    timer: SqlTimer = field(default_factory=SqlTimer, compare=False)
 
     @property
     def shown(self) -> str:
@@ -48,7 +48,7 @@ class Database:
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """The pool of connections."""
+        """The connection pool."""
         if self.url.get_backend_name() == "sqlite":
             return _sqlite_engine(self.url)
         options = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
@@ -56,35 +56,35 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A transaction that is committed at the end, or rolled back by an error.
+        """Begin a transaction that is committed at the end of the block, or rolled back by an error.
 
         Raises:
             DatabaseUnavailable: the database cannot be reached, or went away.
         """
         with self.reachable(), self.engine.connect() as connection:
-            with self.spent.counting():
+            with self.timer.measure():
                 transaction = connection.begin()
             with transaction:
-                yield Transaction(connection, self.spent)
-                with self.spent.counting():
+                yield Transaction(connection, self.timer)
+                with self.timer.measure():
                     transaction.commit()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A transaction that only reads and waits for no writer's lock."""
+        """Begin a transaction that only reads; it waits for no writer."""
         with self.reachable(), self.engine.connect().execution_options(only_reads=True) as connection:
-            yield Transaction(connection, self.spent)
+            yield Transaction(connection, self.timer)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close all connections."""
         self.engine.dispose()
 
     @contextlib.contextmanager
     def reachable(self) -> Iterator[None]:
-        """Translate errors of the connection.
+        """Raise errors of the connection as errors of ours.
 
         Raises:
-            NotAllowed: the database refuses a statement to this user.
+            NotAllowed: this user may not execute a statement.
             DatabaseUnavailable: it cannot be reached, or went away.
         """
         try:
@@ -93,7 +93,7 @@ class Database:
             cause = (str(error.orig).strip().splitlines() or [str(error)])[0]
             if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
                 raise NotAllowed(f"the database {self.shown} refuses: {cause}") from error
-            if not _is_away(error):
+            if not _is_unavailable(error):
                 raise
             raise DatabaseUnavailable(
                 f"the database {self.shown} cannot be reached or used: {cause}; "
@@ -102,10 +102,10 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """The database at an SQLAlchemy URL; nothing is connected yet.
+    """The database at an SQLAlchemy URL; no connection is opened yet.
 
     Raises:
-        InvalidArgument: it is no URL, or of another database than SQLite or PostgreSQL.
+        InvalidArgument: it is not a URL of SQLite or PostgreSQL.
     """
     try:
         parsed = sa.make_url(url)
@@ -116,13 +116,13 @@ def open_database(url: str) -> Database:
     return Database(parsed.set(drivername=_DRIVERS[parsed.drivername]))
 
 
-def _is_away(error: sa.exc.DBAPIError) -> bool:
-    """Whether the database is the trouble, and not a statement of ours."""
+def _is_unavailable(error: sa.exc.DBAPIError) -> bool:
+    """Whether an error is about the database as a whole, and not about one statement."""
     if isinstance(error.orig, sqlite3.Error):
         code = getattr(error.orig, "sqlite_errorname", "")
-        return code.startswith(_SQLITE_AWAY)
-    connecting = error.statement is None
-    return connecting or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+        return code.startswith(_SQLITE_UNAVAILABLE)
+    is_connecting = error.statement is None
+    return is_connecting or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:
@@ -132,8 +132,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-class _Packing:
-    """SQLite's aggregate `packed`: the bytes of many numbers as one value, which is read faster than their rows."""
+class _PackedAggregate:
+    """SQLite aggregate `packed`: the bytes of all numbers of a group, which are read faster than their rows."""
 
     __slots__ = ("finalize", "step")
 
@@ -152,16 +152,21 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
         *sqlite_journal(sqlite3.sqlite_version_info),
     ):
         connection.execute(f"pragma {pragma}")
-    connection.create_aggregate("packed", 1, _Packing)  # type: ignore[arg-type]  # its stub knows whole numbers only
+    connection.create_aggregate("packed", 1, _PackedAggregate)  # type: ignore[arg-type]  # its stub knows whole numbers only
 
 
 def sqlite_journal(version: tuple[int, ...]) -> tuple[str, str]:
-    """The journal that keeps an acknowledged commit through a power cut with this SQLite.
+    """The pragmas of the journal with which this version of SQLite loses no commit in a power cut.
 
-    Versions before 3.51.3 (3.50.7 and 3.44.6 on their branches) may corrupt a WAL that is reset.
+    Write-ahead logging, but not in versions before 3.51.3 (3.50.7 and 3.44.6 on their branches), which may corrupt a
+    log that is reset.
     """
-    sound = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    return ("journal_mode = wal", "synchronous = full") if sound else ("journal_mode = delete", "synchronous = extra")
+    has_safe_wal = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    return (
+        ("journal_mode = wal", "synchronous = full")
+        if has_safe_wal
+        else ("journal_mode = delete", "synchronous = extra")
+    )
 
 
 def _on_sqlite_begin(connection: sa.Connection) -> None:

@@ -10,9 +10,6 @@ from pipeline.records.training import TrainingRecord
 from pipeline.storage.statements import Row
 from pipeline.text import one_line
 
-#: the columns of a forecast's quantiles, in the order of their levels
-QUANTILE_COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
-
 
 def rejection_row(batch_id: int, rejection: Rejection) -> dict[str, Any]:
     """The row of a rejected row of a batch."""

@@ -14,12 +14,12 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NewerPublished, Overtaken
 from pipeline.forecasting.calibration import Calibration
 from pipeline.records.lineage import Lineage, ModelVersion, Run
-from pipeline.storage.bulk_load import Column, load, numbers_of_run
+from pipeline.storage.bulk_load import Column, load, read_numbers_of_run
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_stale_token
-from pipeline.storage.mapping import QUANTILE_COLUMNS, run_from_row
+from pipeline.storage.mapping import run_from_row
 from pipeline.storage.statements import Row, Transaction
-from pipeline.timeseries.forecast import NETWORK, Forecast
+from pipeline.timeseries.forecast import NETWORK, QUANTILE_COLUMNS, Forecast
 from pipeline.timeseries.observations import TARGET
 
 #: a forecast with more rows is staged in several committed transactions
@@ -290,7 +290,7 @@ def _is_as_computed(transaction: Transaction, staged: _StagedRun, forecast: Fore
     order = np.argsort(staged.series_ids)
     series_ids, _, methods, reasons, scales = transaction.columns("series_of_run", run_number=staged.run_number)
     (periods,) = transaction.columns("steps_of_run", run_number=staged.run_number)
-    numbers = numbers_of_run(transaction, staged.run_number)
+    numbers = read_numbers_of_run(transaction, staged.run_number)
     parts = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
     computed = np.concatenate(parts, axis=2)[order]  # [S, H, 1 + Q + 1]
     return (
@@ -312,7 +312,7 @@ def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime
     columns = transaction.columns("series_of_run", run_number=run_number)
     _, series, method, reason, scale = columns or ((),) * 5
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
-    numbers = numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
+    numbers = read_numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
     order = sorted(range(len(series)), key=series.__getitem__)
     return Forecast(
         series=tuple(series[s] for s in order),

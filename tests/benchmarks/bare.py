@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from pipeline.storage.bulk_load import _blocks, _copied, _listed
+from pipeline.storage.bulk_load import _blocks, _encode_for_copy, _to_list
 from pipeline.storage.engine import Database
 from tests.benchmarks.loads import Panelled
 
@@ -56,11 +56,11 @@ def load_bare(database: Database, table: str, columns: dict[str, Any]) -> float:
     """COPY of bytes, or executemany of lists, which are ready before the clock starts; its seconds."""
     names = ", ".join(columns)
     if database.url.get_backend_name() == "postgresql":
-        ready = [_copied(block) for block in _blocks(columns)]
+        ready = [_encode_for_copy(block) for block in _blocks(columns)]
         began = time.perf_counter()
         with (
             database.write() as transaction,
-            transaction.copying(f"copy {table} ({names}) from stdin (format binary)") as write,
+            transaction.copy(f"copy {table} ({names}) from stdin (format binary)") as write,
         ):
             write(_HEADER)
             for block in ready:
@@ -68,7 +68,7 @@ def load_bare(database: Database, table: str, columns: dict[str, Any]) -> float:
             write(b"\xff\xff")
         return time.perf_counter() - began
     lists = [
-        _listed(column, len(column)) if isinstance(column, np.ndarray) else repeat(column)
+        _to_list(column, len(column)) if isinstance(column, np.ndarray) else repeat(column)
         for column in columns.values()
     ]
     statement = f"insert into {table} ({names}) values ({', '.join('?' * len(columns))})"

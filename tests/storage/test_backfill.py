@@ -247,7 +247,7 @@ def test_days_in_between_are_carried_out_alone(recipe: Recipe, known: Store) -> 
     assert facts[1]["seconds"]["sql"] < facts[0]["seconds"]["sql"] + 1
 
 
-def test_an_earlier_instant_does_not_take_the_place_of_a_later_one(recipe: Recipe, known: Store) -> None:
+def test_a_backfill_of_an_earlier_instant_does_not_replace_a_later_one(recipe: Recipe, known: Store) -> None:
     """On the 6th day the origin of the 4th was told anew; the 5th brought nothing."""
     (later,) = backfill(recipe, known, START + 6 * DAY, START + 7 * DAY)
 
@@ -256,8 +256,8 @@ def test_an_earlier_instant_does_not_take_the_place_of_a_later_one(recipe: Recip
     assert (third["status"], sixth["status"]) == ("published", "unchanged")
     assert (fourth["status"], fourth["reason"]) == (
         "refused",
-        f"run {later['run_id']} is made of what was known at 2026-03-07T06:00:00+00:00: a forecast as of "
-        "2026-03-05T06:00:00+00:00 does not take its place",
+        f"run {later['run_id']} was made from data as of 2026-03-07T06:00:00+00:00: a forecast as of "
+        "2026-03-05T06:00:00+00:00 does not replace it",
     )
     assert value(known.database, "select count(*) from runs where status = 'superseded'") == 0
 
