@@ -101,7 +101,7 @@ class BatchRepository:
     def fetch_context(self, recipe: str, now: datetime) -> FetchContext:
         """What a source is given at the next fetch: the previous delivery, the newest period and the time."""
         with self.database.read() as transaction:
-            last = transaction.row("last_delivery", recipe=recipe)
+            last = transaction.row("previous_delivery", recipe=recipe)
             newest = transaction.row("newest_period", recipe=recipe)
         if last is None:
             return FetchContext(now=now)
@@ -121,13 +121,13 @@ class BatchRepository:
         """
         with self.database.write() as transaction:
             yield begin_batch(transaction, header, now)
-            transaction.execute("forget_held_parts", recipe=header.recipe)
+            transaction.execute("delete_held_parts", recipe=header.recipe)
 
     def refuse(self, header: BatchHeader, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
         """Record a refused batch: its header and its rejected rows only. Repeating the last refusal adds nothing."""
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
-            if _is_same(transaction.row("newest_unaccepted", recipe=header.recipe), header, message):
+            if _is_same(transaction.row("latest_batch_if_not_accepted", recipe=header.recipe), header, message):
                 return
             batch_id = _insert_batch(
                 transaction, header, recorded_at, status="refused", message=message, num_rejected=len(rejections)
@@ -152,7 +152,7 @@ class BatchRepository:
             recorded_at = next_instant(transaction, header.recipe, now)
             if _is_same(transaction.row("held_batch", recipe=header.recipe), header, str(held)):
                 return
-            transaction.execute("forget_held_parts", recipe=header.recipe)
+            transaction.execute("delete_held_parts", recipe=header.recipe)
             batch_id = _insert_batch(
                 transaction,
                 header,
@@ -185,18 +185,18 @@ class BatchRepository:
     def latest_as_of(self, recipe: str, as_of: datetime) -> LatestBatch | None:
         """The newest batch with new or revised values at an instant; None before the first one."""
         with self.database.read() as transaction:
-            row = transaction.row("batch_as_of", recipe=recipe, as_of=as_of)
+            row = transaction.row("latest_batch_as_of", recipe=recipe, as_of=as_of)
         return None if row is None else LatestBatch(**row)
 
     def recorded_instants(self, recipe: str) -> list[datetime]:
         """When values of the recipe were added or revised, ascending; between two instants nothing changed."""
         with self.database.read() as transaction:
-            return [row["recorded_at"] for row in transaction.rows("instants_of_recipe", recipe=recipe)]
+            return [row["recorded_at"] for row in transaction.rows("recorded_instants", recipe=recipe)]
 
     def first_recorded_at(self, recipe: str) -> datetime | None:
         """When the recipe's first observations were recorded; None if there are none."""
         with self.database.read() as transaction:
-            row = transaction.row("explain_first_batch", recipe=recipe)
+            row = transaction.row("first_recorded_at", recipe=recipe)
         return row["recorded_at"] if row else None
 
 
@@ -318,7 +318,7 @@ class BatchWriter:
         )
         _insert_rejections(self.transaction, self.batch_id, rejections)
         if self.header.releases is not None:
-            self.transaction.execute("release_batch", batch_id=self.header.releases)
+            self.transaction.execute("approve_batch", batch_id=self.header.releases)
 
 
 def begin_batch(transaction: Transaction, header: BatchHeader, now: datetime) -> BatchWriter:
@@ -332,7 +332,7 @@ def begin_batch(transaction: Transaction, header: BatchHeader, now: datetime) ->
         held = transaction.row("held_batch", recipe=header.recipe)
         if held is None or held["batch_id"] != header.releases:
             raise NothingHeld(f"the held batch of {header.recipe} was approved or replaced meanwhile")
-    newest = transaction.row("newest_batch", recipe=header.recipe)
+    newest = transaction.row("latest_accepted_batch", recipe=header.recipe)
     previous_batch_id = int(newest["batch_id"] or 0) if newest else 0
     batch_id = _insert_batch(transaction, header, recorded_at, status="accepted")
     return BatchWriter(transaction, header, recorded_at, batch_id=batch_id, _previous_batch_id=previous_batch_id)
@@ -341,7 +341,7 @@ def begin_batch(transaction: Transaction, header: BatchHeader, now: datetime) ->
 def next_instant(transaction: Transaction, recipe: str, now: datetime) -> datetime:
     """Lock the recipe; when its next batch counts as recorded. Strictly ascending, even if clocks go back."""
     transaction.row("lock_recipe", recipe=recipe)
-    newest = transaction.row("newest_recorded_at", recipe=recipe)
+    newest = transaction.row("latest_recorded_at", recipe=recipe)
     last = newest["recorded_at"] if newest else None
     return now if last is None else max(now, last + timedelta(microseconds=1))
 

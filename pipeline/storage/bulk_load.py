@@ -196,7 +196,7 @@ def _fetch_packed_postgresql(
     """Series as they were first delivered, and their revisions."""
     transaction.execute("read_in_order")
     parameters = {"series_ids": series_ids, "batch_id": batch_id}
-    series, (first, last, content) = _fetch_arrays(transaction, "numbers_as_of", parameters, 4)
+    series, (first, last, content) = _fetch_arrays(transaction, "packed_values_as_of", parameters, 4)
     packed = _PackedSeries(series, _decode_periods(first), _decode_periods(last), _not_null(content), np.dtype(">f8"))
     revised_series, fields = _fetch_arrays(transaction, "revisions_as_of", parameters, 3)
     return packed, _decode_values(revised_series, *fields)
@@ -204,7 +204,7 @@ def _fetch_packed_postgresql(
 
 def _fetch_packed_sqlite(transaction: Transaction, series_ids: Sequence[int], batch_id: int) -> _PackedSeries:
     parameters = {"series_ids": json.dumps(series_ids), "batch_id": batch_id}
-    blocks = transaction.fetch_blocks(query_text("numbers_as_of", "sqlite"), parameters, size=_BLOCK)
+    blocks = transaction.fetch_blocks(query_text("packed_values_as_of", "sqlite"), parameters, size=_BLOCK)
     rows = [row for row in chain.from_iterable(blocks) if row[1] is not None]  # None: a series without values
     series, first, last, content = zip(*rows, strict=True) if rows else ((),) * 4
     return _PackedSeries(
@@ -322,7 +322,7 @@ def count_values(transaction: Transaction, series_ids: Sequence[int]) -> int:
     if not series_ids:
         return 0
     ids = list(series_ids)
-    row = transaction.row("num_values_of", series_ids=ids if transaction.dialect == "postgresql" else json.dumps(ids))
+    row = transaction.row("count_values", series_ids=ids if transaction.dialect == "postgresql" else json.dumps(ids))
     return int(row["num_values"]) if row else 0
 
 

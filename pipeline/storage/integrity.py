@@ -13,11 +13,11 @@ def integrity_errors(store: Store) -> list[str]:
     with store.database.read() as transaction:
         errors = [
             f"run {row['run_id']} holds {row['found']} rows, {row['num_rows']} were declared"
-            for row in transaction.rows("runs_not_whole")
+            for row in transaction.rows("incomplete_runs")
         ]
         errors += [
             f"{row['found']} {row['kind']} runs of {row['recipe']} are published at origin {row['origin']}"
-            for row in transaction.rows("runs_published_twice")
+            for row in transaction.rows("origins_published_twice")
         ]
         runs = transaction.rows("latest_runs")
         champions = transaction.rows("champions")

@@ -37,7 +37,12 @@ class LeaseRepository:
             lease = transaction.row("lease", recipe=recipe)
             dead_holder = lease["holder"] if lease and is_dead(lease["holder"]) else None
             acquired = transaction.row(
-                "take_lease", recipe=recipe, holder=holder, expires_at=now + duration, now_at=now, gone=dead_holder
+                "acquire_lease",
+                recipe=recipe,
+                holder=holder,
+                expires_at=now + duration,
+                now_at=now,
+                dead_holder=dead_holder,
             )
             if acquired is not None:
                 return int(acquired["epoch"])
@@ -48,7 +53,7 @@ class LeaseRepository:
         """End a lease; nothing happens if another worker holds it by now."""
         with self.database.write() as transaction:
             now = transaction.one("clock")["now_at"]
-            transaction.execute("give_lease_back", recipe=recipe, epoch=fencing_token, now_at=now)
+            transaction.execute("release_lease", recipe=recipe, fencing_token=fencing_token, now_at=now)
 
 
 def refuse_stale_token(transaction: Transaction, recipe: str, fencing_token: int, activity: str) -> None:

@@ -150,7 +150,7 @@ def _store_once(transaction: Transaction, model: NewModel, now: datetime) -> int
 
 def _change_champion(transaction: Transaction, recipe: str, version: int, *, fencing_token: int, now: datetime) -> None:
     """Make a model the champion if nobody changed the champion since the token was read."""
-    transaction.execute("change_champion", recipe=recipe, model_version=version, epoch=fencing_token)
+    transaction.execute("change_champion", recipe=recipe, model_version=version, fencing_token=fencing_token)
     reference = f"{version} at epoch {fencing_token + 1}"
     transaction.execute("insert_outbox", recipe=recipe, kind="champion", reference=reference, created_at=now)
 

@@ -74,7 +74,7 @@ class ObservationRepository:
     def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
         """The attributes of each series at an instant, by series and name."""
         with self.database.read() as transaction:
-            last = transaction.row("last_batch_as_of", recipe=recipe, as_of=as_of)
+            last = transaction.row("latest_accepted_batch_as_of", recipe=recipe, as_of=as_of)
             batch_id = last["batch_id"] if last and last["batch_id"] else 0
             rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=batch_id)
         attributes: dict[str, dict[str, str]] = {}
@@ -85,7 +85,7 @@ class ObservationRepository:
     def vintages(self, recipe: str) -> list[Vintage]:
         """The newest observed period after each batch with new or revised values; ascending."""
         with self.database.read() as transaction:
-            rows = transaction.rows("newest_by_batch", recipe=recipe)
+            rows = transaction.rows("vintages", recipe=recipe)
         vintages: list[Vintage] = []
         newest: np.datetime64 | None = None
         for row in rows:

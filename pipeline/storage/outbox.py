@@ -18,7 +18,7 @@ class OutboxRepository:
     def pending(self, recipe: str | None = None) -> list[OutboxEntry]:
         """Entries that MLflow does not show yet, oldest first; of one recipe or of all."""
         with self.database.read() as transaction:
-            rows = transaction.rows("outbox_waiting", recipe=recipe)
+            rows = transaction.rows("pending_outbox", recipe=recipe)
         return [OutboxEntry(**{name: row[name] for name in OutboxEntry.__dataclass_fields__}) for row in rows]
 
     def mark_done(self, entry: OutboxEntry, now: datetime, *, mlflow_run_id: str | None = None) -> None:
@@ -31,9 +31,9 @@ class OutboxRepository:
                     model_version=entry.model_version,
                     mlflow_run_id=mlflow_run_id,
                 )
-            transaction.execute("outbox_done", outbox_id=entry.outbox_id, done_at=now)
+            transaction.execute("mark_outbox_done", outbox_id=entry.outbox_id, done_at=now)
 
     def mark_failed(self, entry: OutboxEntry, error: str) -> None:
         """Record why MLflow does not show the entry; it stays pending."""
         with self.database.write() as transaction:
-            transaction.execute("outbox_failed", outbox_id=entry.outbox_id, last_error=error)
+            transaction.execute("mark_outbox_failed", outbox_id=entry.outbox_id, last_error=error)

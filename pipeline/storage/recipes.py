@@ -47,4 +47,4 @@ class RecipeRepository:
         with self.database.write() as transaction:
             transaction.execute("finish_attempt", attempt_id=attempt_id, status=status, error=error, finished_at=now)
             if status == "unchanged":
-                transaction.execute("forget_idle_attempts", attempt_id=attempt_id)
+                transaction.execute("delete_previous_attempt_if_idle", attempt_id=attempt_id)

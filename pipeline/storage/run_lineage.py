@@ -78,16 +78,16 @@ class LineageRepository:
     def run_lineage(self, run_id: str) -> RunLineage | None:
         """Everything that a run was made from; None if there is no such run."""
         with self.database.read() as transaction:
-            run = transaction.row("explain_run", run_id=run_id)
+            run = transaction.row("run_with_recipe", run_id=run_id)
             if run is None:
                 return None
             stored_model = transaction.one("model", recipe=run["recipe"], model_version=run["model_version"])
-            source_batch = transaction.one("explain_vintage", recipe=run["recipe"], as_of=run["as_of"])
+            source_batch = transaction.one("source_batch_as_of", recipe=run["recipe"], as_of=run["as_of"])
             batch = {"recipe": run["recipe"], "batch_id": source_batch["batch_id"]}
-            batches = transaction.one("explain_batches", **batch)
-            revised = transaction.one("explain_revised", **batch)
-            superseded = transaction.rows("explain_superseded", run_id=run_id)
-            methods = transaction.rows("explain_methods", run_number=run["run_number"])
+            batches = transaction.one("batches_around", **batch)
+            revised = transaction.one("revisions_after_batch", **batch)
+            superseded = transaction.rows("runs_superseded_by", run_id=run_id)
+            methods = transaction.rows("methods_of_run", run_number=run["run_number"])
         model = model_from_row(stored_model)
         return RunLineage(
             run=run_from_row(run),

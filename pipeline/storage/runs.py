@@ -121,13 +121,13 @@ class RunRepository:
     def latest_run_id(self, recipe: str) -> str | None:
         """The published live run that consumers see; None before the first."""
         with self.database.read() as transaction:
-            row = transaction.row("explain_latest_run", recipe=recipe)
+            row = transaction.row("latest_live_run", recipe=recipe)
         return row["run_id"] if row else None
 
     def newest_run_ids(self, recipe: str | None = None) -> list[str]:
         """The last published runs, newest first; of one recipe or of all."""
         with self.database.read() as transaction:
-            return [row["run_id"] for row in transaction.rows("explain_newest_runs", recipe=recipe)]
+            return [row["run_id"] for row in transaction.rows("newest_run_ids", recipe=recipe)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _require_unchanged(transaction: Transaction, paths: RunPaths) -> None:
 
 
 def _num_paths(transaction: Transaction, run_number: int) -> int:
-    return int(transaction.one("num_paths_of_run", run_number=run_number)["num_paths"])
+    return int(transaction.one("count_paths", run_number=run_number)["num_paths"])
 
 
 def _read_paths(transaction: Transaction, paths: RunPaths, series_id: int, first: int, last: int) -> Array:

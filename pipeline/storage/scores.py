@@ -55,7 +55,9 @@ class ScoreRepository:
         num_scores = 0
         for run in runs:
             with self.database.write() as transaction:
-                num_scores += transaction.execute("score", run_number=run["run_number"], **changed_periods, **batches)
+                num_scores += transaction.execute(
+                    "score_run", run_number=run["run_number"], **changed_periods, **batches
+                )
         with self.database.write() as transaction:
             transaction.row("lock_recipe", recipe=recipe)
             transaction.execute("mark_scored", recipe=recipe, kind=kind, **batches)
@@ -76,7 +78,7 @@ class ScoreRepository:
         """
         with self.database.read() as transaction:
             rows = transaction.rows(
-                "series_that_lost",
+                "series_worse_than_baseline",
                 recipe=model.recipe,
                 kind=kind,
                 model_version=model.model_version,
@@ -147,7 +149,7 @@ def _read_outcomes(
     num_origins = WINDOW + recipe.horizon
     num_series = max(1, MAX_OUTCOMES // (num_origins * recipe.horizon))
     newest = {"recipe": recipe.name, "kind": kind, "origin": origin, "num_origins": num_origins}
-    runs = transaction.rows("newest_runs", **newest, training_fingerprint=recipe.training_fingerprint)
+    runs = transaction.rows("newest_runs_before", **newest, training_fingerprint=recipe.training_fingerprint)
     columns = transaction.columns("outcomes_of_forecasts", **newest, as_of=as_of, num_series=num_series) if runs else []
     run_number, step, observed, *quantiles = columns or [()] * (3 + len(LEVELS))
     counts = np.isin(run_number, [run["run_number"] for run in runs])  # forecasts of models that are fitted alike

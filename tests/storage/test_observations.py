@@ -256,7 +256,7 @@ def test_what_is_read_since_a_period_is_all_from_it_on_and_so_many_values_before
 
     with registered.database.read() as transaction:
         numbers, names = transaction.columns("series_of_recipe", recipe="small", variable=TARGET)
-        newest = transaction.row("newest_batch", recipe="small")
+        newest = transaction.row("latest_accepted_batch", recipe="small")
         assert newest is not None
         found = values_as_of(transaction, numbers, newest["batch_id"], length=length, since=np.datetime64(since, "us"))
 

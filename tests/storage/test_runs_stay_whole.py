@@ -236,4 +236,4 @@ def test_what_is_added_without_the_guard_is_in_no_forecast_that_is_read(filled: 
         _by_a_stranger(connection, (*ADDED_FORECASTS.values(), "delete from runs where run_id = 'staged'"))
 
     assert {view: found(filled, f"select * from {view}") for view in views} == before
-    assert found(filled, query_text("runs_not_whole", "sqlite")) == [("march", 3, 5)]
+    assert found(filled, query_text("incomplete_runs", "sqlite")) == [("march", 3, 5)]

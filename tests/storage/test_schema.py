@@ -474,7 +474,7 @@ def test_every_query_fits_the_schema(database: Database) -> None:
 
 
 #: queries whose results are read as binary fields or blocks, not through columns with types
-READ_BY_THE_DRIVER = ("numbers_as_of", "numbers_of_run", "paths_of_series", "revisions_as_of", "values_as_of")
+READ_BY_THE_DRIVER = ("numbers_of_run", "packed_values_as_of", "paths_of_series", "revisions_as_of", "values_as_of")
 
 Types = dict[str, str]
 

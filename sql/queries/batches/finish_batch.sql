@@ -1,4 +1,4 @@
--- What a batch brought.
+-- Write the counts of a batch and the first and last period with a new or revised value.
 -- parameters: first_period period, last_period period
 update batches
 set num_read = :num_read, num_new = :num_new, num_revised = :num_revised, num_same = :num_same,

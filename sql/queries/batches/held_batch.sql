@@ -1,4 +1,4 @@
--- The batch of a recipe that waits for a person: the newest that is held, if none was taken in since.
+-- The batch on hold: the newest held one, unless a later batch was accepted.
 select batch_id, source, content_hash, state, message, num_read from batches
 where recipe = :recipe and status = 'held'
   and not exists (

@@ -1,4 +1,4 @@
--- The header of a batch; its number.
+-- Insert the header of a batch; its number.
 -- parameters: recorded_at instant
 insert into batches
     (recipe, source, content_hash, state, releases, recorded_at, status, message,

@@ -1,2 +1,2 @@
--- Some of the values of a batch that waits for a person.
+-- Insert one part of the values of a held batch.
 insert into held_rows (batch_id, part, content) values (:batch_id, :part, :content)

@@ -1,4 +1,4 @@
--- The model that was promoted last on what was known at an instant.
+-- The last promoted model among those trained on data up to an instant.
 -- parameters: as_of instant
 -- columns: cutoff period, as_of instant, trained_at instant
 select models.* from decisions

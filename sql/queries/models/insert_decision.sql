@@ -1,4 +1,4 @@
--- What was decided, if it is not what was decided last of the same; to keep what is there only on new knowledge.
+-- Insert a decision unless it repeats the last one, or is to keep the model on no newer data.
 -- parameters: as_of instant, decided_at instant
 insert into decisions (recipe, what, kind, outcome, reason, model_version, as_of, decided_at, facts)
 select :recipe, :what, :kind, :outcome, :reason, cast(:model_version as integer), :as_of, :decided_at, :facts

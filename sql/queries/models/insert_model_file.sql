@@ -1,3 +1,3 @@
--- One file of a model's directory, or one that goes with it.
+-- Insert one file of a model.
 insert into model_files (recipe, model_version, name, content)
 values (:recipe, :model_version, :name, :content)

@@ -1,4 +1,4 @@
--- The model that was trained last on what was known at an instant, promoted or not; of all, or of one kind of training.
+-- The last model trained on data up to an instant, promoted or not; of one kind of training or any.
 -- parameters: as_of instant
 -- columns: cutoff period, as_of instant, trained_at instant
 select * from models

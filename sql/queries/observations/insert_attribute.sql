@@ -1,2 +1,2 @@
--- What a source said of a series that has no period.
+-- Insert an attribute of a series.
 insert into attributes (series_id, name, batch_id, value) values (:series_id, :name, :batch_id, :value)

@@ -1,5 +1,5 @@
--- Make series known; their numbers are for ever.
+-- Add series that are not stored yet; their ids never change.
 insert into series (recipe, series, variable)
-select :recipe, told.series, told.variable
-from json_to_recordset(cast(:names as json)) as told (series text, variable text)
+select :recipe, wanted.series, wanted.variable
+from json_to_recordset(cast(:names as json)) as wanted (series text, variable text)
 on conflict (recipe, series, variable) do nothing

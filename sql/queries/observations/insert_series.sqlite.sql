@@ -1,4 +1,4 @@
--- Make series known; their numbers are for ever.
+-- Add series that are not stored yet; their ids never change.
 insert into series (recipe, series, variable)
 select :recipe, json_extract(value, '$.series'), json_extract(value, '$.variable')
 from json_each(:names)

@@ -1,4 +1,4 @@
--- What was told later of series, up to a batch, the last word last.
+-- The revisions of series after a batch, the last revision of a period last.
 select
     series_id,
     array_agg(period order by batch_id) as periods,

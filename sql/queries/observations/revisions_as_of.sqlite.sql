@@ -1,4 +1,4 @@
--- What was told later of series, up to a batch, the last word last.
+-- The revisions of series after a batch, the last revision of a period last.
 select revisions.series_id, revisions.period, revisions.value
 from json_each(:series_ids) as wanted
 cross join revisions on revisions.series_id = wanted.value

@@ -1,9 +1,9 @@
--- The last values of series as they were first told up to a batch, and what was told of them later, an array each.
--- With a period: all from it on, and so many before it.
+-- The last values of series after a batch without revisions, and their revisions, in arrays.
+-- With a period: all values after it, and so many up to it.
 select
     wanted.series_id,
-    told.periods,
-    told.numbers,
+    observed.periods,
+    observed.numbers,
     revised.periods,
     revised.numbers
 from unnest(cast(:series_ids as bigint[])) as wanted (series_id)
@@ -25,12 +25,12 @@ cross join lateral (
               limit 1 offset cast(:length as bigint) - 1
           ), '-infinity') end
     ) as newest
-) as told
+) as observed
 cross join lateral (
     select
         array_agg(period order by batch_id) as periods,
         array_agg(value order by batch_id) as numbers
     from revisions
-    where series_id = wanted.series_id and period >= told.first and batch_id <= cast(:batch_id as bigint)
+    where series_id = wanted.series_id and period >= observed.first and batch_id <= cast(:batch_id as bigint)
 ) as revised
-where told.first is not null
+where observed.first is not null

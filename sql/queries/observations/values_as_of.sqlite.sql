@@ -1,5 +1,5 @@
--- The last values of series as they were known after a batch; what was told later of a period comes later.
--- With a period: all from it on, and so many before it.
+-- The last values of series after a batch, then the revisions of these periods.
+-- With a period: all values after it, and so many up to it.
 with wanted (series_id, since) as materialized (
     select
         value,

@@ -1,13 +1,13 @@
--- How a model's forecasts turned out by origin, of each the steps up to the next one, as was known at an instant.
--- The series are those of outcomes_of_forecasts.sql: a view takes no parameters, so the choice stands in both.
+-- Errors of a model's forecasts by origin as of an instant, of the steps up to the next origin.
+-- The series are those of outcomes_of_forecasts.sql; a view takes no parameters, so both choose them in the same way.
 -- parameters: as_of instant
 -- columns: origin period
 select
-    known.origin,
-    avg(known.error / known.scale) as bias,
-    avg(abs(known.error) / known.scale) as error,
-    avg(abs(known.naive_error) / known.scale) as naive_error,
-    avg(cast(known.inside_80 as double precision)) as inside_80
+    outcomes.origin,
+    avg(outcomes.error / outcomes.scale) as bias,
+    avg(abs(outcomes.error) / outcomes.scale) as error,
+    avg(abs(outcomes.naive_error) / outcomes.scale) as naive_error,
+    avg(cast(outcomes.inside_80 as double precision)) as inside_80
 from (
     select
         newest.origin,
@@ -17,7 +17,7 @@ from (
         scores.inside_80,
         row_number() over (
             partition by scores.run_number, scores.series_id, scores.step order by scores.as_of desc
-        ) as told_later
+        ) as newest_first
     from (
         select
             latest.run_number,
@@ -50,7 +50,7 @@ from (
       and scores.step = run_steps.step
       and scores.as_of <= :as_of
       and scores.scale > 0
-) as known
-where known.told_later = 1
-group by known.origin
-order by known.origin
+) as outcomes
+where outcomes.newest_first = 1
+group by outcomes.origin
+order by outcomes.origin

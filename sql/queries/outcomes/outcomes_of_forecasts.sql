@@ -1,9 +1,9 @@
--- What became of the network's newest forecasts of some series, always the same, as was known at an instant.
+-- Observed values and quantiles of the network's newest forecasts as of an instant, for a fixed sample of series.
 -- parameters: as_of instant, origin period
 select
-    known.run_number,
-    known.step,
-    known.observed,
+    outcomes.run_number,
+    outcomes.step,
+    outcomes.observed,
     forecasts.lower_95,
     forecasts.lower_80,
     forecasts.median,
@@ -17,7 +17,7 @@ from (
         scores.observed,
         row_number() over (
             partition by scores.run_number, scores.series_id, scores.step order by scores.as_of desc
-        ) as told_later
+        ) as newest_first
     from (
         select run_number
         from runs
@@ -38,9 +38,9 @@ from (
       and run_series.method = 'lstm'
       and scores.run_number = newest.run_number and scores.series_id = sampled.series_id
       and scores.as_of <= :as_of
-) as known
+) as outcomes
 cross join forecasts
-where known.told_later = 1
-  and forecasts.run_number = known.run_number and forecasts.series_id = known.series_id
-  and forecasts.step = known.step
-order by known.run_number, known.series_id, known.step
+where outcomes.newest_first = 1
+  and forecasts.run_number = outcomes.run_number and forecasts.series_id = outcomes.series_id
+  and forecasts.step = outcomes.step
+order by outcomes.run_number, outcomes.series_id, outcomes.step

@@ -1,3 +1,3 @@
--- Hold the recipe's row until the end of the transaction; its epoch and champion.
+-- Lock the recipe's row until the end of the transaction; the fencing token and the version of its champion.
 update recipes set epoch = epoch where recipe = :recipe
 returning epoch, champion_version

@@ -1,2 +1,2 @@
--- A recipe as it was, by its fingerprint.
+-- The definition that a recipe had with a fingerprint.
 select definition from recipe_versions where recipe = :recipe and fingerprint = :fingerprint

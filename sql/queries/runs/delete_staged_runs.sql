@@ -1,3 +1,3 @@
--- The header of an interrupted publication.
+-- Delete the header of an interrupted publication.
 -- parameters: origin period
 delete from runs where recipe = :recipe and kind = :kind and origin = :origin and status = 'staged'

@@ -1,4 +1,4 @@
--- A run, staged: consumers do not see it.
+-- Insert a staged run, which no view shows; its number.
 -- parameters: as_of instant, expected_next_by instant, origin period
 insert into runs
     (run_id, recipe, kind, origin, as_of, status, data_hash, recipe_fingerprint, model_version, model_hash,

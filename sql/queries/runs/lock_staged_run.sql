@@ -1,3 +1,3 @@
--- A run that is still being staged, held until the end of the transaction.
+-- Lock a run that is still staged until the end of the transaction.
 update runs set status = status where run_number = :run_number and status = 'staged'
 returning run_number

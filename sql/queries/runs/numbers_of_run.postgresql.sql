@@ -1,4 +1,4 @@
--- The numbers of a run by series, step by step, big end first.
+-- Mean, quantiles and baseline of a run by series and step, in bytes, big end first.
 select
     series_id,
     string_agg(

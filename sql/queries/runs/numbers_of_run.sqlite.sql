@@ -1,4 +1,4 @@
--- The numbers of a run by series and step; what was not kept is infinite.
+-- Mean, quantiles and baseline of a run by series and step; infinite: not kept.
 select mean, lower_95, lower_80, median, upper_80, upper_95, coalesce(baseline, 9e999) as baseline
 from forecasts
 where run_number = :run_number

@@ -1,4 +1,4 @@
--- What was published at this origin before is history now.
+-- Mark the run that was published at this origin as superseded.
 -- parameters: origin period
 update runs set status = 'superseded', superseded_by = :run_id
 where recipe = :recipe and kind = :kind and origin = :origin and status = 'published'

@@ -1,4 +1,4 @@
--- The batches of which a recipe's forecasts have no scores yet, up to an instant, and the periods that they tell of.
+-- The batches up to an instant against which a recipe's forecasts are not scored yet, and the periods they change.
 -- parameters: as_of instant
 -- columns: first_period period, last_period period
 select

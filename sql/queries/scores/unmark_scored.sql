@@ -1,4 +1,4 @@
--- A run that was made from what was known at an instant wants scores for what came since.
+-- Record that forecasts are scored up to an instant only, so that a run made as of then is scored against later values.
 -- parameters: as_of instant
 update scored set batch_id = coalesce((
     select max(batch_id) from batches where recipe = :recipe and status = 'accepted' and recorded_at <= :as_of

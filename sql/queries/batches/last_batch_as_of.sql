@@ -1,4 +1,0 @@
--- The newest batch of a recipe that was taken in until an instant.
--- parameters: as_of instant
-select max(batch_id) as batch_id from batches
-where recipe = :recipe and status = 'accepted' and recorded_at <= :as_of

@@ -1,3 +1,0 @@
--- When the newest thing was recorded for a recipe; null before the first.
--- columns: recorded_at instant
-select max(recorded_at) as recorded_at from batches where recipe = :recipe

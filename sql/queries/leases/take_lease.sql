@@ -1,8 +1,0 @@
--- Hold a recipe for a training, if nobody else does; each taking has an epoch of its own.
--- parameters: expires_at instant, now_at instant
-insert into leases (recipe, epoch, holder, expires_at)
-values (:recipe, 1, :holder, :expires_at)
-on conflict (recipe) do update
-set epoch = leases.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at
-where leases.expires_at <= :now_at or leases.holder = :gone
-returning epoch

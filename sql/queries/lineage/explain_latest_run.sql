@@ -1,5 +1,0 @@
--- The run that consumers of a recipe see.
-select run_id from runs
-where recipe = :recipe and kind = 'live' and status = 'published'
-order by origin desc
-limit 1

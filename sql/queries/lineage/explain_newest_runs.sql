@@ -1,5 +1,0 @@
--- The runs that were published last, of one recipe or of any.
-select run_id from runs
-where published_at is not null and recipe = coalesce(:recipe, recipe)
-order by published_at desc, run_id
-limit 5

@@ -1,9 +1,0 @@
--- One run, beside its recipe as that is now.
--- columns: origin period, as_of instant, expected_next_by instant, published_at instant
-select
-    runs.*,
-    recipes.fingerprint as present_fingerprint,
-    recipes.champion_version
-from runs
-join recipes on recipes.recipe = runs.recipe
-where runs.run_id = :run_id

@@ -1,2 +1,0 @@
--- The runs that a run took the place of, oldest first.
-select run_id from runs where superseded_by = :run_id order by published_at, run_id

@@ -1,0 +1,9 @@
+-- One run, and the current fingerprint and champion of its recipe.
+-- columns: origin period, as_of instant, expected_next_by instant, published_at instant
+select
+    runs.*,
+    recipes.fingerprint as present_fingerprint,
+    recipes.champion_version
+from runs
+join recipes on recipes.recipe = runs.recipe
+where runs.run_id = :run_id

@@ -1,4 +1,0 @@
--- How many values of how many periods series have.
-select count(*) as num_values
-from json_each(:series_ids) as wanted
-cross join observations on observations.series_id = wanted.value

@@ -1,9 +1,0 @@
--- From where to where series have values and the numbers alone, big end first, as they were first told up to a batch.
-select series_id, min(period) as first, max(period) as last, string_agg(float8send(value), '') as numbers
-from (
-    select series_id, period, value
-    from observations
-    where series_id = any(cast(:series_ids as bigint[])) and batch_id <= cast(:batch_id as bigint)
-    order by series_id, period
-) as in_order
-group by series_id

@@ -1,3 +1,0 @@
--- MLflow has followed.
--- parameters: done_at instant
-update outbox set done_at = :done_at, last_error = null where outbox_id = :outbox_id

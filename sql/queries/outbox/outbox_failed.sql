@@ -1,2 +1,0 @@
--- MLflow could not follow.
-update outbox set tries = tries + 1, last_error = :last_error where outbox_id = :outbox_id
