@@ -16,6 +16,7 @@ from pipeline.forecasting.calibration import Calibration, fit_calibration
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.jobs.inputs import lineage_of, load_forecaster_inputs, load_panel
+from pipeline.records.lineage import RunKind, run_kind
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import NETWORK
@@ -52,7 +53,7 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         load_panel(recipe, store, as_of, length=1)  # without observations that is what is told
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
     forecaster, panel = load_forecaster_inputs(model, recipe, store, as_of)
-    kind, lineage = "live" if as_of is None else "backfill", lineage_of(recipe, panel)
+    kind, lineage = run_kind(as_of), lineage_of(recipe, panel)
     calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
     worse = model.record.worse | store.scores.series_worse_than_baseline(
         model, kind, lineage.as_of, recipe.gate.baseline
@@ -85,7 +86,7 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
 
 
 def _calibration(
-    recipe: Recipe, store: Store, kind: str, origin: np.datetime64, as_of: datetime, forecaster: Forecaster
+    recipe: Recipe, store: Store, kind: RunKind, origin: np.datetime64, as_of: datetime, forecaster: Forecaster
 ) -> Calibration | None:
     """From what became of earlier forecasts by all that is known; without enough of it, from the model's own backtest."""
     store.scores.score(recipe.name, kind, as_of)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.config.recipe import Recipe
 from pipeline.jobs.inputs import LATEST
-from pipeline.storage.scores import KINDS
+from pipeline.records.lineage import RUN_KINDS, RunKind
 from pipeline.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ def score_forecasts(recipe: Recipe, store: Store, *, as_of: datetime | None = No
 
     As of an instant only what was backfilled is scored, against what was known then.
     """
-    kinds = KINDS if as_of is None else ("backfill",)
+    kinds: tuple[RunKind, ...] = RUN_KINDS if as_of is None else ("backfill",)
     num_scored = sum(store.scores.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
     if num_scored:
         logger.info("scored %s published steps", num_scored)

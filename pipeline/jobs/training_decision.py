@@ -12,7 +12,7 @@ from pipeline.errors import ModelRefused
 from pipeline.evaluation import drift, retraining_policy
 from pipeline.forecasting.forecaster import read_model_fields
 from pipeline.jobs.inputs import LATEST, load_panel
-from pipeline.records.lineage import Decision, ModelVersion
+from pipeline.records.lineage import Decision, ModelVersion, run_kind
 from pipeline.storage.store import Store
 
 
@@ -40,7 +40,7 @@ class TrainingDecision:
         assert known is not None
         decided = Decision(
             what="training",
-            kind="live" if self.as_of is None else "backfill",
+            kind=run_kind(self.as_of),
             outcome=self.training,
             reason=self.reason,
             model_version=self.champion.model_version if self.champion else None,
@@ -88,7 +88,7 @@ def _unusable(store: Store, champion: ModelVersion) -> str | None:
 
 def _drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime | None) -> str | None:
     """What the champion's published forecasts show, as far as their periods are observed."""
-    kind, instant = "live" if as_of is None else "backfill", as_of or LATEST
+    kind, instant = run_kind(as_of), as_of or LATEST
     store.scores.score(recipe.name, kind, instant)
     outcomes = store.scores.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
     finding = drift.found(outcomes)

@@ -6,11 +6,20 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from pipeline.records.training import TrainingRecord
+
+#: a live run is made when its data arrive; a backfill is made later, from the data as of then
+RunKind = Literal["live", "backfill"]
+RUN_KINDS: tuple[RunKind, ...] = get_args(RunKind)
+
+
+def run_kind(as_of: datetime | None) -> RunKind:
+    """The kind of a run from the current data (None), or from the data as of an instant."""
+    return "live" if as_of is None else "backfill"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +67,7 @@ class Decision:
 
     #: "training" or "promotion"
     what: str
-    #: "live" or "backfill"
-    kind: str
+    kind: RunKind
     outcome: str
     reason: str
     model_version: int | None
@@ -73,7 +81,7 @@ class Run:
 
     run_id: str
     recipe: str
-    kind: str
+    kind: RunKind
     origin: np.datetime64
     status: str
     num_series: int

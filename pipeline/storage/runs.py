@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NewerPublished, Overtaken
 from pipeline.forecasting.calibration import Calibration
-from pipeline.records.lineage import Lineage, ModelVersion, Run
+from pipeline.records.lineage import Lineage, ModelVersion, Run, RunKind
 from pipeline.storage.bulk_load import Column, load, read_numbers_of_run
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_stale_token
@@ -34,7 +34,7 @@ class Publication:
     forecast: Forecast
     model: ModelVersion
     lineage: Lineage
-    kind: str
+    kind: RunKind
     #: when consumers may expect the next run
     expected_next_by: datetime
     #: of the recipe's lease when the forecast was begun

@@ -12,13 +12,11 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity_ratios
-from pipeline.records.lineage import ModelVersion
+from pipeline.records.lineage import ModelVersion, RunKind
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.forecast import LEVELS
 
-#: kinds of runs, which are scored apart
-KINDS = ("live", "backfill")
 #: a series is worse than the baseline if it lost at least 10 of the last 12 published periods: a model as good as the
 #: baseline does so by chance in 1 of 50 cases
 JUDGED_OVER, LOST = 12, 10
@@ -34,7 +32,7 @@ class ScoreRepository:
 
     database: Database
 
-    def score(self, recipe: str, kind: str, as_of: datetime) -> int:
+    def score(self, recipe: str, kind: RunKind, as_of: datetime) -> int:
         """Score the runs of one kind against the batches recorded since the last scoring; the number of new scores.
 
         Each run is scored in its own transaction, by one statement, and the mark up to where batches count as scored
@@ -42,7 +40,7 @@ class ScoreRepository:
 
         Args:
             recipe: whose runs.
-            kind: "live" or "backfill".
+            kind: of the runs; each kind is scored apart.
             as_of: batches recorded later do not count.
         """
         with self.database.read() as transaction:
@@ -64,7 +62,7 @@ class ScoreRepository:
         return num_scores
 
     def series_worse_than_baseline(
-        self, model: ModelVersion, kind: str, as_of: datetime, baseline: str
+        self, model: ModelVersion, kind: RunKind, as_of: datetime, baseline: str
     ) -> dict[str, str]:
         """Series whose published forecasts by a model were worse than the baseline's, with the reason by name.
 
@@ -95,7 +93,7 @@ class ScoreRepository:
             for row in rows
         }
 
-    def outcomes(self, recipe: Recipe, kind: str, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
+    def outcomes(self, recipe: Recipe, kind: RunKind, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
         """Observed values relative to the network's uncalibrated quantiles, of the newest runs before an origin.
 
         Args:
@@ -107,7 +105,9 @@ class ScoreRepository:
         with self.database.read() as transaction:
             return _read_outcomes(transaction, recipe, kind, origin, as_of)
 
-    def outcomes_by_period(self, recipe: str, kind: str, *, model_version: int, as_of: datetime) -> OutcomesByPeriod:
+    def outcomes_by_period(
+        self, recipe: str, kind: RunKind, *, model_version: int, as_of: datetime
+    ) -> OutcomesByPeriod:
         """Errors of one model's published forecasts by origin, over the same series; at most 300 origins.
 
         Args:
@@ -137,14 +137,14 @@ class ScoreRepository:
         )
 
 
-def _runs_to_score(transaction: Transaction, recipe: str, kind: str, changed_periods: dict[str, Any]) -> list[Row]:
+def _runs_to_score(transaction: Transaction, recipe: str, kind: RunKind, changed_periods: dict[str, Any]) -> list[Row]:
     if changed_periods["first_period"] is None:
         return []
     return list(transaction.rows("runs_to_score", recipe=recipe, kind=kind, **changed_periods))
 
 
 def _read_outcomes(
-    transaction: Transaction, recipe: Recipe, kind: str, origin: np.datetime64, as_of: datetime
+    transaction: Transaction, recipe: Recipe, kind: RunKind, origin: np.datetime64, as_of: datetime
 ) -> Outcomes:
     num_origins = WINDOW + recipe.horizon
     num_series = max(1, MAX_OUTCOMES // (num_origins * recipe.horizon))
