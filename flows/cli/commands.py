@@ -32,7 +32,7 @@ from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.engine import Database, open_database
-from pipeline.storage.roles import ROLES, make_roles, passwords
+from pipeline.storage.roles import ROLES, create_roles, password_statements
 from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
 from pipeline.storage.store import Store
 from pipeline.text import counted, list_names
@@ -368,13 +368,15 @@ def print_schema_check(*, as_json: bool) -> None:
 def print_roles(*, as_json: bool) -> None:
     """`nextperiod db roles`: create the PostgreSQL roles and print what each may do."""
     database = open_database(settings_from().database_url)
-    make_roles(database)
+    create_roles(database)
     database.close()
     if as_json:
-        print_json({"database": database.shown, "roles": [asdict(role) for role in ROLES], "next": passwords()})
+        print_json(
+            {"database": database.shown, "roles": [asdict(role) for role in ROLES], "next": password_statements()}
+        )
         return
     print_table(["role", "logs in", "may"], [[role.role, role.login, role.may] for role in ROLES])
-    print("\nset the passwords with \\password ROLE in psql, or with:\n" + ";\n".join(passwords()) + ";")
+    print("\nset the passwords with \\password ROLE in psql, or with:\n" + ";\n".join(password_statements()) + ";")
 
 
 def _open_store_database() -> Database:

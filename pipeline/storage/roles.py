@@ -1,4 +1,4 @@
-"""The PostgreSQL roles of a store: who owns it, who changes its schema, who writes and who reads."""
+"""PostgreSQL roles: the owner of the store, and who may change its schema, write to it and read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.storage.schema import require_schema, run_script, script
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
-    """One role, and what it is for."""
+    """A role, whether it logs in, and what it may do."""
 
     role: str
     login: bool
@@ -26,16 +26,16 @@ ROLES = (
 )
 
 
-def make_roles(database: Database) -> None:
-    """Make the roles and hand the store over to its owner; a second time changes nothing.
+def create_roles(database: Database) -> None:
+    """Create the roles and give the store to its owner; a second call changes nothing.
 
     Raises:
         InvalidArgument: the database is SQLite.
-        NotAllowed: it needs createrole, and to own the database.
+        NotAllowed: this user has no createrole right, or does not own the database.
     """
     if database.url.get_backend_name() == "sqlite":
         raise InvalidArgument(
-            f"SQLite has no roles: who may open {database.shown} may do everything; the roles are PostgreSQL's"
+            f"SQLite has no roles: everybody who can open {database.shown} may do everything; roles need PostgreSQL"
         )
     require_schema(database)
     with database.write() as transaction:
@@ -43,6 +43,6 @@ def make_roles(database: Database) -> None:
             run_script(transaction.connection, script(name))
 
 
-def passwords() -> list[str]:
-    """What is left to do for the roles that log in; nextperiod sets no password."""
+def password_statements() -> list[str]:
+    """The statements that an administrator still has to execute; nextperiod sets no passwords."""
     return [f"alter role {role.role} password '…'" for role in ROLES if role.login]

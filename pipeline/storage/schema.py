@@ -1,4 +1,4 @@
-"""The schema of the two databases: its revision, how it is upgraded, its views."""
+"""The schema of both databases: its revision, upgrades and views."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import sqlalchemy as sa
 from pipeline.errors import SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
-#: the newest migration; a test holds it against the folder
+#: the newest migration
 REVISION = "0007"
-
 
 VERSION_TABLE = "schema_version"
 
-
-#: in the order in which they build on each other
+#: each view after the views that it selects from
 VIEWS = (
     "latest_forecasts",
     "forecast_history",
@@ -32,29 +30,27 @@ VIEWS = (
     "latest_paths",
 )
 
+#: Alembic works on globals: a process runs one migration at a time
+_MIGRATION_LOCK = threading.Lock()
 
-#: Alembic works on globals: one migration at a time in a process
-_ONE_MIGRATION = threading.Lock()
-
-
-#: what is made belongs to who owns the rest, where we may act as that role
+#: act as the owner of the existing tables if this user may, so that new tables get the same owner
 _AS_OWNER = """
 select set_config('role', pg_roles.rolname, true) from pg_class join pg_roles on pg_roles.oid = pg_class.relowner
 where pg_class.oid = to_regclass('schema_version') and pg_has_role(pg_roles.oid, 'member')"""
 
 
 def revision_of(database: Database) -> str | None:
-    """The schema's revision; None in a database without one."""
+    """The revision of the schema; None if the database has no schema."""
     with database.read() as transaction:
         return _revision(transaction.connection)
 
 
 def require_schema(database: Database) -> None:
-    """Make the schema in an empty database; otherwise refuse one that is not the code's own.
+    """Create the schema in an empty database; refuse a schema of another revision than the code's.
 
     Raises:
-        SchemaOutOfDate: it is older: `nextperiod db upgrade` brings it up.
-        SchemaTooNew: it is newer: the code has to be brought up.
+        SchemaOutOfDate: it is older: run `nextperiod db upgrade`.
+        SchemaTooNew: it is newer: install a newer release.
     """
     revision = revision_of(database)
     if revision is None:
@@ -69,20 +65,20 @@ def require_schema(database: Database) -> None:
 
 
 def upgrade(database: Database) -> None:
-    """Bring the schema up to the code's revision; nothing happens where it is there already.
+    """Upgrade the schema to the code's revision; nothing happens if it has that revision.
 
     Raises:
         SchemaTooNew: it is newer than the code.
     """
     from alembic import command
 
-    with _ONE_MIGRATION, _migration(database) as connection:
+    with _MIGRATION_LOCK, _migration(database) as connection:
         revision = _revision(connection)
         _refuse_newer(database, revision)
         if revision != REVISION:
             _drop_views(connection)
             command.upgrade(_alembic(connection), "head")
-            _make_views(connection)
+            _create_views(connection)
             if connection.dialect.name == "postgresql":
                 for name in ("comments", "grants"):
                     run_script(connection, script(name))
@@ -90,7 +86,7 @@ def upgrade(database: Database) -> None:
 
 @contextlib.contextmanager
 def _migration(database: Database) -> Iterator[sa.Connection]:
-    """A transaction of our own, in which SQLite's tables may be made again under the eyes of what refers to them."""
+    """Begin a transaction for a migration; SQLite checks foreign keys at its end, so that tables may be rebuilt."""
     sqlite = database.url.get_backend_name() == "sqlite"
     with database.reachable(), database.engine.connect() as connection:
         driver = connection.connection.driver_connection
@@ -103,7 +99,9 @@ def _migration(database: Database) -> Iterator[sa.Connection]:
                     connection.execute(sa.text(_AS_OWNER))
                 yield connection
                 if sqlite and connection.exec_driver_sql("pragma foreign_key_check").first() is not None:
-                    raise SchemaOutOfDate(f"{database.shown} holds rows that refer to nothing: it was left as it was")
+                    raise SchemaOutOfDate(
+                        f"{database.shown} has rows that refer to rows that do not exist: nothing was changed"
+                    )
         finally:
             if sqlite and driver is not None:
                 driver.execute("pragma foreign_keys = on")
@@ -113,22 +111,22 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
     if revision is not None and revision > REVISION:
         raise SchemaTooNew(
             f"the schema of {database.shown} is at revision {revision}, newer than this nextperiod knows ({REVISION}): "
-            "install the version that made it"
+            "install the version that created it"
         )
 
 
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    found = connection.execute(sa.text(f"select version_num from {VERSION_TABLE}")).scalar()
-    return None if found is None else str(found)
+    revision = connection.execute(sa.text(f"select version_num from {VERSION_TABLE}")).scalar()
+    return None if revision is None else str(revision)
 
 
 def view_sql(name: str, dialect: str) -> str:
-    """The statement that makes one view."""
+    """The statement that creates a view."""
     folder = files("sql") / "views"
-    own = folder / f"{name}.{dialect}.sql"
-    return (own if own.is_file() else folder / f"{name}.sql").read_text("utf-8")
+    dialect_file = folder / f"{name}.{dialect}.sql"
+    return (dialect_file if dialect_file.is_file() else folder / f"{name}.sql").read_text("utf-8")
 
 
 def _alembic(connection: sa.Connection) -> Any:
@@ -146,17 +144,17 @@ def _drop_views(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"drop view if exists {name}")
 
 
-def _make_views(connection: sa.Connection) -> None:
+def _create_views(connection: sa.Connection) -> None:
     dialect = connection.dialect.name
     for name in VIEWS:
         run_script(connection, view_sql(name, dialect))
 
 
 def script(name: str) -> str:
-    """Statements for PostgreSQL that belong together."""
+    """The text of a script of PostgreSQL statements: `comments`, `grants` or `roles`."""
     return (files("sql") / f"{name}.postgresql.sql").read_text("utf-8")
 
 
 def run_script(connection: sa.Connection, script: str) -> None:
-    """Carry out a statement, on PostgreSQL also several of them, with no sign of it taken for a parameter."""
+    """Execute a script without parameters; in SQLite it has one statement."""
     connection.exec_driver_sql(script.replace("%", "%%") if connection.dialect.name == "postgresql" else script)

@@ -296,6 +296,6 @@ def test_a_schema_newer_than_the_code_is_refused(store: Store) -> None:
     for refuses in (require_schema, upgrade):
         with pytest.raises(SchemaTooNew, match="is at revision 9999, newer than this nextperiod knows") as newer:
             refuses(store.database)
-        assert "install the version that made it" in str(newer.value)
+        assert "install the version that created it" in str(newer.value)
         assert "secretpassword" not in str(newer.value)
     assert rows(store, "select version_num from schema_version") == [("9999",)]

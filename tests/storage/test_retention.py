@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.storage.engine import Database
-from pipeline.storage.roles import make_roles
+from pipeline.storage.roles import create_roles
 from pipeline.storage.schema import require_schema
 from tests.storage.rows_by_hand import carry_out, found, insert, key_of, write_store
 from tests.support.servers import new_database
@@ -39,7 +39,7 @@ def owned(postgresql: sa.URL) -> Iterator[Database]:
         write_store(database)
         insert(database, "observations", {"series_id": 2, "period": "2024-11-01", "value": 40.0, "batch_id": 1})
         insert(database, "revisions", {"series_id": 2, "period": "2024-11-01", "value": 41.0, "batch_id": 2})
-        make_roles(database)
+        create_roles(database)
         yield database
     server.dispose()
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
 from pipeline.storage.engine import Database, open_database
-from pipeline.storage.roles import ROLES, make_roles
+from pipeline.storage.roles import ROLES, create_roles
 from pipeline.storage.schema import REVISION, VERSION_TABLE, VIEWS, require_schema, revision_of, upgrade
 from pipeline.storage.statements import query_text
 from tests.storage.rights import ACTIONS, EVERY_ROLE, GUARD, MAY, RIGHT
@@ -51,7 +51,7 @@ def shared(server: sa.Engine) -> Iterator[Database]:
     with new_store(server, "shared_roles") as database:
         require_schema(database)
         write_store(database)
-        make_roles(database)
+        create_roles(database)
         yield database
 
 
@@ -61,7 +61,7 @@ def own(server: sa.Engine) -> Iterator[Database]:
     with new_store(server, "own_roles") as database:
         require_schema(database)
         write_store(database)
-        make_roles(database)
+        create_roles(database)
         yield database
 
 
@@ -269,14 +269,14 @@ def test_making_the_roles_again_changes_nothing(own: Database) -> None:
         order by 1, 2, 3"""
     before = found(own, rights)
 
-    make_roles(own)
+    create_roles(own)
 
     assert found(own, rights) == before
 
 
 def test_a_second_database_of_the_server_gets_the_same_roles(own: Database, server: sa.Engine) -> None:
     with new_store(server, "second_roles") as second:
-        make_roles(second)
+        create_roles(second)
 
         writer = acting_as(second, "writer")
         insert(writer, "recipes", {"recipe": "second", "definition": "{}", "fingerprint": "f"})
@@ -342,7 +342,7 @@ def test_an_administrator_who_is_no_superuser_makes_the_roles_and_keeps_the_stor
     with new_store(server, "kept_roles", "store_keeper") as database:
         keeper = Database(database.url.set(username="store_keeper"))
         for _ in range(2):
-            make_roles(keeper)
+            create_roles(keeper)
         insert(keeper, "recipes", {"recipe": "kept", "definition": "{}", "fingerprint": "f"})
         consumer = acting_as(database, "consumer")
         assert found(consumer, "select recipe from recipe_status") == [("kept",)]
@@ -364,7 +364,7 @@ def test_who_may_not_make_the_roles_is_told_what_it_needs(own: Database, server:
     with pytest.raises(
         NotAllowed, match="hopeful needs createrole and to own database own_roles_.* superuser"
     ) as caught:
-        make_roles(hopeful)
+        create_roles(hopeful)
 
     assert "\n" not in str(caught.value)
     hopeful.close()
@@ -408,6 +408,6 @@ def test_sqlite_has_no_roles(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/store.db")
 
     with pytest.raises(InvalidArgument, match="^SQLite has no roles"):
-        make_roles(database)
+        create_roles(database)
 
     assert not (tmp_path / "store.db").exists()

@@ -421,7 +421,7 @@ def test_rows_that_refer_to_nothing_stop_an_upgrade_which_leaves_the_store_as_it
     before = schema_of(first)
     series = found(first, "select * from series order by series_id")
 
-    with pytest.raises(SchemaOutOfDate, match="holds rows that refer to nothing: it was left as it was"):
+    with pytest.raises(SchemaOutOfDate, match="has rows that refer to rows that do not exist: nothing was changed"):
         upgrade(first)
 
     assert revision_of(first) == "0001"
