@@ -22,8 +22,7 @@ from pipeline.storage.batches import BatchHeader
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET
-from tests.storage.small_store import batch, forecast, monthly, publish, take_in
-from tests.storage.untrained import add_untrained, record
+from tests.storage.small_store import add_untrained, batch, forecast, monthly, publish, record, take_in
 from tests.support.examples import NOW, SMALL_RECIPE, small_recipe, small_values
 
 HOUR = timedelta(hours=1)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import sqlalchemy as sa
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
-from pipeline.forecasting.forecaster import build_manifest
+from pipeline.forecasting.forecaster import build_manifest, hash_model
 from pipeline.ingest.changes import BatchCounts, compare_values
 from pipeline.records.lineage import Lineage, ModelVersion, Run
+from pipeline.records.training import TrainingRecord
 from pipeline.storage.batches import BatchHeader
-from pipeline.storage.engine import Database, open_database
+from pipeline.storage.engine import open_database
 from pipeline.storage.models import NewModel
 from pipeline.storage.runs import Publication
 from pipeline.storage.schema import revision_of
@@ -175,21 +175,49 @@ def add_model(
     return store.models.add(challenger, now)
 
 
-def rows(database: Database, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    """What a consumer's SELECT gives."""
-    with database.read() as transaction:
-        return [tuple(row) for row in transaction.connection.execute(sa.text(sql), parameters)]
+def record(training: str = "retrain", reason: str = "no model yet", cutoff: str = "2023-04-01") -> TrainingRecord:
+    """What a training without a backtest says of itself."""
+    return TrainingRecord(
+        training=training,
+        reason=reason,
+        loss=(1.0,),
+        validation_loss=(),
+        epochs=1,
+        num_windows=1,
+        num_series=1,
+        cutoff=cutoff,
+        backtest=None,
+        tutorial=(),
+    )
 
 
-def value(database: Database, sql: str, **parameters: Any) -> Any:
-    """The one value that a SELECT gives."""
-    return rows(database, sql, **parameters)[0][0]
-
-
-def change(database: Database, sql: str, **parameters: Any) -> int:
-    """Carry out a statement past our own code; the number of rows it touched."""
-    with database.write() as transaction:
-        return transaction.connection.execute(sa.text(sql), parameters).rowcount
+def add_untrained(
+    store: Store,
+    name: str = "first",
+    *,
+    made: TrainingRecord | None = None,
+    as_of: datetime = NOW,
+    expected_champion: int | None = None,
+    publishes: bool = True,
+    fencing_token: int = 0,
+    now: datetime = NOW,
+) -> ModelVersion:
+    """Keep a model of the small recipe; another name is another model."""
+    files = {"network.onnx": name.encode(), "forecaster.json": b'{"needs": {}}'}
+    files["manifest.json"] = build_manifest(files)
+    challenger = NewModel(
+        recipe=small_recipe(),
+        record=made or record(),
+        model_hash=hash_model(files),
+        files=files,
+        lineage=lineage("data", as_of),
+        expected_champion=expected_champion,
+        publishes=publishes,
+        fencing_token=fencing_token,
+    )
+    model = store.models.by_version("small", store.models.add(challenger, now))
+    assert model is not None
+    return model
 
 
 def at_once(url: str, count: int, work: Callable[[Store], T]) -> list[T | Exception]:

@@ -25,7 +25,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from tests.storage.small_store import rows, value
+from tests.storage.raw_sql import rows, value
 from tests.support.simulation import DAY, START, at_work, daily_recipe, delivered, live, take_in_days, training_once
 
 pytestmark = pytest.mark.tensorflow

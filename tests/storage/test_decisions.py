@@ -16,7 +16,8 @@ from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
 from pipeline.training.job import TrainedModel, TrainingJob
-from tests.storage.small_store import add_model, batch, change, monthly, rows, take_in
+from tests.storage.raw_sql import change, rows
+from tests.storage.small_store import add_model, batch, monthly, take_in
 from tests.support.examples import NOW, small_recipe, small_values
 
 DAY = timedelta(days=1)

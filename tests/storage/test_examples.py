@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.storage.engine import Database
 from pipeline.storage.schema import VIEWS
-from tests.storage.rows_by_hand import found, insert, key_of, write_store
+from tests.storage.handmade_store import key_of, write_store
+from tests.storage.raw_sql import insert, rows
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"
 README = Path(str(files("sql"))) / "README.md"
@@ -51,9 +52,9 @@ def test_the_example_gives_what_it_says(database: Database, view: str) -> None:
     write_store(database)
     write_paths(database)
 
-    rows = found(database, example(view))
+    found = rows(database, example(view))
 
-    assert [tuple(_day(value) for value in row) for row in rows] == [
+    assert [tuple(_day(value) for value in row) for row in found] == [
         tuple(pytest.approx(value) if isinstance(value, float) else value for value in row) for row in ANSWERS[view]
     ]
 

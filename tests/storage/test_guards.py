@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from tests.storage.past_our_code import carry_out, insert_step, refused, stage
+from tests.storage.raw_sql import execute, insert_step, refused, stage
 from tests.storage.small_store import forecast, publish
 
 RUN_COLUMNS = {
@@ -37,7 +37,7 @@ def test_no_column_of_a_published_run_changes(column: str, model: ModelVersion, 
     publish(observed_store, forecast(), model)
 
     with observed_store.database.write() as transaction, refused(transaction):
-        carry_out(transaction, f"update runs set {column} = {RUN_COLUMNS[column]}")
+        execute(transaction, f"update runs set {column} = {RUN_COLUMNS[column]}")
 
 
 def test_a_published_run_is_superseded_by_another_only(model: ModelVersion, observed_store: Store) -> None:
@@ -50,14 +50,14 @@ def test_a_published_run_is_superseded_by_another_only(model: ModelVersion, obse
             "status = 'superseded', superseded_by = run_id",
         ):
             with refused(transaction, "a published run is never changed, only superseded"):
-                carry_out(transaction, f"update runs set {change}")
+                execute(transaction, f"update runs set {change}")
 
 
 def test_a_staged_run_is_not_superseded_into_history(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model, num_rows=3)
         with refused(transaction, "a run goes out with the number of rows that it declares"):
-            carry_out(transaction, "update runs set status = 'superseded', published_at = as_of")
+            execute(transaction, "update runs set status = 'superseded', published_at = as_of")
 
 
 def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: ModelVersion, observed_store: Store) -> None:
@@ -71,7 +71,7 @@ def test_rows_move_neither_out_of_a_published_run_nor_into_it(model: ModelVersio
             f"update forecasts set run_number = {number('published')} where run_number = {number('staged')}",
         ):
             with refused(transaction, "the forecasts of a published run are never changed"):
-                carry_out(transaction, change)
+                execute(transaction, change)
 
 
 def test_a_published_run_is_not_replaced_by_a_staged_one(model: ModelVersion, observed_store: Store) -> None:
@@ -81,8 +81,8 @@ def test_a_published_run_is_not_replaced_by_a_staged_one(model: ModelVersion, ob
         if transaction.connection.dialect.name == "sqlite":
             with refused(transaction, "a run is staged, once, before it is published"):
                 stage_again = "insert or replace into runs select * from (select * from runs)"
-                carry_out(transaction, stage_again)
+                execute(transaction, stage_again)
         else:
             for table in ("runs", "forecasts"):
                 with refused(transaction, "never changed"):
-                    carry_out(transaction, f"truncate {table} cascade")
+                    execute(transaction, f"truncate {table} cascade")

@@ -20,8 +20,8 @@ from pipeline.storage.engine import Database
 from pipeline.storage.leases import current_holder
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from tests.storage.small_store import NEVER, at_once, forecast, lineage, rows, take_in, value
-from tests.storage.untrained import add_untrained
+from tests.storage.raw_sql import rows, value
+from tests.storage.small_store import NEVER, add_untrained, at_once, forecast, lineage, take_in
 from tests.support.examples import NOW, small_batch, small_recipe
 
 HOUR = timedelta(hours=1)

@@ -15,8 +15,8 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
 from pipeline.training.job import TrainedModel
-from tests.storage.small_store import add_model, at_once, change, lineage, model_files, rows, value
-from tests.storage.untrained import add_untrained
+from tests.storage.raw_sql import change, rows, value
+from tests.storage.small_store import add_model, add_untrained, at_once, lineage, model_files
 from tests.support.examples import NOW, small_panel, small_recipe
 
 DAY = timedelta(days=1)

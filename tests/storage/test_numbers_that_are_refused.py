@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from tests.storage.past_our_code import NUMBERS, insert_step, insert_value, refused, stage
-from tests.storage.small_store import forecast, publish, value
+from tests.storage.raw_sql import NUMBERS, insert_step, insert_value, refused, stage, value
+from tests.storage.small_store import forecast, publish
 
 NOT_FINITE = [float("nan"), float("inf"), float("-inf"), None]
 LARGEST = 1.7976931348623157e308

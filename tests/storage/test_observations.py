@@ -13,8 +13,8 @@ from pipeline.storage.batches import BatchHeader
 from pipeline.storage.bulk_load import values_as_of
 from pipeline.storage.store import Store
 from pipeline.timeseries.observations import TARGET
-from tests.storage.past_our_code import carry_out, refused
-from tests.storage.small_store import FOREVER, at_once, batch, monthly, observations_as_of, rows, take_in, told, value
+from tests.storage.raw_sql import execute, refused, rows, value
+from tests.storage.small_store import FOREVER, at_once, batch, monthly, observations_as_of, take_in, told
 from tests.support.examples import NOW, months, small_batch, small_recipe, small_values
 
 DAY = timedelta(days=1)
@@ -37,15 +37,15 @@ def test_the_database_itself_refuses_to_change_or_delete_an_observation(observed
             "delete from observations where period = '2020-01-01'",
         ):
             with refused(transaction, "are appended, never changed"):
-                carry_out(transaction, statement)
+                execute(transaction, statement)
         with refused(transaction):
-            carry_out(transaction, "insert into observations select * from observations")
+            execute(transaction, "insert into observations select * from observations")
         goes_around = {
             "sqlite": "insert or replace into observations select series_id, period, value + 1, batch_id from observations",
             "postgresql": "truncate observations",
         }
         with refused(transaction, "are appended, never changed"):
-            carry_out(transaction, goes_around[transaction.connection.dialect.name])
+            execute(transaction, goes_around[transaction.connection.dialect.name])
 
     assert list(told(observed_store).values()) == small_values()
 

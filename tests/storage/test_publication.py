@@ -15,19 +15,8 @@ from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from pipeline.training.job import TrainedModel
-from tests.storage.past_our_code import carry_out, insert_step, refused, stage
-from tests.storage.small_store import (
-    add_model,
-    at_once,
-    batch,
-    change,
-    forecast,
-    monthly,
-    publish,
-    rows,
-    take_in,
-    value,
-)
+from tests.storage.raw_sql import change, execute, insert_step, refused, rows, stage, value
+from tests.storage.small_store import add_model, at_once, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, small_recipe
 
 FOUR = ("east", "north", "small", "west")
@@ -263,7 +252,7 @@ def test_a_run_begins_staged(model: ModelVersion, observed_store: Store, status:
     )
 
     with observed_store.database.write() as transaction, refused(transaction, "staged, once, before it is published"):
-        carry_out(
+        execute(
             transaction,
             f"insert into runs (run_id, status, origin, {columns}) "
             f"select 'second', '{status}', '2023-05-01 00:00:00', {columns} from runs",
@@ -291,7 +280,7 @@ def test_what_went_out_is_never_changed(model: ModelVersion, observed_store: Sto
             f"delete from forecasts where run_number = {of_first}",
         ):
             with refused(transaction, "forecasts of a published run are never changed"):
-                carry_out(transaction, statement, run=first)
+                execute(transaction, statement, run=first)
         with refused(transaction, "forecasts of a published run are never changed"):
             insert_step(transaction, 4, run_id=first)
         for assignment in (
@@ -304,12 +293,12 @@ def test_what_went_out_is_never_changed(model: ModelVersion, observed_store: Sto
             "published_at = '2030-01-01 00:00:00.000000+00:00'",
         ):
             with refused(transaction):
-                carry_out(transaction, f"update runs set {assignment} where run_id = :run", run=first)
+                execute(transaction, f"update runs set {assignment} where run_id = :run", run=first)
         with refused(transaction, "a published run is never deleted"):
-            carry_out(transaction, "delete from runs where run_id = :run", run=first)
+            execute(transaction, "delete from runs where run_id = :run", run=first)
         if superseded:
             with refused(transaction):
-                carry_out(transaction, "update runs set status = 'published' where run_id = :run", run=first)
+                execute(transaction, "update runs set status = 'published' where run_id = :run", run=first)
 
     assert rows(database, "select * from forecast_history order by run_id, step") == before
 

@@ -27,7 +27,8 @@ from pipeline.jobs.reproduce import Difference, ReproducedRun, first_difference,
 from pipeline.storage.engine import Database
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from tests.storage.small_store import NEVER, change, forecast, rows, value
+from tests.storage.raw_sql import change, rows, value
+from tests.storage.small_store import NEVER, forecast
 from tests.support.simulation import DAY, START, at_work, daily_recipe, delivered, live, training_once
 
 pytestmark = pytest.mark.tensorflow

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from pipeline.storage.engine import Database
 from pipeline.storage.roles import create_roles
 from pipeline.storage.schema import require_schema
-from tests.storage.rows_by_hand import carry_out, found, insert, key_of, write_store
+from tests.storage.handmade_store import key_of, write_store
+from tests.storage.raw_sql import change, insert, rows
 from tests.support.servers import new_database
 
 README = Path(__file__).parents[2] / "sql/README.md"
@@ -54,17 +55,17 @@ def as_owner(database: Database, script: str) -> None:
 
 
 def test_a_year_gets_a_partition_with_the_rows_that_it_has(owned: Database) -> None:
-    before, guards = found(owned, _CURRENT), found(owned, _GUARDS)
-    revisions = found(owned, "select * from revisions order by 1, 2, 4")
+    before, guards = rows(owned, _CURRENT), rows(owned, _GUARDS)
+    revisions = rows(owned, "select * from revisions order by 1, 2, 4")
 
     as_owner(owned, PARTITION)
 
     by_partition = "select tableoid::regclass::text, count(*) from observations group by 1 order by 1"
-    assert found(owned, by_partition) == [("observations_2024", 2), ("observations_default", 4)]
-    assert found(owned, _CURRENT) == before
+    assert rows(owned, by_partition) == [("observations_2024", 2), ("observations_default", 4)]
+    assert rows(owned, _CURRENT) == before
     assert len(before) == 6
-    assert found(owned, "select * from revisions order by 1, 2, 4") == revisions
-    assert found(owned, _GUARDS) == guards
+    assert rows(owned, "select * from revisions order by 1, 2, 4") == revisions
+    assert rows(owned, _GUARDS) == guards
 
 
 def test_new_rows_find_their_partition(owned: Database) -> None:
@@ -79,7 +80,7 @@ def test_new_rows_find_their_partition(owned: Database) -> None:
     new = (
         "select tableoid::regclass::text, cast(period as date)::text from observations where batch_id = 3 and value = 1"
     )
-    assert found(owned, f"{new} order by 2") == [
+    assert rows(owned, f"{new} order by 2") == [
         ("observations_2024", "2024-10-01"),
         ("observations_2030", "2030-12-31"),
         ("observations_default", "2031-01-01"),
@@ -103,28 +104,28 @@ def test_a_new_partition_is_guarded_like_the_others(owned: Database, statement: 
     as_owner(owned, PARTITION)
 
     with pytest.raises(sa.exc.DatabaseError, match="are appended, never changed"):
-        carry_out(owned, statement)
+        change(owned, statement)
 
-    assert found(owned, "select count(*) from observations") == [(6,)]
+    assert rows(owned, "select count(*) from observations") == [(6,)]
 
 
 def test_a_year_is_dropped_with_its_revisions_and_no_other(owned: Database) -> None:
-    guards = found(owned, _GUARDS)
-    later = [row for row in found(owned, _CURRENT) if row[1].year > 2024]
+    guards = rows(owned, _GUARDS)
+    later = [row for row in rows(owned, _CURRENT) if row[1].year > 2024]
     as_owner(owned, PARTITION)
 
     as_owner(owned, DROP_YEAR)
 
-    assert found(owned, _CURRENT) == later
+    assert rows(owned, _CURRENT) == later
     assert len(later) == 4
-    assert found(owned, "select cast(min(period) as date)::text, count(*) from revisions") == [("2025-01-01", 2)]
-    assert found(owned, _GUARDS) == guards
+    assert rows(owned, "select cast(min(period) as date)::text, count(*) from revisions") == [("2025-01-01", 2)]
+    assert rows(owned, _GUARDS) == guards
     with pytest.raises(sa.exc.DatabaseError, match="revisions are appended, never changed"):
-        carry_out(owned, "delete from revisions")
+        change(owned, "delete from revisions")
 
 
 def test_superseded_runs_are_dropped_with_all_their_rows(owned: Database) -> None:
-    guards = found(owned, _GUARDS)
+    guards = rows(owned, _GUARDS)
     insert(
         owned,
         "scores",
@@ -139,28 +140,28 @@ def test_superseded_runs_are_dropped_with_all_their_rows(owned: Database) -> Non
             "inside_95": 0,
         },
     )
-    latest = found(owned, "select * from latest_forecasts order by step")
+    latest = rows(owned, "select * from latest_forecasts order by step")
 
     as_owner(owned, DROP_RUNS)
 
     kept = [("february",), ("january",), ("march",), ("past",), ("staged",)]
-    assert found(owned, "select run_id from runs order by 1") == kept
+    assert rows(owned, "select run_id from runs order by 1") == kept
     for table in ("forecasts", "run_series", "run_steps"):
-        assert found(owned, _RUNS_OF.format(table)) == kept
-    assert found(owned, _RUNS_OF.format("scores")) == [("february",), ("january",)]
-    assert found(owned, "select * from latest_forecasts order by step") == latest
-    assert found(owned, _GUARDS) == guards
+        assert rows(owned, _RUNS_OF.format(table)) == kept
+    assert rows(owned, _RUNS_OF.format("scores")) == [("february",), ("january",)]
+    assert rows(owned, "select * from latest_forecasts order by step") == latest
+    assert rows(owned, _GUARDS) == guards
 
 
 def test_a_failure_on_the_way_leaves_everything_as_it_was(owned: Database) -> None:
-    before, guards = found(owned, _CURRENT), found(owned, _GUARDS)
+    before, guards = rows(owned, _CURRENT), rows(owned, _GUARDS)
 
     with pytest.raises(sa.exc.ProgrammingError, match="observations_2024"):
         as_owner(owned, DROP_YEAR)
 
-    assert found(owned, _CURRENT) == before
-    assert found(owned, "select count(*) from revisions") == [(3,)]
-    assert found(owned, _GUARDS) == guards
+    assert rows(owned, _CURRENT) == before
+    assert rows(owned, "select count(*) from revisions") == [(3,)]
+    assert rows(owned, _GUARDS) == guards
 
 
 @pytest.mark.parametrize("role", ["writer", "consumer", "migrator"])
@@ -173,5 +174,5 @@ def test_only_the_owner_may_change_partitions_and_drop_rows(owned: Database, rol
         with pytest.raises(sa.exc.DatabaseError, match=r"must be owner of|permission denied|read-only transaction"):
             connection.exec_driver_sql(script)
 
-    assert found(owned, "select count(*) from observations") == [(6,)]
+    assert rows(owned, "select count(*) from observations") == [(6,)]
     other.close()

@@ -21,8 +21,9 @@ from pipeline.storage.engine import Database, open_database
 from pipeline.storage.roles import ROLES, create_roles
 from pipeline.storage.schema import REVISION, VERSION_TABLE, VIEWS, require_schema, revision_of, upgrade
 from pipeline.storage.statements import query_text
+from tests.storage.handmade_store import write_store
+from tests.storage.raw_sql import change, insert, rows
 from tests.storage.rights import ACTIONS, EVERY_ROLE, GUARD, MAY, RIGHT
-from tests.storage.rows_by_hand import carry_out, found, insert, write_store
 from tests.storage.test_schema import query_names
 from tests.support.servers import new_database
 
@@ -151,7 +152,7 @@ def test_the_writer_may_change_and_delete_only_what_our_statements_do(shared: Da
     }
     used |= {(table, "UPDATE") for text in texts for table in re.findall(r"insert into (\w+)[^;]*do update", text)}
 
-    granted = found(
+    granted = rows(
         shared,
         "select table_name, privilege_type from information_schema.role_table_grants "
         "where grantee = 'nextperiod_writer' and privilege_type not in ('SELECT', 'INSERT')",
@@ -255,8 +256,8 @@ def test_the_owner_owns_everything_and_the_public_has_nothing(shared: Database) 
         ) as objects, lateral aclexplode(objects.rights) as granted
         where granted.grantee = 0"""
 
-    assert found(shared, others) == []
-    assert found(shared, to_the_public) == []
+    assert rows(shared, others) == []
+    assert rows(shared, to_the_public) == []
 
 
 def test_making_the_roles_again_changes_nothing(own: Database) -> None:
@@ -267,11 +268,11 @@ def test_making_the_roles_again_changes_nothing(own: Database) -> None:
         union all
         select rolname, rolcanlogin::text || rolinherit::text, rolconfig::text from pg_roles
         order by 1, 2, 3"""
-    before = found(own, rights)
+    before = rows(own, rights)
 
     create_roles(own)
 
-    assert found(own, rights) == before
+    assert rows(own, rights) == before
 
 
 def test_a_second_database_of_the_server_gets_the_same_roles(own: Database, server: sa.Engine) -> None:
@@ -280,9 +281,9 @@ def test_a_second_database_of_the_server_gets_the_same_roles(own: Database, serv
 
         writer = acting_as(second, "writer")
         insert(writer, "recipes", {"recipe": "second", "definition": "{}", "fingerprint": "f"})
-        assert found(second, "select recipe from recipe_status") == [("second",)]
+        assert rows(second, "select recipe from recipe_status") == [("second",)]
         writer.close()
-    assert found(own, "select recipe from recipe_status order by recipe") == [("idle",), ("small",)]
+    assert rows(own, "select recipe from recipe_status order by recipe") == [("idle",), ("small",)]
 
 
 @pytest.fixture
@@ -306,14 +307,14 @@ def test_an_upgrade_acts_as_the_owner_and_keeps_every_right(own: Database, a_lat
     upgrade(upgrading)
 
     assert revision_of(upgrading) == a_later_migration
-    assert found(own, "select tableowner from pg_tables where tablename = 'notes'") == [("nextperiod_owner",)]
-    assert found(own, "select distinct viewowner from pg_views where schemaname = 'public'") == [("nextperiod_owner",)]
+    assert rows(own, "select tableowner from pg_tables where tablename = 'notes'") == [("nextperiod_owner",)]
+    assert rows(own, "select distinct viewowner from pg_views where schemaname = 'public'") == [("nextperiod_owner",)]
     writer, consumer = acting_as(own, "writer"), acting_as(own, "consumer")
-    assert carry_out(writer, "insert into notes (note) values ('added')") == 1
+    assert change(writer, "insert into notes (note) values ('added')") == 1
     for view in VIEWS:
-        assert found(consumer, f"select count(*) from {view}") == found(own, f"select count(*) from {view}")
+        assert rows(consumer, f"select count(*) from {view}") == rows(own, f"select count(*) from {view}")
     with pytest.raises(NotAllowed, match="permission denied for table notes"):
-        found(consumer, "select * from notes")
+        rows(consumer, "select * from notes")
     for database in (upgrading, writer, consumer):
         database.close()
 
@@ -328,8 +329,8 @@ def test_an_upgrade_by_a_role_that_may_not_is_refused_in_one_line(
         upgrade(other)
 
     assert "\n" not in str(caught.value)
-    assert found(own, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]
-    assert len(found(own, "select viewname from pg_views where schemaname = 'public'")) == len(VIEWS)
+    assert rows(own, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]
+    assert len(rows(own, "select viewname from pg_views where schemaname = 'public'")) == len(VIEWS)
     other.close()
 
 
@@ -345,7 +346,7 @@ def test_an_administrator_who_is_no_superuser_makes_the_roles_and_keeps_the_stor
             create_roles(keeper)
         insert(keeper, "recipes", {"recipe": "kept", "definition": "{}", "fingerprint": "f"})
         consumer = acting_as(database, "consumer")
-        assert found(consumer, "select recipe from recipe_status") == [("kept",)]
+        assert rows(consumer, "select recipe from recipe_status") == [("kept",)]
         keeper.close()
         consumer.close()
 
@@ -383,7 +384,7 @@ def test_the_command_makes_the_roles_and_says_what_is_left_to_do(server: sa.Engi
         url = database.url.render_as_string(hide_password=False)
         told = json.loads(at_the_command_line(url, "--json").stdout)
         table = at_the_command_line(url)
-        assert found(database, "select tableowner from pg_tables where tablename = 'runs'") == [("nextperiod_owner",)]
+        assert rows(database, "select tableowner from pg_tables where tablename = 'runs'") == [("nextperiod_owner",)]
 
     assert [(role["role"], role["login"]) for role in told["roles"]] == [
         ("nextperiod_owner", False),

@@ -16,7 +16,7 @@ from pipeline.storage.engine import Database, open_database, sqlite_journal
 from pipeline.storage.schema import require_schema
 from pipeline.storage.statements import Instant, Period
 from pipeline.storage.store import Store
-from tests.storage.small_store import change, rows, value
+from tests.storage.raw_sql import change, rows, value
 
 DELETE = ("journal_mode = delete", "synchronous = extra")
 WAL = ("journal_mode = wal", "synchronous = full")

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import query_text
-from tests.storage.rows_by_hand import found, numbers_around, write_store
+from tests.storage.handmade_store import numbers_around, write_store
+from tests.storage.raw_sql import rows
 
 #: carries out statements in one transaction, and takes them back where one is refused
 Statements = Callable[..., None]
@@ -134,7 +135,7 @@ def is_careless(database: Database, request: pytest.FixtureRequest) -> bool:
 
 def everything(database: Database) -> dict[str, list[Any]]:
     """All rows of runs and what hangs on them."""
-    return {table: found(database, f"select * from {table} order by 1, 2, 3") for table in TABLES}
+    return {table: rows(database, f"select * from {table} order by 1, 2, 3") for table in TABLES}
 
 
 def test_no_row_is_added_to_a_published_run(filled: Database, connected: Statements) -> None:
@@ -202,7 +203,7 @@ def test_a_run_that_is_not_whole_does_not_go_out(filled: Database, connected: St
 def test_a_whole_run_goes_out(filled: Database, connected: Statements) -> None:
     connected(PUBLISH)
 
-    assert found(filled, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
+    assert rows(filled, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
 
 
 def test_a_staged_run_is_deleted_after_what_hangs_on_it(
@@ -228,12 +229,12 @@ def test_a_staged_run_is_deleted_after_what_hangs_on_it(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # whoever has its file can take a guard away
 def test_what_is_added_without_the_guard_is_in_no_forecast_that_is_read(filled: Database) -> None:
     views = ("latest_forecasts", "forecast_history", "anomalies")
-    before = {view: found(filled, f"select * from {view}") for view in views}
+    before = {view: rows(filled, f"select * from {view}") for view in views}
 
     with contextlib.closing(foreign(filled)) as connection:
         for guard in ("published_forecasts_stay_on_insert", "staged_run_is_deleted_last"):
             connection.execute(f"drop trigger {guard}")
         _by_a_stranger(connection, (*ADDED_FORECASTS.values(), "delete from runs where run_id = 'staged'"))
 
-    assert {view: found(filled, f"select * from {view}") for view in views} == before
-    assert found(filled, query_text("incomplete_runs", "sqlite")) == [("march", 3, 5)]
+    assert {view: rows(filled, f"select * from {view}") for view in views} == before
+    assert rows(filled, query_text("incomplete_runs", "sqlite")) == [("march", 3, 5)]

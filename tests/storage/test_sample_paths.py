@@ -21,7 +21,8 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.training.job import TrainedModel
-from tests.storage.small_store import add_model, batch, change, forecast, monthly, publish, rows, take_in, value
+from tests.storage.raw_sql import change, rows, value
+from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, small_recipe, small_values
 
 DAY = timedelta(days=1)

@@ -29,17 +29,15 @@ from pipeline.storage.schema import (
     view_sql,
 )
 from pipeline.storage.statements import query_text
-from tests.storage.rows_by_hand import (
+from tests.storage.handmade_store import (
     RECORDED_AT,
     TOLD,
-    carry_out,
-    found,
-    insert,
     numbers_around,
     publish,
     write_before_observations,
     write_runs,
 )
+from tests.storage.raw_sql import change, insert, rows
 from tests.support.schema_snapshot import postgresql_schema, snapshot, sqlite_schema
 from tests.support.servers import new_database
 
@@ -95,7 +93,7 @@ order by 1, 2"""
 
 def schema_of(database: Database) -> list[tuple[str, ...]]:
     """Everything that the database says about its own schema."""
-    told = found(database, _SQLITE_SCHEMA if is_sqlite(database) else _POSTGRESQL_SCHEMA)
+    told = rows(database, _SQLITE_SCHEMA if is_sqlite(database) else _POSTGRESQL_SCHEMA)
     return [tuple(" ".join((text or "").split()) for text in row) for row in told]
 
 
@@ -129,25 +127,25 @@ def test_an_upgrade_makes_the_schema(empty: Database) -> None:
 
 
 def test_a_second_upgrade_changes_nothing(database: Database) -> None:
-    carry_out(database, "insert into recipes (recipe, definition, fingerprint) values ('kept', '{}', 'f')")
+    change(database, "insert into recipes (recipe, definition, fingerprint) values ('kept', '{}', 'f')")
     before = schema_of(database)
 
     upgrade(database)
 
     assert schema_of(database) == before
-    assert found(database, "select recipe, fingerprint from recipes") == [("kept", "f")]
-    assert found(database, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]
+    assert rows(database, "select recipe, fingerprint from recipes") == [("kept", "f")]
+    assert rows(database, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]
 
 
 def test_an_upgrade_that_fails_leaves_nothing_of_itself(empty: Database) -> None:
-    carry_out(empty, "create table outbox (in_the_way integer)")
+    change(empty, "create table outbox (in_the_way integer)")
 
     with pytest.raises((sa.exc.DatabaseError, DatabaseUnavailable), match="outbox"):
         upgrade(empty)
 
     assert sa.inspect(empty.engine).get_table_names() == ["outbox"]
     assert revision_of(empty) is None
-    carry_out(empty, "drop table outbox")
+    change(empty, "drop table outbox")
     upgrade(empty)
     assert revision_of(empty) == REVISION
     empty.close()
@@ -212,7 +210,7 @@ def test_every_table_view_and_column_says_what_it_is(postgresql: sa.URL) -> None
             select relname, '' from pg_class
             where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v')
               and obj_description(oid, 'pg_class') is null"""
-        assert found(database, bare) == []
+        assert rows(database, bare) == []
     server.dispose()
 
 
@@ -315,7 +313,7 @@ def first(empty: Database) -> Iterator[Database]:
     insert(empty, "observations", *({**row, "recorded_at": RECORDED_AT[row["batch_id"]]} for row in told))
     write_runs(empty)
     for name, view in _FIRST_VIEWS.items():
-        carry_out(empty, f"create view {name} as {view}")
+        change(empty, f"create view {name} as {view}")
     yield empty
     empty.close()
 
@@ -323,18 +321,18 @@ def first(empty: Database) -> Iterator[Database]:
 def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Database) -> None:
     current = "select recipe, series, cast(period as text), value, cast(recorded_at as text) from current_observations"
     tables = ("recipes", "models", "model_files", "attempts", "outbox")
-    rows = {table: f"select * from {table} order by 1, 2, 3" for table in (*tables, "forecasts", "scores")}
+    queries = {table: f"select * from {table} order by 1, 2, 3" for table in (*tables, "forecasts", "scores")}
     columns = ", ".join(column["name"] for column in sa.inspect(first.engine).get_columns("runs"))
-    rows["runs"] = f"select {columns} from runs order by 1"
-    before = {table: found(first, row) for table, row in rows.items()}
-    known = found(first, f"{current} order by 1, 2, 3")
+    queries["runs"] = f"select {columns} from runs order by 1"
+    before = {table: rows(first, query) for table, query in queries.items()}
+    known = rows(first, f"{current} order by 1, 2, 3")
 
     upgrade(first)
 
     assert revision_of(first) == REVISION
-    assert {table: found(first, row) for table, row in {**rows, **_MOVED}.items()} == before
+    assert {table: rows(first, query) for table, query in {**queries, **_MOVED}.items()} == before
     assert (len(before["runs"]), len(before["forecasts"]), len(before["scores"])) == (6, 21, 3)
-    assert found(first, f"{current} order by 1, 2, 3") == known
+    assert rows(first, f"{current} order by 1, 2, 3") == known
     assert [(series, period[:10], value) for _, series, period, value, _ in known] == [
         ("a", "2024-12-01", 100.0),
         ("a", "2025-01-01", 112.0),
@@ -343,24 +341,22 @@ def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Datab
         ("b", "2025-01-01", 50.0),
     ]
     split = "select series_id, substr(cast(period as text), 1, 10), value, batch_id from {} order by 2, 1, 4"
-    assert sorted([*found(first, split.format("observations")), *found(first, split.format("revisions"))]) == sorted(
-        TOLD
-    )
-    assert found(first, split.format("revisions")) == [(1, "2025-01-01", 111.0, 2), (1, "2025-01-01", 112.0, 3)]
-    assert found(first, "select recipe, series, variable from series order by series_id") == [
+    assert sorted([*rows(first, split.format("observations")), *rows(first, split.format("revisions"))]) == sorted(TOLD)
+    assert rows(first, split.format("revisions")) == [(1, "2025-01-01", 111.0, 2), (1, "2025-01-01", 112.0, 3)]
+    assert rows(first, "select recipe, series, variable from series order by series_id") == [
         ("small", "a", ""),
         ("small", "b", ""),
     ]
-    assert found(first, "select distinct status, state, releases from batches order by 1") == [
+    assert rows(first, "select distinct status, state, releases from batches order by 1") == [
         ("accepted", "{}", None),
         ("refused", "{}", None),
     ]
     told = "substr(cast(first_period as text), 1, 10), substr(cast(last_period as text), 1, 10)"
-    assert found(first, f"select distinct status, {told} from batches order by 1") == [
+    assert rows(first, f"select distinct status, {told} from batches order by 1") == [
         ("accepted", "2024-12-01", "2025-03-01"),
         ("refused", None, None),
     ]
-    assert found(first, "select line, rule, file from rejections order by line") == [
+    assert rows(first, "select line, rule, file from rejections order by line") == [
         (3, "duplicate", None),
         (7, "number", None),
         (9, "number", None),
@@ -380,11 +376,11 @@ def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Datab
 def test_views_give_the_same_before_an_upgrade_and_after_it(first: Database, view: str, num_rows: int) -> None:
     everything = f"select * from {view}"
     columns = sa.inspect(first.engine).get_columns(view)
-    before = sorted(found(first, everything), key=repr)
+    before = sorted(rows(first, everything), key=repr)
 
     upgrade(first)
 
-    assert sorted(found(first, everything), key=repr) == before
+    assert sorted(rows(first, everything), key=repr) == before
     assert [column["name"] for column in sa.inspect(first.engine).get_columns(view)] == [c["name"] for c in columns]
     assert len(before) == num_rows
 
@@ -394,7 +390,7 @@ def test_a_run_that_was_staged_before_an_upgrade_goes_out_after_it(first: Databa
 
     publish(first, "staged")
 
-    assert found(first, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
+    assert rows(first, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
 
 
 def test_a_store_that_was_brought_up_has_the_schema_of_a_new_one(first: Database, tmp_path: Path) -> None:
@@ -419,26 +415,26 @@ def test_rows_that_refer_to_nothing_stop_an_upgrade_which_leaves_the_store_as_it
     with contextlib.closing(sqlite3.connect(str(first.url.database))) as careless, careless:
         careless.execute("insert into series (series_id, recipe, series) values (99, 'unheard of', 'z')")
     before = schema_of(first)
-    series = found(first, "select * from series order by series_id")
+    series = rows(first, "select * from series order by series_id")
 
     with pytest.raises(SchemaOutOfDate, match="has rows that refer to rows that do not exist: nothing was changed"):
         upgrade(first)
 
     assert revision_of(first) == "0001"
     assert schema_of(first) == before
-    assert found(first, "select * from series order by series_id") == series
-    assert found(first, "pragma foreign_keys") == [(1,)]
+    assert rows(first, "select * from series order by series_id") == series
+    assert rows(first, "pragma foreign_keys") == [(1,)]
 
 
 def test_an_older_schema_is_refused_with_the_command_that_helps(database: Database) -> None:
-    carry_out(database, f"update {VERSION_TABLE} set version_num = '0000'")
+    change(database, f"update {VERSION_TABLE} set version_num = '0000'")
 
     with pytest.raises(SchemaOutOfDate, match=f"is at revision 0000.*needs {REVISION}.*`nextperiod db upgrade`"):
         require_schema(database)
 
 
 def test_a_newer_schema_is_refused_and_never_upgraded(database: Database) -> None:
-    carry_out(database, f"update {VERSION_TABLE} set version_num = '9999'")
+    change(database, f"update {VERSION_TABLE} set version_num = '9999'")
     before = schema_of(database)
 
     with pytest.raises(SchemaTooNew, match="9999, newer than this nextperiod knows"):
@@ -470,7 +466,7 @@ def test_every_query_fits_the_schema(database: Database) -> None:
                 pytest.fail(f"{name} does not fit the schema: {error.orig}")
 
     with pytest.raises((sa.exc.DatabaseError, DatabaseUnavailable), match="no_such_column"):
-        found(database, "select no_such_column from runs")
+        rows(database, "select no_such_column from runs")
 
 
 #: queries whose results are read as binary fields or blocks, not through columns with types
@@ -493,7 +489,7 @@ def types_in_postgresql(database: Database, text: str) -> tuple[Types, Types]:
         numbered = re.sub(rf"(?<![:\w]):{name}\b", f"${n + 1}", numbered)
     with database.engine.connect() as connection:
         connection.exec_driver_sql("prepare query as " + numbered.replace("%", "%%"))
-        (found,) = connection.exec_driver_sql("select parameter_types::text[] from pg_prepared_statements").one()
+        (rows,) = connection.exec_driver_sql("select parameter_types::text[] from pg_prepared_statements").one()
         driver = connection.connection.driver_connection
         assert driver is not None
         described = driver.pgconn.describe_prepared(b"query")
@@ -502,7 +498,7 @@ def types_in_postgresql(database: Database, text: str) -> tuple[Types, Types]:
     codes = {1184: "instant", 1114: "period"}  # of the same types in pg_type
     columns = [(described.fname(n).decode(), described.ftype(n)) for n in range(described.nfields)]
     return (
-        {name: kinds[kind] for name, kind in zip(names, found, strict=True) if kind in kinds},
+        {name: kinds[kind] for name, kind in zip(names, rows, strict=True) if kind in kinds},
         {name: codes[code] for name, code in columns if code in codes},
     )
 

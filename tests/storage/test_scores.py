@@ -14,8 +14,8 @@ from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.training.job import TrainedModel
-from tests.storage.past_our_code import insert_step, stage
-from tests.storage.small_store import add_model, batch, change, forecast, monthly, publish, rows, take_in, value
+from tests.storage.raw_sql import change, insert_step, rows, stage, value
+from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, months, small_recipe
 
 DAY = timedelta(days=1)

@@ -40,7 +40,8 @@ from pipeline.storage.observations import ObservationRepository
 from pipeline.storage.store import Store
 from pipeline.timeseries.long_values import apply_revisions, empty_values
 from pipeline.timeseries.observations import TARGET
-from tests.storage.small_store import observations_as_of, rows
+from tests.storage.raw_sql import rows
+from tests.storage.small_store import observations_as_of
 
 MOMENT = timedelta(microseconds=1)
 RECIPE = """

@@ -11,7 +11,8 @@ from pipeline.errors import BatchRefused, SourceUnavailable
 from pipeline.jobs.attempt import record_attempt
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from tests.storage.small_store import NEVER, forecast, publish, rows, value
+from tests.storage.raw_sql import rows, value
+from tests.storage.small_store import NEVER, forecast, publish
 from tests.support.examples import NOW, small_recipe
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)

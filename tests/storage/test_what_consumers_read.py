@@ -9,7 +9,8 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage.engine import Database
 from pipeline.storage.schema import VIEWS
 from pipeline.storage.store import Store
-from tests.storage.small_store import forecast, publish, rows, value
+from tests.storage.raw_sql import rows, value
+from tests.storage.small_store import forecast, publish
 
 FORECAST = (
     "recipe, series, period, step, mean, lower_95, lower_80, median, upper_80, upper_95, method, reason, "

@@ -17,7 +17,8 @@ from pipeline.storage.scores import MAX_OUTCOMES
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET
-from tests.storage.small_store import change, publish
+from tests.storage.raw_sql import change
+from tests.storage.small_store import publish
 from tests.support.examples import small_recipe
 
 NUM_SERIES = 30_000

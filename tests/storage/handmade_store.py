@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import sqlalchemy as sa
-
 from pipeline.storage.engine import Database
 from pipeline.storage.schema import revision_of
+from tests.storage.raw_sql import change, insert, rows
 
 #: series, period, value, batch: the first of a period is the observation, the others revise it
 TOLD = (
@@ -49,26 +48,6 @@ SCORES = (
     ("january", 2, 150.0, -29.0, -40.0, 0),
     ("february", 1, 150.0, -25.0, -30.0, 0),
 )
-
-
-def insert(database: Database, table: str, *rows: dict[str, Any]) -> None:
-    """Rows into a table."""
-    columns = ", ".join(rows[0])
-    values = ", ".join(f":{column}" for column in rows[0])
-    with database.write() as transaction:
-        transaction.connection.execute(sa.text(f"insert into {table} ({columns}) values ({values})"), rows)
-
-
-def carry_out(database: Database, sql: str) -> int:
-    """A statement; the number of rows it touched."""
-    with database.write() as transaction:
-        return transaction.connection.exec_driver_sql(sql).rowcount
-
-
-def found(database: Database, sql: str) -> list[tuple[Any, ...]]:
-    """What a SELECT gives."""
-    with database.read() as transaction:
-        return [tuple(row) for row in transaction.connection.exec_driver_sql(sql)]
 
 
 def write_store(database: Database) -> None:
@@ -227,7 +206,7 @@ def key_of(database: Database, run_id: str) -> dict[str, Any]:
     """What the rows of a run repeat: its number, or in the first schema its name."""
     if revision_of(database) == "0001":
         return {"run_id": run_id}
-    return {"run_number": found(database, f"select run_number from runs where run_id = '{run_id}'")[0][0]}
+    return {"run_number": rows(database, f"select run_number from runs where run_id = '{run_id}'")[0][0]}
 
 
 def numbers_around(mean: float) -> dict[str, float]:
@@ -239,9 +218,9 @@ def numbers_around(mean: float) -> dict[str, float]:
 def publish(database: Database, run_id: str) -> None:
     """The run goes out, on the first of April."""
     changed = "update runs set status = 'published', published_at = '2025-04-01 07:00:00.000000+00:00'"
-    carry_out(database, f"{changed} where run_id = '{run_id}'")
+    change(database, f"{changed} where run_id = '{run_id}'")
 
 
 def supersede(database: Database, run_id: str, by: str) -> None:
     """Another run takes the place of one."""
-    carry_out(database, f"update runs set status = 'superseded', superseded_by = '{by}' where run_id = '{run_id}'")
+    change(database, f"update runs set status = 'superseded', superseded_by = '{by}' where run_id = '{run_id}'")

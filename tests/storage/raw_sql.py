@@ -1,4 +1,4 @@
-"""Writes past our own code, to see what the tables and their triggers refuse."""
+"""SQL past our own code: what consumers read, and what tables and triggers refuse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.records.lineage import ModelVersion
+from pipeline.storage.engine import Database
 from pipeline.storage.statements import Transaction
 from tests.storage.small_store import NEVER, lineage
 from tests.support.examples import NOW
@@ -19,9 +20,34 @@ from tests.support.examples import NOW
 NUMBERS = ("lower_95", "lower_80", "median", "upper_80", "upper_95", "mean")
 
 
+def rows(database: Database, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """The rows of a SELECT."""
+    with database.read() as transaction:
+        return [tuple(row) for row in transaction.connection.execute(sa.text(sql), parameters)]
+
+
+def value(database: Database, sql: str, **parameters: Any) -> Any:
+    """The one value of a SELECT."""
+    return rows(database, sql, **parameters)[0][0]
+
+
+def change(database: Database, sql: str, **parameters: Any) -> int:
+    """Execute a statement; the number of rows that it changed."""
+    with database.write() as transaction:
+        return transaction.connection.execute(sa.text(sql), parameters).rowcount
+
+
+def insert(database: Database, table: str, *new_rows: dict[str, Any]) -> None:
+    """Insert rows into a table."""
+    columns = ", ".join(new_rows[0])
+    values = ", ".join(f":{column}" for column in new_rows[0])
+    with database.write() as transaction:
+        transaction.connection.execute(sa.text(f"insert into {table} ({columns}) values ({values})"), new_rows)
+
+
 @contextlib.contextmanager
 def refused(transaction: Transaction, match: str | None = None) -> Iterator[None]:
-    """What is inside is refused by the database, and the transaction goes on without it."""
+    """Expect the database to refuse the statements of the block; the transaction continues without them."""
     savepoint = transaction.connection.begin_nested()
     with pytest.raises(sa.exc.DatabaseError, match=match):
         yield
@@ -29,7 +55,7 @@ def refused(transaction: Transaction, match: str | None = None) -> Iterator[None
 
 
 def stage(transaction: Transaction, model: ModelVersion, run_id: str = "staged", num_rows: int = 1) -> None:
-    """A run without rows that nobody sees yet."""
+    """Insert a staged run without rows."""
     transaction.execute(
         "insert_run",
         run_id=run_id,
@@ -52,7 +78,7 @@ def stage(transaction: Transaction, model: ModelVersion, run_id: str = "staged",
 
 
 def insert_step(transaction: Transaction, step: int = 1, run_id: str = "staged", **changed: Any) -> None:
-    """One step of a run."""
+    """Insert one step of a run."""
     run_number = transaction.connection.execute(
         sa.text("select run_number from runs where run_id = :run"), {"run": run_id}
     ).scalar_one()
@@ -81,7 +107,7 @@ def _insert(transaction: Transaction, table: str, row: dict[str, Any]) -> None:
 
 
 def insert_value(transaction: Transaction, written: str, month: str = "2030-01-01", **parameters: Any) -> None:
-    """One observation of every series; `written` is SQL."""
+    """Insert one observation of every series; `written` is SQL."""
     transaction.connection.execute(
         sa.text(
             "insert into observations (series_id, period, value, batch_id) "
@@ -92,6 +118,6 @@ def insert_value(transaction: Transaction, written: str, month: str = "2030-01-0
     )
 
 
-def carry_out(transaction: Transaction, sql: str, **parameters: Any) -> int:
-    """Carry out a statement; the number of rows it touched."""
+def execute(transaction: Transaction, sql: str, **parameters: Any) -> int:
+    """Execute a statement in a transaction; the number of rows that it changed."""
     return transaction.connection.execute(sa.text(sql), parameters).rowcount
