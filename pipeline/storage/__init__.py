@@ -1,1 +1,1 @@
-"""SQLite and PostgreSQL: one module per aggregate. The only package that knows a database driver."""
+"""SQLite and PostgreSQL: one repository for each kind of record. The only package that knows a database driver."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -137,10 +138,13 @@ class ScoreRepository:
         )
 
 
-def _runs_to_score(transaction: Transaction, recipe: str, kind: RunKind, changed_periods: dict[str, Any]) -> list[Row]:
+def _runs_to_score(
+    transaction: Transaction, recipe: str, kind: RunKind, changed_periods: Mapping[str, Any]
+) -> Sequence[Row]:
+    """Runs that forecast any of the changed periods."""
     if changed_periods["first_period"] is None:
         return []
-    return list(transaction.rows("runs_to_score", recipe=recipe, kind=kind, **changed_periods))
+    return transaction.rows("runs_to_score", recipe=recipe, kind=kind, **changed_periods)
 
 
 def _read_outcomes(
@@ -152,19 +156,19 @@ def _read_outcomes(
     runs = transaction.rows("newest_runs_before", **newest, training_fingerprint=recipe.training_fingerprint)
     columns = transaction.columns("outcomes_of_forecasts", **newest, as_of=as_of, num_series=num_series) if runs else []
     run_number, step, observed, *quantiles = columns or [()] * (3 + len(LEVELS))
-    counts = np.isin(run_number, [run["run_number"] for run in runs])  # forecasts of models that are fitted alike
-    origins, factors, run_index = _runs_of_outcomes(np.array(run_number, np.int64)[counts], runs, recipe.horizon)
-    steps = np.array(step, np.int64)[counts]
-    published = np.array(quantiles, np.float64).T.reshape(-1, len(LEVELS))[counts]  # [N, Q]
+    is_comparable = np.isin(run_number, [run["run_number"] for run in runs])  # by a model with the same settings
+    run_numbers = np.array(run_number, np.int64)[is_comparable]
+    steps = np.array(step, np.int64)[is_comparable]
+    values = np.array(observed, np.float64)[is_comparable]
+    published = np.array(quantiles, np.float64).T.reshape(-1, len(LEVELS))[is_comparable]  # [N, Q]
+    origins, factors, run_index = _runs_of_outcomes(run_numbers, runs, recipe.horizon)
     return Outcomes(
-        origin=origins[run_index],
-        step=steps,
-        ratio=conformity_ratios(np.array(observed, np.float64)[counts], published, factors[run_index, steps - 1]),
+        origin=origins[run_index], step=steps, ratio=conformity_ratios(values, published, factors[run_index, steps - 1])
     )
 
 
 def _runs_of_outcomes(
-    run_numbers: npt.NDArray[np.int64], runs: Any, horizon: int
+    run_numbers: npt.NDArray[np.int64], runs: Sequence[Row], horizon: int
 ) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Origins [R] and calibration factors [R, H, Q] of the runs with outcomes, and the run of each outcome [N]."""
     by_number = {run["run_number"]: run for run in runs}

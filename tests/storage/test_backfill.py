@@ -114,14 +114,14 @@ def known(recipe: Recipe, store: Store, trainings: Path) -> Iterator[Store]:
         yield store
 
 
-def test_the_days_bring_what_makes_it_hard(few_days: dict[str, list[tuple[Any, ...]]]) -> None:
+def test_the_simulated_days_include_superseded_runs_and_fallbacks(few_days: dict[str, list[tuple[Any, ...]]]) -> None:
     assert len(few_days["models"]) == 3
     assert {row[4] for row in few_days["runs"]} == {"published", "superseded"}
     assert {row[3] for row in few_days["run_series"]} > {None}
     assert len(few_days["scores"]) > 50
 
 
-def test_past_days_carried_out_later_leave_what_they_left_live(
+def test_a_backfill_of_past_days_leaves_the_same_as_live_runs(
     recipe: Recipe, known: Store, few_days: dict[str, list[tuple[Any, ...]]]
 ) -> None:
     facts = backfill(recipe, known)
@@ -134,7 +134,7 @@ def test_past_days_carried_out_later_leave_what_they_left_live(
     ]
 
 
-def test_again_it_finds_everything_done(recipe: Recipe, known: Store) -> None:
+def test_a_second_backfill_changes_nothing(recipe: Recipe, known: Store) -> None:
     backfill(recipe, known)
     before = left_in(known)
 
@@ -194,7 +194,7 @@ def killed_and_resumed(url: str, folder: Path, trainings: Path, num_statements: 
     assert ended.returncode == 0, ended.stderr
 
 
-def test_killed_in_the_middle_and_begun_again_it_ends_in_the_same(
+def test_a_backfill_that_was_killed_and_started_again_ends_the_same(
     database_url: str,
     recipe: Recipe,
     known: Store,
@@ -207,7 +207,7 @@ def test_killed_in_the_middle_and_begun_again_it_ends_in_the_same(
     assert integrity_errors(known) == []
 
 
-def test_it_is_never_the_latest_before_a_live_run(recipe: Recipe, known: Store) -> None:
+def test_a_backfill_is_never_the_latest_forecast(recipe: Recipe, known: Store) -> None:
     backfill(recipe, known)
 
     assert known.runs.latest_forecasts("daily") == []
@@ -220,7 +220,7 @@ def test_it_is_never_the_latest_before_a_live_run(recipe: Recipe, known: Store) 
     assert {row["run_id"] for row in known.runs.latest_forecasts("daily")} == {today["run_id"]}
 
 
-def test_beside_a_live_service_nothing_that_consumers_see_changes(
+def test_a_backfill_changes_nothing_in_the_views_of_live_forecasts(
     recipe: Recipe, store: Store, trainings: Path
 ) -> None:
     with training_once(trainings):
@@ -237,7 +237,7 @@ def test_beside_a_live_service_nothing_that_consumers_see_changes(
     assert backfilled == rows(store.database, published.format("live"))
 
 
-def test_days_in_between_are_carried_out_alone(recipe: Recipe, known: Store) -> None:
+def test_a_backfill_runs_only_the_days_in_its_range(recipe: Recipe, known: Store) -> None:
     first, last = START + 2 * DAY, START + 4 * DAY
 
     facts = backfill(recipe, known, first, last)
@@ -262,7 +262,7 @@ def test_a_backfill_of_an_earlier_instant_does_not_replace_a_later_one(recipe: R
     assert value(known.database, "select count(*) from runs where status = 'superseded'") == 0
 
 
-def test_a_recipe_that_has_changed_is_carried_out_anew(recipe: Recipe, known: Store) -> None:
+def test_a_changed_recipe_is_backfilled_again(recipe: Recipe, known: Store) -> None:
     first, until = START, START + 3 * DAY
     backfill(recipe, known, first, until)
     bounded = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"maximum": 120.0})})
@@ -276,7 +276,9 @@ def test_a_recipe_that_has_changed_is_carried_out_anew(recipe: Recipe, known: St
     )
 
 
-def test_where_the_history_was_too_short_it_says_so_and_goes_on(recipe: Recipe, store: Store, trainings: Path) -> None:
+def test_a_day_with_too_short_a_history_is_reported_and_the_backfill_continues(
+    recipe: Recipe, store: Store, trainings: Path
+) -> None:
     store.recipes.register(recipe)
     head, *lines = delivered(0).splitlines(keepends=True)
     (recipe.folder / "daily.csv").write_text(head + "".join(lines[:5] + lines[31:36]), "utf-8")
@@ -292,7 +294,7 @@ def test_where_the_history_was_too_short_it_says_so_and_goes_on(recipe: Recipe, 
     assert facts[0]["as_of"] == (START - DAY).isoformat()
 
 
-def test_a_history_that_was_loaded_at_once_has_one_instant_and_that_is_said(
+def test_a_history_loaded_at_once_is_an_error_that_names_its_one_instant(
     recipe: Recipe, store: Store, trainings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_in_days(recipe, store, range(1))
@@ -309,7 +311,7 @@ def test_a_history_that_was_loaded_at_once_has_one_instant_and_that_is_said(
     assert "daily received all its data at once, at 2026-03-01T06:00:00+00:00: there is one cycle" in caplog.messages
 
 
-def test_where_nothing_new_was_recorded_it_lists_when_something_was(recipe: Recipe, known: Store) -> None:
+def test_a_range_without_new_data_is_an_error_that_lists_the_recorded_instants(recipe: Recipe, known: Store) -> None:
     """The fifth day brought nothing."""
     with pytest.raises(NoObservations) as nothing:
         backfill(recipe, known, START + 5 * DAY, START + 6 * DAY)
@@ -320,7 +322,7 @@ def test_where_nothing_new_was_recorded_it_lists_when_something_was(recipe: Reci
     )
 
 
-def test_before_the_first_instant_nothing_was_known_and_that_is_said(
+def test_a_range_before_the_first_batch_is_an_error(
     recipe: Recipe, known: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     backfill(recipe, known, START - DAY, START + DAY)
@@ -328,7 +330,7 @@ def test_before_the_first_instant_nothing_was_known_and_that_is_said(
     assert "daily has data only since 2026-03-01T06:00:00+00:00: the cycles begin there" in caplog.messages
 
 
-def test_without_observations_it_says_what_to_run(recipe: Recipe, store: Store) -> None:
+def test_without_observations_the_error_names_the_command_to_run(recipe: Recipe, store: Store) -> None:
     with pytest.raises(NoObservations, match="^there are no observations of daily: run `nextperiod ingest daily`$"):
         backfill(recipe, store)
 
@@ -362,7 +364,7 @@ def test_the_command_prints_a_line_for_each_cycle_and_a_summary(types: Callable[
     ]
 
 
-def test_the_command_gives_tools_a_list_of_the_cycles(types: Callable[..., Result]) -> None:
+def test_the_command_prints_the_cycles_as_json(types: Callable[..., Result]) -> None:
     told = types("--from", "2026-03-04", "--to", "2026-03-05T06:00Z", "--json")
 
     first, second = json.loads(told.stdout)
@@ -370,7 +372,7 @@ def test_the_command_gives_tools_a_list_of_the_cycles(types: Callable[..., Resul
     assert second["run_id"] == "daily-2026-03-04-backfill-1"
 
 
-def test_the_command_ends_with_1_where_a_cycle_was_refused(types: Callable[..., Result]) -> None:
+def test_the_command_exits_with_1_if_a_cycle_was_refused(types: Callable[..., Result]) -> None:
     types("--from", "2026-03-07", "--to", "2026-03-07")
 
     told = types("--from", "2026-03-05", "--to", "2026-03-07")
@@ -388,7 +390,7 @@ def test_the_command_ends_with_1_where_a_cycle_was_refused(types: Callable[..., 
         ("2026-03-05", "tomorrow", '--to "tomorrow" is not an instant'),
     ],
 )
-def test_days_that_are_none_are_told(first: str, last: str, says: str) -> None:
+def test_invalid_days_are_errors(first: str, last: str, says: str) -> None:
     told = CliRunner().invoke(app, ["backfill", "daily", "--from", first, "--to", last])
 
     assert told.exit_code == 2
@@ -396,7 +398,7 @@ def test_days_that_are_none_are_told(first: str, last: str, says: str) -> None:
 
 
 @pytest.mark.slow
-def test_sixty_days_trained_in_earnest_each_time_leave_the_same(
+def test_sixty_days_of_real_trainings_leave_the_same(
     database_url: str, recipe: Recipe, store: Store, tmp_path: Path
 ) -> None:
     """Live on SQLite; then on both databases, killed at three points; each of the three trainings made anew."""
@@ -414,7 +416,7 @@ def test_sixty_days_trained_in_earnest_each_time_leave_the_same(
 
 
 @pytest.mark.slow
-def test_killed_while_it_trains_it_can_be_begun_again_at_once(
+def test_a_backfill_killed_during_a_training_can_be_started_again_at_once(
     database_url: str, recipe: Recipe, store: Store, tmp_path: Path
 ) -> None:
     take_in_days(recipe, store, range(2))

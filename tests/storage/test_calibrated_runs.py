@@ -43,7 +43,7 @@ def calibration_of(store: Store, run_id: str) -> Calibration | None:
     return None if text is None else Calibration.from_text(text)
 
 
-def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, model: ModelVersion) -> None:
+def test_without_outcomes_a_run_is_not_calibrated(observed_store: Store, model: ModelVersion) -> None:
     made = publish_forecast(small_recipe(), observed_store, NOW)
 
     panel = observed_store.observations.panel(small_recipe(), NOW)
@@ -53,7 +53,7 @@ def test_without_outcomes_a_run_is_as_the_network_says(observed_store: Store, mo
     assert rows(observed_store.database, ALL_OF_RUN, run=made.run_id) == [tuple(step) for step in raw.tolist()]
 
 
-def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
+def test_a_run_is_calibrated_from_earlier_outcomes_and_stores_its_factors(
     observed_store: Store, model: ModelVersion
 ) -> None:
     always_10_too_low(observed_store, model)
@@ -73,7 +73,7 @@ def test_a_run_is_calibrated_by_what_became_of_those_before_and_keeps_with_what(
     assert told[0][3] - told[0][2] == pytest.approx(2 * (raw[0, 0, 3] - raw[0, 0, 2]))
 
 
-def test_the_same_again_is_unchanged_though_more_is_scored_by_then(observed_store: Store, model: ModelVersion) -> None:
+def test_publishing_again_changes_nothing_even_with_more_scores(observed_store: Store, model: ModelVersion) -> None:
     always_10_too_low(observed_store, model)
     first = publish_forecast(small_recipe(), observed_store, NOW)
     kept = calibration_of(observed_store, first.run_id)
@@ -93,7 +93,7 @@ def read(store: Store, kind: str = "live", *, after_days: int = 0) -> Outcomes:
     return store.scores.outcomes(small_recipe(), kind, origin=np.datetime64("2030-01-01", "us"), as_of=at)
 
 
-def test_of_a_calibrated_run_it_is_told_what_the_raw_quantiles_were_worth(
+def test_outcomes_of_a_calibrated_run_refer_to_the_uncalibrated_quantiles(
     observed_store: Store, model: ModelVersion
 ) -> None:
     calibration = Calibration(factors=np.tile([3.0, 2, 1, 2, 3], (3, 1)))
@@ -135,7 +135,9 @@ def _publication(made: object, model: ModelVersion, calibration: Calibration | N
     )
 
 
-def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_store: Store, model: ModelVersion) -> None:
+def test_later_observations_and_revisions_do_not_count_as_of_an_earlier_instant(
+    observed_store: Store, model: ModelVersion
+) -> None:
     publish(observed_store, forecast([100, 110, 120], origin="2023-03-01"), model)
     score_forecasts(small_recipe(), observed_store)
     before = read(observed_store)
@@ -149,7 +151,7 @@ def test_what_is_observed_or_told_anew_later_does_not_count_before(observed_stor
     assert now.ratio[:, 4].min() > 100
 
 
-def test_only_earlier_forecasts_of_the_network_of_this_kind_by_a_model_fitted_alike_count(
+def test_only_earlier_network_forecasts_of_the_same_kind_and_training_settings_count(
     observed_store: Store, model: ModelVersion
 ) -> None:
     always_10_too_low(observed_store, model, origins=range(8, 12))
@@ -174,7 +176,7 @@ def test_fallbacks_do_not_count(observed_store: Store, model: ModelVersion) -> N
     assert len(read(observed_store)) == 0
 
 
-def test_of_a_wide_panel_always_the_same_few_series_count(
+def test_of_a_wide_panel_the_same_sample_of_series_counts(
     store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = tuple(f"series-{n}" for n in range(20))
@@ -195,7 +197,7 @@ def test_of_a_wide_panel_always_the_same_few_series_count(
     assert np.array_equal(np.sort(ratio[0]), np.sort(ratio[1]))
 
 
-def test_bounds_hold_in_the_table_after_calibration(store: Store, outcome: TrainedModel) -> None:
+def test_calibrated_quantiles_respect_the_bounds(store: Store, outcome: TrainedModel) -> None:
     def published(recipe: Recipe) -> float:
         publish_forecast(recipe, store, NOW)
         return float(value(store.database, "select min(lower_95) from latest_forecasts"))

@@ -52,14 +52,16 @@ def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
     assert [item.kind for item in observed_store.outbox.pending("small")] == ["training", "champion", "training"]
 
 
-def test_who_is_overtaken_leaves_no_decision(model: ModelVersion, observed_store: Store, outcome: TrainedModel) -> None:
+def test_a_worker_that_is_overtaken_records_no_decision(
+    model: ModelVersion, observed_store: Store, outcome: TrainedModel
+) -> None:
     with pytest.raises(Overtaken):
         add_model(observed_store, judged(outcome, "promoted"), "second", expected_champion=7)
 
     assert len(rows(observed_store.database, DECISIONS)) == 1
 
 
-def test_the_same_decision_again_is_the_row_that_it_was(store: Store) -> None:
+def test_a_repeated_decision_adds_no_row(store: Store) -> None:
     store.recipes.register(small_recipe())
     keep = Decision(what="training", kind="live", outcome="keep", reason="nothing new", model_version=None, as_of=NOW)
 
@@ -72,7 +74,7 @@ def test_the_same_decision_again_is_the_row_that_it_was(store: Store) -> None:
     assert found == [("live", "nothing new"), ("backfill", "nothing new"), ("live", "other"), ("live", "nothing new")]
 
 
-def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, observed_store: Store) -> None:
+def test_a_kept_model_is_unchanged_and_the_reason_is_recorded(model: ModelVersion, observed_store: Store) -> None:
     before = observed_store.models.files(model)
     take_in(observed_store, batch({"small": monthly(small_values(43))}, "three months"), NOW + DAY)
 
@@ -88,7 +90,7 @@ def test_a_kept_model_stays_byte_for_byte_and_why_is_a_row(model: ModelVersion, 
     ]
 
 
-def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
+def test_the_decision_records_the_training_that_was_done_not_the_planned_one(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = {"training": "retrain", "reason": "asked for; the champion cannot be used"}
@@ -101,7 +103,7 @@ def test_the_row_says_what_was_done_where_that_is_not_what_was_decided(
 
 
 @pytest.mark.parametrize("said", ["promoted", "not promoted"])
-def test_a_training_that_is_due_is_judged_and_both_are_rows(
+def test_a_due_training_and_its_gate_are_both_recorded(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     take_in(observed_store, batch({"small": monthly(small_values(46))}, "six months"), NOW + DAY)
@@ -126,7 +128,7 @@ def test_a_training_that_is_due_is_judged_and_both_are_rows(
     ]
 
 
-def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_nothing_is_new(
+def test_a_champion_with_damaged_files_is_retrained_without_new_data(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     change(observed_store.database, "delete from model_files where name = 'network.onnx'")
@@ -147,7 +149,7 @@ def test_a_champion_whose_files_are_damaged_is_replaced_by_a_training_though_not
     assert publish_forecast(small_recipe(), observed_store, NOW + 2 * DAY).model_version == 2
 
 
-def test_what_is_kept_on_the_same_knowledge_is_no_new_decision(store: Store) -> None:
+def test_keeping_the_model_on_the_same_data_records_no_new_decision(store: Store) -> None:
     store.recipes.register(small_recipe())
     retrain = Decision(what="training", kind="live", outcome="retrain", reason="due", model_version=None, as_of=NOW)
     keep = replace(retrain, outcome="keep", reason="nothing new")

@@ -81,7 +81,7 @@ def test_a_planted_bias_causes_exactly_one_retraining(
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_without_a_change_nothing_is_fitted_from_the_seed(
+def test_without_a_bias_nothing_is_retrained_from_scratch(
     store: Store, outcome: TrainedModel, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     lived(store, outcome, monkeypatch, seed=seed, bias=0.0)

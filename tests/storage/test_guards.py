@@ -53,7 +53,7 @@ def test_a_published_run_is_superseded_by_another_only(model: ModelVersion, obse
                 execute(transaction, f"update runs set {change}")
 
 
-def test_a_staged_run_is_not_superseded_into_history(model: ModelVersion, observed_store: Store) -> None:
+def test_a_staged_run_cannot_be_superseded(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model, num_rows=3)
         with refused(transaction, "a run goes out with the number of rows that it declares"):

@@ -56,11 +56,11 @@ def written(database: Database) -> dict[str, int]:
     return {table: value(database, f"select count(*) from {table}") for table in tables}
 
 
-def test_before_the_first_training_nobody_has_taken_the_recipe_over(known: Store) -> None:
+def test_the_fencing_token_is_zero_before_the_first_lease(known: Store) -> None:
     assert known.leases.fencing_token("small") == 0
 
 
-def test_who_holds_a_recipe_keeps_others_out_and_is_named(known: Store) -> None:
+def test_a_leased_recipe_is_busy_and_the_message_names_the_holder(known: Store) -> None:
     assert known.leases.acquire("small", "host:1", HOUR) == 1
 
     with pytest.raises(Busy) as busy:
@@ -70,28 +70,28 @@ def test_who_holds_a_recipe_keeps_others_out_and_is_named(known: Store) -> None:
     assert rows(known.database, "select epoch, holder from leases") == [(1, "host:1")]
 
 
-def test_who_holds_a_recipe_cannot_take_it_twice(known: Store) -> None:
+def test_a_holder_cannot_lease_the_recipe_twice(known: Store) -> None:
     known.leases.acquire("small", "host:1", HOUR)
 
     with pytest.raises(Busy, match="host:1 trains small"):
         known.leases.acquire("small", "host:1", HOUR)
 
 
-def test_another_recipe_is_free(known: Store) -> None:
+def test_a_lease_does_not_block_another_recipe(known: Store) -> None:
     known.recipes.register(small_recipe().model_copy(update={"name": "other"}))
     known.leases.acquire("small", "host:1", HOUR)
 
     assert known.leases.acquire("other", "host:2", HOUR) == 1
 
 
-def test_what_was_given_back_can_be_taken_in_the_next_epoch(known: Store) -> None:
+def test_a_released_lease_can_be_acquired_with_the_next_fencing_token(known: Store) -> None:
     known.leases.release("small", known.leases.acquire("small", "host:1", HOUR))
 
     assert known.leases.fencing_token("small") == 1
     assert known.leases.acquire("small", "host:2", HOUR) == 2
 
 
-def test_what_a_killed_process_of_this_machine_held_is_free(known: Store) -> None:
+def test_the_lease_of_a_killed_process_of_this_machine_is_free(known: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     known.leases.acquire("small", f"{socket.gethostname()}:{process.pid}", HOUR)
@@ -100,7 +100,7 @@ def test_what_a_killed_process_of_this_machine_held_is_free(known: Store) -> Non
 
 
 @pytest.mark.parametrize("holder", ["{here}", "elsewhere:999999999", "{machine}:someone", "nobody"])
-def test_who_may_be_alive_is_not_taken_over(holder: str, known: Store) -> None:
+def test_the_lease_of_a_process_that_may_be_alive_is_not_taken(holder: str, known: Store) -> None:
     holder = holder.format(here=current_holder(), machine=socket.gethostname())
     known.leases.acquire("small", holder, HOUR)
 
@@ -109,14 +109,14 @@ def test_who_may_be_alive_is_not_taken_over(holder: str, known: Store) -> None:
 
 
 @pytest.mark.parametrize("lasts", [OVER, -HOUR])
-def test_what_has_expired_is_taken_over_and_the_epoch_rises(lasts: timedelta, known: Store) -> None:
+def test_an_expired_lease_can_be_acquired_and_the_fencing_token_grows(lasts: timedelta, known: Store) -> None:
     for fencing_token in (1, 2, 3):
         assert known.leases.acquire("small", f"host:{fencing_token}", lasts) == fencing_token
 
     assert known.leases.fencing_token("small") == 3
 
 
-def test_expiry_goes_by_the_database_s_clock(known: Store) -> None:
+def test_leases_expire_by_the_clock_of_the_database(known: Store) -> None:
     known.leases.acquire("small", "host:1", HOUR)
 
     (left,) = rows(
@@ -129,7 +129,7 @@ def test_expiry_goes_by_the_database_s_clock(known: Store) -> None:
     assert 3590 < left[0] <= 3600.1
 
 
-def test_who_was_taken_over_cannot_give_back_what_another_holds(known: Store) -> None:
+def test_a_worker_that_lost_its_lease_cannot_release_the_next_one(known: Store) -> None:
     lost = known.leases.acquire("small", "host:1", OVER)
     known.leases.acquire("small", "host:2", HOUR)
 
@@ -139,7 +139,7 @@ def test_who_was_taken_over_cannot_give_back_what_another_holds(known: Store) ->
         known.leases.acquire("small", "host:3", HOUR)
 
 
-def test_giving_back_twice_changes_nothing(known: Store) -> None:
+def test_releasing_twice_changes_nothing(known: Store) -> None:
     fencing_token = known.leases.acquire("small", "host:1", HOUR)
     known.leases.release("small", fencing_token)
     known.leases.release("small", fencing_token)
@@ -152,7 +152,7 @@ def lose(store: Store) -> tuple[int, int]:
     return store.leases.acquire("small", "host:1", OVER), store.leases.acquire("small", "host:2", HOUR)
 
 
-def test_a_model_of_a_worker_that_was_taken_over_is_refused_and_nothing_of_it_kept(known: Store) -> None:
+def test_a_model_with_an_old_fencing_token_is_not_stored(known: Store) -> None:
     lost, held = lose(known)
     before = written(known.database)
 
@@ -164,7 +164,7 @@ def test_a_model_of_a_worker_that_was_taken_over_is_refused_and_nothing_of_it_ke
     assert add_untrained(known, fencing_token=held).model_version == 1
 
 
-def test_a_model_of_the_past_is_refused_no_less(known: Store) -> None:
+def test_a_model_of_a_backfill_with_an_old_fencing_token_is_not_stored(known: Store) -> None:
     lost, _ = lose(known)
 
     with pytest.raises(Overtaken, match="host:2 took small over"):
@@ -173,7 +173,7 @@ def test_a_model_of_the_past_is_refused_no_less(known: Store) -> None:
     assert written(known.database)["models"] == 0
 
 
-def test_a_forecast_that_was_begun_before_a_taking_over_is_refused_and_nothing_of_it_kept(known: Store) -> None:
+def test_a_forecast_with_an_old_fencing_token_is_not_stored(known: Store) -> None:
     model = add_untrained(known, fencing_token=known.leases.fencing_token("small"))
     lost, held = lose(known)
     before = written(known.database)
@@ -186,7 +186,7 @@ def test_a_forecast_that_was_begun_before_a_taking_over_is_refused_and_nothing_o
     assert known.runs.publish(publication(model, held), NOW)[1]
 
 
-def test_a_forecast_that_is_published_already_is_not_found_by_who_was_taken_over(known: Store) -> None:
+def test_a_published_forecast_with_an_old_fencing_token_is_refused_too(known: Store) -> None:
     model = add_untrained(known)
     known.runs.publish(publication(model, 0), NOW)
     lose(known)
@@ -197,7 +197,7 @@ def test_a_forecast_that_is_published_already_is_not_found_by_who_was_taken_over
     assert written(known.database)["runs"] == 1
 
 
-def test_a_worker_whose_lease_expired_but_was_not_taken_over_may_write(known: Store) -> None:
+def test_a_worker_with_an_expired_lease_that_nobody_took_may_write(known: Store) -> None:
     """Nobody else has begun: what it made is as good as ever."""
     fencing_token = known.leases.acquire("small", "host:1", OVER)
 
@@ -206,14 +206,14 @@ def test_a_worker_whose_lease_expired_but_was_not_taken_over_may_write(known: St
     assert known.runs.publish(publication(model, fencing_token), NOW)[1]
 
 
-def test_one_of_eight_workers_at_once_gets_it(known: Store, database_url: str) -> None:
+def test_one_of_eight_workers_at_once_acquires_a_free_lease(known: Store, database_url: str) -> None:
     answers = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", HOUR))
 
     assert sorted(type(answer).__name__ for answer in answers) == ["Busy"] * 7 + ["int"]
     assert known.leases.fencing_token("small") == 1
 
 
-def test_one_of_eight_workers_at_once_takes_an_expired_one_over(known: Store, database_url: str) -> None:
+def test_one_of_eight_workers_at_once_acquires_an_expired_lease(known: Store, database_url: str) -> None:
     known.leases.acquire("small", "host:0", OVER)
 
     answers = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", HOUR))
@@ -222,7 +222,7 @@ def test_one_of_eight_workers_at_once_takes_an_expired_one_over(known: Store, da
     assert [answer for answer in answers if isinstance(answer, int)] == [2]
 
 
-def test_of_eight_workers_that_each_take_an_expired_one_no_two_have_the_same_epoch(
+def test_workers_that_acquire_expired_leases_at_once_have_different_fencing_tokens(
     known: Store, database_url: str
 ) -> None:
     epochs = at_once(database_url, 8, lambda own: own.leases.acquire("small", "host", -HOUR))
@@ -246,7 +246,7 @@ def interrupted(known: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("failing", [lambda known, _: too_short(known), interrupted], ids=["too short", "interrupted"])
-def test_a_training_that_fails_gives_it_back(
+def test_a_training_that_fails_releases_the_lease(
     failing: Callable[[Store, pytest.MonkeyPatch], None], known: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(known, monkeypatch)
@@ -265,14 +265,14 @@ def test_a_training_while_another_one_runs_is_busy_before_it_begins(
         train_model(small_recipe(), known, NOW)
 
 
-def test_who_keeps_the_champion_needs_no_lease(known: Store) -> None:
+def test_keeping_the_champion_needs_no_lease(known: Store) -> None:
     add_untrained(known)
     known.leases.acquire("small", "host:1", HOUR)
 
     assert train_model(small_recipe(), known, NOW).training == "keep"
 
 
-def test_taking_data_in_needs_no_lease(known: Store) -> None:
+def test_writing_a_batch_needs_no_lease(known: Store) -> None:
     known.leases.acquire("small", "host:1", HOUR)
 
     with known.batches.write(BatchHeader(recipe="small", source="small.csv", content_hash="more"), NOW) as intake:

@@ -18,7 +18,7 @@ require_schema(open_database(sys.argv[1]))
 """
 
 
-def test_workers_that_find_an_empty_database_make_its_schema_once(database_url: str) -> None:
+def test_workers_that_find_an_empty_database_create_its_schema_once(database_url: str) -> None:
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", MAKE_SCHEMA, database_url],

@@ -27,7 +27,7 @@ def waiting(store: Store) -> list[tuple[str, str]]:
     return [(item.kind, item.reference) for item in store.outbox.pending("small")]
 
 
-def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: TrainedModel) -> None:
+def test_a_model_is_stored_with_its_lineage(model: ModelVersion, outcome: TrainedModel) -> None:
     assert model.model_version == 1
     assert model.model_hash == model_files(outcome)[1]
     assert model.lineage == lineage()
@@ -38,7 +38,7 @@ def test_a_model_is_kept_with_where_it_came_from(model: ModelVersion, outcome: T
     assert model.mlflow_run_id is None
 
 
-def test_its_files_come_back_to_the_byte_and_forecast_the_same(
+def test_model_files_are_read_back_byte_for_byte_and_forecast_the_same(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     files = observed_store.models.files(model)
@@ -52,7 +52,7 @@ def test_its_files_come_back_to_the_byte_and_forecast_the_same(
     assert integrity_errors(observed_store) == []
 
 
-def test_the_same_model_again_is_the_same_version(
+def test_adding_the_same_model_again_returns_its_version(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     before = waiting(observed_store)
@@ -66,7 +66,7 @@ def test_the_same_model_again_is_the_same_version(
     assert observed_store.models.champion("small") == model
 
 
-def test_a_new_model_follows_the_champion_that_was_seen(
+def test_a_new_model_replaces_the_expected_champion(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     assert add_model(observed_store, outcome, "second", expected_champion=1) == 2
@@ -78,7 +78,7 @@ def test_a_new_model_follows_the_champion_that_was_seen(
 
 
 @pytest.mark.parametrize("expected_champion", [None, 2])
-def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
+def test_a_model_that_expected_another_champion_is_not_stored(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel, expected_champion: int | None
 ) -> None:
     before = waiting(observed_store)
@@ -91,7 +91,7 @@ def test_who_saw_another_champion_is_overtaken_and_keeps_nothing(
     assert waiting(observed_store) == before
 
 
-def test_a_model_of_the_past_does_not_become_champion(
+def test_a_model_of_a_backfill_does_not_become_champion(
     model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     version = add_model(observed_store, outcome, "of the past", publishes=False)
@@ -105,9 +105,7 @@ def test_a_model_of_the_past_does_not_become_champion(
     assert observed_store.models.champion_as_of("small", NOW - timedelta(microseconds=1)) is None
 
 
-def test_a_model_trained_for_an_older_instant_is_not_the_one_of_a_later_one(
-    model: ModelVersion, observed_store: Store
-) -> None:
+def test_the_champion_as_of_an_instant_was_trained_on_data_up_to_it(model: ModelVersion, observed_store: Store) -> None:
     add_untrained(observed_store, "older", as_of=NOW - timedelta(days=30), publishes=False)
 
     then = [observed_store.models.champion_as_of("small", at) for at in (NOW - timedelta(days=1), NOW)]
@@ -132,7 +130,7 @@ def test_an_earlier_model_may_become_champion_again(
     ]
 
 
-def test_of_workers_that_would_change_the_champion_at_once_one_does(
+def test_of_workers_that_change_the_champion_at_once_one_succeeds(
     database_url: str, model: ModelVersion, observed_store: Store, outcome: TrainedModel
 ) -> None:
     notes = iter("abcd")
@@ -144,7 +142,7 @@ def test_of_workers_that_would_change_the_champion_at_once_one_does(
     assert rows(observed_store.database, "select epoch, champion_version from recipes") == [(2, 2)]
 
 
-def test_workers_that_trained_the_same_at_once_keep_one_model(
+def test_workers_that_add_the_same_model_at_once_store_it_once(
     database_url: str, observed_store: Store, outcome: TrainedModel
 ) -> None:
     answers = at_once(database_url, 4, lambda own: add_model(own, outcome))
@@ -153,7 +151,7 @@ def test_workers_that_trained_the_same_at_once_keep_one_model(
     assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
 
 
-def test_mlflow_follows_each_thing_once(model: ModelVersion, observed_store: Store) -> None:
+def test_an_outbox_entry_is_done_once(model: ModelVersion, observed_store: Store) -> None:
     training, champion = observed_store.outbox.pending("small")
     assert waiting(observed_store) == [("training", "1"), ("champion", "1 at epoch 1")]
     assert training.model_version == champion.model_version == 1

@@ -69,7 +69,7 @@ def test_a_value_that_returns_to_what_it_was_is_current_again(registered: Store)
     assert [told(registered, NOW + n * DAY)["small", "2020-01-01"] for n in range(3)] == [1, 2, 1]
 
 
-def test_as_of_an_instant_is_exactly_what_was_recorded_until_then(registered: Store) -> None:
+def test_a_read_as_of_an_instant_gives_exactly_the_values_recorded_by_then(registered: Store) -> None:
     take_in(registered, batch({"small": monthly([1, 2])}), NOW)
     take_in(registered, batch({"north": monthly([5]), "small": {"2020-02-01": 20}}), NOW + DAY)
 
@@ -81,7 +81,7 @@ def test_as_of_an_instant_is_exactly_what_was_recorded_until_then(registered: St
     assert told(registered, NOW + DAY) == told(registered, FOREVER) == second
 
 
-def test_what_comes_later_changes_nothing_of_what_was_known(registered: Store) -> None:
+def test_later_batches_do_not_change_reads_as_of_an_earlier_instant(registered: Store) -> None:
     take_in(registered, batch({"north": monthly([7, 8, 9]), "small": monthly([1, 2, 3])}), NOW)
     before = registered.observations.panel(small_recipe(), NOW)
 
@@ -111,7 +111,7 @@ def test_recorded_instants_ascend_even_when_a_clock_goes_back(registered: Store)
     assert told(registered)["small", "2020-01-01"] == 3
 
 
-def test_a_batch_that_brought_nothing_is_a_header(registered: Store) -> None:
+def test_a_batch_without_changes_stores_only_a_header(registered: Store) -> None:
     take_in(registered, batch({"small": monthly([1, 2])}), NOW)
     take_in(registered, batch({"small": monthly([1, 2])}), NOW + DAY)
 
@@ -124,7 +124,7 @@ def test_a_batch_that_brought_nothing_is_a_header(registered: Store) -> None:
     assert known.recorded_at == NOW
 
 
-def test_the_same_refusal_again_is_the_one_that_it_was(registered: Store) -> None:
+def test_a_repeated_refusal_adds_nothing(registered: Store) -> None:
     for n in range(3):
         registered.batches.refuse(
             BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "is empty", [], NOW + n * DAY
@@ -133,7 +133,7 @@ def test_the_same_refusal_again_is_the_one_that_it_was(registered: Store) -> Non
     assert rows(registered.database, "select status, message from batches") == [("refused", "is empty")]
 
 
-def test_a_batch_is_taken_in_whole_or_not_at_all(registered: Store) -> None:
+def test_a_batch_is_written_as_a_whole_or_not_at_all(registered: Store) -> None:
     sound = batch({"north": monthly([1, 2]), "small": monthly([1, float("inf")])})
 
     with pytest.raises(sa.exc.DatabaseError):
@@ -167,7 +167,7 @@ def test_refused_rows_are_kept_with_their_place_and_rule(registered: Store) -> N
     assert told(registered) == {("small", "2020-01-01"): 1}
 
 
-def test_only_an_accepted_batch_counts_as_taken_in_last(registered: Store) -> None:
+def test_only_an_accepted_batch_counts_as_the_previous_delivery(registered: Store) -> None:
     assert registered.batches.fetch_context("small", NOW).content_hash is None
 
     take_in(registered, batch({"small": monthly([1])}, "first"), NOW)
@@ -177,7 +177,7 @@ def test_only_an_accepted_batch_counts_as_taken_in_last(registered: Store) -> No
     assert registered.batches.fetch_context("small", NOW).content_hash == "second"
 
 
-def test_recipes_know_nothing_of_each_other(observed_store: Store) -> None:
+def test_recipes_do_not_share_observations(observed_store: Store) -> None:
     other = small_recipe().model_copy(update={"name": "other"})
     observed_store.recipes.register(other)
 
@@ -187,7 +187,7 @@ def test_recipes_know_nothing_of_each_other(observed_store: Store) -> None:
     assert rows(observed_store.database, "select value from current_observations where recipe = 'other'") == [(7,)]
 
 
-def test_names_of_series_travel_unchanged(registered: Store) -> None:
+def test_names_of_series_are_read_back_unchanged(registered: Store) -> None:
     names = ["007", "A", "NA", "a b", "b'; drop table series; --", "nan", "Ä", "ß", "表"]
 
     take_in(registered, batch({name: monthly([1]) for name in names}), NOW)
@@ -195,7 +195,7 @@ def test_names_of_series_travel_unchanged(registered: Store) -> None:
     assert {name for name, _ in told(registered)} == set(names)
 
 
-def test_workers_that_bring_the_same_at_once_leave_one_set_of_rows(database_url: str, registered: Store) -> None:
+def test_workers_that_write_the_same_batch_at_once_leave_one_set_of_rows(database_url: str, registered: Store) -> None:
     answers = at_once(database_url, 8, lambda own: take_in(own, small_batch(), NOW))
 
     assert sorted(answers) == [NOW + n * MOMENT for n in range(8)]
@@ -205,7 +205,7 @@ def test_workers_that_bring_the_same_at_once_leave_one_set_of_rows(database_url:
     assert list(told(registered).values()) == small_values()
 
 
-def test_a_context_is_the_end_of_what_was_known(registered: Store) -> None:
+def test_a_read_with_a_length_gives_the_last_values_of_each_series(registered: Store) -> None:
     take_in(registered, batch({"north": monthly([1, 2, 3, 4]), "small": monthly([5])}), NOW)
     take_in(registered, batch({"north": {"2020-03-01": 30, "2020-01-01": 10}}), NOW + DAY)
     take_in(registered, batch({"north": monthly([1, 2, 3, 4, 5])}), NOW + 2 * DAY)
@@ -219,7 +219,7 @@ def test_a_context_is_the_end_of_what_was_known(registered: Store) -> None:
     assert [now.series_values(s).tolist() for s in range(2)] == [[4, 5], [5]]
 
 
-def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
+def test_a_series_with_gaps_is_read_with_its_gaps(registered: Store) -> None:
     gappy = {"2020-01-01": 1.0, "2020-03-01": 3.0, "2020-06-01": 6.0}
     take_in(registered, batch({"gappy": gappy, "small": monthly([1, 2])}), NOW)
     take_in(registered, batch({"gappy": {"2020-03-01": 33.0}}), NOW + DAY)
@@ -237,7 +237,7 @@ def test_a_series_with_gaps_is_read_as_it_is(registered: Store) -> None:
 
 @pytest.mark.parametrize("since", ["2019-05-01", "2020-09-01", "2021-04-01", "2023-01-01"])
 @pytest.mark.parametrize("length", [1, 5, 100])
-def test_what_is_read_since_a_period_is_all_from_it_on_and_so_many_values_before(
+def test_a_read_since_a_period_gives_all_later_values_and_some_before(
     registered: Store, since: str, length: int
 ) -> None:
     gappy = {month: float(n) for n, month in enumerate(months(30)) if n % 7}

@@ -47,7 +47,7 @@ def read(store: Store, version: int = 1, kind: str = "live", after: timedelta = 
     return store.scores.outcomes_by_period("small", kind, model_version=version, as_of=NOW + after)
 
 
-def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observed: Store) -> None:
+def test_of_each_origin_the_steps_up_to_the_next_origin_count(observed: Store) -> None:
     said(observed, 8, [94.0, 104.0, 114.0])  # a is 90, 100, 110 then; b is twice that
     said(observed, 10, [110.0, 0.0, 0.0])
     score_forecasts(small_recipe(), observed)
@@ -62,7 +62,7 @@ def test_of_each_origin_the_steps_count_for_which_nothing_newer_was_said(observe
     assert told.inside_80.tolist() == [0.5, pytest.approx(1 / 6)]
 
 
-def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_count(
+def test_only_runs_of_the_model_and_kind_and_scores_as_of_the_instant_count(
     observed: Store, outcome: TrainedModel
 ) -> None:
     add_model(observed, outcome, "another", expected_champion=1)
@@ -81,7 +81,7 @@ def test_only_the_model_and_kind_that_are_asked_for_and_what_was_known_then_coun
     assert drift.found(read(observed, 3)) is None
 
 
-def test_a_model_whose_published_forecasts_are_too_high_is_found_by_what_the_store_tells(observed: Store) -> None:
+def test_published_forecasts_that_are_too_high_are_detected_as_drift(observed: Store) -> None:
     for origin in range(8, 19):
         said(observed, origin, [30.0 + 15 * (origin + step) for step in (1, 2, 3)])
     score_forecasts(small_recipe(), observed)

@@ -82,7 +82,7 @@ def test_publishing_twice_adds_nothing(model: ModelVersion, observed_store: Stor
     assert value(observed_store.database, "select count(*) from forecasts") == 3
 
 
-def test_other_data_at_the_same_origin_supersede_and_the_old_run_stays_readable(
+def test_new_data_at_the_same_origin_supersede_the_run_which_stays_readable(
     model: ModelVersion, observed_store: Store
 ) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
@@ -114,7 +114,7 @@ def test_another_model_at_the_same_origin_supersedes(
     assert rows(observed_store.database, "select distinct model_version from latest_forecasts") == [(2,)]
 
 
-def test_a_return_to_an_earlier_state_is_a_publication_of_its_own(model: ModelVersion, observed_store: Store) -> None:
+def test_data_that_return_to_an_earlier_state_are_published_again(model: ModelVersion, observed_store: Store) -> None:
     for data_hash in ("data", "revised", "data"):
         _, is_new = publish(observed_store, forecast(), model, data_hash=data_hash)
         assert is_new
@@ -191,7 +191,7 @@ FAILS_AT_THE_FLIP = {
 }
 
 
-def test_a_failure_between_the_rows_and_the_flip_leaves_nothing(model: ModelVersion, observed_store: Store) -> None:
+def test_a_failure_before_a_run_becomes_visible_leaves_nothing(model: ModelVersion, observed_store: Store) -> None:
     database = observed_store.database
     publish(observed_store, forecast([1, 2, 3]), model)
     before = (shown(database), runs(database))
@@ -209,7 +209,7 @@ def test_a_failure_between_the_rows_and_the_flip_leaves_nothing(model: ModelVers
     assert [mean for *_, mean in shown(database)] == [4, 5, 6]
 
 
-def test_a_forecast_of_a_series_that_nobody_knows_is_not_published(model: ModelVersion, observed_store: Store) -> None:
+def test_a_forecast_of_an_unknown_series_is_not_published(model: ModelVersion, observed_store: Store) -> None:
     with pytest.raises(KeyError):
         publish(observed_store, forecast(series=("small", "unknown")), model)
 
@@ -217,7 +217,7 @@ def test_a_forecast_of_a_series_that_nobody_knows_is_not_published(model: ModelV
 
 
 @pytest.mark.parametrize("declared", [0, 2, 4])
-def test_a_run_with_another_number_of_rows_than_it_declares_does_not_go_out(
+def test_a_run_with_another_number_of_rows_than_declared_is_not_published(
     model: ModelVersion, observed_store: Store, declared: int
 ) -> None:
     with observed_store.database.write() as transaction:
@@ -231,7 +231,7 @@ def test_a_run_with_another_number_of_rows_than_it_declares_does_not_go_out(
     assert rows(observed_store.database, "select * from forecast_history") == []
 
 
-def test_a_staged_run_is_seen_by_nobody_and_may_be_taken_back(model: ModelVersion, observed_store: Store) -> None:
+def test_a_staged_run_is_in_no_view_and_may_be_deleted(model: ModelVersion, observed_store: Store) -> None:
     with observed_store.database.write() as transaction:
         stage(transaction, model)
         insert_step(transaction)
@@ -264,7 +264,7 @@ def _columns_of_runs(database: Database) -> list[tuple[str]]:
 
 
 @pytest.mark.parametrize("superseded", [False, True], ids=["published", "superseded"])
-def test_what_went_out_is_never_changed(model: ModelVersion, observed_store: Store, superseded: bool) -> None:
+def test_published_rows_are_never_changed(model: ModelVersion, observed_store: Store, superseded: bool) -> None:
     publish(observed_store, forecast([1, 2, 3]), model)
     if superseded:
         publish(observed_store, forecast([4, 5, 6]), model, data_hash="revised")
@@ -315,7 +315,7 @@ def test_two_runs_are_never_published_at_one_origin(model: ModelVersion, observe
     assert len(shown(observed_store.database)) == 3
 
 
-def test_published_numbers_come_back_to_the_bit(model: ModelVersion, observed_store: Store) -> None:
+def test_published_numbers_are_read_back_bit_for_bit(model: ModelVersion, observed_store: Store) -> None:
     numbers = np.array([-0.0, 1e-300, 5e-324, 0.1 + 0.2, -1.7976931348623157e308, 1 / 3])
     made = replace(forecast([0] * len(numbers)), mean=numbers[None, :], quantiles=np.tile(numbers[None, :, None], 5))
 
@@ -329,7 +329,7 @@ def test_published_numbers_come_back_to_the_bit(model: ModelVersion, observed_st
     assert integrity_errors(observed_store) == []
 
 
-def test_a_run_that_lost_a_row_or_a_number_breaks_a_promise(model: ModelVersion, observed_store: Store) -> None:
+def test_a_run_that_lost_a_row_or_a_number_is_an_integrity_error(model: ModelVersion, observed_store: Store) -> None:
     database = observed_store.database
     run, _ = publish(observed_store, forecast(), model)
     assert integrity_errors(observed_store) == []

@@ -119,7 +119,7 @@ def read_by_the_network(store: Store, run_id: str) -> Read:
     return Read(arrays)
 
 
-def test_random_runs_of_a_longer_life_are_made_again_to_the_last_bit(recipe: Recipe, store: Store) -> None:
+def test_random_runs_of_a_simulation_are_reproduced_bit_for_bit(recipe: Recipe, store: Store) -> None:
     """Three recipes under one name, three models, revisions, superseded runs, backfills, a shop that falls back."""
     live(recipe, store, range(16))
     bounded = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"maximum": 120.0})})
@@ -141,7 +141,7 @@ def test_random_runs_of_a_longer_life_are_made_again_to_the_last_bit(recipe: Rec
     assert any("backfill" in run_id for run_id in chosen)
 
 
-def test_what_is_recorded_later_reaches_no_tensor(recipe: Recipe, lived: Store) -> None:
+def test_values_recorded_later_reach_no_tensor(recipe: Recipe, lived: Store) -> None:
     before = {run_id: read_by_the_network(lived, run_id) for run_id in runs(lived)}
 
     plant(recipe, lived, 8)
@@ -153,7 +153,7 @@ def test_what_is_recorded_later_reaches_no_tensor(recipe: Recipe, lived: Store) 
     assert read_by_the_network(lived, now["run_id"]).largest > PLANTED / 2
 
 
-def test_a_number_that_was_changed_is_named_with_both_values(lived: Store) -> None:
+def test_a_changed_number_is_reported_with_both_values(lived: Store) -> None:
     unguarded(lived.database, "forecasts")
     run_id = runs(lived)[2]
     where = "run_number = 3 and step = 2 and series_id = (select series_id from series where series = 'b')"
@@ -171,7 +171,7 @@ def test_a_number_that_was_changed_is_named_with_both_values(lived: Store) -> No
     assert all(replayed(lived, other).is_identical for other in runs(lived) if other != run_id)
 
 
-def test_rows_that_are_gone_are_told(lived: Store) -> None:
+def test_deleted_rows_are_reported(lived: Store) -> None:
     unguarded(lived.database, "forecasts")
     change(lived.database, "delete from scores")
     change(lived.database, "delete from forecasts where run_number = 3 and step = 2")
@@ -180,7 +180,7 @@ def test_rows_that_are_gone_are_told(lived: Store) -> None:
 
 
 @pytest.mark.parametrize("column", ["method", "reason", "scale"])
-def test_what_is_said_of_a_series_is_compared_too(lived: Store, column: str) -> None:
+def test_the_method_reason_and_scale_of_a_series_are_compared(lived: Store, column: str) -> None:
     unguarded(lived.database, "run_series")
     other = {"method": "'lstm'", "reason": "'something else'", "scale": "scale + 1"}[column]
     where = "method <> 'lstm' and run_number = (select max(run_number) from run_series)"
@@ -192,7 +192,7 @@ def test_what_is_said_of_a_series_is_compared_too(lived: Store, column: str) -> 
     assert (found.first.series, found.first.step, found.first.column) == ("c", None, column)
 
 
-def test_a_baseline_that_was_changed_is_found_though_no_hash_is_of_it(lived: Store) -> None:
+def test_a_changed_baseline_is_reported_although_it_is_not_hashed(lived: Store) -> None:
     unguarded(lived.database, "forecasts")
     change(lived.database, "update forecasts set baseline = baseline + 1 where run_number = 1 and step = 3")
 
@@ -201,7 +201,7 @@ def test_a_baseline_that_was_changed_is_found_though_no_hash_is_of_it(lived: Sto
     assert fault.startswith('series "a", step 3, baseline: published ')
 
 
-def test_a_model_file_that_was_changed_is_told(lived: Store) -> None:
+def test_a_changed_model_file_is_reported(lived: Store) -> None:
     nothing = "x'00'" if lived.database.url.get_backend_name() == "sqlite" else "'\\x00'"
     change(lived.database, f"update model_files set content = {nothing} where name = 'network.onnx'")
 
@@ -210,7 +210,7 @@ def test_a_model_file_that_was_changed_is_told(lived: Store) -> None:
     assert fault.endswith(": network.onnx is missing or was changed; train again")
 
 
-def test_a_recipe_that_was_not_kept_is_told(recipe: Recipe, lived: Store) -> None:
+def test_a_missing_recipe_version_is_reported(recipe: Recipe, lived: Store) -> None:
     unguarded(lived.database, "recipe_versions")
     change(lived.database, "delete from recipe_versions")
 
@@ -225,7 +225,7 @@ def test_a_recipe_that_was_not_kept_is_told(recipe: Recipe, lived: Store) -> Non
         ("replace(definition, '\"horizon\": 3', '\"horizon\": 2')", "was changed since"),
     ],
 )
-def test_a_recipe_that_was_changed_is_told(recipe: Recipe, lived: Store, text: str, became: str) -> None:
+def test_a_changed_recipe_version_is_reported(recipe: Recipe, lived: Store, text: str, became: str) -> None:
     unguarded(lived.database, "recipe_versions")
     change(lived.database, f"update recipe_versions set definition = {text}")
 
@@ -234,7 +234,7 @@ def test_a_recipe_that_was_changed_is_told(recipe: Recipe, lived: Store, text: s
     )
 
 
-def test_a_revision_that_was_changed_is_told_and_so_is_what_comes_of_it(lived: Store) -> None:
+def test_a_changed_revision_is_reported_with_the_forecast_that_differs(lived: Store) -> None:
     unguarded(lived.database, "revisions")
     change(lived.database, "update revisions set value = value + 50")
 
@@ -247,7 +247,7 @@ def test_a_revision_that_was_changed_is_told_and_so_is_what_comes_of_it(lived: S
     assert replayed(lived, runs(lived)[0]).is_identical
 
 
-def test_observations_that_are_gone_are_told(lived: Store) -> None:
+def test_deleted_observations_are_reported(lived: Store) -> None:
     change(lived.database, "update batches set status = 'refused'")
 
     (fault,) = replayed(lived, runs(lived)[0]).faults
@@ -255,7 +255,9 @@ def test_observations_that_are_gone_are_told(lived: Store) -> None:
     assert fault.startswith("there are no observations of daily")
 
 
-def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_code_version_is_a_note_and_no_fault(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(inputs, "code_version", lambda: "0.0.1+earlier")
         (run,) = live(recipe, store, range(1))
@@ -266,7 +268,7 @@ def test_another_code_is_a_note_and_no_fault(recipe: Recipe, store: Store, monke
     assert found.notes == (f"published by code 0.0.1+earlier, made again by {inputs.code_version()}",)
 
 
-def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived: Store) -> None:
+def test_a_series_with_a_fallback_is_reproduced_as_it_was_published(recipe: Recipe, lived: Store) -> None:
     model = lived.models.champion("daily")
     assert model is not None
     forecaster, panel = inputs.load_forecaster_inputs(model, recipe, lived, None)
@@ -289,7 +291,7 @@ def test_a_series_that_was_demoted_is_made_again_as_it_was(recipe: Recipe, lived
     ]
 
 
-def test_a_run_that_nobody_published_is_none(lived: Store) -> None:
+def test_a_run_that_was_not_published_is_not_reproduced(lived: Store) -> None:
     assert reproduce_run("nothing", lived) is None
 
 
@@ -319,7 +321,7 @@ def types(lived: Store, database_url: str, recipe: Recipe, monkeypatch: pytest.M
     return typed
 
 
-def test_the_command_says_identical_and_ends_well(types: Any) -> None:
+def test_the_command_prints_identical_and_exits_with_0(types: Any) -> None:
     told = types("replay", "daily")
 
     assert (told.exit_code, told.stdout) == (
@@ -341,7 +343,7 @@ def test_the_command_says_identical_and_ends_well(types: Any) -> None:
     }
 
 
-def test_the_command_names_the_first_row_that_differs_and_ends_with_1(types: Any, lived: Store) -> None:
+def test_the_command_prints_the_first_row_that_differs_and_exits_with_1(types: Any, lived: Store) -> None:
     unguarded(lived.database, "forecasts")
     change(lived.database, "update forecasts set mean = mean + 1 where run_number = 2 and step = 1")
 
@@ -356,7 +358,7 @@ def test_the_command_names_the_first_row_that_differs_and_ends_with_1(types: Any
     assert first["published"] == pytest.approx(first["rebuilt"] + 1)
 
 
-def test_a_run_that_is_not_known_is_told_with_what_was_expected(types: Any) -> None:
+def test_an_unknown_run_is_an_error_that_lists_the_expected_ones(types: Any) -> None:
     told = types("replay", "daily-1999-01-01-1")
 
     assert told.exit_code == 1

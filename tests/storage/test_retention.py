@@ -153,7 +153,7 @@ def test_superseded_runs_are_dropped_with_all_their_rows(owned: Database) -> Non
     assert rows(owned, _GUARDS) == guards
 
 
-def test_a_failure_on_the_way_leaves_everything_as_it_was(owned: Database) -> None:
+def test_a_failure_leaves_everything_unchanged(owned: Database) -> None:
     before, guards = rows(owned, _CURRENT), rows(owned, _GUARDS)
 
     with pytest.raises(sa.exc.ProgrammingError, match="observations_2024"):

@@ -100,9 +100,7 @@ def outcome_of(connection: sa.Connection, role: str, sql: str) -> str:
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("role", EVERY_ROLE)
-def test_each_role_may_do_what_it_is_for_and_nothing_else(
-    connections: dict[str, sa.Connection], role: str, action: str
-) -> None:
+def test_each_role_has_its_rights_and_no_others(connections: dict[str, sa.Connection], role: str, action: str) -> None:
     sql, outcomes = ACTIONS[action]
 
     assert outcome_of(connections[role], role, sql) == outcomes[EVERY_ROLE.index(role)]
@@ -260,7 +258,7 @@ def test_the_owner_owns_everything_and_the_public_has_nothing(shared: Database) 
     assert rows(shared, to_the_public) == []
 
 
-def test_making_the_roles_again_changes_nothing(own: Database) -> None:
+def test_creating_the_roles_again_changes_nothing(own: Database) -> None:
     rights = """
         select relname, relacl::text, reloptions::text from pg_class where relnamespace = 'public'::regnamespace
         union all
@@ -320,9 +318,7 @@ def test_an_upgrade_acts_as_the_owner_and_keeps_every_right(own: Database, a_lat
 
 
 @pytest.mark.parametrize("role", ["writer", "consumer"])
-def test_an_upgrade_by_a_role_that_may_not_is_refused_in_one_line(
-    own: Database, a_later_migration: str, role: str
-) -> None:
+def test_an_upgrade_without_the_right_is_refused_in_one_line(own: Database, a_later_migration: str, role: str) -> None:
     other = acting_as(own, role)
 
     with pytest.raises(NotAllowed, match=r"refuses: (must be owner|permission denied)") as caught:
@@ -334,7 +330,7 @@ def test_an_upgrade_by_a_role_that_may_not_is_refused_in_one_line(
     other.close()
 
 
-def test_an_administrator_who_is_no_superuser_makes_the_roles_and_keeps_the_store(server: sa.Engine) -> None:
+def test_an_administrator_without_superuser_creates_the_roles_and_keeps_the_store(server: sa.Engine) -> None:
     names = ", ".join(role.role for role in ROLES)
     with server.connect() as connection:
         connection.exec_driver_sql("create role store_keeper login createrole")
@@ -356,7 +352,9 @@ def test_an_administrator_who_is_no_superuser_makes_the_roles_and_keeps_the_stor
 
 
 @pytest.mark.parametrize("rights", ["", "createrole"])
-def test_who_may_not_make_the_roles_is_told_what_it_needs(own: Database, server: sa.Engine, rights: str) -> None:
+def test_a_user_who_may_not_create_the_roles_is_told_which_rights_are_missing(
+    own: Database, server: sa.Engine, rights: str
+) -> None:
     with server.connect() as connection:
         connection.exec_driver_sql(f"create role hopeful login {rights}")
         connection.exec_driver_sql("grant nextperiod_writer to hopeful")
@@ -379,7 +377,7 @@ def at_the_command_line(url: str, *arguments: str) -> subprocess.CompletedProces
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_command_makes_the_roles_and_says_what_is_left_to_do(server: sa.Engine) -> None:
+def test_the_command_creates_the_roles_and_prints_the_next_steps(server: sa.Engine) -> None:
     with new_store(server, "commanded_roles") as database:
         url = database.url.render_as_string(hide_password=False)
         told = json.loads(at_the_command_line(url, "--json").stdout)

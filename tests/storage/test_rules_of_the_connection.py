@@ -54,7 +54,7 @@ def test_the_journal_is_one_that_this_sqlite_keeps_through_a_power_cut(
     assert sqlite_journal(version) == journal
 
 
-def test_every_sqlite_connection_is_opened_by_the_rules(tmp_path: Path) -> None:
+def test_every_sqlite_connection_has_its_pragmas(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/store.db")
     journal, synchronous = sqlite_journal(sqlite3.sqlite_version_info)
 
@@ -101,7 +101,7 @@ def _wait_for_nobody(database: Database) -> None:
         transaction.connection.exec_driver_sql("pragma busy_timeout = 0")
 
 
-def test_who_holds_a_recipe_is_alone_with_it(database: Database, database_url: str) -> None:
+def test_a_locked_recipe_blocks_other_writers(database: Database, database_url: str) -> None:
     change(database, "insert into recipes (recipe, definition, fingerprint) values ('small', '{}', 'f')")
     second = open_database(database_url)
     hurry = "pragma busy_timeout = 0" if database.url.get_backend_name() == "sqlite" else "set lock_timeout = '1ms'"
@@ -130,7 +130,7 @@ def test_a_read_sees_only_what_was_committed(database: Database, database_url: s
     reader.close()
 
 
-def test_an_error_takes_everything_of_its_transaction_back(database: Database) -> None:
+def test_an_error_rolls_the_transaction_back(database: Database) -> None:
     def interrupted() -> None:
         with database.write() as transaction:
             transaction.connection.exec_driver_sql("create table made_here (number integer)")
@@ -199,12 +199,12 @@ def test_a_period_comes_back_to_the_microsecond(database: Database, written: str
         assert found.dtype == np.dtype("datetime64[us]")
 
 
-def test_nothing_stays_nothing(database: Database) -> None:
+def test_null_is_read_back_as_none(database: Database) -> None:
     assert there_and_back(database, None, Instant()) is None
     assert there_and_back(database, None, Period()) is None
 
 
-def test_a_database_that_is_away_is_named_without_its_password() -> None:
+def test_an_unavailable_database_is_named_without_its_password() -> None:
     away = open_database("postgresql://somebody:secret-word@127.0.0.1:1/store")
 
     with pytest.raises(DatabaseUnavailable, match="cannot be reached") as caught, away.read():

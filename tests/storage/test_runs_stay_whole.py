@@ -166,9 +166,7 @@ def test_no_row_of_a_published_run_is_replaced(filled: Database, connected: Stat
 
 
 @pytest.mark.parametrize("run_id", ["march", "mistaken"])
-def test_no_row_of_a_run_that_went_out_is_changed_or_deleted(
-    filled: Database, connected: Statements, run_id: str
-) -> None:
+def test_no_row_of_a_published_run_is_changed_or_deleted(filled: Database, connected: Statements, run_id: str) -> None:
     before = everything(filled)
 
     for table, (_, said) in ROWS.items():
@@ -187,7 +185,7 @@ def test_no_row_of_a_run_that_went_out_is_changed_or_deleted(
     assert everything(filled) == before
 
 
-def test_a_run_that_is_not_whole_does_not_go_out(filled: Database, connected: Statements) -> None:
+def test_an_incomplete_run_is_not_published(filled: Database, connected: Statements) -> None:
     before = everything(filled)
     gone_out = []
 
@@ -200,13 +198,13 @@ def test_a_run_that_is_not_whole_does_not_go_out(filled: Database, connected: St
     assert everything(filled) == before
 
 
-def test_a_whole_run_goes_out(filled: Database, connected: Statements) -> None:
+def test_a_complete_run_is_published(filled: Database, connected: Statements) -> None:
     connected(PUBLISH)
 
     assert rows(filled, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
 
 
-def test_a_staged_run_is_deleted_after_what_hangs_on_it(
+def test_a_staged_run_is_deleted_after_its_rows(
     filled: Database, connected: Statements, request: pytest.FixtureRequest
 ) -> None:
     before = everything(filled)
@@ -227,7 +225,7 @@ def test_a_staged_run_is_deleted_after_what_hangs_on_it(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # whoever has its file can take a guard away
-def test_what_is_added_without_the_guard_is_in_no_forecast_that_is_read(filled: Database) -> None:
+def test_rows_added_without_the_guard_are_in_no_view(filled: Database) -> None:
     views = ("latest_forecasts", "forecast_history", "anomalies")
     before = {view: rows(filled, f"select * from {view}") for view in views}
 

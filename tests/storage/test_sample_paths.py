@@ -90,7 +90,7 @@ def test_paths_are_in_the_table_and_in_the_file(store: Store, run_id: str, tmp_p
     assert_file_is(tmp_path, kept)
 
 
-def test_they_spread_as_was_published_by_the_network_and_by_what_stands_in(
+def test_paths_have_the_published_quantiles_of_the_network_and_of_fallbacks(
     store: Store, run_id: str, tmp_path: Path
 ) -> None:
     drawn(store, run_id, tmp_path, 2000)
@@ -122,9 +122,7 @@ def test_the_same_command_again_adds_nothing(store: Store, run_id: str, tmp_path
     assert_file_is(tmp_path, before)
 
 
-def test_more_paths_begin_with_those_that_are_there_whatever_became_known_since(
-    store: Store, run_id: str, tmp_path: Path
-) -> None:
+def test_more_paths_continue_the_existing_ones_even_after_new_data(store: Store, run_id: str, tmp_path: Path) -> None:
     drawn(store, run_id, tmp_path, 120)
     before = table(store)
     take_in(store, batch({"small": {"2023-05-01": 500.0}}, "second"), NOW + DAY)
@@ -141,7 +139,7 @@ def test_more_paths_begin_with_those_that_are_there_whatever_became_known_since(
     assert_file_is(tmp_path, after)
 
 
-def test_fewer_paths_are_the_first_ones_of_what_is_there(store: Store, run_id: str, tmp_path: Path) -> None:
+def test_fewer_paths_are_the_first_of_the_existing_ones(store: Store, run_id: str, tmp_path: Path) -> None:
     drawn(store, run_id, tmp_path, 120)
     before = table(store)
 
@@ -166,7 +164,7 @@ def test_paths_of_another_seed_are_refused(store: Store, run_id: str, tmp_path: 
     assert drawn(store, run_id, tmp_path, 40, seed=5).num_new == 20
 
 
-def test_what_was_published_counts_not_what_the_network_says_now(
+def test_paths_follow_the_published_forecast_not_the_current_network(
     store: Store, model: ModelVersion, tmp_path: Path
 ) -> None:
     """A forecast that was calibrated, bounded or made by hand is what the paths spread as."""
@@ -249,7 +247,7 @@ def test_an_interrupted_call_leaves_nothing(
     assert not list(tmp_path.glob("*.parquet"))
 
 
-def test_paths_that_somebody_else_wrote_meanwhile_are_not_written_twice(
+def test_paths_that_another_worker_wrote_meanwhile_are_not_written_twice(
     store: Store, run_id: str, tmp_path: Path
 ) -> None:
     seen = store.sample_paths.of_run(run_id)
@@ -274,7 +272,7 @@ def test_a_run_that_was_superseded_meanwhile_gets_no_paths(store: Store, model: 
     assert value(store.database, "select count(*) from sample_paths") == 0
 
 
-def test_pieces_of_any_size_make_the_same_rows(
+def test_blocks_of_any_size_write_the_same_rows(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn(store, run_id, tmp_path, 230)
@@ -304,7 +302,7 @@ def _forget_paths(store: Store) -> None:
     change(store.database, "delete from sample_paths")
 
 
-def test_numbers_of_every_size_come_back_to_the_bit(store: Store, model: ModelVersion) -> None:
+def test_paths_are_read_back_bit_for_bit(store: Store, model: ModelVersion) -> None:
     run, _ = publish(store, forecast(series=("new", "small")), model)
     told = np.array([[[1e-308, -1e308, 0.1 + 0.2]], [[1 / 3, -0.0, 123456789.123456789]]])
 

@@ -318,7 +318,7 @@ def first(empty: Database) -> Iterator[Database]:
     empty.close()
 
 
-def test_a_store_of_the_first_schema_is_brought_up_with_every_value(first: Database) -> None:
+def test_an_upgrade_from_the_first_schema_keeps_every_value(first: Database) -> None:
     current = "select recipe, series, cast(period as text), value, cast(recorded_at as text) from current_observations"
     tables = ("recipes", "models", "model_files", "attempts", "outbox")
     queries = {table: f"select * from {table} order by 1, 2, 3" for table in (*tables, "forecasts", "scores")}
@@ -385,7 +385,7 @@ def test_views_give_the_same_before_an_upgrade_and_after_it(first: Database, vie
     assert len(before) == num_rows
 
 
-def test_a_run_that_was_staged_before_an_upgrade_goes_out_after_it(first: Database) -> None:
+def test_a_run_that_was_staged_before_an_upgrade_is_published_after_it(first: Database) -> None:
     upgrade(first)
 
     publish(first, "staged")
@@ -393,7 +393,7 @@ def test_a_run_that_was_staged_before_an_upgrade_goes_out_after_it(first: Databa
     assert rows(first, "select mean from latest_forecasts order by step") == [(999.0,), (1002.0,), (1005.0,)]
 
 
-def test_a_store_that_was_brought_up_has_the_schema_of_a_new_one(first: Database, tmp_path: Path) -> None:
+def test_an_upgraded_store_has_the_schema_of_a_new_one(first: Database, tmp_path: Path) -> None:
     upgrade(first)
     brought_up = schema_of(first)
     with first.write() as transaction:
@@ -411,7 +411,7 @@ def test_a_store_that_was_brought_up_has_the_schema_of_a_new_one(first: Database
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL lets nobody write such rows
-def test_rows_that_refer_to_nothing_stop_an_upgrade_which_leaves_the_store_as_it_was(first: Database) -> None:
+def test_rows_with_broken_references_stop_an_upgrade_which_changes_nothing(first: Database) -> None:
     with contextlib.closing(sqlite3.connect(str(first.url.database))) as careless, careless:
         careless.execute("insert into series (series_id, recipe, series) values (99, 'unheard of', 'z')")
     before = schema_of(first)

@@ -68,7 +68,7 @@ def test_the_steps_that_are_observed_are_scored_and_only_once(published: Store) 
     assert accuracy(published, "step, num_scored") == [(1, 1), (2, 1), (3, 1)]
 
 
-def test_scores_are_what_a_person_computes(published: Store) -> None:
+def test_scores_equal_those_computed_by_hand(published: Store) -> None:
     observe(published, 1, september=13, october=30)
 
     score_forecasts(small_recipe(), published)
@@ -148,7 +148,7 @@ def test_an_anomaly_is_judged_by_the_last_forecast_before_it(published: Store) -
     assert rows(published.database, "select value, run_id from anomalies") == [(20, "small-2020-09-01-1")]
 
 
-def test_what_was_scored_is_not_looked_at_again(published: Store) -> None:
+def test_scored_batches_are_not_read_again(published: Store) -> None:
     observe(published, 1, september=13)
     score_forecasts(small_recipe(), published)
     change(published.database, "delete from scores")
@@ -159,7 +159,7 @@ def test_what_was_scored_is_not_looked_at_again(published: Store) -> None:
     assert score_forecasts(small_recipe(), published) == 1
 
 
-def test_the_same_scores_again_are_no_error(published: Store) -> None:
+def test_scoring_the_same_again_is_no_error(published: Store) -> None:
     observe(published, 1, september=7)
     score_forecasts(small_recipe(), published)
     change(published.database, "delete from scored")
@@ -169,7 +169,7 @@ def test_the_same_scores_again_are_no_error(published: Store) -> None:
     assert value(published.database, "select count(*) from scores") == 1
 
 
-def test_a_run_from_older_data_that_goes_out_late_is_scored_too(published: Store) -> None:
+def test_a_run_from_older_data_that_is_published_late_is_scored_too(published: Store) -> None:
     observe(published, 1, september=13)
     score_forecasts(small_recipe(), published)
 
@@ -212,7 +212,9 @@ def test_as_of_an_instant_a_backfill_is_scored_against_what_was_known_then(publi
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: TrainedModel, seed: int) -> None:
+def test_scoring_step_by_step_gives_the_same_scores_as_all_at_once(
+    store: Store, outcome: TrainedModel, seed: int
+) -> None:
     """Values of three series come in any order, are told anew or not, between runs that are published and superseded."""
     rng = np.random.default_rng(seed)
     names, calendar = ("a", "b", "c"), months(24)
@@ -252,7 +254,7 @@ def test_scores_bit_by_bit_are_those_of_all_at_once(store: Store, outcome: Train
     assert len(bit_by_bit) > 20
 
 
-def test_a_series_that_loses_to_the_baseline_nearly_always_is_found_with_the_figures(
+def test_a_series_nearly_always_worse_than_the_baseline_is_found_with_its_errors(
     store: Store, outcome: TrainedModel
 ) -> None:
     """Three series for 14 months: of one the forecast is further off than the baseline, of one nearer, of one mostly further."""

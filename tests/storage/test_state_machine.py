@@ -754,13 +754,13 @@ def drive(stage: Stage, **chosen: Any) -> None:
     run_state_machine_as_test(lambda: Machine(stage), settings=settings(**standard | chosen))
 
 
-def test_the_store_holds_what_a_dictionary_would(stage: Stage) -> None:
+def test_the_store_holds_the_same_as_a_dictionary(stage: Stage) -> None:
     drive(stage, max_examples=200 if stage.is_sqlite else 40)  # PostgreSQL takes four times as long
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_store_holds_what_a_dictionary_would_for_longer(stage: Stage) -> None:
+def test_the_store_holds_the_same_as_a_dictionary_in_long_histories(stage: Stage) -> None:
     drive(stage, max_examples=200, stateful_step_count=50)
 
     print(f"{len(stage.steps)} steps in {len(set(stage.steps))} histories")
@@ -811,6 +811,6 @@ add, latest_as_of, values = BatchWriter.add, BatchRepository.latest_as_of, Obser
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
-def test_a_store_that_is_broken_is_found_out(stage: Stage, breakage: str) -> None:
+def test_the_comparison_detects_a_broken_store(stage: Stage, breakage: str) -> None:
     with patch(*BREAKAGES[breakage]), pytest.raises(AssertionError):
         drive(stage, max_examples=50, phases=(Phase.generate,))

@@ -61,7 +61,7 @@ def test_a_forecast_is_stale_when_the_next_one_is_overdue(
     assert (status["num_series"], status["num_fallback"], status["model_version"]) == (1, 0, 1)
 
 
-def test_staleness_is_told_to_the_second(model: ModelVersion, observed_store: Store) -> None:
+def test_staleness_is_exact_to_the_second(model: ModelVersion, observed_store: Store) -> None:
     present = datetime.now(UTC)
     publish(observed_store, forecast(), model, expected_next_by=present + HOUR)
     assert not value(observed_store.database, "select is_stale from recipe_status")
@@ -78,7 +78,7 @@ def test_the_age_of_the_model_is_in_days(model: ModelVersion, observed_store: St
     assert age == pytest.approx((datetime.now(UTC) - NOW) / timedelta(days=1), abs=0.01)
 
 
-def test_a_backfill_makes_no_recipe_fresh(model: ModelVersion, observed_store: Store) -> None:
+def test_a_backfill_does_not_end_staleness(model: ModelVersion, observed_store: Store) -> None:
     publish(observed_store, forecast(), model, kind="backfill")
 
     assert observed_store.recipes.status()[0]["is_stale"]
@@ -123,7 +123,7 @@ def test_idle_attempts_share_one_record(store: Store) -> None:
     assert value(store.database, "select count(*) from attempts where finished_at is not null") == 1
 
 
-def test_what_lies_between_idle_attempts_is_kept(store: Store) -> None:
+def test_attempts_between_idle_attempts_are_kept(store: Store) -> None:
     attempt(store, "unchanged")
     attempt(store, "failed", "away")
     attempt(store, "unchanged")

@@ -44,7 +44,7 @@ def at(day: int) -> datetime:
     return NOW + day * DAY
 
 
-def test_after_each_batch_one_period_was_the_newest(told: Store) -> None:
+def test_each_batch_has_the_newest_period_after_it(told: Store) -> None:
     assert told.observations.vintages("small") == [
         Vintage(recorded_at=at(0), period=FEBRUARY),
         Vintage(recorded_at=at(1), period=MARCH),
@@ -55,7 +55,7 @@ def test_after_each_batch_one_period_was_the_newest(told: Store) -> None:
     assert told.observations.vintages("another") == []
 
 
-def test_batches_that_were_refused_or_brought_nothing_new_count_for_nothing(told: Store) -> None:
+def test_refused_and_unchanged_batches_are_no_vintages(told: Store) -> None:
     before = told.observations.vintages("small")
 
     take_in(told, batch({"a": {"2020-05-01": 5.0}}, "again"), at(6))
@@ -63,7 +63,7 @@ def test_batches_that_were_refused_or_brought_nothing_new_count_for_nothing(told
     assert told.observations.vintages("small") == before
 
 
-def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
+def test_covariates_known_ahead_do_not_count_as_the_newest_period(told: Store) -> None:
     with told.database.write() as transaction:
         transaction.connection.exec_driver_sql(
             "insert into series (recipe, series, variable) values ('small', 'a', 'price')"
@@ -87,7 +87,7 @@ def test_covariates_known_ahead_are_no_newest_period(told: Store) -> None:
         (MAY, Snapshot(as_of=at(4), is_cut=False)),
     ],
 )
-def test_an_origin_is_seen_as_it_was_last_known_while_it_was_the_newest(
+def test_an_origin_uses_the_last_snapshot_in_which_it_was_the_newest_period(
     told: Store, origin: np.datetime64, sight: Snapshot
 ) -> None:
     assert snapshot_at(origin, told.observations.vintages("small")) == sight
@@ -116,29 +116,29 @@ def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple
     return by_series, one.panel.as_of, str(one.panel.origin)[:7]
 
 
-def test_a_value_that_was_revised_later_is_seen_as_it_was_then(told: Store) -> None:
+def test_a_value_that_was_revised_later_has_its_value_as_of_then(told: Store) -> None:
     assert seen(told, FEBRUARY) == ({"a": [1, 2], "b": [10]}, at(0), "2020-02")
     by_series, as_of, origin = seen(told, MARCH)
     assert (by_series["a"], as_of, origin) == ([1, 2.5, 3], at(2), "2020-03")
     np.testing.assert_array_equal(by_series["b"], [10, np.nan, 30])
 
 
-def test_what_came_with_later_periods_is_cut_from_that_delivery(told: Store) -> None:
+def test_an_origin_delivered_with_later_periods_uses_that_delivery_cut_at_the_origin(told: Store) -> None:
     assert seen(told, APRIL)[0]["a"] == [1, 2.5, 3, 4]
     assert seen(told, APRIL)[1:] == (at(3), "2020-04")
 
 
-def test_what_came_with_the_first_delivery_is_cut_from_what_is_known_now(told: Store) -> None:
+def test_an_origin_of_the_first_delivery_uses_current_data_cut_at_the_origin(told: Store) -> None:
     assert seen(told, JANUARY) == ({"a": [1], "b": [11]}, at(4), "2020-01")
 
 
-def test_what_is_known_now_is_seen_where_it_is_asked_for(told: Store) -> None:
+def test_current_data_are_used_on_request(told: Store) -> None:
     by_series, as_of, origin = seen(told, MARCH, Plan(as_of_now=True))
 
     assert (by_series["a"], as_of, origin) == ([1, 2.5, 3.5], at(4), "2020-03")
 
 
-def test_windows_are_cut_from_what_was_known(told: Store) -> None:
+def test_windows_are_cut_from_the_snapshot(told: Store) -> None:
     recipe, present = small_recipe(), told.observations.panel(small_recipe(), LATEST)
     assert present is not None
 
@@ -149,7 +149,7 @@ def test_windows_are_cut_from_what_was_known(told: Store) -> None:
     assert [seen.panel.series_values(0).tolist() for seen in one] == [[2], [4]]
 
 
-def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> None:
+def test_a_gap_is_not_filled_with_values_after_the_origin(store: Store) -> None:
     """Of a, January to March are 1, nothing, 3: from February one cannot know that there is a gap."""
     store.recipes.register(small_recipe())
     values = {"a": {"2020-01-01": 1.0, "2020-03-01": 3.0}, "b": dict(zip(months(3), [1.0, 2.0, 3.0], strict=True))}
@@ -164,7 +164,7 @@ def test_a_gap_is_not_filled_with_what_came_after_the_origin(store: Store) -> No
     assert march.panel.series_values(0).tolist() == [1, 2, 3]
 
 
-def test_an_origin_of_which_too_little_was_known_then_is_refused(store: Store) -> None:
+def test_an_origin_with_too_short_a_history_at_that_time_is_refused(store: Store) -> None:
     """The first thirty months were told last: as January 2023 was the newest, seven months were known."""
     store.recipes.register(small_recipe())
     values = list(monthly([float(n) for n in range(40)]).items())

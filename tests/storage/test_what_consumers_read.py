@@ -33,7 +33,7 @@ CONTRACT = {
 }
 
 
-def test_the_contract_is_all_there_is() -> None:
+def test_the_views_of_the_contract_are_all_views() -> None:
     assert set(CONTRACT) == set(VIEWS)
 
 

@@ -48,7 +48,9 @@ def hurried(database: Database) -> Database:
     return database
 
 
-def test_wide_forecasts_go_out_and_come_back(hurried: Database, observed_store: Store, model: ModelVersion) -> None:
+def test_wide_forecasts_are_published_and_read_back(
+    hurried: Database, observed_store: Store, model: ModelVersion
+) -> None:
     with observed_store.batches.write(
         BatchHeader(recipe=small_recipe().name, source="wide", content_hash="wide"), datetime.now(UTC)
     ) as intake:
