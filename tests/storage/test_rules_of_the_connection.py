@@ -148,7 +148,7 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
 
 
 def test_an_instant_needs_a_zone(store: Store) -> None:
-    with pytest.raises(sa.exc.StatementError, match="has no zone: an instant needs one"):
+    with pytest.raises(sa.exc.StatementError, match="has no time zone: an instant needs one"):
         store.recipes.begin_attempt("small", "run", datetime(2026, 1, 1))
 
     assert value(store.database, "select count(*) from attempts") == 0
