@@ -14,7 +14,7 @@ from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
-from pipeline.jobs.sample_paths import Drawn, sample_paths
+from pipeline.jobs.sample_paths import SamplePathsResult, sample_paths
 from pipeline.jobs.score import score_forecasts
 from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.jobs.train import TrainResult, train_model
@@ -38,7 +38,7 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
             context.run_step("ingest", ingest_source, context.now, must_train=True)
         context.run_step("score", score_forecasts, as_of=as_of)
         trained = context.run_step(
-            "train", train_model, context.now, asked=training, as_of=as_of, registry=context.registry
+            "train", train_model, context.now, requested=training, as_of=as_of, registry=context.registry
         )
         published = context.run_step("forecast", publish_forecast, context.now, as_of=as_of)
         context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
@@ -58,7 +58,7 @@ def run_training_step(context: RunContext, *, training: str | None = None) -> Tr
     """Train only, if it is due or requested; then update MLflow."""
     with record_attempt(context.recipe, context.store, "train", context.clock):
         trained: TrainResult = context.run_step(
-            "train", train_model, context.now, asked=training, registry=context.registry
+            "train", train_model, context.now, requested=training, registry=context.registry
         )
         context.run_step("mlflow", sync_mlflow, context.registry, context.now)
         return trained
@@ -74,11 +74,11 @@ def run_forecast(context: RunContext) -> PublishResult:
 
 def run_sample_paths(
     context: RunContext, *, num_paths: int, parquet: Path, seed: int | None
-) -> tuple[PublishResult, Drawn]:
+) -> tuple[PublishResult, SamplePathsResult]:
     """Forecast only, publish, and draw sample paths of the published run."""
     with record_attempt(context.recipe, context.store, "forecast", context.clock) as outcome:
         published: PublishResult = context.run_step("forecast", publish_forecast, context.now)
-        drawn: Drawn = context.run_step(
+        drawn: SamplePathsResult = context.run_step(
             "drawing paths", sample_paths, published.run_id, num_paths=num_paths, parquet=parquet, seed=seed
         )
         outcome.append("done" if (published.status, drawn.status) == ("unchanged", "written") else published.status)

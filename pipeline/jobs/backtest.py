@@ -25,12 +25,11 @@ from pipeline.evaluation.rolling_origin import (
     origin_positions,
     window_of,
 )
-from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.forecasting.statistical import forecast_statistical, require_statsforecast
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
-from pipeline.jobs.inputs import LATEST, code_version, prepare_panel
+from pipeline.jobs.inputs import LATEST, ForecastInputs, code_version, prepare_panel, produce_forecast
 from pipeline.preprocessing import gaps
 from pipeline.records.training import FitRecord, TutorialRecord
 from pipeline.storage.store import Store
@@ -223,14 +222,17 @@ def _fit(panels: Sequence[Panel], recipe: Recipe) -> list[_FittedAtOrigin]:
 def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, plan: Plan) -> FromOrigin:
     """Forecast from one origin by every method."""
     panel = inputs.panel
-    forecast = forecast_panel(fitted.forecaster, panel, recipe, fitted.forecaster.calibration)
+    forecaster = fitted.forecaster
+    forecast = produce_forecast(
+        ForecastInputs(recipe=recipe, forecaster=forecaster, panel=panel, calibration=forecaster.calibration)
+    )
     assert panel.as_of is not None
     origin = Origin(
         origin=panel.origin,
         as_of=panel.as_of,
         known="cut" if inputs.snapshot.is_cut else "then",
         num_periods=len(panel.grid),
-        cutoff=fitted.forecaster.cutoff,
+        cutoff=forecaster.cutoff,
         epochs=fitted.record.epochs,
         num_series=len(panel.series),
         num_fallback=sum(method != NETWORK for method in forecast.method),

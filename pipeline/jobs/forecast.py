@@ -1,4 +1,4 @@
-"""Forecast with the champion and publish."""
+"""Forecast with the champion and publish the forecast as a run."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from pipeline.config.recipe import Recipe
-from pipeline.errors import (
-    NoForecaster,
+from pipeline.errors import NoForecaster
+from pipeline.forecasting.calibration import fit_calibration
+from pipeline.jobs.inputs import (
+    ForecastInputs,
+    load_forecaster_and_panel,
+    load_panel,
+    new_lineage,
+    produce_forecast,
 )
-from pipeline.forecasting.calibration import Calibration, fit_calibration
-from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster
-from pipeline.jobs.inputs import lineage_of, load_forecaster_inputs, load_panel
-from pipeline.records.lineage import RunKind, run_kind
+from pipeline.records.lineage import Lineage, ModelVersion, Run, RunKind, run_kind
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from pipeline.timeseries.forecast import NETWORK
+from pipeline.timeseries.forecast import NETWORK, Forecast
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishResult:
-    """The newest run."""
+    """The recipe's newest run."""
 
     run_id: str
-    #: "published" or, if it was there already, "unchanged"
+    #: "published", or "unchanged" if the same run was published before
     status: str
     origin: str
     as_of: str
@@ -39,40 +39,88 @@ class PublishResult:
     model_version: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublicationInputs:
+    """Everything a publication is computed and checked with."""
+
+    model: ModelVersion
+    inputs: ForecastInputs
+    lineage: Lineage
+    #: the lease's token before anything was read; a later one means that another worker took over
+    fencing_token: int
+
+
 def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | None = None) -> PublishResult:
-    """Forecast the next periods with the champion and publish them, whole.
+    """Forecast the next periods with the champion and publish them as one run.
+
+    Publishing the same forecast again changes nothing.
+
+    Args:
+        recipe: what is forecast.
+        store: holds observations, models and runs.
+        now: the instant of publication.
+        as_of: use only what was recorded by this instant, and mark the run as a backfill; None: everything, live.
 
     Raises:
         NoObservations: nothing was ingested yet.
         NoForecaster: nothing was trained yet.
-        ModelRefused: the model's files are not what was recorded.
+        ModelRefused: the model's files are not those that were recorded.
+        Overtaken: another worker took over in the meantime.
     """
-    fencing_token = store.leases.fencing_token(recipe.name)
-    model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
-    if model is None:
-        load_panel(recipe, store, as_of, length=1)  # without observations that is what is told
-        raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    forecaster, panel = load_forecaster_inputs(model, recipe, store, as_of)
-    kind, lineage = run_kind(as_of), lineage_of(recipe, panel)
-    calibration = _calibration(recipe, store, kind, panel.origin, lineage.as_of, forecaster)
-    worse = model.record.worse | store.scores.series_worse_than_baseline(
-        model, kind, lineage.as_of, recipe.gate.baseline
-    )
-    made = forecast_panel(forecaster, panel, recipe, calibration, worse=worse)
-    due = recipe.grid.after(made.origin, 2 + recipe.publish.grace)[-1]
-    publication = Publication(
-        recipe=recipe,
-        forecast=made,
-        model=model,
-        lineage=lineage,
-        kind=kind,
-        expected_next_by=due.astype("datetime64[us]").item().replace(tzinfo=UTC),
-        fencing_token=fencing_token,
-        calibration=calibration,
-    )
-    run, is_new = store.runs.publish(publication, now)
+    loaded = load_publication_inputs(recipe, store, as_of)
+    forecast = produce_forecast(loaded.inputs)
+    run, is_new = store.runs.publish(_publication(loaded, forecast, run_kind(as_of)), now)
     if is_new:
         logger.info("published run %s: %s rows", run.run_id, run.num_rows)
+    return _result(run, forecast, loaded.lineage, is_new=is_new)
+
+
+def load_publication_inputs(recipe: Recipe, store: Store, as_of: datetime | None) -> PublicationInputs:
+    """Read what a publication needs: model, panel, calibration, and the series that the model forecasts badly.
+
+    Observations are scored first, so that calibration and comparison use the newest outcomes.
+    """
+    fencing_token = store.leases.fencing_token(recipe.name)
+    model = _load_champion(recipe, store, as_of)
+    forecaster, panel = load_forecaster_and_panel(model, recipe, store, as_of)
+    kind, lineage = run_kind(as_of), new_lineage(recipe, panel)
+    store.scores.score(recipe.name, kind, lineage.as_of)
+    outcomes = store.scores.outcomes(recipe, kind, origin=panel.origin, as_of=lineage.as_of)
+    recently_worse = store.scores.series_worse_than_baseline(model, kind, lineage.as_of, recipe.gate.baseline)
+    inputs = ForecastInputs(
+        recipe=recipe,
+        forecaster=forecaster,
+        panel=panel,
+        calibration=fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration),
+        worse_than_baseline={**model.record.worse, **recently_worse},
+    )
+    return PublicationInputs(model=model, inputs=inputs, lineage=lineage, fencing_token=fencing_token)
+
+
+def _load_champion(recipe: Recipe, store: Store, as_of: datetime | None) -> ModelVersion:
+    model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
+    if model is None:
+        load_panel(recipe, store, as_of, length=1)  # raises NoObservations where that is the first thing missing
+        raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
+    return model
+
+
+def _publication(loaded: PublicationInputs, forecast: Forecast, kind: RunKind) -> Publication:
+    recipe = loaded.inputs.recipe
+    expected_next = recipe.grid.after(forecast.origin, 2 + recipe.publish.grace)[-1]
+    return Publication(
+        recipe=recipe,
+        forecast=forecast,
+        model=loaded.model,
+        lineage=loaded.lineage,
+        kind=kind,
+        expected_next_by=expected_next.astype("datetime64[us]").item().replace(tzinfo=UTC),
+        fencing_token=loaded.fencing_token,
+        calibration=loaded.inputs.calibration,
+    )
+
+
+def _result(run: Run, forecast: Forecast, lineage: Lineage, *, is_new: bool) -> PublishResult:
     return PublishResult(
         run_id=run.run_id,
         status="published" if is_new else "unchanged",
@@ -80,15 +128,6 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         as_of=lineage.as_of.isoformat(),
         num_series=run.num_series,
         num_rows=run.num_rows,
-        num_fallback=sum(method != NETWORK for method in made.method),
+        num_fallback=sum(method != NETWORK for method in forecast.method),
         model_version=run.model_version,
     )
-
-
-def _calibration(
-    recipe: Recipe, store: Store, kind: RunKind, origin: np.datetime64, as_of: datetime, forecaster: Forecaster
-) -> Calibration | None:
-    """From what became of earlier forecasts by all that is known; without enough of it, from the model's own backtest."""
-    store.scores.score(recipe.name, kind, as_of)
-    outcomes = store.scores.outcomes(recipe, kind, origin=origin, as_of=as_of)
-    return fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration)

@@ -1,8 +1,14 @@
-"""What is known of a recipe at an instant, ready to be computed on, and where that comes from."""
+"""Load what jobs compute with, as of an instant, and the lineage that says where it comes from.
+
+A forecast is always produced from `ForecastInputs` by `produce_forecast`: live, as a backfill, in a backtest, when a
+run is reproduced, and in a notebook.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -11,36 +17,71 @@ from pathlib import Path
 
 from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused, NoObservations
+from pipeline.forecasting.calibration import Calibration
+from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.storage.store import Store
 from pipeline.text import counted
+from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel, add_other_series
 
-#: as of this instant everything is known
+#: as of this instant everything that was ever recorded counts
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForecastInputs:
+    """Everything that decides the numbers of a forecast."""
+
+    recipe: Recipe
+    forecaster: Forecaster
+    #: prepared by `prepare_panel`; its newest period is the origin
+    panel: Panel
+    #: corrects the network's intervals; None: they stay as they are
+    calibration: Calibration | None
+    #: by series that the network forecasts worse than the baseline, the reason; these get the baseline
+    worse_than_baseline: Mapping[str, str] = field(default_factory=dict)
+
+
+def produce_forecast(inputs: ForecastInputs) -> Forecast:
+    """Forecast the periods after the panel's origin; the same inputs give the same numbers."""
+    return forecast_panel(
+        inputs.forecaster, inputs.panel, inputs.recipe, inputs.calibration, worse=inputs.worse_than_baseline
+    )
+
+
 def load_panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
-    """What is known, or was known at an instant, with short gaps filled; of each series its last `length` values."""
+    """Read the panel as of an instant and prepare it for networks.
+
+    Args:
+        recipe: whose observations.
+        store: where they are.
+        as_of: only what was recorded by this instant counts; None: everything.
+        length: how many of the last values of each series; None: all.
+
+    Raises:
+        NoObservations: nothing was recorded by then.
+        ModelRefused: the recipe reads the other series, and there are too many.
+    """
     panel = store.observations.panel(recipe, as_of or LATEST, length=length)
-    if panel is None:
-        since = store.batches.first_recorded_at(recipe.name) if as_of else None
-        if as_of is not None and since is not None:
-            raise NoObservations(
-                f"nothing was known of {recipe.name} as of {as_of.isoformat()}: its first observations were recorded at "
-                f"{since.isoformat()}, give an instant from then on"
-            )
+    if panel is not None:
+        return prepare_panel(panel, recipe)
+    first = store.batches.first_recorded_at(recipe.name) if as_of else None
+    if as_of is None or first is None:
         raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
-    return prepare_panel(panel, recipe)
+    raise NoObservations(
+        f"{recipe.name} has no observations as of {as_of.isoformat()}: the first were recorded at {first.isoformat()}; "
+        "give that instant or a later one"
+    )
 
 
 def prepare_panel(panel: Panel, recipe: Recipe) -> Panel:
-    """A panel as networks read it: short gaps filled, the other series beside each where the recipe asks for them.
+    """Fill short gaps, and add the other series as covariates where the recipe asks for them.
 
     Raises:
-        ModelRefused: there are too many series to stand beside each other.
+        ModelRefused: there are too many series to be covariates of each other.
     """
     panel = gaps.fill_gaps(panel, longest=recipe.max_gap)
     if not recipe.covariates.other_series:
@@ -53,16 +94,20 @@ def prepare_panel(panel: Panel, recipe: Recipe) -> Panel:
     return add_other_series(panel)
 
 
-def load_forecaster_inputs(
+def load_forecaster_and_panel(
     model: ModelVersion, recipe: Recipe, store: Store, as_of: datetime | None
 ) -> tuple[Forecaster, Panel]:
-    """A model, and the panel that it forecasts from: what is known, or was known at an instant.
+    """Load a model and the end of the panel that it forecasts from.
 
-    Publishing and replaying both come here: the same arguments give the same numbers.
+    Args:
+        model: which model.
+        recipe: as it is, or as it was when the run to reproduce was published.
+        store: holds observations and model files.
+        as_of: only what was recorded by this instant counts; None: everything.
 
     Raises:
-        NoObservations: nothing was known.
-        ModelRefused: the model's files are not what was recorded, or its horizon is not the recipe's.
+        NoObservations: nothing was recorded by then.
+        ModelRefused: the model's files are not those that were recorded, or its horizon is not the recipe's.
     """
     forecaster = load_forecaster(store.models.files(model), model.model_hash)
     if forecaster.horizon != recipe.horizon:
@@ -74,8 +119,8 @@ def load_forecaster_inputs(
     return forecaster, load_panel(recipe, store, as_of, length=length)
 
 
-def lineage_of(recipe: Recipe, panel: Panel) -> Lineage:
-    """Of a model or a run that is made from a panel now."""
+def new_lineage(recipe: Recipe, panel: Panel) -> Lineage:
+    """The lineage of a model or a run that is made from a panel by the present code."""
     assert panel.as_of is not None
     return Lineage(
         as_of=panel.as_of,
@@ -87,7 +132,7 @@ def lineage_of(recipe: Recipe, panel: Panel) -> Lineage:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The release and a hash of the code that computes and of its SQL."""
+    """The release, and a hash of the code and of its SQL."""
     digest = hashlib.sha256()
     for package in ("pipeline", "sql"):
         root = Path(str(files(package)))

@@ -1,4 +1,4 @@
-"""A published run made again from its lineage alone, and compared with what was published."""
+"""Rebuild a published run from its lineage alone, and compare it with what was published."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe, fingerprint_of
 from pipeline.errors import NextperiodError, Transient
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.fallback import forecast_panel
-from pipeline.jobs.inputs import code_version, load_forecaster_inputs
+from pipeline.jobs.inputs import ForecastInputs, code_version, load_forecaster_and_panel, produce_forecast
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
@@ -23,24 +22,24 @@ from pipeline.text import counted
 from pipeline.timeseries.forecast import QUANTILE_COLUMNS, Forecast
 from pipeline.timeseries.panel import Panel
 
-#: how the reason begins of a series whose forecast by the network had been worse than the baseline's
-DEMOTED = "worse than"
-#: of a hash so much that people can tell it from others
+#: how the reason begins for a series whose network forecast had been worse than the baseline's
+_WORSE_THAN = "worse than"
+#: characters of a hash that a message shows
 _SHORT = 12
 _NUMBERS = ("mean", *QUANTILE_COLUMNS, "baseline")
-_WAYS = ("method", "reason", "scale")
+_BY_SERIES = ("method", "reason", "scale")
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The first place in which what was published is not what was made again."""
+    """The first place where the published and the rebuilt forecast differ."""
 
     series: str
-    #: None: of all steps
+    #: None: in all steps
     step: int | None
-    #: "series": one of both has no such series
+    #: "series": only one of the two forecasts has this series
     column: str
     published: Any
     rebuilt: Any
@@ -54,7 +53,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReproducedRun:
-    """What came of making a run again."""
+    """The comparison of a run with its rebuilt forecast."""
 
     run_id: str
     recipe: str
@@ -62,31 +61,31 @@ class ReproducedRun:
     origin: np.datetime64
     as_of: datetime
     num_rows: int
-    #: what is not as it was recorded, a sentence each; none: identical
+    #: what is not as it was recorded, one sentence each; empty if the run is identical
     faults: tuple[str, ...]
-    #: what differs first, where there are two forecasts to compare
+    #: None if there are not two forecasts to compare, or they are equal
     first: Difference | None
-    #: what may make a difference and need not
+    #: what may explain a difference, one sentence each
     notes: tuple[str, ...]
 
     @property
     def is_identical(self) -> bool:
-        """Whether every number, method and reason is the published one, made of the same data."""
+        """Whether every number, method and reason is the published one, made from the same data."""
         return not self.faults
 
 
 class _NotAsRecorded(Exception):
-    """Something of the lineage is gone or changed: there is nothing to make the run again of."""
+    """Part of the lineage is gone or was changed, so that the run cannot be rebuilt."""
 
 
 def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
-    """Make a published or superseded run again and compare; None if there is no such run.
+    """Rebuild a published or superseded run and compare the two; None if there is no such run.
 
-    It is made of what was known at the run's as-of, by its model's files, and by its recipe as that was. A reason
-    that tells how the network had done before is taken as it was published.
+    The rebuilt forecast uses what was recorded by the run's as-of instant, the files of its model, its recipe as it was
+    then, and its calibration. The reasons of series that had been worse than the baseline are taken as published.
 
     Raises:
-        Transient: the database is away.
+        Transient: the database is not available.
     """
     run = store.runs.row(run_id)
     if run is None or run["status"] == "staged":
@@ -94,18 +93,12 @@ def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
     faults: list[str] = []
     first = None
     try:
-        published = _published(run, store)
-        if published.content_hash != run["content_hash"]:
-            faults.append(
-                f"the rows are not those that were published: hash {published.content_hash[:_SHORT]}, "
-                f"recorded {run['content_hash'][:_SHORT]}"
-            )
-        rebuilt, panel = _rebuilt(run, published, store)
-        faults += _changed_data(run, panel)
-        first = first_difference(published, rebuilt)
-        faults += [str(first)] if first else []
-    except _NotAsRecorded as found:
-        faults.append(str(found))
+        published = _read_published(run, store)
+        inputs = load_run_inputs(run, published, store)
+        first = first_difference(published, produce_forecast(inputs))
+        faults = [*_changed_rows(run, published), *_changed_data(run, inputs.panel), *([str(first)] if first else [])]
+    except _NotAsRecorded as error:
+        faults.append(str(error))
     return ReproducedRun(
         **{name: run[name] for name in ("run_id", "recipe", "kind", "origin", "as_of", "num_rows")},
         faults=tuple(faults),
@@ -114,46 +107,53 @@ def reproduce_run(run_id: str, store: Store) -> ReproducedRun | None:
     )
 
 
-def _published(run: Row, store: Store) -> Forecast:
+def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInputs:
+    """Load what a run was produced from.
+
+    Raises:
+        _NotAsRecorded: part of it is gone or was changed.
+    """
+    recipe, model = _load_recipe(run, store), _load_model(run, store)
+    reasons = zip(published.series, published.reason, strict=True)
+    try:
+        forecaster, panel = load_forecaster_and_panel(model, recipe, store, run["as_of"])
+    except Transient:
+        raise
+    except NextperiodError as error:
+        raise _NotAsRecorded(str(error)) from None
+    return ForecastInputs(
+        recipe=recipe,
+        forecaster=forecaster,
+        panel=panel,
+        calibration=None if run["calibration"] is None else Calibration.from_text(run["calibration"]),
+        worse_than_baseline={name: reason for name, reason in reasons if reason and reason.startswith(_WORSE_THAN)},
+    )
+
+
+def _read_published(run: Row, store: Store) -> Forecast:
     try:
         return store.runs.read_forecast(run["run_id"])
     except ValueError:
         raise _NotAsRecorded(f"the {counted(run['num_rows'], 'row')} that were published are not there") from None
 
 
-def _rebuilt(run: Row, published: Forecast, store: Store) -> tuple[Forecast, Panel]:
-    recipe, model = _recipe(run, store), _model(run, store)
-    reasons = zip(published.series, published.reason, strict=True)
-    worse = {name: reason for name, reason in reasons if reason is not None and reason.startswith(DEMOTED)}
-    calibration = None if run["calibration"] is None else Calibration.from_text(run["calibration"])
-    try:
-        forecaster, panel = load_forecaster_inputs(model, recipe, store, run["as_of"])
-    except Transient:
-        raise
-    except NextperiodError as error:
-        raise _NotAsRecorded(str(error)) from None
-    return forecast_panel(forecaster, panel, recipe, calibration, worse=worse), panel
-
-
-def _recipe(run: Row, store: Store) -> Recipe:
-    """The recipe as it was."""
+def _load_recipe(run: Row, store: Store) -> Recipe:
+    """The recipe as it was when the run was published."""
     name, fingerprint = run["recipe"], run["recipe_fingerprint"]
-    kept = store.recipes.definition(name, fingerprint)
-    if kept is None:
-        raise _NotAsRecorded(f"recipe {name} as it was then, {fingerprint[:_SHORT]}, was not kept")
-    definition = json.loads(kept)
+    described = f"recipe {name} with fingerprint {fingerprint[:_SHORT]}"
+    text = store.recipes.definition(name, fingerprint)
+    if text is None:
+        raise _NotAsRecorded(f"{described} was not kept")
+    definition = json.loads(text)
     if fingerprint_of(definition) != fingerprint:
-        raise _NotAsRecorded(f"recipe {name} as it was then, {fingerprint[:_SHORT]}, was changed since")
+        raise _NotAsRecorded(f"{described} was changed since")
     try:
         return Recipe.model_validate(definition)
     except ValueError:
-        raise _NotAsRecorded(
-            f"recipe {name} as it was then, {fingerprint[:_SHORT]}, is of an earlier release"
-        ) from None
+        raise _NotAsRecorded(f"{described} was written by an earlier release, with other keys") from None
 
 
-def _model(run: Row, store: Store) -> ModelVersion:
-    """The model that made it."""
+def _load_model(run: Row, store: Store) -> ModelVersion:
     model = store.models.by_version(run["recipe"], run["model_version"])
     if model is None:
         raise _NotAsRecorded(f"model {run['model_version']} of {run['recipe']} was not kept")
@@ -165,46 +165,60 @@ def _model(run: Row, store: Store) -> ModelVersion:
     return model
 
 
+def _changed_rows(run: Row, published: Forecast) -> list[str]:
+    if published.content_hash == run["content_hash"]:
+        return []
+    return [
+        f"the rows are not those that were published: hash {published.content_hash[:_SHORT]}, "
+        f"recorded {run['content_hash'][:_SHORT]}"
+    ]
+
+
 def _changed_data(run: Row, panel: Panel) -> list[str]:
     if (panel.as_of, panel.data_hash) == (run["as_of"], run["data_hash"]):
         return []
     return [
-        f"the data that were known at {run['as_of'].isoformat()} are not those of the run: "
+        f"the observations as of {run['as_of'].isoformat()} are not those of the run: "
         f"hash {panel.data_hash[:_SHORT]}, recorded {run['data_hash'][:_SHORT]}"
     ]
 
 
 def _notes(run: Row) -> tuple[str, ...]:
-    now = code_version()
-    if run["code_version"] == now:
+    present = code_version()
+    if run["code_version"] == present:
         return ()
-    return (f"published by code {run['code_version']}, made again by {now}",)
+    return (f"published by code {run['code_version']}, rebuilt by {present}",)
 
 
 def first_difference(published: Forecast, rebuilt: Forecast) -> Difference | None:
-    """The first place in which two forecasts differ, by series and step; what was not kept is not compared.
+    """Find the first difference of two forecasts, by series and step; None if they are equal.
 
-    Of a series that has another method or reason that is the place: its numbers follow from it.
+    A difference in method or reason comes before one in numbers, which follows from it. Numbers that were not kept
+    (NaN or infinite) are not compared.
     """
-    for name in sorted(set(published.series) ^ set(rebuilt.series)):
+    only_in_one = sorted(set(published.series) ^ set(rebuilt.series))
+    if only_in_one:
+        name = only_in_one[0]
         is_published = name in published.series
         return Difference(series=name, step=None, column="series", published=is_published, rebuilt=not is_published)
-    for n, (was, now) in enumerate(zip_longest(published.periods, rebuilt.periods)):
-        if was != now:
-            return Difference(series=published.series[0], step=n + 1, column="period", published=was, rebuilt=now)
+    for step, (theirs, ours) in enumerate(zip_longest(published.periods, rebuilt.periods), start=1):
+        if theirs != ours:
+            return Difference(series=published.series[0], step=step, column="period", published=theirs, rebuilt=ours)
     numbers = _differ(_numbers(published), _numbers(rebuilt))  # [S, H, C]
-    ways = np.stack([_differ(a, b) for a, b in zip(_ways(published), _ways(rebuilt), strict=True)], axis=1)
-    which = np.flatnonzero(numbers.any(axis=(1, 2)) | ways.any(axis=1))
-    if not len(which):
+    by_series = np.stack(
+        [_differ(*pair) for pair in zip(_by_series(published), _by_series(rebuilt), strict=True)], axis=1
+    )  # [S, 3]
+    differing = np.flatnonzero(numbers.any(axis=(1, 2)) | by_series.any(axis=1))
+    if not len(differing):
         return None
-    s = int(which[0])
-    if ways[s].any():
-        column = _WAYS[int(ways[s].argmax())]
-        was, now = (getattr(forecast, column)[s] for forecast in (published, rebuilt))
-        return Difference(series=published.series[s], step=None, column=column, published=was, rebuilt=now)
-    h, c = (int(place) for place in np.argwhere(numbers[s])[0])
-    was, now = (float(_numbers(forecast)[s, h, c]) for forecast in (published, rebuilt))
-    return Difference(series=published.series[s], step=h + 1, column=_NUMBERS[c], published=was, rebuilt=now)
+    s = int(differing[0])
+    if by_series[s].any():
+        column = _BY_SERIES[int(by_series[s].argmax())]
+        theirs, ours = (getattr(forecast, column)[s] for forecast in (published, rebuilt))
+        return Difference(series=published.series[s], step=None, column=column, published=theirs, rebuilt=ours)
+    h, c = (int(index) for index in np.argwhere(numbers[s])[0])
+    theirs, ours = (float(_numbers(forecast)[s, h, c]) for forecast in (published, rebuilt))
+    return Difference(series=published.series[s], step=h + 1, column=_NUMBERS[c], published=theirs, rebuilt=ours)
 
 
 def _numbers(forecast: Forecast) -> Array:
@@ -212,12 +226,12 @@ def _numbers(forecast: Forecast) -> Array:
     return np.concatenate([forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]], axis=2)
 
 
-def _ways(forecast: Forecast) -> list[npt.NDArray[Any]]:
-    """What is said of each series: [S] each."""
+def _by_series(forecast: Forecast) -> list[npt.NDArray[Any]]:
+    """Method, reason and scale of each series: [S] each."""
     return [np.array(forecast.method, object), np.array(forecast.reason, object), forecast.scale]
 
 
 def _differ(published: npt.NDArray[Any], rebuilt: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Where two arrays differ; a number that was not kept is not finite and differs from none."""
+    """Where two arrays differ; published numbers that are not finite were not kept, and differ from none."""
     differ: npt.NDArray[np.bool_] = published != rebuilt
     return differ & np.isfinite(published) if published.dtype.kind == "f" else differ

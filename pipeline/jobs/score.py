@@ -1,4 +1,4 @@
-"""Score published forecasts against what was observed since."""
+"""Score published forecasts against the values observed since."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ logger = logging.getLogger(__name__)
 
 
 def score_forecasts(recipe: Recipe, store: Store, *, as_of: datetime | None = None) -> int:
-    """Score the published steps whose periods are observed, or told anew; how many.
+    """Score the published steps whose periods are now observed or revised; the number of new scores.
 
-    As of an instant only what was backfilled is scored, against what was known then.
+    Args:
+        recipe: whose runs.
+        store: holds runs and observations.
+        as_of: score only backfills, against what was recorded by this instant; None: all runs, against everything.
     """
     kinds: tuple[RunKind, ...] = RUN_KINDS if as_of is None else ("backfill",)
-    num_scored = sum(store.scores.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
-    if num_scored:
-        logger.info("scored %s published steps", num_scored)
-    return num_scored
+    num_scores = sum(store.scores.score(recipe.name, kind, as_of or LATEST) for kind in kinds)
+    if num_scores:
+        logger.info("scored %s published steps", num_scores)
+    return num_scores

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import RegistryUnavailable
-from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import load_forecaster
-from pipeline.jobs.inputs import load_panel
+from pipeline.jobs.inputs import ForecastInputs, load_panel, produce_forecast
 from pipeline.records.lineage import ModelVersion, OutboxEntry
 from pipeline.reporting.model_card import render_model_card
 from pipeline.reporting.report import build_report
@@ -68,7 +67,14 @@ def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:
     recipe = Recipe.model_validate(json.loads(files["forecaster.json"])["recipe"])
     panel = load_panel(recipe, store, model.lineage.as_of)
     forecaster = load_forecaster(files, model.model_hash)
-    forecast = forecast_panel(forecaster, panel, recipe, forecaster.calibration, worse=model.record.worse)
+    inputs = ForecastInputs(
+        recipe=recipe,
+        forecaster=forecaster,
+        panel=panel,
+        calibration=forecaster.calibration,
+        worse_than_baseline=model.record.worse,
+    )
+    forecast = produce_forecast(inputs)
     gate = model.record.gate
     verdict = f"{gate.outcome}: {gate.reason}" if gate else None
     report = build_report(

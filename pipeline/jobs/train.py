@@ -1,4 +1,4 @@
-"""Train if that is due or asked for; otherwise keep the champion."""
+"""Train if that is due or requested; otherwise keep the champion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
-from pipeline.jobs.inputs import lineage_of, load_panel
-from pipeline.jobs.training_decision import TrainingDecision, decide_training
+from pipeline.jobs.inputs import load_panel, new_lineage
+from pipeline.jobs.training_decision import TrainingDecision, decide_training, record_training_decision
 from pipeline.preprocessing import gaps
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.records.training import PROMOTED, ProtocolRecord, TrainingRecord
@@ -21,25 +21,35 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainingJob
+from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
 from pipeline.training.progress import OnProgress
 
 logger = logging.getLogger(__name__)
 
-
-#: a worker that is this late with its training is taken for dead
+#: how long a lease outlasts the training's time limit, before its worker counts as dead
 LEASE_MARGIN = timedelta(minutes=10)
+#: names of constant series that a warning lists
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """The model that publishes, and what was done about it."""
+    """The current model, and what was done about it."""
 
+    #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
     model_version: int
     skill: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingInputs:
+    """A training job, and where its data come from."""
+
+    job: TrainingJob
+    lineage: Lineage
 
 
 def train_model(
@@ -47,38 +57,46 @@ def train_model(
     store: Store,
     now: datetime,
     *,
-    asked: str | None = None,
+    requested: str | None = None,
     as_of: datetime | None = None,
     registry: Registry | None = None,
 ) -> TrainResult:
-    """Train if that is due or asked for; otherwise keep the champion.
+    """Train if that is due or requested; otherwise keep the champion.
 
-    A registry shows the training while it runs.
+    Args:
+        recipe: what is forecast.
+        store: holds observations and models.
+        now: the instant of the training.
+        requested: "retrain", "fine-tune" or "keep", whatever the policy says; None: the policy decides.
+        as_of: use only what was recorded by this instant; the model is then never promoted. None: everything.
+        registry: shows the epochs in MLflow while the training runs; None: does not.
 
     Raises:
         NoObservations: nothing was ingested yet.
         NotEnoughHistory: every series is too short.
+        Busy: another worker trains the recipe.
         ModelRefused: the training did not stay finite; the champion stays.
+        TrainingFailed: the training process crashed, was killed, or ran past its limits.
     """
-    decided = decide_training(recipe, store, asked, as_of)
-    if decided.kept is None:
-        with _leased(recipe, store) as fencing_token:
-            decided = decide_training(recipe, store, asked, as_of)
-            if decided.kept is None:
-                return _train(decided, store, now, fencing_token=fencing_token, registry=registry)
-    champion = decided.kept
-    decided.remember(store, now)
-    logger.info("kept model %s: %s", champion.model_version, decided.reason)
+    decision = decide_training(recipe, store, requested, as_of)
+    if decision.kept is None:
+        with _training_lease(recipe, store) as fencing_token:
+            decision = decide_training(recipe, store, requested, as_of)  # another worker may just have trained
+            if decision.kept is None:
+                return _train(decision, store, now, fencing_token=fencing_token, registry=registry)
+    champion = decision.kept
+    record_training_decision(decision, store, now)
+    logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return TrainResult(
-        training="keep", reason=decided.reason, model_version=champion.model_version, skill=champion.skill
+        training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill
     )
 
 
 @contextmanager
-def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
-    """Hold the recipe as long as a training may take; nobody else trains it meanwhile."""
-    lasts = timedelta(minutes=recipe.training.time_limit_minutes) + LEASE_MARGIN
-    fencing_token = store.leases.acquire(recipe.name, current_holder(), lasts)
+def _training_lease(recipe: Recipe, store: Store) -> Iterator[int]:
+    """Hold the recipe's lease for as long as a training may take; gives the fencing token."""
+    duration = timedelta(minutes=recipe.training.time_limit_minutes) + LEASE_MARGIN
+    fencing_token = store.leases.acquire(recipe.name, current_holder(), duration)
     try:
         yield fencing_token
     finally:
@@ -86,72 +104,89 @@ def _leased(recipe: Recipe, store: Store) -> Iterator[int]:
 
 
 def _train(
-    decided: TrainingDecision, store: Store, now: datetime, *, fencing_token: int, registry: Registry | None
+    decision: TrainingDecision, store: Store, now: datetime, *, fencing_token: int, registry: Registry | None
 ) -> TrainResult:
-    recipe, champion, publishes = decided.recipe, decided.champion, decided.as_of is None
-    panel = load_panel(recipe, store, decided.as_of)
-    lineage = lineage_of(recipe, panel)
-    _refuse_untrainable(panel, recipe)
+    inputs = load_training_inputs(decision, store)
+    with _epochs_in_mlflow(registry, decision, inputs.lineage, now) as on_progress:
+        trained = run_training(inputs.job, on_progress)
+    record = trained.record
+    record_training_decision(replace(decision, training=record.training, reason=record.reason), store, now)
+    model_version = store.models.add(_new_model(decision, trained, inputs.lineage, fencing_token), now)
+    return _result(model_version, record, decision.champion)
+
+
+def load_training_inputs(decision: TrainingDecision, store: Store) -> TrainingInputs:
+    """Read what a training needs: the panel, and the champion to fine-tune or to compare with.
+
+    Raises:
+        NoObservations: nothing was ingested yet.
+        NotEnoughHistory: every series is too short.
+    """
+    recipe, champion = decision.recipe, decision.champion
+    panel = load_panel(recipe, store, decision.as_of)
+    _require_trainable(panel, recipe)
     job = TrainingJob(
         panel=panel,
         recipe=recipe,
-        training=decided.training,
-        reason=decided.reason,
+        training=decision.training,
+        reason=decision.reason,
         champion=store.models.files(champion) if champion else None,
         champion_hash=champion.model_hash if champion else "",
-        tutorial=_tutorial_so_far(recipe, champion),
+        tutorial=_finished_tutorial(recipe, champion),
     )
-    with _shown_live(registry, decided, lineage, now) as on_progress:
-        outcome = run_training(job, on_progress)
-    replace(decided, training=outcome.record.training, reason=outcome.record.reason).remember(store, now)
-    model_hash = hash_model(outcome.files)
-    load_forecaster(outcome.files, model_hash)
-    challenger = NewModel(
-        recipe=recipe,
-        record=outcome.record,
+    return TrainingInputs(job=job, lineage=new_lineage(recipe, panel))
+
+
+def _require_trainable(panel: Panel, recipe: Recipe) -> None:
+    longest = int(panel.lengths.argmax())
+    require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
+    constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.series_values(s))]
+    if constant:
+        logger.warning("constant: %s", ", ".join(constant[:_MAX_LISTED]))
+
+
+def _finished_tutorial(recipe: Recipe, champion: ModelVersion | None) -> tuple[ProtocolRecord, ...]:
+    """The tutorial's figures if the champion's training made them: they depend on its protocol, not on the date."""
+    if champion is None or champion.record.tutorial_fingerprint != recipe.tutorial_fingerprint:
+        return ()
+    return champion.record.tutorial
+
+
+def _epochs_in_mlflow(
+    registry: Registry | None, decision: TrainingDecision, lineage: Lineage, now: datetime
+) -> AbstractContextManager[OnProgress | None]:
+    if registry is None:
+        return nullcontext()
+    return registry.stream_training(
+        decision.recipe, lineage, training=decision.training, reason=decision.reason, started_at=now
+    )
+
+
+def _new_model(decision: TrainingDecision, trained: TrainedModel, lineage: Lineage, fencing_token: int) -> NewModel:
+    """The trained model as it is stored, once its network gives the golden outputs here."""
+    champion, publishes = decision.champion, decision.as_of is None
+    model_hash = hash_model(trained.files)
+    load_forecaster(trained.files, model_hash)
+    return NewModel(
+        recipe=decision.recipe,
+        record=trained.record,
         model_hash=model_hash,
-        files={**outcome.files, "network.keras": outcome.keras_archive},
+        files={**trained.files, "network.keras": trained.keras_archive},
         lineage=lineage,
         expected_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,
         fencing_token=fencing_token,
     )
-    return _told(store.models.add(challenger, now), outcome.record, champion)
 
 
-def _refuse_untrainable(panel: Panel, recipe: Recipe) -> None:
-    longest = int(panel.lengths.argmax())
-    require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
-    constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.series_values(s))]
-    if constant:
-        logger.warning("constant: %s", ", ".join(constant[:5]))
-
-
-def _shown_live(
-    registry: Registry | None, decided: TrainingDecision, lineage: Lineage, now: datetime
-) -> AbstractContextManager[OnProgress | None]:
-    if registry is None:
-        return nullcontext()
-    return registry.stream_training(
-        decided.recipe, lineage, training=decided.training, reason=decided.reason, started_at=now
-    )
-
-
-def _told(model_version: int, record: TrainingRecord, champion: ModelVersion | None) -> TrainResult:
-    """The model that publishes after a training, which is the champion's where the gate let nothing through."""
+def _result(model_version: int, record: TrainingRecord, champion: ModelVersion | None) -> TrainResult:
+    """The new model if it was promoted, otherwise the champion with the gate's reason."""
     logger.info("trained model %s (%s: %s)", model_version, record.training, record.reason)
     gate = record.gate
     if gate is None or gate.outcome == PROMOTED or champion is None:
         skill = record.backtest.skill if record.backtest else None
         return TrainResult(training=record.training, reason=record.reason, model_version=model_version, skill=skill)
-    stays = champion.model_version
-    logger.info("model %s stays: model %s is %s: %s", stays, model_version, gate.outcome, gate.reason)
+    kept = champion.model_version
+    logger.info("model %s stays: model %s is %s: %s", kept, model_version, gate.outcome, gate.reason)
     reason = f"{record.reason}; {gate.outcome}: {gate.reason}"
-    return TrainResult(training=record.training, reason=reason, model_version=stays, skill=champion.skill)
-
-
-def _tutorial_so_far(recipe: Recipe, champion: ModelVersion | None) -> tuple[ProtocolRecord, ...]:
-    """The tutorial's figures, which are made once: they are about its protocol, not about today."""
-    if champion is None or champion.record.tutorial_fingerprint != recipe.tutorial_fingerprint:
-        return ()
-    return champion.record.tutorial
+    return TrainResult(training=record.training, reason=reason, model_version=kept, skill=champion.skill)

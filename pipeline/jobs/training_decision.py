@@ -1,4 +1,4 @@
-"""What is decided about a recipe's training, from what the store knows, and kept as a row."""
+"""Decide whether to keep, fine-tune or retrain a recipe's model, from what the store holds, and record the decision."""
 
 from __future__ import annotations
 
@@ -18,67 +18,80 @@ from pipeline.storage.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingDecision:
-    """What is to be done about a recipe's training."""
+    """What to do about a recipe's model, and why."""
 
     recipe: Recipe
-    #: the model that publishes
+    #: the model that publishes at present
     champion: ModelVersion | None
     #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
-    #: the instant as of which it is decided; None: now
+    #: only what was recorded by this instant counted; None: everything
     as_of: datetime | None
 
     @property
     def kept(self) -> ModelVersion | None:
-        """The champion, where it is to stay as it is."""
+        """The champion if it is to be kept."""
         return self.champion if self.training == "keep" else None
 
-    def remember(self, store: Store, now: datetime) -> None:
-        """Keep it as a row; the same as before is the row that it was."""
-        known = store.batches.latest_as_of(self.recipe.name, self.as_of or LATEST)
-        assert known is not None
-        decided = Decision(
-            what="training",
-            kind=run_kind(self.as_of),
-            outcome=self.training,
-            reason=self.reason,
-            model_version=self.champion.model_version if self.champion else None,
-            as_of=known.recorded_at,
-        )
-        store.models.record_decision(self.recipe.name, decided, now)
 
+def decide_training(recipe: Recipe, store: Store, requested: str | None, as_of: datetime | None) -> TrainingDecision:
+    """Apply the retraining policy to a recipe's models and observations.
 
-def decide_training(recipe: Recipe, store: Store, asked: str | None, as_of: datetime | None) -> TrainingDecision:
-    """What the policy says of a recipe, by what is known, or was known at an instant."""
+    Args:
+        recipe: what is forecast.
+        store: holds models, observations and scores.
+        requested: "retrain", "fine-tune" or "keep", whatever the policy says; None: the policy decides.
+        as_of: only what was recorded by this instant counts; None: everything.
+
+    Raises:
+        NoObservations: nothing was recorded by then.
+    """
     champion = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
-    decision = retraining_policy.choose_training(recipe, _models_so_far(recipe, store, champion, as_of), asked=asked)
+    history = _model_history(recipe, store, champion, as_of)
+    choice = retraining_policy.choose_training(recipe, history, asked=requested)
     return TrainingDecision(
-        recipe=recipe, champion=champion, training=decision.training, reason=decision.reason, as_of=as_of
+        recipe=recipe, champion=champion, training=choice.training, reason=choice.reason, as_of=as_of
     )
 
 
-def _models_so_far(
+def record_training_decision(decision: TrainingDecision, store: Store, now: datetime) -> None:
+    """Store a decision as a row; the same decision as the last one adds none."""
+    latest = store.batches.latest_as_of(decision.recipe.name, decision.as_of or LATEST)
+    assert latest is not None
+    row = Decision(
+        what="training",
+        kind=run_kind(decision.as_of),
+        outcome=decision.training,
+        reason=decision.reason,
+        model_version=decision.champion.model_version if decision.champion else None,
+        as_of=latest.recorded_at,
+    )
+    store.models.record_decision(decision.recipe.name, row, now)
+
+
+def _model_history(
     recipe: Recipe, store: Store, champion: ModelVersion | None, as_of: datetime | None
 ) -> retraining_policy.ModelHistory | None:
-    newest = load_panel(recipe, store, as_of, length=1).origin
-    last = store.models.newest(recipe.name, as_of or LATEST)
-    if champion is None or last is None:
+    """What the policy needs to know of the recipe's models; None before the first."""
+    newest_period = load_panel(recipe, store, as_of, length=1).origin
+    newest = store.models.newest(recipe.name, as_of or LATEST)
+    if champion is None or newest is None:
         return None
-    from_seed = store.models.newest(recipe.name, as_of or LATEST, training="retrain") or last
-    new_periods = _periods_after(recipe, last.cutoff, newest)
+    retrained = store.models.newest(recipe.name, as_of or LATEST, training="retrain") or newest
+    new_periods = _count_periods(recipe, newest.cutoff, newest_period)
     return retraining_policy.ModelHistory(
-        training_fingerprint=last.training_fingerprint,
+        training_fingerprint=newest.training_fingerprint,
         new_periods=new_periods,
-        age=_periods_after(recipe, from_seed.cutoff, newest),
-        drift=_drift(recipe, store, champion, as_of) if retraining_policy.is_judged(recipe, new_periods) else None,
-        unusable=_unusable(store, champion),
-        seconds=from_seed.record.seconds,
+        age=_count_periods(recipe, retrained.cutoff, newest_period),
+        drift=_find_drift(recipe, store, champion, as_of) if retraining_policy.is_judged(recipe, new_periods) else None,
+        unusable=_find_damage(store, champion),
+        seconds=retrained.record.seconds,
     )
 
 
-def _unusable(store: Store, champion: ModelVersion) -> str | None:
-    """What is wrong with the champion's files, so far as it shows without running the network."""
+def _find_damage(store: Store, champion: ModelVersion) -> str | None:
+    """What is wrong with the champion's files, as far as that shows without running the network."""
     try:
         read_model_fields(store.models.files(champion), champion.model_hash)
     except ModelRefused as refusal:
@@ -86,8 +99,8 @@ def _unusable(store: Store, champion: ModelVersion) -> str | None:
     return None
 
 
-def _drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime | None) -> str | None:
-    """What the champion's published forecasts show, as far as their periods are observed."""
+def _find_drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime | None) -> str | None:
+    """The drift of the champion's published errors, in words, up to the periods observed by then."""
     kind, instant = run_kind(as_of), as_of or LATEST
     store.scores.score(recipe.name, kind, instant)
     outcomes = store.scores.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
@@ -95,5 +108,6 @@ def _drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: datetime
     return finding.reason if finding else None
 
 
-def _periods_after(recipe: Recipe, cutoff: np.datetime64, newest: np.datetime64) -> int:
-    return int((recipe.grid.between(cutoff, newest) > cutoff).sum())
+def _count_periods(recipe: Recipe, after: np.datetime64, until: np.datetime64) -> int:
+    """The number of periods after one period, up to another inclusive."""
+    return int((recipe.grid.between(after, until) > after).sum())

@@ -419,7 +419,7 @@ def test_paths_go_to_the_file_that_is_named_with_the_seed_that_is_given(publishe
         (("--paths", "2", "--seed", "9"), "run small-2023-04-01-1 has 1 path of another seed than 9"),
         (
             ("--paths", "2", "--seed", "8", "--parquet", "no/file"),
-            "--parquet no/file is to lie in no, which is no folder",
+            "--parquet no/file: there is no folder no; expected a file in an existing folder",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_the_decision_records_the_training_that_was_done_not_the_planned_one(
     made = replace(outcome, record=outcome.record.model_copy(update=done))
     monkeypatch.setattr(train, "run_training", lambda *_, **__: made)
 
-    train_model(small_recipe(), observed_store, NOW + DAY, asked="fine-tune")
+    train_model(small_recipe(), observed_store, NOW + DAY, requested="fine-tune")
 
     assert ("training", "live", *done.values(), 1) in rows(observed_store.database, DECISIONS)
 

@@ -215,7 +215,7 @@ def test_a_missing_recipe_version_is_reported(recipe: Recipe, lived: Store) -> N
     change(lived.database, "delete from recipe_versions")
 
     assert replayed(lived, runs(lived)[0]).faults == (
-        f"recipe daily as it was then, {recipe.fingerprint[:12]}, was not kept",
+        f"recipe daily with fingerprint {recipe.fingerprint[:12]} was not kept",
     )
 
 
@@ -230,7 +230,7 @@ def test_a_changed_recipe_version_is_reported(recipe: Recipe, lived: Store, text
     change(lived.database, f"update recipe_versions set definition = {text}")
 
     assert replayed(lived, runs(lived)[0]).faults == (
-        f"recipe daily as it was then, {recipe.fingerprint[:12]}, {became}",
+        f"recipe daily with fingerprint {recipe.fingerprint[:12]} {became}",
     )
 
 
@@ -241,7 +241,7 @@ def test_a_changed_revision_is_reported_with_the_forecast_that_differs(lived: St
     found = replayed(lived, runs(lived)[-1])
 
     data, number = found.faults
-    assert data.startswith("the data that were known at 2026-03-08T06:00:00+00:00 are not those of the run: hash ")
+    assert data.startswith("the observations as of 2026-03-08T06:00:00+00:00 are not those of the run: hash ")
     assert found.first is not None
     assert number == str(found.first)
     assert replayed(lived, runs(lived)[0]).is_identical
@@ -265,20 +265,20 @@ def test_another_code_version_is_a_note_and_no_fault(
     found = replayed(store, run["run_id"])
 
     assert found.is_identical
-    assert found.notes == (f"published by code 0.0.1+earlier, made again by {inputs.code_version()}",)
+    assert found.notes == (f"published by code 0.0.1+earlier, rebuilt by {inputs.code_version()}",)
 
 
 def test_a_series_with_a_fallback_is_reproduced_as_it_was_published(recipe: Recipe, lived: Store) -> None:
     model = lived.models.champion("daily")
     assert model is not None
-    forecaster, panel = inputs.load_forecaster_inputs(model, recipe, lived, None)
+    forecaster, panel = inputs.load_forecaster_and_panel(model, recipe, lived, None)
     made = forecast_panel(forecaster, panel, recipe, worse={"b": "worse than seasonal-naive by 12 %"})
     assert panel.as_of is not None
     publication = Publication(
         recipe=recipe,
         forecast=made,
         model=model,
-        lineage=inputs.lineage_of(recipe, panel),
+        lineage=inputs.new_lineage(recipe, panel),
         kind="backfill",
         expected_next_by=NEVER,
         fencing_token=lived.leases.fencing_token("daily"),

@@ -16,7 +16,7 @@ from pipeline.errors import InvalidArgument, NextperiodError, Overtaken
 from pipeline.forecasting.sample_paths import default_seed
 from pipeline.jobs import sample_paths as job
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.jobs.sample_paths import Drawn, sample_paths
+from pipeline.jobs.sample_paths import SamplePathsResult, sample_paths
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
@@ -51,7 +51,7 @@ def run_id(store: Store, model: ModelVersion) -> str:
     return publish_forecast(small_recipe(), store, NOW).run_id
 
 
-def drawn(store: Store, run_id: str, folder: Path, num_paths: int, seed: int | None = None) -> Drawn:
+def drawn(store: Store, run_id: str, folder: Path, num_paths: int, seed: int | None = None) -> SamplePathsResult:
     return sample_paths(small_recipe(), store, run_id, num_paths=num_paths, parquet=folder / "paths.parquet", seed=seed)
 
 
@@ -72,7 +72,7 @@ def assert_file_is(folder: Path, expected: pd.DataFrame) -> None:
 def test_paths_are_in_the_table_and_in_the_file(store: Store, run_id: str, tmp_path: Path) -> None:
     facts = drawn(store, run_id, tmp_path, 230)
 
-    assert facts == Drawn(
+    assert facts == SamplePathsResult(
         status="written",
         num_paths=230,
         num_new=230,
@@ -203,7 +203,7 @@ def test_no_paths_and_too_many_are_refused(store: Store, run_id: str, tmp_path: 
 
 def test_a_file_without_a_folder_is_refused_before_anything_is_drawn(store: Store, run_id: str, tmp_path: Path) -> None:
     for file in (tmp_path / "no" / "paths.parquet", tmp_path):
-        with pytest.raises(InvalidArgument, match="expected a file's name in a folder that is there"):
+        with pytest.raises(InvalidArgument, match="expected a file in an existing folder|expected the name of a file"):
             sample_paths(small_recipe(), store, run_id, num_paths=5, parquet=file)
 
     assert len(table(store)) == 0
@@ -231,15 +231,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_paths_in_the_t
 def test_an_interrupted_call_leaves_nothing(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "_TAKEN", 100)
-    whole = job._taken
+    monkeypatch.setattr(job, "_VALUES_PER_READ", 100)
+    whole = job._read_values
 
     def cut(spool: object) -> Iterator[npt.NDArray[np.float64]]:
         pieces = whole(spool)  # type: ignore[arg-type]
         yield next(pieces)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "_taken", cut)
+    monkeypatch.setattr(job, "_read_values", cut)
     with pytest.raises(KeyboardInterrupt):
         drawn(store, run_id, tmp_path, 50)
 
@@ -278,9 +278,9 @@ def test_blocks_of_any_size_write_the_same_rows(
     drawn(store, run_id, tmp_path, 230)
     whole = table(store)
     for module, name, size in (
-        ("pipeline.jobs.sample_paths", "_TAKEN", 7),
+        ("pipeline.jobs.sample_paths", "_VALUES_PER_READ", 7),
         ("pipeline.storage.sample_paths", "_BLOCK", 100),
-        ("pipeline.jobs.paths_parquet", "_WRITTEN", 50),
+        ("pipeline.jobs.sample_paths", "_ROWS_PER_WRITE", 50),
         ("pipeline.storage.bulk_load", "_BLOCK", 5),
     ):
         monkeypatch.setattr(f"{module}.{name}", size)
