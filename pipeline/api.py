@@ -24,7 +24,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.settings import settings_from
 from pipeline.config.sources import FrameSource
 from pipeline.errors import InvalidArgument, ModelRefused, NextperiodError, SchemaOutOfDate
-from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
+from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster, read_model_files, save_model_files
 from pipeline.jobs.backtest import prepare_backtest, produce_backtest
 from pipeline.jobs.inputs import ForecastInputs, prepare_panel, produce_forecast
@@ -226,7 +226,7 @@ def backtest(
         ModelRefused: a fit did not stay finite.
     """
     parsed = _recipe(frequency, horizon, (series, period, value), recipe)
-    plan = Plan(num_origins=origins, every=every, refit=refit, as_of_now=True)
+    plan = BacktestPlan(num_origins=origins, every=every, refit=refit, as_of_now=True)
     inputs = prepare_backtest(_panel(frame, parsed), parsed, plan)
     return Backtest(result=produce_backtest(inputs, parsed, plan))
 

@@ -22,7 +22,7 @@ from pipeline.errors import (
     NotEnoughHistory,
     SchemaOutOfDate,
 )
-from pipeline.evaluation.rolling_origin import Plan
+from pipeline.evaluation.rolling_origin import BacktestPlan
 from pipeline.jobs.backtest import backtest
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.ingest import ingest_source
@@ -209,7 +209,7 @@ def test_the_training_reports_its_held_out_errors(model: api.Model) -> None:
 @pytest.mark.tensorflow
 def test_a_backtest_gives_the_scores_of_the_command(pipeline: tuple[Store, Any]) -> None:
     store, recipe = pipeline
-    expected = backtest(recipe, store, lambda: NOW, Plan(num_origins=2, as_of_now=True))
+    expected = backtest(recipe, store, lambda: NOW, BacktestPlan(num_origins=2, as_of_now=True))
 
     result = api.backtest(shops(), frequency="MS", horizon=3, origins=2, **SMALL)
 

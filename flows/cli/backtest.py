@@ -13,7 +13,7 @@ from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import settings_from
 from pipeline.errors import InvalidArgument, RegistryUnavailable
-from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
+from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
 from pipeline.records.training import TutorialRecord
 from pipeline.text import counted, list_names
@@ -48,7 +48,7 @@ def print_rolling_backtest(name: str, options: Mapping[str, Any], *, as_json: bo
     """
     with open_context(name) as context, progress():
         logger.debug("the backtest starts", extra={"step": "TensorFlow starts"})
-        result = backtest(context.recipe, context.store, context.clock, Plan(**options))
+        result = backtest(context.recipe, context.store, context.clock, BacktestPlan(**options))
         facts = _facts(context.recipe, result)
         facts["mlflow_run_id"] = _log_to_mlflow(context, result, facts)
     if as_json:

@@ -1,4 +1,4 @@
-"""Challenger, champion and baseline from the same origins, on which neither model was fitted."""
+"""Errors of challenger, champion and baseline from the same origins, on which neither model was fitted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.holdout import HoldoutBacktest
-from pipeline.evaluation.promotion import ErrorComparison, worse_than
+from pipeline.evaluation.metrics import absolute_scaled_error
+from pipeline.evaluation.promotion import ErrorComparison, is_significantly_worse
 from pipeline.forecasting.baselines import forecast_baseline
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.preprocessing.windows import Windows
@@ -19,78 +20,94 @@ Array = npt.NDArray[np.float64]
 
 
 def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Array:
-    """What a forecaster would have said at the ends of some windows: [N, H], NaN where it lacks what it needs."""
-    found = np.full((len(windows), forecaster.horizon), np.nan)
+    """Forecasts [N, H] from the ends of N windows, each with what was observed by then; NaN where it cannot forecast."""
+    forecasts = np.full((len(windows), forecaster.horizon), np.nan)
     for end in np.unique(windows.end):
-        at = np.flatnonzero(windows.end == end)
-        known = panel.until(int(end))
-        series, mean, _ = forecaster.predict(known)
-        row = {known.series[s]: n for n, s in enumerate(series)}
-        told = [(n, row[name]) for n in at if (name := panel.series[windows.series[n]]) in row]
-        if told:
-            to, which = np.array(told).T
-            found[to] = mean[which]
-    return found
+        history = panel.until(int(end))
+        series, mean, _ = forecaster.predict(history)
+        row_of = {history.series[s]: row for row, s in enumerate(series)}
+        of_origin = np.flatnonzero(windows.end == end)
+        rows = np.array([row_of.get(panel.series[s], -1) for s in windows.series[of_origin]], np.int64)
+        forecasts[of_origin[rows >= 0]] = mean[rows[rows >= 0]]
+    return forecasts
 
 
 def compare_errors(backtest: HoldoutBacktest, rival: Array | None, name: str) -> ErrorComparison:
-    """Scaled absolute errors by period, from the windows where all three say something.
+    """Absolute scaled errors by period, over the windows and steps where all methods have one.
 
     Args:
-        backtest: of the challenger.
-        rival: what the champion says at its windows, [N, H]; where it says nothing, the baseline stands in.
+        backtest: of the challenger, N windows.
+        rival: the champion's forecasts of the same windows [N, H]; where they are NaN, the baseline's stand in; None:
+            there is no champion to compare with.
         name: of the baseline.
     """
-    horizon = backtest.observed.shape[1]
-    simple = forecast_baseline(name, backtest.context, horizon=horizon, season=backtest.season)
-    theirs = None if rival is None else np.where(np.isnan(rival), simple, rival)
-    each = [_scaled_errors(backtest, said) for said in (backtest.forecast, simple, theirs) if said is not None]
-    judged = np.asarray(~np.isnan(np.stack(each)).any(axis=0))
-    period = backtest.windows.end[:, None] + np.arange(1, horizon + 1)
-    rows = [_by_period(errors, period, judged) for errors in each]
+    baseline = _baseline(backtest, name)
+    forecasts = [backtest.forecast, baseline]
+    if rival is not None:
+        forecasts.append(np.where(np.isnan(rival), baseline, rival))
+    errors = [absolute_scaled_error(backtest.evaluation_set(forecast)) for forecast in forecasts]  # [N, H] each
+    is_compared = np.asarray(~np.isnan(np.stack(errors)).any(axis=0))
+    period = _target_positions(backtest)
+    by_period = [_mean_by_period(error, period, is_compared) for error in errors]
     return ErrorComparison(
-        challenger=rows[0],
-        baseline=rows[1],
-        champion=rows[2] if rival is not None else None,
-        num_series=len(np.unique(backtest.windows.series[judged.any(axis=1)])),
+        challenger=by_period[0],
+        baseline=by_period[1],
+        champion=by_period[2] if rival is not None else None,
+        num_series=len(np.unique(backtest.windows.series[is_compared.any(axis=1)])),
     )
 
 
 def series_worse_than_baseline(backtest: HoldoutBacktest, name: str, names: Sequence[str]) -> dict[str, str]:
-    """The series that a model forecasts worse than the baseline, each with the figures."""
-    horizon = backtest.observed.shape[1]
-    simple = forecast_baseline(name, backtest.context, horizon=horizon, season=backtest.season)
-    ours, theirs = (_by_series(backtest, _scaled_errors(backtest, said)) for said in (backtest.forecast, simple))
-    found = {}
-    for s in np.flatnonzero(worse_than(ours, theirs)).tolist():
+    """Why a series is to be forecast by the baseline, for each series that the network forecasts significantly worse.
+
+    Args:
+        backtest: of the network.
+        name: of the baseline.
+        names: of the series, in the order of the backtest's panel.
+
+    Returns:
+        by the series' name, a sentence with the figures.
+    """
+    ours = _errors_by_series(backtest, backtest.forecast)
+    theirs = _errors_by_series(backtest, _baseline(backtest, name))
+    reasons = {}
+    for s in np.flatnonzero(is_significantly_worse(ours, theirs)).tolist():
         figures = f"MASE {ours[s].mean():.2f} against {theirs[s].mean():.2f}"
-        found[names[s]] = f"worse than {name} over {counted(ours.shape[1], 'test period')}: {figures}"
-    return found
+        reasons[names[s]] = f"worse than {name} over {counted(ours.shape[1], 'test period')}: {figures}"
+    return reasons
 
 
-def _scaled_errors(backtest: HoldoutBacktest, forecast: Array) -> Array:
-    usable = np.where(backtest.mase_scale > 0, backtest.mase_scale, np.nan)
-    scaled: Array = np.abs(backtest.observed - forecast) / usable
-    return scaled
+def _baseline(backtest: HoldoutBacktest, name: str) -> Array:
+    """The baseline's forecasts from the origins of a backtest: [N, H]."""
+    horizon = backtest.observed.shape[1]
+    return forecast_baseline(name, backtest.context, horizon=horizon, season=backtest.season)
 
 
-def _by_period(errors: Array, period: npt.NDArray[np.int64], judged: npt.NDArray[np.bool_]) -> Array:
-    if not judged.any():
+def _target_positions(backtest: HoldoutBacktest) -> npt.NDArray[np.int64]:
+    """The position in the panel's grid of each forecast period: [N, H]."""
+    return np.asarray(backtest.windows.end[:, None] + np.arange(1, backtest.observed.shape[1] + 1))
+
+
+def _mean_by_period(errors: Array, period: npt.NDArray[np.int64], is_compared: npt.NDArray[np.bool_]) -> Array:
+    """Mean error of each period that has one, in the order of time: [T]."""
+    if not is_compared.any():
         return np.empty(0)
-    place = period[judged] - period[judged].min()
-    count = np.bincount(place)
-    mean: Array = (np.bincount(place, errors[judged]) / np.maximum(count, 1))[count > 0]
+    position = period[is_compared] - period[is_compared].min()
+    count = np.bincount(position)
+    mean: Array = (np.bincount(position, errors[is_compared]) / np.maximum(count, 1))[count > 0]
     return mean
 
 
-def _by_series(backtest: HoldoutBacktest, errors: Array) -> Array:
-    """Mean errors by series and period [S, T], NaN where there is none."""
-    period = backtest.windows.end[:, None] + np.arange(1, errors.shape[1] + 1)
-    first, known = period.min(), ~np.isnan(errors)
+def _errors_by_series(backtest: HoldoutBacktest, forecast: Array) -> Array:
+    """Mean absolute scaled error by series and period [S, T]; NaN where there is none."""
+    errors = absolute_scaled_error(backtest.evaluation_set(forecast))
+    period, is_known = _target_positions(backtest), ~np.isnan(errors)
+    first = period.min()
+    num_series = int(backtest.windows.series.max()) + 1
+    num_periods = int(period[is_known].max()) - first + 1 if is_known.any() else 1
     series = np.broadcast_to(backtest.windows.series[:, None], errors.shape)
-    shape = int(backtest.windows.series.max()) + 1, int(period[known].max()) - first + 1 if known.any() else 1
-    place = np.ravel_multi_index((series[known], period[known] - first), shape)
-    size = shape[0] * shape[1]
-    count, total = np.bincount(place, minlength=size), np.bincount(place, errors[known], minlength=size)
-    mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(shape)
+    cell = np.ravel_multi_index((series[is_known], period[is_known] - first), (num_series, num_periods))
+    count = np.bincount(cell, minlength=num_series * num_periods)
+    total = np.bincount(cell, errors[is_known], minlength=num_series * num_periods)
+    mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(num_series, num_periods)
     return mean

@@ -1,4 +1,4 @@
-"""Backtest: what a forecaster would have said over a test part that it has not seen, and its scores."""
+"""Backtest on a test part that a network was not fitted on: scores, interval widths and calibration."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
-from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import MAE, MASE, RMSE, SMAPE, EvaluationSet, seasonal_scale
 from pipeline.forecasting.baselines import naive, seasonal_naive
 from pipeline.forecasting.calibration import Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
@@ -18,42 +18,46 @@ from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 
+#: the metrics of a training's record, by name
+HOLDOUT_METRICS = {"rmse": RMSE, "mae": MAE, "mase": MASE, "smape": SMAPE}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldoutBacktest:
-    """Forecasts from every origin of the test part, beside what was then observed."""
+    """Forecasts of N windows, one for each series and origin of the test part, next to what was observed."""
 
     windows: Windows
     context: Array  # [N, L], gaps filled
-    observed: Array  # [N, H], NaN after the newest period
-    forecast: Array  # [N, H]
+    observed: Array  # [N, H], NaN where nothing is observed, as after the newest period
+    forecast: Array  # [N, H], the network's
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
-    #: [N, H, Q]; None where the network gives one number a step, and the intervals come from its errors
+    #: [N, H, Q]; None: the network gives one number a step, and the intervals come from its errors
     quantiles: Array | None = None
-    #: of the network's quantiles; none: it has none
+    #: of the quantiles; None: there are none
     calibration: Calibration | None = None
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> HoldoutBacktest:
-        """From the chosen ones of its windows."""
-        names = (
-            "context",
-            "observed",
-            "forecast",
-            "mase_scale",
-            *(["quantiles"] if self.quantiles is not None else []),
+        """Select windows by a mask [N]."""
+        return replace(
+            self,
+            windows=self.windows.take(chosen),
+            context=self.context[chosen],
+            observed=self.observed[chosen],
+            forecast=self.forecast[chosen],
+            mase_scale=self.mase_scale[chosen],
+            quantiles=None if self.quantiles is None else self.quantiles[chosen],
         )
-        return replace(self, windows=self.windows.take(chosen), **{name: getattr(self, name)[chosen] for name in names})
 
     @property
-    def once(self) -> npt.NDArray[np.bool_]:
-        """The origins one horizon apart from the first on: each test period is forecast once by them."""
+    def is_disjoint(self) -> npt.NDArray[np.bool_]:
+        """The windows [N] whose origins lie a multiple of H after the first: each test period is forecast once by them."""
         horizon = self.observed.shape[1]
         chosen: npt.NDArray[np.bool_] = (self.windows.end - self.windows.end.min()) % horizon == 0
         return chosen
 
     def forecasts(self) -> dict[str, Array]:
-        """By method: the network's and the baselines' forecasts from the same origins."""
+        """Forecasts [N, H] of the network and of the baselines from the same origins, by method."""
         horizon = self.observed.shape[1]
         return {
             NETWORK: self.forecast,
@@ -61,24 +65,31 @@ class HoldoutBacktest:
             "seasonal-naive": seasonal_naive(self.context, horizon, self.season),
         }
 
+    def evaluation_sets(self) -> dict[str, EvaluationSet]:
+        """What `pipeline.evaluation.metrics` scores, by method; only the network's has quantiles."""
+        sets = {name: self.evaluation_set(mean) for name, mean in self.forecasts().items()}
+        if self.quantiles is not None:
+            sets[NETWORK] = replace(sets[NETWORK], quantiles=self.quantiles)
+        return sets
+
+    def evaluation_set(self, mean: Array) -> EvaluationSet:
+        """The same of forecasts [N, H] from the same origins."""
+        return EvaluationSet.of_points(self.observed, mean, self.mase_scale)
+
     def scores(self) -> dict[str, dict[str, float]]:
-        """By method and metric, over the origins one horizon apart."""
-        chosen = self.once
+        """By method and metric, over the origins one horizon apart; NaN where nothing can be measured."""
+        disjoint = {method: data.take(self.is_disjoint) for method, data in self.evaluation_sets().items()}
         return {
-            method: {
-                "rmse": metrics.rmse(self.observed[chosen], forecast[chosen]),
-                "mae": metrics.mae(self.observed[chosen], forecast[chosen]),
-                "mase": metrics.mase(self.observed[chosen], forecast[chosen], self.mase_scale[chosen]),
-                "smape": metrics.smape(self.observed[chosen], forecast[chosen]),
-            }
-            for method, forecast in self.forecasts().items()
+            method: {name: float(metric.over(data)) for name, metric in HOLDOUT_METRICS.items()}
+            for method, data in disjoint.items()
         }
 
     def mae_by_step(self) -> dict[str, list[float]]:
-        """By method, the mean absolute error of each step over all origins of the test part."""
+        """The mean absolute error of each of the H steps over all origins of the test part, by method."""
+        horizon = self.observed.shape[1]
         return {
-            method: [metrics.mae(self.observed[:, h], forecast[:, h]) for h in range(self.observed.shape[1])]
-            for method, forecast in self.forecasts().items()
+            method: [float(MAE.over(data.at_step(h))) for h in range(horizon)]
+            for method, data in self.evaluation_sets().items()
         }
 
     def residuals(self) -> Array:
@@ -86,67 +97,79 @@ class HoldoutBacktest:
         return self.observed - self.forecast
 
 
-def skill(scores: dict[str, dict[str, float]], baseline: str) -> float | None:
-    """1 − MASE / MASE of the baseline: positive is better than it; None where that is undefined."""
+def skill_score(scores: dict[str, dict[str, float]], baseline: str) -> float | None:
+    """1 - MASE / MASE of the baseline: above 0 where the network is better; None where that is undefined."""
     ours, theirs = scores[NETWORK]["mase"], scores[baseline]["mase"]
     return 1 - ours / theirs if np.isfinite(ours) and theirs > 0 else None
 
 
-def mase_scales(panel: Panel, season: int) -> Array:
-    """Of each series of the fitting part: its mean absolute seasonal difference, or one step where it is short."""
+def seasonal_scales(panel: Panel, season: int) -> Array:
+    """The unit of MASE of each series: [S]. Give it the fitting part only.
+
+    The mean absolute seasonal difference; from period to period where a series is not longer than a season; NaN for a
+    series of one value.
+    """
     scales = []
     for s in range(len(panel.series)):
         values = panel.series_values(s)
         lag = season if len(values) > season else 1
-        scales.append(metrics.seasonal_scale(values, lag) if len(values) > lag else np.nan)
+        scales.append(seasonal_scale(values, lag) if len(values) > lag else np.nan)
     return np.array(scales)
 
 
-def calibration_of(windows: Windows, quantiles: Array, observed: Array) -> Calibration | None:
-    """What the quantiles [N, H, Q] of N windows need, by what was then observed, [N, H]; None without anything observed.
+def fit_holdout_calibration(windows: Windows, quantiles: Array, observed: Array) -> Calibration | None:
+    """The calibration of a network's quantiles by its test part; None where nothing is observed.
 
     It only widens: the origins of one test part share their periods, and one lucky stretch is no reason for narrow
-    intervals. What is published later may narrow them.
+    intervals. Published forecasts may narrow them later.
+
+    Args:
+        windows: N windows of the test part.
+        quantiles: [N, H, Q].
+        observed: [N, H], NaN where nothing is observed.
     """
     horizon = observed.shape[1]
-    found = fit_calibration(
-        Outcomes(
-            origin=np.repeat(windows.end, horizon),
-            step=np.tile(np.arange(1, horizon + 1), len(observed)),
-            ratio=conformity_ratios(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
-        ),
-        horizon=horizon,
+    outcomes = Outcomes(
+        origin=np.repeat(windows.end, horizon),
+        step=np.tile(np.arange(1, horizon + 1), len(observed)),
+        ratio=conformity_ratios(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
     )
-    return found and replace(found, factors=np.maximum(found.factors, 1.0))
+    calibration = fit_calibration(outcomes, horizon=horizon)
+    return calibration and replace(calibration, factors=np.maximum(calibration.factors, 1.0))
 
 
-def spread_of(residuals: Array, scale: Array) -> IntervalWidths:
-    """The width of symmetric intervals from residuals [N, H] of windows with scale [N, 1].
+def fit_interval_widths(residuals: Array, scale: Array) -> IntervalWidths:
+    """Symmetric intervals from the residuals of past forecasts.
 
-    Residuals in window scales get one size per step, never shrinking with the step (isotonic
-    regression); pooled over the steps in units of that size, the finite-sample quantiles of their
-    magnitudes are the widths, as in split conformal prediction (Lei et al. 2018, JASA 113).
+    The root mean square of the scaled residuals of each step is made non-decreasing over the steps (isotonic
+    regression). Residuals divided by it are pooled over the steps. The finite-sample quantiles of their magnitudes are
+    the widths, as in split conformal prediction (Lei et al. 2018, JASA 113).
+
+    Args:
+        residuals: observed minus forecast, [N, H], NaN where not observed.
+        scale: of each window, [N, 1].
     """
-    relative = residuals / scale  # [N, H]
-    count = (~np.isnan(relative)).sum(axis=0)
-    size = np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(count, 1))
-    steps = np.arange(len(size))
+    scaled = residuals / scale  # [N, H]
+    count = (~np.isnan(scaled)).sum(axis=0)  # [H]
+    root_mean_square = np.sqrt(np.nansum(scaled**2, axis=0) / np.maximum(count, 1))
     if not count.any():
-        return IntervalWidths(by_step=np.zeros(len(size)), at_level=np.zeros(len(LEVELS)))
-    fit = IsotonicRegression(out_of_bounds="clip").fit(
-        steps[count > 0], size[count > 0], sample_weight=count[count > 0]
-    )
-    by_step = fit.predict(steps)
-    magnitude = np.abs(relative) / np.where(by_step > 0, by_step, 1.0)
+        return IntervalWidths(by_step=np.zeros(len(count)), at_level=np.zeros(len(LEVELS)))
+    observed_steps = np.flatnonzero(count)
+    fitted = isotonic_regression(root_mean_square[observed_steps], weights=count[observed_steps]).x
+    by_step = np.interp(np.arange(len(count)), observed_steps, fitted)  # the others lie between their neighbours
+    magnitude = np.abs(scaled) / np.where(by_step > 0, by_step, 1.0)
     pooled = np.sort(magnitude[~np.isnan(magnitude)])
-    return IntervalWidths(by_step=by_step, at_level=np.array([_width(pooled, level) for level in LEVELS]))
+    return IntervalWidths(by_step=by_step, at_level=np.array([_signed_width(pooled, level) for level in LEVELS]))
 
 
-def _width(sorted_magnitudes: Array, level: float) -> float:
-    """Signed distance of one quantile level, in units of the step's size."""
+def _signed_width(sorted_magnitudes: Array, level: float) -> float:
+    """Distance of a quantile level from the mean in units of the step's size, below 0 for a level below the median.
+
+    The magnitude of rank (n + 1) p for an interval of probability p = |2 level - 1|, or the largest one.
+    """
     if level == 0.5:
         return 0.0
-    n = len(sorted_magnitudes)
-    rank = int(np.ceil((n + 1) * abs(2 * level - 1)))
-    width = float(sorted_magnitudes[min(rank, n) - 1])
+    num = len(sorted_magnitudes)
+    rank = int(np.ceil((num + 1) * abs(2 * level - 1)))
+    width = float(sorted_magnitudes[min(rank, num) - 1])
     return width if level > 0.5 else -width

@@ -1,4 +1,4 @@
-"""What of a backtest is kept for people: its origins one by one, its residuals, and how often its quantiles held."""
+"""A holdout backtest as the record of a training: scores, single origins, residuals and coverage."""
 
 from __future__ import annotations
 
@@ -8,51 +8,43 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation import metrics
-from pipeline.evaluation.holdout import HoldoutBacktest, skill
+from pipeline.evaluation.holdout import HoldoutBacktest, skill_score
+from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MASE
 from pipeline.records.training import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
-from pipeline.timeseries.forecast import LEVELS
+from pipeline.timeseries.forecast import LEVELS, LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
-#: of the first series, as many origins as a chart can show; and as many points of a curve over all origins
-MOST_ORIGINS, MOST_ENDS = 24, 200
-#: levels of the residuals that are kept for each step
+#: origins of the first series that are kept: as many as a chart can show
+MAX_ORIGINS = 24
+#: points that are kept of a curve over all origins
+MAX_ENDS = 200
+#: levels of the residuals' quantiles that are kept for each step
 RESIDUAL_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-_FEWEST_BINS, _MOST_BINS = 5, 40
-_LOWER_95, _LOWER_80, _, _UPPER_80, _UPPER_95 = range(len(LEVELS))
+_MIN_BINS, _MAX_BINS = 5, 40
 
 
-def backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
-    """A backtest as the record of a training keeps it."""
+def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
+    """The record of a backtest on the test part of a panel, as it is stored with the training."""
     scores = backtest.scores()
-    chosen = backtest.once & (backtest.windows.series == backtest.windows.series[0])
-    ends = backtest.windows.end[chosen]
-    positions = (ends[:, None] + 1 + np.arange(recipe.horizon)).ravel()
-    inside = positions < len(panel.grid)
-    path = BacktestPath(
-        series=panel.series[backtest.windows.series[0]],
-        periods=tuple(str(period) for period in panel.grid[positions[inside]]),
-        observed=tuple(backtest.observed[chosen].ravel()[inside]),
-        forecast={name: tuple(values[chosen].ravel()[inside]) for name, values in backtest.forecasts().items()},
-    )
     return BacktestRecord(
         cutoff=str(panel.grid[backtest.windows.end.min()]),
         num_origins=len(np.unique(backtest.windows.end)),
         scores=scores,
         mae_by_step=backtest.mae_by_step(),
-        path=path,
-        skill=skill(scores, recipe.gate.baseline),
-        **details_of(backtest, panel),
+        path=_path_of_first_series(backtest, panel),
+        skill=skill_score(scores, recipe.gate.baseline),
+        **build_backtest_details(backtest, panel),
     )
 
 
-def details_of(backtest: HoldoutBacktest, panel: Panel) -> dict[str, Any]:
-    """The fields of a `BacktestRecord` that go beyond scores; what a large panel has too many of is thinned evenly."""
-    ends = _thinned(np.unique(backtest.windows.end), MOST_ENDS)
+def build_backtest_details(backtest: HoldoutBacktest, panel: Panel) -> dict[str, Any]:
+    """The fields of a `BacktestRecord` beyond the scores; a large panel's origins are thinned evenly."""
+    ends = _thin(np.unique(backtest.windows.end), MAX_ENDS)
     return {
-        "num_apart": len(np.unique(backtest.windows.end[backtest.once])),
+        "num_apart": len(np.unique(backtest.windows.end[backtest.is_disjoint])),
         "origins": _origins(backtest, panel),
         "ends": tuple(str(period) for period in panel.grid[ends]),
         "mase_by_origin": _mase_by_origin(backtest, ends),
@@ -62,25 +54,41 @@ def details_of(backtest: HoldoutBacktest, panel: Panel) -> dict[str, Any]:
     }
 
 
-def _thinned(values: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """At most so many of them, the first and the last among them."""
-    places = np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(np.int64)
-    return values[places]
+def _path_of_first_series(backtest: HoldoutBacktest, panel: Panel) -> BacktestPath:
+    """Each test period of the first series forecast once."""
+    first = backtest.windows.series[0]
+    chosen = backtest.is_disjoint & (backtest.windows.series == first)
+    horizon = backtest.observed.shape[1]
+    positions = (backtest.windows.end[chosen][:, None] + 1 + np.arange(horizon)).ravel()
+    is_inside = positions < len(panel.grid)
+    return BacktestPath(
+        series=panel.series[first],
+        periods=tuple(str(period) for period in panel.grid[positions[is_inside]]),
+        observed=tuple(backtest.observed[chosen].ravel()[is_inside]),
+        forecast={name: tuple(values[chosen].ravel()[is_inside]) for name, values in backtest.forecasts().items()},
+    )
+
+
+def _thin(values: Indices, max_num: int) -> Indices:
+    """At most so many values, evenly spaced, the first and the last among them."""
+    kept = np.linspace(0, len(values) - 1, min(len(values), max_num)).round().astype(np.int64)
+    return values[kept]
 
 
 def _origins(backtest: HoldoutBacktest, panel: Panel) -> tuple[OriginPath, ...]:
     of_first = np.flatnonzero(backtest.windows.series == backtest.windows.series[0])
-    return tuple(_origin(backtest, panel, n) for n in _thinned(of_first, MOST_ORIGINS).tolist())
+    return tuple(_origin(backtest, panel, n) for n in _thin(of_first, MAX_ORIGINS).tolist())
 
 
 def _origin(backtest: HoldoutBacktest, panel: Panel, n: int) -> OriginPath:
+    """What was forecast in window n, up to the newest period."""
     end = int(backtest.windows.end[n])
     periods = panel.grid[end + 1 : end + 1 + backtest.observed.shape[1]]
     count = len(periods)
     bounds: dict[str, tuple[float, ...]] = {}
     if backtest.quantiles is not None:
-        places = {"lower_80": _LOWER_80, "upper_80": _UPPER_80, "lower_95": _LOWER_95, "upper_95": _UPPER_95}
-        bounds = {name: tuple(backtest.quantiles[n, :count, q].tolist()) for name, q in places.items()}
+        levels = {"lower_80": LOWER_80, "upper_80": UPPER_80, "lower_95": LOWER_95, "upper_95": UPPER_95}
+        bounds = {name: tuple(backtest.quantiles[n, :count, q].tolist()) for name, q in levels.items()}
     return OriginPath(
         origin=str(panel.grid[end]),
         periods=tuple(str(period) for period in periods),
@@ -89,55 +97,51 @@ def _origin(backtest: HoldoutBacktest, panel: Panel, n: int) -> OriginPath:
     )
 
 
-def _mase_by_origin(backtest: HoldoutBacktest, ends: npt.NDArray[np.int64]) -> dict[str, tuple[float, ...]]:
-    rows = [np.flatnonzero(backtest.windows.end == end) for end in ends]
+def _mase_by_origin(backtest: HoldoutBacktest, ends: Indices) -> dict[str, tuple[float, ...]]:
+    rows_of_origin = [np.flatnonzero(backtest.windows.end == end) for end in ends]
     return {
-        method: tuple(metrics.mase(backtest.observed[at], made[at], backtest.mase_scale[at]) for at in rows)
-        for method, made in backtest.forecasts().items()
+        method: tuple(float(MASE.over(data.take(rows))) for rows in rows_of_origin)
+        for method, data in backtest.evaluation_sets().items()
     }
 
 
 def _hits(backtest: HoldoutBacktest) -> tuple[LevelHits, ...]:
-    """Over the origins one horizon apart, so that no observation counts twice."""
+    """How often observations lie at or below each quantile, over the origins one horizon apart: none counts twice."""
     if backtest.quantiles is None:
         return ()
-    observed, quantiles = backtest.observed[backtest.once], backtest.quantiles[backtest.once]
-    is_known = ~np.isnan(observed)
-    num = int(is_known.sum())
+    observed, quantiles = backtest.observed[backtest.is_disjoint], backtest.quantiles[backtest.is_disjoint]
+    is_observed = ~np.isnan(observed)
+    num = int(is_observed.sum())
     if num == 0:
         return ()
-    below = [float((observed <= quantiles[:, :, q])[is_known].mean()) for q in range(len(LEVELS))]
-    return tuple(LevelHits(level=level, share=share, num=num) for level, share in zip(LEVELS, below, strict=True))
+    shares = [float((observed <= quantiles[:, :, q])[is_observed].mean()) for q in range(len(LEVELS))]
+    return tuple(LevelHits(level=level, share=share, num=num) for level, share in zip(LEVELS, shares, strict=True))
 
 
 def _coverage(backtest: HoldoutBacktest) -> dict[str, float]:
     if backtest.quantiles is None:
         return {}
-    observed, quantiles = backtest.observed[backtest.once], backtest.quantiles[backtest.once]
-    intervals = {"80": (_LOWER_80, _UPPER_80), "95": (_LOWER_95, _UPPER_95)}
-    return {
-        percent: metrics.coverage(observed, quantiles[:, :, low], quantiles[:, :, high])
-        for percent, (low, high) in intervals.items()
-    }
+    data = backtest.evaluation_sets()[NETWORK].take(backtest.is_disjoint)
+    return {"80": float(COVERAGE_80.over(data)), "95": float(COVERAGE_95.over(data))}
 
 
 def _residuals(backtest: HoldoutBacktest) -> ResidualsRecord | None:
-    """All origins count: what is shown is their spread, not how sure it is."""
+    """Over all origins, which overlap: the spread of the residuals is shown, not how certain it is."""
     scale = np.where(backtest.mase_scale > 0, backtest.mase_scale, np.nan)
     scaled = backtest.residuals() / scale  # [N, H]
-    known = scaled[np.isfinite(scaled)]
-    if not known.size:
+    finite = scaled[np.isfinite(scaled)]
+    if not finite.size:
         return None
-    bins = int(np.clip(np.sqrt(known.size), _FEWEST_BINS, _MOST_BINS))
-    counts, edges = np.histogram(known, bins=bins)
+    num_bins = int(np.clip(np.sqrt(finite.size), _MIN_BINS, _MAX_BINS))
+    counts, edges = np.histogram(finite, bins=num_bins)
     return ResidualsRecord(
         levels=RESIDUAL_LEVELS,
-        by_step=tuple(_levels_of(scaled[:, h]) for h in range(scaled.shape[1])),
+        by_step=tuple(_residual_quantiles(scaled[:, h]) for h in range(scaled.shape[1])),
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
     )
 
 
-def _levels_of(residuals: Array) -> tuple[float | None, ...]:
-    known = residuals[np.isfinite(residuals)]
-    return tuple(np.quantile(known, RESIDUAL_LEVELS).tolist()) if known.size else (None,) * len(RESIDUAL_LEVELS)
+def _residual_quantiles(residuals: Array) -> tuple[float | None, ...]:
+    finite = residuals[np.isfinite(residuals)]
+    return tuple(np.quantile(finite, RESIDUAL_LEVELS).tolist()) if finite.size else (None,) * len(RESIDUAL_LEVELS)

@@ -1,4 +1,4 @@
-"""Keep, fine-tune or retrain? A pure decision with its reason."""
+"""Whether to keep, fine-tune or retrain the model: a pure decision with its reason."""
 
 from __future__ import annotations
 
@@ -7,107 +7,111 @@ from dataclasses import dataclass
 from pipeline.config.recipe import Recipe
 from pipeline.text import counted
 
-#: fitted from the seed again after so many test parts of new periods, fine-tuned after one
+#: test parts of new periods after which a network is retrained from scratch; it is fine-tuned after one
 TEST_PARTS_TO_RETRAIN = 4
-#: of the time of a training from the seed that fine-tuning takes on 1,000 series and more: `tests/benchmarks/fine_tuning.py`
-FINE_TUNING_TAKES = 0.35
+#: time of fine-tuning as a share of retraining, measured on 1,000 series and more: `tests/benchmarks/fine_tuning.py`
+FINE_TUNING_TIME_SHARE = 0.35
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelHistory:
-    """What the decision needs to know of the models so far."""
+    """The facts about the models so far that the decision needs."""
 
-    #: of the newest, promoted or not
+    #: of the newest model, promoted or not
     training_fingerprint: str
-    #: periods observed since its cutoff
+    #: periods observed since the newest model's cutoff
     new_periods: int
-    #: periods observed since the cutoff of the newest that was fitted from the seed
+    #: periods observed since the cutoff of the newest model that was retrained from scratch
     age: int = 0
-    #: what the published forecasts of the champion show, in words
+    #: drift of the champion's published forecasts, in words; None: none was found
     drift: str | None = None
     #: why the champion cannot be used; None: it can
     unusable: str | None = None
-    #: what a training from the seed took, in seconds
+    #: duration of the last retraining from scratch
     seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingChoice:
-    """What to do, and why, in words for people."""
+    """Which training is due, and why, in words for people."""
 
     #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
 
 
-def choose_training(recipe: Recipe, known: ModelHistory | None, *, asked: str | None = None) -> TrainingChoice:
-    """The kind of training that is due.
+def choose_training(recipe: Recipe, history: ModelHistory | None, *, requested: str | None = None) -> TrainingChoice:
+    """Which training is due: by request, else by the recipe's policy within its time budget.
 
     Args:
-        recipe: its policy decides where nobody asks.
-        known: of the models so far; None before the first.
-        asked: what a person asked for, if anything: it overrules the policy.
+        recipe: its policy decides where nothing was requested.
+        history: of the models so far; None before the first.
+        requested: "retrain", "fine-tune" or "keep" of a person; overrules the policy.
     """
-    if known is None:
+    if history is None:
         return TrainingChoice(training="retrain", reason="no model yet")
-    if asked == "retrain":
+    if requested == "retrain":
         return TrainingChoice(training="retrain", reason="asked for")
-    if known.training_fingerprint != recipe.training_fingerprint:
-        if asked == "keep":
+    if history.training_fingerprint != recipe.training_fingerprint:
+        if requested == "keep":
             return TrainingChoice(training="keep", reason="asked for, though the recipe has changed since the training")
         return TrainingChoice(training="retrain", reason="the recipe has changed since the training")
-    if asked is not None:
-        return TrainingChoice(training=asked, reason="asked for")
-    if recipe.training.policy == "keep":
+    if requested is not None:
+        return TrainingChoice(training=requested, reason="asked for")
+    return _choose_by_policy(recipe, history)
+
+
+def _choose_by_policy(recipe: Recipe, history: ModelHistory) -> TrainingChoice:
+    policy = recipe.training.policy
+    if policy == "keep":
         return TrainingChoice(training="keep", reason="the recipe's policy is keep")
-    if known.unusable is not None:
-        return TrainingChoice(training="retrain", reason=f"the champion cannot be used: {known.unusable}")
-    if known.new_periods == 0:
+    if history.unusable is not None:
+        return TrainingChoice(training="retrain", reason=f"the champion cannot be used: {history.unusable}")
+    if history.new_periods == 0:
         return TrainingChoice(training="keep", reason="nothing new since the training")
-    if recipe.training.policy != "auto":
-        return TrainingChoice(
-            training=recipe.training.policy, reason=f"the recipe's policy is {recipe.training.policy}"
-        )
-    return _within_budget(recipe, known, _due(recipe, known))
+    if policy != "auto":
+        return TrainingChoice(training=policy, reason=f"the recipe's policy is {policy}")
+    return _limit_to_budget(recipe, history, _choose_by_age(recipe, history))
 
 
-def is_judged(recipe: Recipe, new_periods: int) -> bool:
-    """Whether enough is new for what drift would bring about."""
-    return recipe.training.policy == "auto" and new_periods >= min(_periods_until(recipe))
+def is_drift_due(recipe: Recipe, new_periods: int) -> bool:
+    """Whether there are enough new periods for drift to cause a training, so that it is worth looking for."""
+    return recipe.training.policy == "auto" and new_periods >= min(_due_after(recipe))
 
 
-def _periods_until(recipe: Recipe) -> tuple[int, int]:
-    """New periods after which it is fine-tuned, and fitted from the seed."""
-    training = recipe.training
-    return (
-        training.fine_tune_after or recipe.test_periods,
-        training.retrain_after or TEST_PARTS_TO_RETRAIN * recipe.test_periods,
-    )
+def _due_after(recipe: Recipe) -> tuple[int, int]:
+    """New periods after which fine-tuning is due, and periods of age after which retraining from scratch is."""
+    fine_tune_after = recipe.training.fine_tune_after or recipe.test_periods
+    retrain_after = recipe.training.retrain_after or TEST_PARTS_TO_RETRAIN * recipe.test_periods
+    return fine_tune_after, retrain_after
 
 
-def _due(recipe: Recipe, known: ModelHistory) -> TrainingChoice:
-    fine_tune_after, retrain_after = _periods_until(recipe)
-    new, age = counted(known.new_periods, "new period"), counted(known.age, "period")
-    if known.age >= retrain_after and known.new_periods >= min(fine_tune_after, retrain_after):
+def _choose_by_age(recipe: Recipe, history: ModelHistory) -> TrainingChoice:
+    fine_tune_after, retrain_after = _due_after(recipe)
+    least_new = min(fine_tune_after, retrain_after)
+    has_enough_new = history.new_periods >= least_new
+    new, age = counted(history.new_periods, "new period"), counted(history.age, "period")
+    if history.age >= retrain_after and has_enough_new:
         return TrainingChoice(
             training="retrain", reason=f"{age} since the last fit from the seed, due after {retrain_after}"
         )
-    if known.drift is not None and known.new_periods >= min(fine_tune_after, retrain_after):
-        return TrainingChoice(training="retrain", reason=f"drift: {known.drift}")
-    if known.new_periods >= fine_tune_after:
+    if history.drift is not None and has_enough_new:
+        return TrainingChoice(training="retrain", reason=f"drift: {history.drift}")
+    if history.new_periods >= fine_tune_after:
         return TrainingChoice(training="fine-tune", reason=f"{new}, due after {fine_tune_after}")
-    return TrainingChoice(training="keep", reason=f"{new}, due after {min(fine_tune_after, retrain_after)}")
+    return TrainingChoice(training="keep", reason=f"{new}, due after {least_new}")
 
 
-def _within_budget(recipe: Recipe, known: ModelHistory, due: TrainingChoice) -> TrainingChoice:
-    """What is due, or what of it the recipe's time allows, going by how long the last training took."""
+def _limit_to_budget(recipe: Recipe, history: ModelHistory, due: TrainingChoice) -> TrainingChoice:
+    """The training that is due, or a shorter one where it would take longer than the recipe's budget."""
     budget = recipe.training.budget_minutes
-    if budget is None or known.seconds is None or due.training == "keep":
+    if budget is None or history.seconds is None or due.training == "keep":
         return due
-    takes = {"retrain": known.seconds / 60, "fine-tune": FINE_TUNING_TAKES * known.seconds / 60}
-    if takes[due.training] <= budget:
+    minutes = {"retrain": history.seconds / 60, "fine-tune": FINE_TUNING_TIME_SHARE * history.seconds / 60}
+    if minutes[due.training] <= budget:
         return due
-    why = f"{due.reason}; a {due.training} takes about {takes[due.training]:.0f} min of training.budget_minutes = {budget:g}"
-    if due.training == "retrain" and takes["fine-tune"] <= budget:
-        return TrainingChoice(training="fine-tune", reason=why)
-    return TrainingChoice(training="keep", reason=why)
+    expected = f"a {due.training} takes about {minutes[due.training]:.0f} min"
+    reason = f"{due.reason}; {expected} of training.budget_minutes = {budget:g}"
+    if due.training == "retrain" and minutes["fine-tune"] <= budget:
+        return TrainingChoice(training="fine-tune", reason=reason)
+    return TrainingChoice(training="keep", reason=reason)

@@ -14,16 +14,16 @@ from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.evaluation.rolling_origin import (
-    FromOrigin,
+    BacktestPlan,
+    MethodForecast,
     Origin,
-    Plan,
-    Predicted,
+    OriginForecasts,
     RollingBacktest,
-    assembled,
-    fingerprint_of,
-    from_origin,
-    origin_positions,
-    window_of,
+    collect_forecasts,
+    combine_origins,
+    hash_backtest,
+    place_origins,
+    select_window,
 )
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.forecasting.statistical import forecast_statistical, require_statsforecast
@@ -76,7 +76,7 @@ def replay_tutorial(recipe: Recipe, store: Store, clock: Callable[[], datetime])
     return run_tutorial(gaps.fill_gaps(panel, longest=recipe.max_gap), recipe)
 
 
-def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> RollingBacktest:
+def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: BacktestPlan) -> RollingBacktest:
     """Forecast from past origins with the data known at each, and the baselines from the same origins.
 
     Each fit and forecast is what a training and a publication at that origin would have been. An empty store ingests
@@ -95,7 +95,9 @@ def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: 
     return produce_backtest(inputs, recipe, plan)
 
 
-def load_backtest_inputs(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: Plan) -> BacktestInputs:
+def load_backtest_inputs(
+    recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: BacktestPlan
+) -> BacktestInputs:
     """Read what a backtest needs: the values known now, and for each origin those known then."""
     present = _load_present(recipe, store, clock)
     vintages = [] if plan.as_of_now else store.observations.vintages(recipe.name)
@@ -111,7 +113,7 @@ def load_backtest_inputs(recipe: Recipe, store: Store, clock: Callable[[], datet
 def prepare_backtest(
     present: Panel,
     recipe: Recipe,
-    plan: Plan,
+    plan: BacktestPlan,
     *,
     vintages: Sequence[Vintage] = (),
     read_panel: ReadPanel | None = None,
@@ -129,7 +131,7 @@ def prepare_backtest(
         InvalidArgument: the plan cannot be carried out.
         NotEnoughHistory: the history is too short for so many origins.
     """
-    positions = origin_positions(present, recipe, plan)
+    positions = place_origins(present, recipe, plan)
     origins = inputs_at_origins(
         present.grid[positions], present, recipe, plan, vintages=vintages, read_panel=read_panel
     )
@@ -142,7 +144,7 @@ def inputs_at_origins(
     origins: Periods,
     present: Panel,
     recipe: Recipe,
-    plan: Plan,
+    plan: BacktestPlan,
     *,
     vintages: Sequence[Vintage] = (),
     read_panel: ReadPanel | None = None,
@@ -164,12 +166,12 @@ def inputs_at_origins(
         panel = present if snapshot.as_of is None or read_panel is None else read_panel(snapshot.as_of)
         panel = panel.until(int(np.searchsorted(panel.grid, origin, side="right")) - 1)
         first_length = first_length or len(panel.grid)
-        panel = prepare_panel(window_of(panel, plan, first_length), recipe)
+        panel = prepare_panel(select_window(panel, plan, first_length), recipe)
         inputs.append(OriginInputs(panel=panel, snapshot=snapshot))
     return inputs
 
 
-def produce_backtest(inputs: BacktestInputs, recipe: Recipe, plan: Plan) -> RollingBacktest:
+def produce_backtest(inputs: BacktestInputs, recipe: Recipe, plan: BacktestPlan) -> RollingBacktest:
     """Fit and forecast at each origin, in a training process, and compare with what is known now.
 
     Raises:
@@ -180,8 +182,8 @@ def produce_backtest(inputs: BacktestInputs, recipe: Recipe, plan: Plan) -> Roll
     fitted = _fit(panels if plan.refit == "always" else panels[:1], recipe)
     fitted = fitted if plan.refit == "always" else fitted * len(panels)
     parts = [_forecast_at(origin, fit, recipe, plan) for origin, fit in zip(inputs.origins, fitted, strict=True)]
-    fingerprint = fingerprint_of(recipe, plan, panels, inputs.present, code_version())
-    return assembled(parts, inputs.present, inputs.positions, plan, fingerprint)
+    fingerprint = hash_backtest(recipe, plan, panels, inputs.present, code_version())
+    return combine_origins(parts, inputs.present, inputs.positions, plan, fingerprint)
 
 
 def _load_present(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -> Panel:
@@ -219,7 +221,7 @@ def _fit(panels: Sequence[Panel], recipe: Recipe) -> list[_FittedAtOrigin]:
     ]
 
 
-def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, plan: Plan) -> FromOrigin:
+def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, plan: BacktestPlan) -> OriginForecasts:
     """Forecast from one origin by every method."""
     panel = inputs.panel
     forecaster = fitted.forecaster
@@ -239,13 +241,14 @@ def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, 
         data_hash=panel.data_hash,
     )
     statistical = _forecast_statistically(panel, recipe) if plan.classical else {}
-    return from_origin(origin, panel, forecast, recipe, statistical)
+    return collect_forecasts(origin, panel, forecast, recipe, statistical)
 
 
-def _forecast_statistically(panel: Panel, recipe: Recipe) -> dict[str, Predicted]:
+def _forecast_statistically(panel: Panel, recipe: Recipe) -> dict[str, MethodForecast]:
     """AutoETS, AutoARIMA and Theta; their mean is the median."""
     logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {format_period(panel.origin)}"})
     quantiles = forecast_statistical(panel, recipe.horizon, recipe.season)
     return {
-        name: Predicted(mean=values[:, :, values.shape[2] // 2], quantiles=values) for name, values in quantiles.items()
+        name: MethodForecast(mean=values[:, :, values.shape[2] // 2], quantiles=values)
+        for name, values in quantiles.items()
     }

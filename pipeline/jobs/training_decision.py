@@ -49,7 +49,7 @@ def decide_training(recipe: Recipe, store: Store, requested: str | None, as_of: 
     """
     champion = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
     history = _model_history(recipe, store, champion, as_of)
-    choice = retraining_policy.choose_training(recipe, history, asked=requested)
+    choice = retraining_policy.choose_training(recipe, history, requested=requested)
     return TrainingDecision(
         recipe=recipe, champion=champion, training=choice.training, reason=choice.reason, as_of=as_of
     )
@@ -84,7 +84,9 @@ def _model_history(
         training_fingerprint=newest.training_fingerprint,
         new_periods=new_periods,
         age=_count_periods(recipe, retrained.cutoff, newest_period),
-        drift=_find_drift(recipe, store, champion, as_of) if retraining_policy.is_judged(recipe, new_periods) else None,
+        drift=_find_drift(recipe, store, champion, as_of)
+        if retraining_policy.is_drift_due(recipe, new_periods)
+        else None,
         unusable=_find_damage(store, champion),
         seconds=retrained.record.seconds,
     )
@@ -104,7 +106,7 @@ def _find_drift(recipe: Recipe, store: Store, champion: ModelVersion, as_of: dat
     kind, instant = run_kind(as_of), as_of or LATEST
     store.scores.score(recipe.name, kind, instant)
     outcomes = store.scores.outcomes_by_period(recipe.name, kind, model_version=champion.model_version, as_of=instant)
-    finding = drift.found(outcomes)
+    finding = drift.find_drift(outcomes)
     return finding.reason if finding else None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.holdout import HoldoutBacktest, calibration_of, mase_scales
+from pipeline.evaluation.holdout import HoldoutBacktest, fit_holdout_calibration, seasonal_scales
 from pipeline.forecasting.calibration import Calibration
 from pipeline.preprocessing.windows import Positions, Windows, find_windows_ending, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
@@ -95,10 +95,10 @@ def _forecast_windows(panel: Panel, windows: Windows, ensemble: Ensemble) -> tup
 def _calibrate(windows: Windows, quantiles: Array, observed: Array, *, every: int) -> Calibration | None:
     """Calibrate quantiles [N, H, Q] on the windows of every so many-th series."""
     is_chosen = windows.series % every == 0
-    return calibration_of(windows.take(is_chosen), quantiles[is_chosen], observed[is_chosen])
+    return fit_holdout_calibration(windows.take(is_chosen), quantiles[is_chosen], observed[is_chosen])
 
 
 def _mase_scales_by_series(panel: Panel, fitting_part: Panel, season: int) -> Array:
     """Scale of each series of the panel [S], from the fitting part; NaN of a series that starts later."""
-    scales = dict(zip(fitting_part.series, mase_scales(fitting_part, season), strict=True))
+    scales = dict(zip(fitting_part.series, seasonal_scales(fitting_part, season), strict=True))
     return np.array([scales.get(name, np.nan) for name in panel.series])

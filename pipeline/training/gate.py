@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import compare_errors, forecast_windows
 from pipeline.evaluation.holdout import HoldoutBacktest
-from pipeline.evaluation.promotion import ErrorComparison, Verdict, decide
+from pipeline.evaluation.promotion import ErrorComparison, Verdict, decide_promotion
 from pipeline.preprocessing.windows import Windows
 from pipeline.records.training import GateRecord
 from pipeline.timeseries.panel import Panel
@@ -48,7 +48,7 @@ def judge_challenger(
                 backtest = _after_cutoff(backtest, champion, panel)
                 rival = forecast_windows(champion.forecaster, panel, backtest.windows)
         errors = compare_errors(backtest, rival, baseline)
-    return _gate_record(decide(errors, baseline=baseline, replaced=replaced_because), errors)
+    return _gate_record(decide_promotion(errors, baseline=baseline, replaced=replaced_because), errors)
 
 
 def _why_replaced(champion: Champion | UnusableChampion | None, recipe: Recipe) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.evaluation.holdout import HoldoutBacktest, spread_of
+from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths
 from pipeline.forecasting.baselines import seasonal_naive
 from pipeline.forecasting.forecaster import IntervalWidths, build_manifest, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
@@ -98,7 +98,7 @@ def _fit_interval_widths(
         residuals = read_targets(panel, windows, recipe.horizon) - seasonal_naive(
             context, recipe.horizon, recipe.season
         )
-    return spread_of(residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season))
+    return fit_interval_widths(residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season))
 
 
 def _golden_windows(panel: Panel) -> Windows:

@@ -16,7 +16,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.evaluation.comparison import series_worse_than_baseline
 from pipeline.evaluation.holdout import HoldoutBacktest
-from pipeline.evaluation.holdout_record import backtest_record
+from pipeline.evaluation.holdout_record import build_backtest_record
 from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.records.training import FitRecord, GateRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
@@ -167,7 +167,7 @@ def _build_record(panel: Panel, recipe: Recipe, phases: _Phases, *, training: st
         began=str(panel.grid[panel.first.min()]),
         num_observations=int(np.isfinite(panel.values).sum()),
         cutoff=str(panel.origin),
-        backtest=backtest_record(backtest, panel, recipe) if backtest else None,
+        backtest=build_backtest_record(backtest, panel, recipe) if backtest else None,
         tutorial=(),
         tutorial_fingerprint=recipe.tutorial_fingerprint,
         gate=phases.gate,

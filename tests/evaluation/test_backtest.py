@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
 
-from pipeline.evaluation.holdout import HoldoutBacktest, mase_scales, skill, spread_of
-from pipeline.evaluation.metrics import coverage
+from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths, seasonal_scales, skill_score
 from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS, Forecast
@@ -65,16 +65,16 @@ def test_residuals_are_observed_minus_forecast() -> None:
 def test_origins_one_horizon_apart_forecast_each_test_period_once() -> None:
     backtest = small_backtest()
 
-    assert backtest.once.tolist() == [True, False, True, False]
-    assert backtest.observed[backtest.once].ravel().tolist() == [5, 6, 7, 8]
+    assert backtest.is_disjoint.tolist() == [True, False, True, False]
+    assert backtest.observed[backtest.is_disjoint].ravel().tolist() == [5, 6, 7, 8]
 
 
 def test_every_series_is_forecast_from_the_same_origins() -> None:
     panel = panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
     backtest = backtest_of(panel, np.zeros((8, 2)), ends=range(1, 5), context=1, horizon=2, season=1)
 
-    assert backtest.windows.series[backtest.once].tolist() == [0, 0, 1, 1]
-    assert backtest.windows.end[backtest.once].tolist() == [1, 3, 1, 3]
+    assert backtest.windows.series[backtest.is_disjoint].tolist() == [0, 0, 1, 1]
+    assert backtest.windows.end[backtest.is_disjoint].tolist() == [1, 3, 1, 3]
 
 
 def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it() -> None:
@@ -118,28 +118,28 @@ def test_the_error_of_each_step_is_over_all_origins() -> None:
 def test_skill_is_positive_where_the_network_is_better_and_none_where_undefined(
     ours: float, theirs: float, expected: float | None
 ) -> None:
-    assert skill({"lstm": {"mase": ours}, "naive": {"mase": theirs}}, "naive") == expected
+    assert skill_score({"lstm": {"mase": ours}, "naive": {"mase": theirs}}, "naive") == expected
 
 
 def test_the_scale_of_mase_is_the_seasonal_change_of_each_series() -> None:
-    assert mase_scales(panel_of([1, 2, 4, 8], [5, 5, 5, 5]), 2).tolist() == [4.5, 0]
+    assert seasonal_scales(panel_of([1, 2, 4, 8], [5, 5, 5, 5]), 2).tolist() == [4.5, 0]
 
 
 def test_a_series_of_a_season_or_less_is_scaled_by_its_steps() -> None:
-    np.testing.assert_array_equal(mase_scales(panel_of([1, 2, 4], [1, 2], [1]), 3), [1.5, 1, NAN])
+    np.testing.assert_array_equal(seasonal_scales(panel_of([1, 2, 4], [1, 2], [1]), 3), [1.5, 1, NAN])
 
 
 def test_a_changed_future_changes_no_scale_of_mase() -> None:
     panel, another_future = panel_of([1, 2, 4, 8, 16]), panel_of([1, 2, 4, 8, -1e9])
 
-    assert mase_scales(panel.until(3), 2).tolist() == mase_scales(another_future.until(3), 2).tolist() == [4.5]
-    assert mase_scales(panel, 2).tolist() != mase_scales(another_future, 2).tolist()
+    assert seasonal_scales(panel.until(3), 2).tolist() == seasonal_scales(another_future.until(3), 2).tolist() == [4.5]
+    assert seasonal_scales(panel, 2).tolist() != seasonal_scales(another_future, 2).tolist()
 
 
 def test_the_width_is_a_finite_sample_quantile_of_the_magnitudes() -> None:
     residuals = np.array([[-1.0], [2], [-3], [4], [-5], [6], [-7], [8], [-9]])
 
-    spread = spread_of(residuals, np.ones((9, 1)))
+    spread = fit_interval_widths(residuals, np.ones((9, 1)))
 
     eighth, ninth = 8, 9  # of 9: ceil(10 x 0.80) and, as ceil(10 x 0.95) is more than there are, the largest
     assert (spread.by_step * spread.at_level).tolist() == pytest.approx([-ninth, -eighth, 0, eighth, ninth])
@@ -162,7 +162,7 @@ def test_sizes_by_step_are_the_best_fit_that_never_shrinks(seed: int, horizon: i
     residuals, scale = rng.normal(size=(num_windows, horizon)), rng.uniform(0.1, 10, (num_windows, 1))
     residuals[1:][rng.random((num_windows - 1, horizon)) < 0.3] = NAN
 
-    spread = spread_of(residuals, scale)
+    spread = fit_interval_widths(residuals, scale)
 
     columns = [column[~np.isnan(column)] for column in (residuals / scale).T]
     size = [math.sqrt(float((column**2).mean())) for column in columns]
@@ -170,11 +170,29 @@ def test_sizes_by_step_are_the_best_fit_that_never_shrinks(seed: int, horizon: i
     assert (np.diff(spread.by_step) >= 0).all()
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_sizes_by_step_are_those_of_scikit_learn_but_for_rounding(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num_windows, horizon = int(rng.integers(1, 30)), int(rng.integers(1, 15))
+    residuals, scale = rng.standard_t(3, (num_windows, horizon)), rng.uniform(0.1, 10, (num_windows, 1))
+    residuals[rng.random(residuals.shape) < 0.3] = NAN
+    residuals[:, rng.random(horizon) < 0.2] = NAN  # steps that were never observed
+    residuals[0, rng.integers(horizon)] = 1.0
+
+    by_step = fit_interval_widths(residuals, scale).by_step
+
+    count = (~np.isnan(residuals)).sum(axis=0)
+    size = np.sqrt(np.nansum((residuals / scale) ** 2, axis=0) / np.maximum(count, 1))
+    steps, observed = np.arange(horizon), np.flatnonzero(count)
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(observed, size[observed], sample_weight=count[observed])
+    np.testing.assert_allclose(by_step, theirs.predict(steps), rtol=1e-15, atol=0)
+
+
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), horizon=st.integers(1, 6), num_windows=st.integers(1, 60))
 def test_intervals_never_shrink_with_the_step_and_never_cross(seed: int, horizon: int, num_windows: int) -> None:
     rng = np.random.default_rng(seed)
-    spread = spread_of(rng.standard_t(3, (num_windows, horizon)), np.ones((num_windows, 1)))
+    spread = fit_interval_widths(rng.standard_t(3, (num_windows, horizon)), np.ones((num_windows, 1)))
     mean = rng.normal(size=(2, horizon))
 
     quantiles = spread.quantiles_around(mean, rng.uniform(0.1, 10, (2, 1)))
@@ -194,11 +212,13 @@ def test_intervals_cover_their_share_of_exchangeable_residuals(horizon: int) -> 
     covered = []
     for _ in range(400):
         fitted_on, later = rng.laplace(size=(2, 60, horizon)) * growing
-        quantiles = spread_of(fitted_on, np.ones((60, 1))).quantiles_around(np.zeros((60, horizon)), np.ones((60, 1)))
+        quantiles = fit_interval_widths(fitted_on, np.ones((60, 1))).quantiles_around(
+            np.zeros((60, horizon)), np.ones((60, 1))
+        )
         covered.append(
             [
-                coverage(later, quantiles[:, :, 1], quantiles[:, :, 3]),
-                coverage(later, quantiles[:, :, 0], quantiles[:, :, 4]),
+                ((quantiles[:, :, 1] <= later) & (later <= quantiles[:, :, 3])).mean(),
+                ((quantiles[:, :, 0] <= later) & (later <= quantiles[:, :, 4])).mean(),
             ]
         )
 
@@ -209,7 +229,7 @@ def test_the_spread_is_the_same_in_any_unit() -> None:
     residuals = np.random.default_rng(0).normal(size=(30, 3))
     scale = np.random.default_rng(1).uniform(1, 5, (30, 1))
 
-    one, other = spread_of(residuals, scale), spread_of(1000 * residuals, 1000 * scale)
+    one, other = fit_interval_widths(residuals, scale), fit_interval_widths(1000 * residuals, 1000 * scale)
 
     np.testing.assert_allclose(one.by_step, other.by_step)
     np.testing.assert_allclose(one.at_level, other.at_level)
@@ -218,11 +238,11 @@ def test_the_spread_is_the_same_in_any_unit() -> None:
 def test_a_step_that_was_never_observed_is_as_wide_as_the_one_before() -> None:
     residuals = np.array([[1.0, 2, NAN], [-1, -2, NAN]])
 
-    assert spread_of(residuals, np.ones((2, 1))).by_step.tolist() == pytest.approx([1, 2, 2])
+    assert fit_interval_widths(residuals, np.ones((2, 1))).by_step.tolist() == pytest.approx([1, 2, 2])
 
 
 def test_forecasts_that_were_never_wrong_have_intervals_of_no_width() -> None:
-    spread = spread_of(np.zeros((5, 2)), np.ones((5, 1)))
+    spread = fit_interval_widths(np.zeros((5, 2)), np.ones((5, 1)))
 
     assert spread.quantiles_around(np.array([[3.0, 4]]), np.ones((1, 1))).tolist() == [[[3] * 5, [4] * 5]]
 
@@ -247,7 +267,7 @@ def test_what_a_spread_puts_around_a_mean_can_be_published() -> None:
 
 
 def test_nothing_observed_gives_intervals_of_no_width() -> None:
-    spread = spread_of(np.full((2, 3), np.nan), np.ones((2, 1)))
+    spread = fit_interval_widths(np.full((2, 3), np.nan), np.ones((2, 1)))
 
     assert not spread.by_step.any()
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.evaluation.drift import LEAST, Finding, OutcomesByPeriod, found
+from pipeline.evaluation.drift import MIN_ORIGINS, DriftFinding, OutcomesByPeriod, find_drift, page_hinkley_alarm
 
 Array = npt.NDArray[np.float64]
 
@@ -72,10 +72,10 @@ def until(outcomes: OutcomesByPeriod, end: int, start: int = 0) -> OutcomesByPer
     return replace(outcomes, **{name: getattr(outcomes, name)[start:end] for name in outcomes.__dataclass_fields__})
 
 
-def first(outcomes: OutcomesByPeriod, *, step: int = 1) -> tuple[int, Finding] | None:
+def first(outcomes: OutcomesByPeriod, *, step: int = 1) -> tuple[int, DriftFinding] | None:
     """What is found first, and after how many origins."""
     for end in range(1, len(outcomes) + 1, step):
-        finding = found(until(outcomes, end))
+        finding = find_drift(until(outcomes, end))
         if finding is not None:
             return end, finding
     return None
@@ -119,7 +119,7 @@ def test_a_bias_is_found_once_a_retraining_and_again_if_it_comes_again(count: in
             if now == comes[1]:
                 bias[comes[1] :] = -2.0
             told = replace(sound, bias=sound.bias + bias)
-            finding = found(until(told, now, trained))
+            finding = find_drift(until(told, now, trained))
             if finding is not None:
                 findings.append((finding.what, now))
                 trained, bias = now, np.where(np.arange(count) >= now, 0.0, bias)
@@ -153,7 +153,7 @@ def outcomes(count: int, **changed: float) -> OutcomesByPeriod:
 
 
 def test_a_model_that_is_bad_from_the_beginning_is_found_too() -> None:
-    finding = found(outcomes(20, bias=-0.62))
+    finding = find_drift(outcomes(20, bias=-0.62))
 
     assert finding is not None
     assert finding.what == "bias"
@@ -171,7 +171,7 @@ def test_a_model_that_is_bad_from_the_beginning_is_found_too() -> None:
     ],
 )
 def test_a_finding_says_in_words_what_it_saw(changed: dict[str, float], reason: str) -> None:
-    finding = found(outcomes(20, **changed))
+    finding = find_drift(outcomes(20, **changed))
 
     assert finding is not None
     assert finding.reason == f"{reason}, on average over the last 10 origins"
@@ -179,21 +179,58 @@ def test_a_finding_says_in_words_what_it_saw(changed: dict[str, float], reason: 
 
 @pytest.mark.parametrize("changed", [{}, {"bias": 0.19}, {"inside_80": 0.66}, {"inside_80": 1.0}, {"error": 0.99}])
 def test_what_a_person_would_shrug_at_is_no_finding_however_certain(changed: dict[str, float]) -> None:
-    assert found(outcomes(300, **changed)) is None
+    assert find_drift(outcomes(300, **changed)) is None
 
 
 def test_of_few_outcomes_or_without_a_baseline_nothing_is_said() -> None:
-    assert found(outcomes(0)) is None
-    assert found(outcomes(LEAST - 1, bias=9.0, error=9.0, inside_80=0.0)) is None
-    assert found(outcomes(100, naive_error=float("nan"), error=9.0)) is None
+    assert find_drift(outcomes(0)) is None
+    assert find_drift(outcomes(MIN_ORIGINS - 1, bias=9.0, error=9.0, inside_80=0.0)) is None
+    assert find_drift(outcomes(100, naive_error=float("nan"), error=9.0)) is None
 
 
-def test_river_is_imported_only_where_something_stands_out() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_page_hinkley_raises_the_alarms_of_river(seed: int) -> None:
+    from river.drift import PageHinkley
+
+    rng = np.random.default_rng(seed)
+    alarms = []
+    for _ in range(500):
+        tolerated, threshold, least = rng.uniform(0, 1), rng.uniform(1, 30), int(rng.integers(1, 40))
+        size, change = int(rng.integers(1, 120)), rng.choice([0.0, 0.5, 2.0, -2.0])
+        values = rng.standard_t(3, size) + np.where(np.arange(size) >= size // 2, change, 0.0)
+        values[rng.random(size) < rng.choice([0.0, 0.02])] = np.nan
+
+        detector = PageHinkley(min_instances=least, delta=tolerated, threshold=threshold, alpha=1.0, mode="up")
+        theirs = None
+        for position, value in enumerate(values.tolist()):
+            detector.update(value)
+            if detector.drift_detected:
+                theirs = position
+                break
+
+        ours = page_hinkley_alarm(values.tolist(), tolerated=tolerated, threshold=threshold, min_values=least)
+        assert ours == theirs
+        alarms.append(ours)
+
+    assert 50 < sum(alarm is not None for alarm in alarms) < 450
+
+
+def test_page_hinkley_of_a_step_that_a_person_can_follow() -> None:
+    # mean 0 0 0 0.75 1.2, sum of what exceeds it by more than 0.25: -0.25 -0.5 -0.75 1.25 2.8; lowest -0.75
+    values = [0.0, 0.0, 0.0, 3.0, 3.0]
+
+    assert page_hinkley_alarm(values, tolerated=0.25, threshold=1.9, min_values=1) == 3
+    assert page_hinkley_alarm(values, tolerated=0.25, threshold=2.0, min_values=1) == 4
+    assert page_hinkley_alarm(values, tolerated=0.25, threshold=1.9, min_values=5) == 4
+    assert page_hinkley_alarm(values, tolerated=0.25, threshold=3.6, min_values=1) is None
+
+
+def test_looking_for_drift_does_not_import_river() -> None:
     program = """
 import sys
-from pipeline.evaluation.drift import found
-from tests.evaluation.test_drift import YEAR_OF_DAYS, simulated
-assert [found(simulated(seed, YEAR_OF_DAYS, num_series=5)) for seed in range(10)] == [None] * 10
+from pipeline.evaluation.drift import find_drift
+from tests.evaluation.test_drift import outcomes
+assert find_drift(outcomes(20, bias=-0.62)) is not None
 assert not any(name.split(".")[0] == "river" for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from utilsforecast import losses
 
-from pipeline.evaluation.metrics import METRICS, Compared, mase, smape
+from pipeline.evaluation.metrics import METRICS, EvaluationSet
 from pipeline.timeseries.forecast import LEVELS
 
 Array = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ def histories(seed: int) -> Array:
     return values
 
 
-def comparison(seed: int) -> Compared:
+def comparison(seed: int) -> EvaluationSet:
     """What was observed has gaps, zeros and negative values; of one series nothing is, of another only zeros are."""
     rng, history = np.random.default_rng(seed), histories(seed)
     observed = rng.normal(0, 20, (10, HORIZON))
@@ -42,11 +42,10 @@ def comparison(seed: int) -> Compared:
     quantiles = np.sort(mean[..., None] + rng.normal(0, 15, (*observed.shape, len(LEVELS))), axis=-1)
     mean[7, 2], quantiles[7, 2] = NAN, NAN
     change = history[:, SEASON:] - history[:, :-SEASON]
-    return Compared(
+    return EvaluationSet(
         observed=observed,
         mean=mean,
         quantiles=quantiles,
-        levels=LEVELS,
         scale=np.abs(change).mean(axis=1, keepdims=True),
         root_scale=np.sqrt(np.square(change).mean(axis=1, keepdims=True)),
     )
@@ -80,7 +79,7 @@ def entry(name: str, y: float, mean: float, q: list[float], scale: float, root: 
     return {"mase": abs(y - mean) / (scale or 1), "mae": abs(y - mean), "bias": mean - y}[name], 1
 
 
-def looped(name: str, compared: Compared, chosen: Callable[[int, int], bool]) -> float:
+def looped(name: str, compared: EvaluationSet, chosen: Callable[[int, int], bool]) -> float:
     total = size = 0.0
     for s, h in np.ndindex(compared.observed.shape):
         said = entry(
@@ -112,7 +111,7 @@ def test_it_is_what_a_loop_finds_overall_by_step_and_by_series(name: str, seed: 
     assert metric.over(compared, (1,)).tolist() == pytest.approx(by_series, nan_ok=True)
 
 
-def tables(compared: Compared, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(compared: EvaluationSet, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The history and the forecasts as the other library reads them."""
     history = histories(seed)
     train = pd.DataFrame(
@@ -127,7 +126,7 @@ def tables(compared: Compared, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
     )
     for level, column in zip(LEVELS, ("m-lo-95", "m-lo-80", "m-median", "m-hi-80", "m-hi-95"), strict=True):
-        told[column] = compared.at(level).ravel()
+        told[column] = compared.quantiles[..., LEVELS.index(level)].ravel()
     return train, told.dropna()
 
 
@@ -183,11 +182,21 @@ def test_it_is_what_utilsforecast_finds_of_each_series(name: str, seed: int) -> 
     assert math.isnan(ours[5])
 
 
-def test_what_the_table_calls_mase_and_smape_are_the_functions_of_that_name() -> None:
+def test_a_metric_over_everything_is_that_of_the_entries_which_can_be_measured() -> None:
     compared = comparison(0)
+    error = np.abs(compared.observed - compared.mean)
 
-    assert float(METRICS["mase"].over(compared)) == mase(compared.observed, compared.mean, compared.scale)
-    assert float(METRICS["smape"].over(compared)) == smape(compared.observed, compared.mean)
+    assert float(METRICS["mae"].over(compared)) == error[~np.isnan(error)].mean()
+    assert float(METRICS["mae"].over(compared.at_step(2))) == error[:, 2][~np.isnan(error[:, 2])].mean()
+    assert float(METRICS["mae"].over(compared.take(np.array([1, 4])))) == np.nanmean(error[[1, 4]])
+
+
+@pytest.mark.parametrize("name", ["wql", "sql", "coverage_80", "width_95", "msis_80", "rmsse"])
+def test_what_point_forecasts_lack_is_not_measured(name: str) -> None:
+    points = EvaluationSet.of_points(np.ones((2, 3)), np.zeros((2, 3)), 1.0)
+
+    assert math.isnan(METRICS[name].over(points))
+    assert float(METRICS["mase"].over(points)) == 1
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -200,11 +209,10 @@ def test_nothing_observed_is_nothing_measured(name: str) -> None:
 def test_the_interval_score_adds_what_lies_outside_two_over_alpha_times() -> None:
     """The 80 % interval is 0 to 10, the scale 2; what is 3 above costs 3 · 2 / 0.2 = 30 more."""
     of_one = np.array([[[-5.0, 0, 5, 10, 20]]])
-    compared = Compared(
+    compared = EvaluationSet(
         observed=np.array([[13.0]]),
         mean=np.array([[5.0]]),
         quantiles=of_one,
-        levels=LEVELS,
         scale=np.array([[2.0]]),
         root_scale=np.array([[4.0]]),
     )

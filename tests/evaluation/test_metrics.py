@@ -1,6 +1,7 @@
 """Measures of error: values checked by hand, then against scikit-learn or a loop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from pipeline.evaluation.metrics import coverage, mae, mase, rmse, seasonal_scale, smape
+from pipeline.evaluation.metrics import COVERAGE_80, MAE, MASE, SMAPE, EvaluationSet, rmse, seasonal_scale
+from pipeline.timeseries.forecast import LEVELS, LOWER_80, UPPER_80
 
 NAN = float("nan")
 
@@ -18,6 +20,25 @@ Array = npt.NDArray[np.float64]
 
 def row(*values: float) -> Array:
     return np.array([values])
+
+
+def mae(observed: Array, forecast: Array) -> float:
+    return float(MAE.over(EvaluationSet.of_points(observed, forecast)))
+
+
+def smape(observed: Array, forecast: Array) -> float:
+    return float(SMAPE.over(EvaluationSet.of_points(observed, forecast)))
+
+
+def mase(observed: Array, forecast: Array, scale: Array | float) -> float:
+    return float(MASE.over(EvaluationSet.of_points(observed, forecast, scale)))
+
+
+def coverage(observed: Array, lower: Array, upper: Array) -> float:
+    quantiles = np.zeros((*observed.shape, len(LEVELS)))
+    quantiles[..., LOWER_80], quantiles[..., UPPER_80] = lower, upper
+    points = EvaluationSet.of_points(observed, np.zeros(observed.shape))
+    return float(COVERAGE_80.over(replace(points, quantiles=quantiles)))
 
 
 def test_rmse_is_the_root_of_the_mean_square() -> None:

@@ -29,7 +29,7 @@ def trained(new_periods: int = 0, *, fingerprint: str | None = None, **known: An
 @pytest.mark.parametrize("asked", [None, "retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("policy", ["auto", "retrain", "fine-tune", "keep"])
 def test_the_first_model_is_trained_whatever_anybody_says(policy: str, asked: str | None) -> None:
-    assert choose_training(recipe_with(policy), None, asked=asked) == TrainingChoice(
+    assert choose_training(recipe_with(policy), None, requested=asked) == TrainingChoice(
         training="retrain", reason="no model yet"
     )
 
@@ -85,7 +85,7 @@ def test_a_champion_that_cannot_be_used_is_replaced_at_once_unless_a_model_is_to
         choose_training(recipe_with(budget_minutes=0.1), trained(0, unusable="x", seconds=600.0)).training == "retrain"
     )
     assert choose_training(recipe_with("keep"), broken).training == "keep"
-    assert choose_training(recipe_with(), broken, asked="keep").training == "keep"
+    assert choose_training(recipe_with(), broken, requested="keep").training == "keep"
 
 
 def test_drift_is_answered_by_a_fit_from_the_seed_but_not_before_another_horizon() -> None:
@@ -117,7 +117,7 @@ def test_what_takes_longer_than_the_budget_is_replaced_by_less(budget: float, ag
 @pytest.mark.parametrize("policy", ["auto", "retrain", "fine-tune", "keep"])
 @pytest.mark.parametrize("new_periods", [0, 40])
 def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, new_periods: int) -> None:
-    assert choose_training(recipe_with(policy), trained(new_periods), asked=asked) == TrainingChoice(
+    assert choose_training(recipe_with(policy), trained(new_periods), requested=asked) == TrainingChoice(
         training=asked, reason="asked for"
     )
 
@@ -135,6 +135,6 @@ def test_what_a_person_asks_for_overrules_the_policy(policy: str, asked: str, ne
 def test_a_changed_recipe_is_trained_anew_unless_the_model_is_to_be_kept(
     policy: str, asked: str | None, training: str, reason: str
 ) -> None:
-    decision = choose_training(recipe_with(policy), trained(fingerprint="another"), asked=asked)
+    decision = choose_training(recipe_with(policy), trained(fingerprint="another"), requested=asked)
 
     assert decision == TrainingChoice(training=training, reason=reason)

@@ -8,7 +8,13 @@ import pytest
 from scipy import signal
 
 from pipeline.config.recipe import FEWEST_PERIODS
-from pipeline.evaluation.promotion import LEVEL, ErrorComparison, decide, diebold_mariano_p_value, worse_than
+from pipeline.evaluation.promotion import (
+    SIGNIFICANCE_LEVEL,
+    ErrorComparison,
+    decide_promotion,
+    diebold_mariano_p_value,
+    is_significantly_worse,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -20,7 +26,7 @@ def contest(challenger: Array, champion: Array | None, baseline: float = 9.0) ->
 
 
 def verdict(challenger: Array, champion: Array | None, baseline: float = 9.0, replaced: str | None = None) -> str:
-    found = decide(contest(challenger, champion, baseline), baseline="seasonal-naive", replaced=replaced)
+    found = decide_promotion(contest(challenger, champion, baseline), baseline="seasonal-naive", replaced=replaced)
     return f"{found.outcome}: {found.reason}"
 
 
@@ -68,8 +74,8 @@ def test_too_few_unseen_periods_decide_nothing(num_periods: int) -> None:
 
 def test_without_a_champion_or_beside_one_that_cannot_be_compared_it_publishes() -> None:
     assert verdict(np.full(12, 5.0), None, baseline=1.0, replaced="the first model") == "promoted: the first model"
-    assert decide(None, baseline="naive", replaced="the first model").outcome == "promoted"
-    assert decide(None, baseline="naive", replaced=None).outcome == "not promoted"
+    assert decide_promotion(None, baseline="naive", replaced="the first model").outcome == "promoted"
+    assert decide_promotion(None, baseline="naive", replaced=None).outcome == "not promoted"
 
 
 def test_losses_without_a_scale_decide_nothing() -> None:
@@ -82,7 +88,7 @@ def test_losses_without_a_scale_decide_nothing() -> None:
 def test_the_test_has_one_side(sign: int) -> None:
     gains = sign * (1 + 0.1 * np.random.default_rng(0).normal(size=24))
 
-    assert (diebold_mariano_p_value(gains) < LEVEL) == (sign > 0)
+    assert (diebold_mariano_p_value(gains) < SIGNIFICANCE_LEVEL) == (sign > 0)
     assert diebold_mariano_p_value(0.1 + np.tile([1.0, -1.0], 12)) > 0.2  # no slow wave in it, and no steady gain
     assert diebold_mariano_p_value(np.zeros(24)) == 1
     assert diebold_mariano_p_value(np.full(24, float(sign))) == (0 if sign > 0 else 1)
@@ -96,8 +102,8 @@ def test_noise_passes_no_more_often_than_the_level(num_periods: int, correlation
     chance = diebold_mariano_p_value(dependent(rng, (4000, num_periods), correlation))
 
     # few periods that hang together cost some of it
-    allowed = {0.0: LEVEL / 2, 0.5: 1.5 * LEVEL, 0.8: 3 * LEVEL}[correlation]
-    assert float(np.mean(chance < LEVEL)) < allowed + 0.01
+    allowed = {0.0: SIGNIFICANCE_LEVEL / 2, 0.5: 1.5 * SIGNIFICANCE_LEVEL, 0.8: 3 * SIGNIFICANCE_LEVEL}[correlation]
+    assert float(np.mean(chance < SIGNIFICANCE_LEVEL)) < allowed + 0.01
 
 
 def test_a_plain_t_test_would_pass_noise_that_hangs_together_far_more_often() -> None:
@@ -113,8 +119,11 @@ def test_a_loss_of_one_standard_error_almost_never_passes_and_a_gain_of_four_mos
     noise = np.random.default_rng(num_periods).normal(size=(10_000, num_periods))
     error = 1 / np.sqrt(num_periods)
 
-    assert np.mean(diebold_mariano_p_value(noise - error) < LEVEL) < 0.003
-    assert np.mean(diebold_mariano_p_value(noise + 4 * error) < LEVEL) > {6: 0.4, 12: 0.75, 24: 0.85}[num_periods]
+    assert np.mean(diebold_mariano_p_value(noise - error) < SIGNIFICANCE_LEVEL) < 0.003
+    assert (
+        np.mean(diebold_mariano_p_value(noise + 4 * error) < SIGNIFICANCE_LEVEL)
+        > {6: 0.4, 12: 0.75, 24: 0.85}[num_periods]
+    )
 
 
 def test_rows_are_tested_one_by_one() -> None:
@@ -134,7 +143,7 @@ def test_an_identical_twin_is_promoted_in_no_more_than_the_stated_level_of_200_t
         one, other = (common * (1 + 0.01 * rng.normal() + 0.1 * dependent(rng, (12,), 0.5)) for _ in range(2))
         promoted += verdict(one, other).startswith("promoted")
 
-    assert promoted <= LEVEL * 200
+    assert promoted <= SIGNIFICANCE_LEVEL * 200
 
 
 def test_an_overfitted_challenger_is_never_promoted() -> None:
@@ -158,12 +167,12 @@ def test_series_that_are_forecast_worse_than_by_the_baseline_are_found() -> None
     baseline = np.abs(rng.normal(size=(3, 12))) + 1
     loss = np.stack([baseline[0] * 0.9, baseline[1] * 1.5, np.full(12, np.nan)])
 
-    assert worse_than(loss, baseline).tolist() == [False, True, False]
-    assert worse_than(loss[:, :5], baseline[:, :5]).tolist() == [False] * 3
+    assert is_significantly_worse(loss, baseline).tolist() == [False, True, False]
+    assert is_significantly_worse(loss[:, :5], baseline[:, :5]).tolist() == [False] * 3
 
 
 def test_of_series_that_are_forecast_as_well_few_are_found() -> None:
     rng = np.random.default_rng(0)
     one, other = (np.abs(dependent(rng, (2000, 12), 0.5)) for _ in range(2))
 
-    assert worse_than(one, other).mean() < LEVEL + 0.02
+    assert is_significantly_worse(one, other).mean() < SIGNIFICANCE_LEVEL + 0.02

@@ -9,13 +9,13 @@ import pytest
 
 from pipeline.errors import InvalidArgument, NotEnoughHistory
 from pipeline.evaluation.rolling_origin import (
-    Plan,
-    Predicted,
+    BacktestPlan,
+    MethodForecast,
     RollingBacktest,
-    fingerprint_of,
-    from_origin,
-    origin_positions,
-    window_of,
+    collect_forecasts,
+    hash_backtest,
+    place_origins,
+    select_window,
 )
 from pipeline.timeseries.forecast import LEVELS
 from tests.support.examples import small_panel, small_recipe
@@ -27,66 +27,77 @@ from tests.support.rolling import NAN, made_of, origin_of, panel_of, two_origins
 @pytest.mark.parametrize(
     ("plan", "expected"),
     [
-        (Plan(), [30, 33, 36]),
-        (Plan(num_origins=1), [36]),
-        (Plan(num_origins=4, every=1), [33, 34, 35, 36]),
-        (Plan(num_origins=2, every=12), [24, 36]),
-        (Plan(num_origins=9), [12, 15, 18, 21, 24, 27, 30, 33, 36]),
-        (Plan(num_origins=27, every=1), list(range(10, 37))),
-        (Plan(num_origins=2, window="sliding", history=34), [33, 36]),
+        (BacktestPlan(), [30, 33, 36]),
+        (BacktestPlan(num_origins=1), [36]),
+        (BacktestPlan(num_origins=4, every=1), [33, 34, 35, 36]),
+        (BacktestPlan(num_origins=2, every=12), [24, 36]),
+        (BacktestPlan(num_origins=9), [12, 15, 18, 21, 24, 27, 30, 33, 36]),
+        (BacktestPlan(num_origins=27, every=1), list(range(10, 37))),
+        (BacktestPlan(num_origins=2, window="sliding", history=34), [33, 36]),
     ],
 )
 def test_origins_are_as_many_and_as_far_apart_as_asked_the_last_a_horizon_before_the_end(
-    plan: Plan, expected: list[int]
+    plan: BacktestPlan, expected: list[int]
 ) -> None:
-    assert origin_positions(small_panel(), small_recipe(), plan).tolist() == expected
+    assert place_origins(small_panel(), small_recipe(), plan).tolist() == expected
 
 
 @pytest.mark.parametrize(("months_known", "expected"), [(14, [10]), (16, [12]), (17, [10, 13]), (20, [10, 13, 16])])
 def test_where_no_number_is_asked_for_there_are_three_or_as_many_as_fit(months_known: int, expected: list[int]) -> None:
     panel = small_panel(list(map(float, range(months_known))))
 
-    assert origin_positions(panel, small_recipe(), Plan()).tolist() == expected
+    assert place_origins(panel, small_recipe(), BacktestPlan()).tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        (Plan(num_origins=10), r"the 40 periods of small have room for 9 origins 3 periods apart, .*10 asked .*most 9"),
-        (Plan(num_origins=28, every=1), r"room for 27 origins 1 period apart, before each at least 11 to fit on"),
-        (Plan(num_origins=3, window="sliding", history=34), r"room for 2 origins .*at least 34 to fit on"),
+        (
+            BacktestPlan(num_origins=10),
+            r"the 40 periods of small have room for 9 origins 3 periods apart, .*10 asked .*most 9",
+        ),
+        (
+            BacktestPlan(num_origins=28, every=1),
+            r"room for 27 origins 1 period apart, before each at least 11 to fit on",
+        ),
+        (BacktestPlan(num_origins=3, window="sliding", history=34), r"room for 2 origins .*at least 34 to fit on"),
     ],
 )
-def test_more_origins_than_the_history_has_room_for_are_refused_with_how_many_it_has(plan: Plan, says: str) -> None:
+def test_more_origins_than_the_history_has_room_for_are_refused_with_how_many_it_has(
+    plan: BacktestPlan, says: str
+) -> None:
     with pytest.raises(NotEnoughHistory, match=says):
-        origin_positions(small_panel(), small_recipe(), plan)
+        place_origins(small_panel(), small_recipe(), plan)
 
 
 def test_a_history_without_room_for_one_origin_is_refused() -> None:
     with pytest.raises(NotEnoughHistory, match="13 periods of small have room for 0 origins .*wait for more"):
-        origin_positions(small_panel(list(map(float, range(13)))), small_recipe(), Plan())
+        place_origins(small_panel(list(map(float, range(13)))), small_recipe(), BacktestPlan())
 
 
 def test_a_sliding_window_shorter_than_a_fit_needs_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="--history 10 is too short to fit on: small needs 11 periods"):
-        origin_positions(small_panel(), small_recipe(), Plan(window="sliding", history=10))
+        place_origins(small_panel(), small_recipe(), BacktestPlan(window="sliding", history=10))
 
 
 def test_the_first_origin_waits_until_one_series_is_long_enough() -> None:
     panel = panel_of(short=[1.0] * 9 + [NAN] * 11, late=[NAN] * 4 + [1.0] * 16)
 
-    assert origin_positions(panel, small_recipe(), Plan(num_origins=2, every=2)).tolist() == [14, 16]
+    assert place_origins(panel, small_recipe(), BacktestPlan(num_origins=2, every=2)).tolist() == [14, 16]
     with pytest.raises(NotEnoughHistory, match="room for 2 origins"):
-        origin_positions(panel, small_recipe(), Plan(num_origins=3, every=2))
+        place_origins(panel, small_recipe(), BacktestPlan(num_origins=3, every=2))
 
 
 def test_an_expanding_window_is_all_of_the_history_and_a_sliding_one_its_end() -> None:
     panel = small_panel().until(20)
 
-    assert window_of(panel, Plan(), 15) is panel
-    assert window_of(panel, Plan(window="sliding"), 15).grid.tolist() == panel.grid[6:].tolist()
-    assert window_of(panel, Plan(window="sliding", history=12), 15).values.tolist() == panel.values[9:].tolist()
-    assert len(window_of(panel, Plan(window="sliding", history=30), 15).grid) == 21
+    assert select_window(panel, BacktestPlan(), 15) is panel
+    assert select_window(panel, BacktestPlan(window="sliding"), 15).grid.tolist() == panel.grid[6:].tolist()
+    assert (
+        select_window(panel, BacktestPlan(window="sliding", history=12), 15).values.tolist()
+        == panel.values[9:].tolist()
+    )
+    assert len(select_window(panel, BacktestPlan(window="sliding", history=30), 15).grid) == 21
 
 
 # what is said from an origin
@@ -97,15 +108,15 @@ def test_the_baselines_are_those_of_the_same_origin_and_within_the_same_bounds()
     recipe = small_recipe()
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"minimum": 7.0, "maximum": 25.0})})
 
-    part = from_origin(origin_of(panel), panel, made_of(panel, [[9, 8, 7]]), recipe, {})
+    part = collect_forecasts(origin_of(panel), panel, made_of(panel, [[9, 8, 7]]), recipe, {})
 
-    assert {name: one.mean[0].tolist() for name, one in part.predicted.items()} == {
+    assert {name: one.mean[0].tolist() for name, one in part.forecasts.items()} == {
         "lstm": [9, 8, 7],
         "naive": [22, 22, 22],
         "seasonal-naive": [7, 16, 25],  # 6, 16, 26
         "drift": pytest.approx([22 + 12 / 7, 25, 25]),
     }
-    for name, one in part.predicted.items():
+    for name, one in part.forecasts.items():
         assert (np.diff(one.quantiles, axis=-1) >= 0).all(), name
         assert name == "lstm" or (one.quantiles.min() >= 7 and one.quantiles.max() <= 25)
     # a season before each: -4, -4, -4, -18
@@ -121,8 +132,8 @@ def made() -> RollingBacktest:
 def test_each_origin_stands_beside_what_was_then_observed(made: RollingBacktest) -> None:
     assert made.series == ("a", "b")
     np.testing.assert_array_equal(made.observed, [[[22, 32, 42], [5, 5, 5]], [[14, 24, 34], [6, 7, NAN]]])
-    np.testing.assert_array_equal(made.predicted["lstm"].mean, [[[20, 32, 46], [NAN] * 3], [[14, 24, 40], [5, 5, 5]]])
-    assert made.predicted["drift"].quantiles.shape == (2, 2, 3, len(LEVELS))
+    np.testing.assert_array_equal(made.forecasts["lstm"].mean, [[[20, 32, 46], [NAN] * 3], [[14, 24, 40], [5, 5, 5]]])
+    assert made.forecasts["drift"].quantiles.shape == (2, 2, 3, len(LEVELS))
     assert np.isnan(made.scale[0, 1]).all()
 
 
@@ -154,25 +165,25 @@ def test_what_cannot_be_measured_is_none(made: RollingBacktest) -> None:
 
 def test_further_methods_stand_beside_the_baselines_within_the_bounds() -> None:
     panel = panel_of(a=[10.0, 20, 30, 40, 12, 22, 32, 42])
-    other = Predicted(mean=np.array([[-1.0, 2, 3]]), quantiles=np.zeros((1, 3, 5)))
+    other = MethodForecast(mean=np.array([[-1.0, 2, 3]]), quantiles=np.zeros((1, 3, 5)))
     recipe = small_recipe()
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"minimum": 0.0})})
 
-    part = from_origin(origin_of(panel), panel, made_of(panel, [[1, 2, 3]]), recipe, {"theta": other})
+    part = collect_forecasts(origin_of(panel), panel, made_of(panel, [[1, 2, 3]]), recipe, {"theta": other})
 
-    assert list(part.predicted) == ["lstm", "naive", "seasonal-naive", "drift", "theta"]
-    assert part.predicted["theta"].mean.tolist() == [[0, 2, 3]]
+    assert list(part.forecasts) == ["lstm", "naive", "seasonal-naive", "drift", "theta"]
+    assert part.forecasts["theta"].mean.tolist() == [[0, 2, 3]]
 
 
 def test_the_same_backtest_has_the_same_fingerprint_and_any_other_another() -> None:
-    recipe, panel, plan = small_recipe(), small_panel(), Plan(num_origins=2)
+    recipe, panel, plan = small_recipe(), small_panel(), BacktestPlan(num_origins=2)
     seen = [panel.until(30), panel.until(36)]
     other_values = small_panel([*small_panel().values[:-1].tolist(), 1.0])
     other_recipe = recipe.model_copy(update={"season_length": 6})
 
     def fingerprint(**changed: object) -> str:
         told = {"recipe": recipe, "plan": plan, "panels": seen, "present": panel, "code_version": "1"} | changed
-        return fingerprint_of(*told.values())  # type: ignore[arg-type]
+        return hash_backtest(*told.values())  # type: ignore[arg-type]
 
     others = [
         fingerprint(recipe=other_recipe),

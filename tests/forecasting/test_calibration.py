@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.evaluation.holdout import calibration_of
+from pipeline.evaluation.holdout import fit_holdout_calibration
 from pipeline.forecasting.calibration import (
     FULL_WEIGHT,
     LARGEST_FACTOR,
@@ -258,8 +258,8 @@ def test_the_backtest_of_quantiles_that_are_too_narrow_widens_them() -> None:
     windows = Windows(np.repeat(np.arange(10), 40), np.tile(np.arange(40), 10))
     narrow = np.zeros((400, 3, 1)) + NORMAL / 2
 
-    calibration = calibration_of(windows, narrow, observed)
+    calibration = fit_holdout_calibration(windows, narrow, observed)
 
     assert calibration is not None
     assert calibration.factors[:, [0, 1, 3, 4]] == pytest.approx(np.full((3, 4), 2.0), abs=0.5)
-    assert calibration_of(windows, narrow, np.full((400, 3), np.nan)) is None
+    assert fit_holdout_calibration(windows, narrow, np.full((400, 3), np.nan)) is None

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.evaluation.rolling_origin import Plan, RollingBacktest
+from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.jobs.backtest import backtest
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.tensorflow
 
 #: forty months, three ahead: the origins are the 34th and the 37th
 FIRST, SECOND = 33, 36
-PLAN = Plan(num_origins=2)
+PLAN = BacktestPlan(num_origins=2)
 SENTINEL = 1e6
 
 
@@ -43,7 +43,9 @@ def store_of(folder: Path, values: list[float]) -> Iterator[Store]:
     database.close()
 
 
-def made_of(folder: Path, values: list[float], plan: Plan = PLAN, recipe: Recipe | None = None) -> RollingBacktest:
+def made_of(
+    folder: Path, values: list[float], plan: BacktestPlan = PLAN, recipe: Recipe | None = None
+) -> RollingBacktest:
     with store_of(folder, values) as store:
         return backtest(recipe or small_recipe(), store, lambda: NOW, plan)
 
@@ -73,8 +75,8 @@ def test_what_is_said_there_is_what_a_training_then_would_have_published(made: R
     forecaster = load_forecaster(files, hash_model(files))
     published = forecast_panel(forecaster, panel, small_recipe())
 
-    np.testing.assert_array_equal(made.predicted["lstm"].mean[1], published.mean)
-    np.testing.assert_array_equal(made.predicted["lstm"].quantiles[1], published.quantiles)
+    np.testing.assert_array_equal(made.forecasts["lstm"].mean[1], published.mean)
+    np.testing.assert_array_equal(made.forecasts["lstm"].quantiles[1], published.quantiles)
     np.testing.assert_array_equal(made.scale[1, :, 0], published.scale)
 
 
@@ -87,21 +89,21 @@ def test_what_came_after_an_origin_changes_nothing_of_it(
     other = made_of(tmp_path, values)
 
     same = slice(0, unchanged)
-    for method, said in made.predicted.items():
-        np.testing.assert_array_equal(other.predicted[method].mean[same], said.mean[same])
-        np.testing.assert_array_equal(other.predicted[method].quantiles[same], said.quantiles[same])
+    for method, said in made.forecasts.items():
+        np.testing.assert_array_equal(other.forecasts[method].mean[same], said.mean[same])
+        np.testing.assert_array_equal(other.forecasts[method].quantiles[same], said.quantiles[same])
     np.testing.assert_array_equal(other.scale[same], made.scale[same])
     np.testing.assert_array_equal(other.root_scale[same], made.root_scale[same])
     assert (other.observed[unchanged - 1] == SENTINEL).all()
 
 
 def test_a_network_fitted_once_forecasts_from_all_origins(made: RollingBacktest, tmp_path: Path) -> None:
-    once = made_of(tmp_path, small_values(), Plan(num_origins=2, refit="once"))
+    once = made_of(tmp_path, small_values(), BacktestPlan(num_origins=2, refit="once"))
 
     assert [one.cutoff for one in once.origins] == [small_panel().grid[FIRST]] * 2
-    np.testing.assert_array_equal(once.predicted["lstm"].mean[0], made.predicted["lstm"].mean[0])
-    assert (once.predicted["lstm"].mean[1] != made.predicted["lstm"].mean[1]).any()
-    np.testing.assert_array_equal(once.predicted["drift"].mean, made.predicted["drift"].mean)
+    np.testing.assert_array_equal(once.forecasts["lstm"].mean[0], made.forecasts["lstm"].mean[0])
+    assert (once.forecasts["lstm"].mean[1] != made.forecasts["lstm"].mean[1]).any()
+    np.testing.assert_array_equal(once.forecasts["drift"].mean, made.forecasts["drift"].mean)
 
 
 def test_a_fit_that_cannot_be_made_is_refused_with_its_origin() -> None:

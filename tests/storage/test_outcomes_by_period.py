@@ -78,7 +78,7 @@ def test_only_runs_of_the_model_and_kind_and_scores_as_of_the_instant_count(
     assert read(observed, after=timedelta(0)).bias[1] == pytest.approx(-190 / 2 / 2)
     assert read(observed).bias[1] < -190
     assert len(read(observed, 3)) == 0
-    assert drift.found(read(observed, 3)) is None
+    assert drift.find_drift(read(observed, 3)) is None
 
 
 def test_published_forecasts_that_are_too_high_are_detected_as_drift(observed: Store) -> None:
@@ -87,7 +87,7 @@ def test_published_forecasts_that_are_too_high_are_detected_as_drift(observed: S
     score_forecasts(small_recipe(), observed)
 
     told = read(observed)
-    finding = drift.found(told)
+    finding = drift.find_drift(told)
 
     assert np.all(np.diff(told.origin) > np.timedelta64(0))
     assert finding is not None

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NotEnoughHistory
-from pipeline.evaluation.rolling_origin import Plan
+from pipeline.evaluation.rolling_origin import BacktestPlan
 from pipeline.jobs.backtest import OriginInputs, backtest, inputs_at_origins
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.store import Store
@@ -93,7 +93,9 @@ def test_an_origin_uses_the_last_snapshot_in_which_it_was_the_newest_period(
     assert snapshot_at(origin, told.observations.vintages("small")) == sight
 
 
-def origins_seen(recipe: Recipe, store: Store, present: Panel, origins: Periods, plan: Plan) -> list[OriginInputs]:
+def origins_seen(
+    recipe: Recipe, store: Store, present: Panel, origins: Periods, plan: BacktestPlan
+) -> list[OriginInputs]:
     """What the origins of a backtest see."""
 
     def read_panel(as_of: datetime) -> Panel:
@@ -105,12 +107,14 @@ def origins_seen(recipe: Recipe, store: Store, present: Panel, origins: Periods,
     return inputs_at_origins(origins, present, recipe, plan, vintages=vintages, read_panel=read_panel)
 
 
-def seen(store: Store, origin: np.datetime64, plan: Plan | None = None) -> tuple[dict[str, list[float]], datetime, str]:
+def seen(
+    store: Store, origin: np.datetime64, plan: BacktestPlan | None = None
+) -> tuple[dict[str, list[float]], datetime, str]:
     """What an origin sees, by series; since when that was known; the last period."""
     recipe = small_recipe()
     present = store.observations.panel(recipe, LATEST)
     assert present is not None
-    (one,) = origins_seen(recipe, store, present, np.array([origin]), plan or Plan())
+    (one,) = origins_seen(recipe, store, present, np.array([origin]), plan or BacktestPlan())
     assert one.panel.as_of is not None
     by_series = {name: one.panel.series_values(s).tolist() for s, name in enumerate(one.panel.series)}
     return by_series, one.panel.as_of, str(one.panel.origin)[:7]
@@ -133,7 +137,7 @@ def test_an_origin_of_the_first_delivery_uses_current_data_cut_at_the_origin(tol
 
 
 def test_current_data_are_used_on_request(told: Store) -> None:
-    by_series, as_of, origin = seen(told, MARCH, Plan(as_of_now=True))
+    by_series, as_of, origin = seen(told, MARCH, BacktestPlan(as_of_now=True))
 
     assert (by_series["a"], as_of, origin) == ([1, 2.5, 3.5], at(4), "2020-03")
 
@@ -142,8 +146,8 @@ def test_windows_are_cut_from_the_snapshot(told: Store) -> None:
     recipe, present = small_recipe(), told.observations.panel(small_recipe(), LATEST)
     assert present is not None
 
-    both = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding"))
-    one = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), Plan(window="sliding", history=1))
+    both = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), BacktestPlan(window="sliding"))
+    one = origins_seen(recipe, told, present, np.array([FEBRUARY, APRIL]), BacktestPlan(window="sliding", history=1))
 
     assert [seen.panel.series_values(0).tolist() for seen in both] == [[1, 2], [3, 4]]
     assert [seen.panel.series_values(0).tolist() for seen in one] == [[2], [4]]
@@ -158,7 +162,7 @@ def test_a_gap_is_not_filled_with_values_after_the_origin(store: Store) -> None:
     present = store.observations.panel(recipe, LATEST)
     assert present is not None
 
-    february, march = origins_seen(recipe, store, present, np.array([FEBRUARY, MARCH]), Plan())
+    february, march = origins_seen(recipe, store, present, np.array([FEBRUARY, MARCH]), BacktestPlan())
 
     assert february.panel.series_values(0).tolist() == [1]
     assert march.panel.series_values(0).tolist() == [1, 2, 3]
@@ -175,4 +179,4 @@ def test_an_origin_with_too_short_a_history_at_that_time_is_refused(store: Store
         NotEnoughHistory,
         match=r'^at origin 2023-01-01, series "small" has 7 observations, .* need 11: .* known now: --as-of-now$',
     ):
-        backtest(small_recipe(), store, lambda: NOW, Plan(num_origins=1))
+        backtest(small_recipe(), store, lambda: NOW, BacktestPlan(num_origins=1))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pipeline.evaluation.rolling_origin import Origin, Plan, RollingBacktest, assembled, from_origin
+from pipeline.evaluation.rolling_origin import BacktestPlan, Origin, RollingBacktest, collect_forecasts, combine_origins
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
@@ -63,7 +63,7 @@ def two_origins() -> RollingBacktest:
     whole = panel_of(a=a, b=b)
     first, second = whole.until(4), whole.until(7)
     parts = [
-        from_origin(origin_of(first), first, made_of(first, [[20, 32, 46]]), small_recipe(), {}),
-        from_origin(origin_of(second), second, made_of(second, [[14, 24, 40], [5, 5, 5]]), small_recipe(), {}),
+        collect_forecasts(origin_of(first), first, made_of(first, [[20, 32, 46]]), small_recipe(), {}),
+        collect_forecasts(origin_of(second), second, made_of(second, [[14, 24, 40], [5, 5, 5]]), small_recipe(), {}),
     ]
-    return assembled(parts, whole, np.array([4, 7]), Plan(), "fingerprint")
+    return combine_origins(parts, whole, np.array([4, 7]), BacktestPlan(), "fingerprint")

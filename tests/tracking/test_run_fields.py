@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.holdout import HoldoutBacktest
-from pipeline.evaluation.holdout_record import MOST_ENDS, MOST_ORIGINS, details_of
+from pipeline.evaluation.holdout_record import MAX_ENDS, MAX_ORIGINS, build_backtest_details
 from pipeline.preprocessing.windows import Windows
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
@@ -73,7 +73,7 @@ def test_parameters_are_few() -> None:
 
 
 def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
-    details = details_of(backtest(small_panel(), 33), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33), small_panel())
 
     assert (details["num_apart"], len(details["ends"]), len(details["origins"])) == (2, 6, 6)
     assert details["origins"][-1].periods == (str(small_panel().grid[-1]),)
@@ -92,7 +92,7 @@ def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
 
 
 def test_without_quantiles_there_is_no_coverage() -> None:
-    details = details_of(backtest(small_panel(), 33, with_quantiles=False), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33, with_quantiles=False), small_panel())
 
     assert (details["hits"], details["coverage"]) == ((), {})
     assert details["origins"][0].lower_80 == ()
@@ -101,7 +101,7 @@ def test_without_quantiles_there_is_no_coverage() -> None:
 def test_a_constant_series_has_no_scaled_residuals() -> None:
     flat = backtest(small_panel(), 33)
 
-    details = details_of(
+    details = build_backtest_details(
         HoldoutBacktest(
             **{name: getattr(flat, name) for name in HoldoutBacktest.__slots__} | {"mase_scale": np.zeros((6, 1))}
         ),
@@ -114,9 +114,9 @@ def test_a_constant_series_has_no_scaled_residuals() -> None:
 def test_many_origins_are_thinned_evenly_and_both_ends_are_kept() -> None:
     panel = small_panel([100.0 + n % 7 for n in range(400)])
 
-    details = details_of(backtest(panel, 50), panel)
+    details = build_backtest_details(backtest(panel, 50), panel)
 
-    assert (len(details["ends"]), len(details["origins"])) == (MOST_ENDS, MOST_ORIGINS)
+    assert (len(details["ends"]), len(details["origins"])) == (MAX_ENDS, MAX_ORIGINS)
     assert details["origins"][0].origin == details["ends"][0] == str(panel.grid[50])
     assert details["origins"][-1].origin == details["ends"][-1] == str(panel.grid[-2])
 
@@ -133,7 +133,7 @@ def test_a_record_of_an_earlier_release_can_be_read() -> None:
 
 
 def test_a_record_survives_a_round_trip_through_json() -> None:
-    details = details_of(backtest(small_panel(), 33), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33), small_panel())
     record = backtest_of(small_panel(), **details)
 
     assert BacktestRecord.model_validate_json(record.model_dump_json()) == record

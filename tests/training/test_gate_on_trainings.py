@@ -15,7 +15,7 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import forecast_windows
-from pipeline.evaluation.promotion import LEVEL
+from pipeline.evaluation.promotion import SIGNIFICANCE_LEVEL
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.records.training import PROMOTED, GateRecord
@@ -108,7 +108,7 @@ def test_a_twin_of_another_seed_is_promoted_in_no_more_than_the_level_of_200_tra
     print(f"{promoted} of {len(found)} twins were promoted; {tested} were better than the baseline")
     assert len(found) == TWINS
     assert tested > TWINS / 2  # the others did not get as far as the paired test
-    assert promoted <= LEVEL * TWINS
+    assert promoted <= SIGNIFICANCE_LEVEL * TWINS
 
 
 @pytest.mark.timeout(3600)
