@@ -14,7 +14,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ch
 
 from pipeline.config.loader import load_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.config.settings import settings_from
+from pipeline.config.settings import read_settings
 from pipeline.errors import PrefectUnavailable, Transient
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
@@ -86,7 +86,7 @@ def open_context(recipe: str, *, as_step: Callable[[Job], Job] = add_retries) ->
         Permanent: the recipe is invalid, or the database schema does not match the code.
         DatabaseUnavailable: the database cannot be reached.
     """
-    settings = settings_from()
+    settings = read_settings()
     database = open_database(settings.database_url)
     try:
         loaded_recipe = load_recipe(recipe, settings.recipes)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.config.history import require_history
 from pipeline.config.loader import validate_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.config.settings import settings_from
+from pipeline.config.settings import read_settings
 from pipeline.config.sources import FrameSource
 from pipeline.errors import InvalidArgument, ModelRefused, NextperiodError, SchemaOutOfDate
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
@@ -248,7 +248,7 @@ def latest_forecasts(recipe: str, *, series: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    database = open_database(settings_from().database_url)
+    database = open_database(read_settings().database_url)
     try:
         if revision_of(database) is None:
             raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod run {recipe}` first")

@@ -1,4 +1,4 @@
-"""What can go wrong, split by what the caller can do about it."""
+"""Errors, by what the caller can do about them: try again later, or have a person act."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pipeline.text import one_line, without_secrets
 
 
 class NextperiodError(Exception):
-    """Something went wrong that nextperiod knows how to name, in one line without secrets."""
+    """An error that nextperiod explains: its message is one line without secrets."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(without_secrets(message)))
 
 
 class Transient(NextperiodError):
-    """Try again later: something that we depend on is away."""
+    """Try again later: a service is not available at the moment."""
 
 
 class Permanent(NextperiodError):
-    """A person must act: trying again gives the same answer."""
+    """A person must act: trying again gives the same error."""
 
 
 class SourceUnavailable(Transient):
@@ -40,11 +40,11 @@ class PrefectUnavailable(Transient):
 
 
 class InvalidRecipe(Permanent):
-    """The recipe says something that cannot be carried out."""
+    """The recipe is not valid, or cannot be carried out."""
 
 
 class InvalidArgument(Permanent):
-    """A command was given something that it cannot use."""
+    """An argument of a command is not usable."""
 
 
 class SourceMissing(Permanent):
@@ -52,7 +52,7 @@ class SourceMissing(Permanent):
 
 
 class NotAllowed(Permanent):
-    """The database refuses this to the user that the address names."""
+    """The database user lacks the right to do this."""
 
 
 class SchemaOutOfDate(Permanent):
@@ -64,7 +64,7 @@ class SchemaTooNew(Permanent):
 
 
 class NotEnoughHistory(Permanent):
-    """No series is long enough for the recipe's context and horizon."""
+    """A series is too short for the recipe's context and horizon."""
 
 
 class NoObservations(Permanent):
@@ -72,7 +72,7 @@ class NoObservations(Permanent):
 
 
 class NothingHeld(Permanent):
-    """No batch waits for a person."""
+    """No batch is on hold."""
 
 
 class NoForecaster(Permanent):
@@ -80,11 +80,11 @@ class NoForecaster(Permanent):
 
 
 class ModelRefused(Permanent):
-    """A trained model, or what it forecasts, is not fit to be used."""
+    """A trained model or its forecast is not usable."""
 
 
 class Overtaken(Transient):
-    """Another worker changed the same recipe at the same time; doing it again sees what it did."""
+    """Another worker changed the same recipe at the same time; a new attempt sees its changes."""
 
 
 class NewerPublished(Permanent):
@@ -92,7 +92,7 @@ class NewerPublished(Permanent):
 
 
 class Busy(Transient):
-    """Another worker holds what is wanted; it gives it back, or its time runs out."""
+    """Another worker holds the lease; it releases it, or the lease expires."""
 
 
 class TrainingFailed(Permanent):
@@ -101,20 +101,20 @@ class TrainingFailed(Permanent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
-    """One row, or one whole file, that was refused, and by which rule."""
+    """One row that was rejected, or one whole file that was refused, and the rule that it broke."""
 
     rule: str
-    #: counted from 1, the header included; None when the whole file was refused
+    #: counted from 1, header included; None if the whole file was refused
     line: int | None = None
     column: str | None = None
     series: str | None = None
     text: str | None = None
-    #: the file, where the source has many
+    #: the file, if the source has many
     file: str | None = None
 
 
 class BatchRefused(Permanent):
-    """Nothing of what the source gave was accepted."""
+    """A delivery was refused: nothing of it is stored."""
 
     def __init__(self, message: str, rejections: Sequence[Rejection] = (), *, source: str) -> None:
         super().__init__(message)
@@ -123,9 +123,9 @@ class BatchRefused(Permanent):
 
 
 class BatchHeld(BatchRefused):
-    """Nothing was taken in yet: a person decides whether this is meant."""
+    """A batch is on hold until a person accepts it: nothing of it is stored yet."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether what was given is not fit to be used, rather than that something failed."""
+    """Whether a delivery, a model or a forecast was refused, rather than that something failed."""
     return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | NewerPublished)

@@ -11,7 +11,7 @@ from flows.cli.console import print_json, print_table, progress
 from flows.context import RunContext, open_context
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
-from pipeline.config.settings import settings_from
+from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, RegistryUnavailable
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
@@ -167,7 +167,7 @@ def print_tutorial_backtest(name: str, *, as_json: bool) -> None:
     Raises:
         InvalidArgument: the recipe has no [tutorial].
     """
-    recipes = settings_from().recipes
+    recipes = read_settings().recipes
     recipe = load_recipe(name, recipes)
     if recipe.tutorial is None:
         raise InvalidArgument(

@@ -27,7 +27,7 @@ from flows.cycle_steps import (
     run_training_step,
 )
 from pipeline.config.loader import load_recipe, recipe_names
-from pipeline.config.settings import settings_from
+from pipeline.config.settings import read_settings
 from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.inputs import LATEST
@@ -73,7 +73,7 @@ def print_cycles(
     names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool
 ) -> bool:
     """`nextperiod run`: run one cycle of each recipe; returns whether any failed or was refused."""
-    import_seconds, settings = time.perf_counter() - flows.IMPORT_STARTED, settings_from()
+    import_seconds, settings = time.perf_counter() - flows.IMPORT_STARTED, read_settings()
     chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
     for name in chosen:
         load_recipe(name, settings.recipes)
@@ -107,7 +107,7 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
 
     `seconds` gains the time that is not part of a step: under "prefect", or under "opening" for opening the database.
     """
-    api_url, started = settings_from().prefect_api_url, time.perf_counter()
+    api_url, started = read_settings().prefect_api_url, time.perf_counter()
     if api_url:
         logger.debug("Prefect starts", extra={"step": "Prefect"})
         require_prefect(api_url)
@@ -176,7 +176,7 @@ def print_backfill(name: str, first: datetime, until: datetime, *, as_json: bool
 
 def _past_cycles(name: str, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """The facts of past cycles: each when it ends; with a Prefect server all of them when the flow ends."""
-    api_url = settings_from().prefect_api_url
+    api_url = read_settings().prefect_api_url
     if api_url:
         require_prefect(api_url)
         from flows.backfill import backfill
@@ -318,7 +318,7 @@ def print_status(*, as_json: bool) -> None:
     has_run = {fact["recipe"] for fact in facts}
     facts += [
         {**dict.fromkeys(_STATUS_KEYS), "recipe": name, "last_attempt_status": "never run"}
-        for name in recipe_names(settings_from().recipes)
+        for name in recipe_names(read_settings().recipes)
         if name not in has_run
     ]
     if as_json:
@@ -334,7 +334,7 @@ def _status_facts(store: Store, row: Any) -> dict[str, Any]:
 
 def print_schema_upgrade(*, as_json: bool) -> None:
     """`nextperiod db upgrade`: upgrade the schema and print its revision."""
-    database = open_database(settings_from().database_url)
+    database = open_database(read_settings().database_url)
     before = revision_of(database)
     upgrade(database)
     database.close()
@@ -353,7 +353,7 @@ def print_schema_check(*, as_json: bool) -> None:
         SchemaOutOfDate: the database has no schema, or an older one.
         SchemaTooNew: the schema is newer than the code.
     """
-    database = open_database(settings_from().database_url)
+    database = open_database(read_settings().database_url)
     revision = revision_of(database)
     if revision is None:
         raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod db upgrade`")
@@ -367,7 +367,7 @@ def print_schema_check(*, as_json: bool) -> None:
 
 def print_roles(*, as_json: bool) -> None:
     """`nextperiod db roles`: create the PostgreSQL roles and print what each may do."""
-    database = open_database(settings_from().database_url)
+    database = open_database(read_settings().database_url)
     create_roles(database)
     database.close()
     if as_json:
@@ -380,6 +380,6 @@ def print_roles(*, as_json: bool) -> None:
 
 
 def _open_store_database() -> Database:
-    database = open_database(settings_from().database_url)
+    database = open_database(read_settings().database_url)
     require_schema(database)
     return database

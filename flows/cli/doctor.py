@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.cli.console import print_json, print_table
 from flows.context import require_prefect, utc_now
 from pipeline.config.loader import load_recipe, recipe_names
-from pipeline.config.settings import Settings, settings_from
+from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import NextperiodError
 from pipeline.storage.engine import open_database
 from pipeline.storage.integrity import integrity_errors
@@ -27,7 +27,7 @@ _PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxrunt
 
 def print_checks(*, as_json: bool) -> bool:
     """Run every check, print the findings, and return whether all passed."""
-    settings = settings_from()
+    settings = read_settings()
     findings = [(name, *_run_check(check, settings)) for name, check in CHECKS.items()]
     if as_json:
         print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])

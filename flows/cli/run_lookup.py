@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.config.loader import load_recipe, recipe_names
-from pipeline.config.settings import Settings, settings_from
+from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import InvalidArgument
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
@@ -23,7 +23,7 @@ def open_run(name: str) -> Iterator[tuple[Store, str]]:
     Raises:
         InvalidArgument: no run has that name; the message lists the expected ones.
     """
-    settings = settings_from()
+    settings = read_settings()
     database = open_database(settings.database_url)
     try:
         require_schema(database)

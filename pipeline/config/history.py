@@ -1,4 +1,4 @@
-"""The least history that a recipe needs."""
+"""The shortest history that a recipe can be trained on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pipeline.errors import NotEnoughHistory
 from pipeline.text import counted
 
 
-def require_history(series: str, has: int, recipe: Recipe) -> None:
-    """Refuse a history on which nothing can be trained.
+def require_history(series: str, num_observations: int, recipe: Recipe) -> None:
+    """Refuse a history that does not hold one context and one horizon.
 
     Raises:
-        NotEnoughHistory: `has` observations do not hold one context and one horizon.
+        NotEnoughHistory: the series has too few observations to train on.
     """
     needed = recipe.least_history
-    if has < needed:
+    if num_observations < needed:
+        has, missing = counted(num_observations, "observation"), needed - num_observations
         if recipe.model.architecture == GLOBAL:
             raise NotEnoughHistory(
-                f'series "{series}" has {counted(has, "observation")}, the global network and horizon {recipe.horizon} '
-                f"need {needed}: {needed - has} are missing; add them, or shorten horizon"
+                f'series "{series}" has {has}, the global network and horizon {recipe.horizon} '
+                f"need {needed}: {missing} are missing; add them, or shorten horizon"
             )
         raise NotEnoughHistory(
-            f'series "{series}" has {counted(has, "observation")}, context {needed - recipe.horizon} + horizon '
-            f"{recipe.horizon} need {needed}: {needed - has} are missing; add them, or shorten model.context or horizon"
+            f'series "{series}" has {has}, context {needed - recipe.horizon} + horizon '
+            f"{recipe.horizon} need {needed}: {missing} are missing; add them, or shorten model.context or horizon"
         )

@@ -1,4 +1,4 @@
-"""A recipe's TOML file: found by its name, read, and refused with the key at fault."""
+"""Find a recipe's TOML file by name, read it and check it; a message names the key at fault."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def validate_recipe(fields: dict[str, Any], *, where: str) -> Recipe:
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
-    """The recipe of that name in the folder `recipes`, or in that TOML file.
+    """Return the recipe of this name in the folder `recipes`, or in this TOML file.
 
     Raises:
-        InvalidRecipe: there is none, or it is not valid.
+        InvalidRecipe: there is no such recipe, or it is not valid.
     """
     path = Path(name_or_path) if name_or_path.endswith(".toml") else recipes / f"{name_or_path}.toml"
     if not path.is_file():
@@ -77,12 +77,12 @@ def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
 
 
 def recipe_names(recipes: Path) -> list[str]:
-    """The names of the recipes in a folder, sorted."""
+    """Return the names of the recipes in a folder, sorted."""
     return sorted(path.stem for path in recipes.glob("*.toml"))
 
 
 def names_with_tutorial(recipes: Path) -> list[str]:
-    """Those of the recipes in a folder that are valid and have a `[tutorial]`, sorted."""
+    """Return the names of the valid recipes in a folder that have a `[tutorial]`, sorted."""
     names = []
     for name in recipe_names(recipes):
         with suppress(InvalidRecipe):
@@ -91,26 +91,26 @@ def names_with_tutorial(recipes: Path) -> list[str]:
     return names
 
 
-#: kinds of fault that are said in our own words
-_OWN_WORDS = ("missing_kind", "unknown_kind", "contradiction")
+#: types of fault whose message is shown as it is
+_OWN_MESSAGES = ("missing_kind", "unknown_kind", "contradiction")
 
 
 def _first_fault(error: ValidationError, document: dict[str, Any]) -> str:
-    """What is wrong first, in words: unknown keys list the known ones."""
+    """Return a message for an unknown key, with the known ones, or else for the first fault."""
     faults = error.errors()
-    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] in _OWN_WORDS:
+    if fault["type"] in _OWN_MESSAGES:
         return fault["msg"]
     if fault["type"] == "extra_forbidden":
-        return f'unknown key "{key}": expected one of {list_names(_keys_beside(fault["loc"], document))}'
+        return f'unknown key "{key}": expected one of {list_names(_known_keys(fault["loc"], document))}'
     if fault["type"] == "missing":
         return f'the key "{key}" is missing'
     received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
     return f'"{key}": {fault["msg"]}{received}'
 
 
-def _keys_beside(loc: tuple[int | str, ...], document: dict[str, Any]) -> list[str]:
+def _known_keys(loc: tuple[int | str, ...], document: dict[str, Any]) -> list[str]:
     if len(loc) == 1:
         return list(Recipe.model_fields)
     table = source_table(document["source"]["kind"]) if loc[0] == "source" else _TABLES[str(loc[0])]

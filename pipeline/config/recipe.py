@@ -1,4 +1,4 @@
-"""A recipe: everything that decides one forecasting job."""
+"""The schema of a recipe: everything that decides one forecasting job."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _GLOBAL_TRAINING = {
     "time_limit_minutes",
     "memory_limit_gib",
 }
-#: of [training], what says when and within which limits, and not what comes of it
-_WHEN = {
+#: the keys of [training] that say when to train and within which limits: they do not change the model
+_SCHEDULING = {
     "policy",
     "fine_tune_after",
     "retrain_after",
@@ -38,13 +38,13 @@ _WHEN = {
     "time_limit_minutes",
     "memory_limit_gib",
 }
-#: periods that neither model has seen, without which nothing is judged
+#: a challenger is compared with the champion over at least so many periods that neither has seen
 FEWEST_PERIODS = 6
-#: more series are not read beside each other
+#: with more series, `other_series` is refused
 MOST_OTHER_SERIES = 64
-#: scaled by series where nothing else is said
+#: kinds of scaling that are by series if the recipe does not say
 _SCALED_BY = {"standard": "series", "min-max": "series"}
-#: a longer season is folded into one step
+#: the global network reads a longer season as one step
 LONGEST_FRAMED_SEASON = 12
 
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
@@ -168,17 +168,17 @@ class CovariateSettings(Table):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that are columns of the source."""
+        """The columns of the source that are covariates."""
         return (*self.past, *self.future, *self.static)
 
     @property
-    def are_read(self) -> bool:
+    def are_used(self) -> bool:
         """Whether networks read anything beside the values."""
         return bool(self.names or self.calendar or self.other_series or self.holidays or self.sessions)
 
     @field_validator("holidays")
     @classmethod
-    def _known_country(cls, value: str | None) -> str | None:
+    def _check_country(cls, value: str | None) -> str | None:
         if value is not None:
             import holidays
 
@@ -188,7 +188,7 @@ class CovariateSettings(Table):
 
     @field_validator("sessions")
     @classmethod
-    def _known_exchange(cls, value: str | None) -> str | None:
+    def _check_exchange(cls, value: str | None) -> str | None:
         return value if value is None else Frequency("D", value).calendar
 
 
@@ -248,18 +248,18 @@ class Recipe(Table):
 
     @property
     def folder(self) -> Path:
-        """Where the recipe was read from; paths in it are relative to this."""
+        """The folder that the recipe was read from; paths in it are relative to this folder."""
         return self._folder
 
     def with_folder(self, folder: Path) -> Recipe:
-        """A copy whose relative paths start in a folder."""
+        """Return a copy whose relative paths start in a folder."""
         copy = self.model_copy()
         copy._folder = folder
         return copy
 
     @property
     def grid(self) -> Frequency:
-        """The recipe's periods."""
+        """The spacing of the recipe's periods."""
         return Frequency(self.frequency, self.calendar)
 
     @property
@@ -271,7 +271,7 @@ class Recipe(Table):
 
     @property
     def context(self) -> int:
-        """Context length (L); of the global network the longest that it may read."""
+        """Context length (L) in periods; for the global network the most that it may read."""
         if self.model.architecture == GLOBAL:
             is_long = self.season > LONGEST_FRAMED_SEASON
             return 14 * self.season if is_long else 8 * max(self.season, self.horizon, 4)
@@ -284,44 +284,44 @@ class Recipe(Table):
 
     @property
     def loss(self) -> str:
-        """What the network is fitted by."""
+        """The loss: mse, mae, huber or pinball."""
         return self.training.loss or ("pinball" if self.model.architecture == GLOBAL else "mae")
 
     @property
     def least_history(self) -> int:
-        """Observations without which a series cannot be fitted on."""
+        """The least number of observations of a series to fit on."""
         if self.model.architecture == GLOBAL:
             return self.horizon + (7 * self.season if self.season > LONGEST_FRAMED_SEASON else 2)
         return self.horizon + self.context
 
     @property
     def scale_window(self) -> int:
-        """Periods before an origin over which the size of errors is measured."""
+        """Periods before an origin over which the scale of errors is measured."""
         return scale_window(self.season)
 
     @property
     def num_members(self) -> int:
-        """Networks whose forecasts are averaged."""
+        """Number of networks whose forecasts are averaged."""
         return self.training.members or (3 if self.model.architecture == GLOBAL else 1)
 
     @property
     def test_periods(self) -> int:
-        """Length of the backtest's test part: the horizon, or as many periods as judge a model."""
+        """Length of the backtest's test part in periods."""
         return self.backtest.periods or max(self.horizon, FEWEST_PERIODS)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the job; the description and a tutorial's variants do not."""
-        return fingerprint_of(self.model_dump(mode="json"))
+        """Hash of all that decides the job: all but the description and a tutorial's variants."""
+        return compute_fingerprint(self.model_dump(mode="json"))
 
     @property
     def tutorial_fingerprint(self) -> str | None:
-        """Hash of the tutorial's protocol: its lines are made once for it."""
+        """Hash of the tutorial's protocol; None without a tutorial."""
         return _hash(self.tutorial.model_dump(mode="json", exclude={"variants"})) if self.tutorial else None
 
     @property
     def training_fingerprint(self) -> str:
-        """Hash of all that decides the model: a change of it makes the champion outdated."""
+        """Hash of all that decides the model: if it changes, the champion is outdated."""
         fields = self.model_dump(
             mode="json",
             include={
@@ -336,7 +336,7 @@ class Recipe(Table):
                 "backtest",
             },
         )
-        fields["training"] = self.training.model_dump(mode="json", exclude=_WHEN)
+        fields["training"] = self.training.model_dump(mode="json", exclude=_SCHEDULING)
         return _hash(fields)
 
 
@@ -351,18 +351,18 @@ def _keys_of_others(name: str, table: Table, own: set[str]) -> Iterator[str]:
 
 
 def scale_window(season: int) -> int:
-    """How many periods before an origin the size of errors is measured over.
+    """Return over how many periods before an origin the scale of errors is measured.
 
-    Bounded, so that the cost of a forecast does not grow with the length of the history.
+    It is bounded, so that the cost of a forecast does not grow with the length of the history.
     """
     return max(5 * season, 60)
 
 
-def fingerprint_of(definition: dict[str, Any]) -> str:
-    """Hash of what decides the job in a recipe's definition, as it was written down."""
-    decides = {key: told for key, told in definition.items() if key != "description"}
+def compute_fingerprint(definition: dict[str, Any]) -> str:
+    """Return the fingerprint of a recipe's stored definition."""
+    decides = {key: value for key, value in definition.items() if key != "description"}
     if decides.get("tutorial") is not None:
-        decides["tutorial"] = {key: told for key, told in decides["tutorial"].items() if key != "variants"}
+        decides["tutorial"] = {key: value for key, value in decides["tutorial"].items() if key != "variants"}
     return _hash(decides)
 
 

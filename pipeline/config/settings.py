@@ -1,4 +1,7 @@
-"""Addresses and secrets, from the environment, once."""
+"""Addresses and secrets, read from the environment once.
+
+These are four texts without types to check: pydantic-settings would add its import (17 ms) to every command for them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: by environment variable: default and what it is
+#: by environment variable: default and description
 SETTINGS = {
     "NEXTPERIOD_DATABASE_URL": ("sqlite:///nextperiod.db", "the store: SQLite or PostgreSQL (postgresql+psycopg://…)"),
     "NEXTPERIOD_RECIPES": ("deployments/recipes", "folder of recipes"),
@@ -18,7 +21,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Where everything is."""
+    """Where the store, the recipes, MLflow and Prefect are."""
 
     database_url: str
     recipes: Path
@@ -26,12 +29,12 @@ class Settings:
     prefect_api_url: str
 
 
-def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings, with defaults for what is not set."""
-    value = {name: environment.get(name) or default for name, (default, _) in SETTINGS.items()}
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings; a variable that is not set or empty has its default."""
+    values = {name: environment.get(name) or default for name, (default, _) in SETTINGS.items()}
     return Settings(
-        database_url=value["NEXTPERIOD_DATABASE_URL"],
-        recipes=Path(value["NEXTPERIOD_RECIPES"]),
-        tracking_uri=value["MLFLOW_TRACKING_URI"],
-        prefect_api_url=value["PREFECT_API_URL"],
+        database_url=values["NEXTPERIOD_DATABASE_URL"],
+        recipes=Path(values["NEXTPERIOD_RECIPES"]),
+        tracking_uri=values["MLFLOW_TRACKING_URI"],
+        prefect_api_url=values["PREFECT_API_URL"],
     )

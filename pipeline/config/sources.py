@@ -21,8 +21,8 @@ from pipeline.text import list_names
 
 ENTRY_POINTS = "nextperiod.sources"
 
-#: keys that decide where the rows come from and when they are refused, not what they mean
-_MEANS_NOTHING = {
+#: keys that say where the rows come from and when they are refused, not what they mean
+_NOT_MEANING = {
     *("hint", "max_rejected", "max_revised", "rolling", "on_empty"),
     *("path", "url", "base_url", "hosts", "headers", "since"),
     *("max_gib", "timeout_seconds", "final_newline"),
@@ -47,12 +47,12 @@ class Table(BaseModel):
     def _refuse_contradictions(self, info: ValidationInfo) -> Self:
         message = next(self.contradictions(), None) if _is_new(info) else None
         if message is not None:
-            raise _wrong(message)
+            raise _contradiction(message)
         return self
 
 
 class Source(Table):
-    """What is expected of the rows, whatever they come from."""
+    """What is expected of the rows of every kind of source."""
 
     kind: str
     period: str = Field(min_length=1, description="column of the periods")
@@ -100,33 +100,40 @@ class Source(Table):
     hint: str | None = Field(None, description="where to get the data; shown when they are missing")
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        """What no key is wrong about alone."""
+    def _check_columns(self) -> Self:
         if self.layout == "long" and self.value is None:
-            raise _wrong('source.value is missing: expected the column of the values, or layout = "wide"')
+            raise _contradiction('source.value is missing: expected the column of the values, or layout = "wide"')
         if self.layout == "long" and self.columns is not None:
-            raise _wrong('source.columns is for layout = "wide"')
+            raise _contradiction('source.columns is for layout = "wide"')
         if self.layout == "wide" and (self.value, self.series) != (None, None):
-            raise _wrong("a wide table has neither source.value nor source.series: its columns are the series")
+            raise _contradiction("a wide table has neither source.value nor source.series: its columns are the series")
         named = [name for name in (self.period, self.value, self.series, self.fold, *(self.columns or ())) if name]
         if len(set(named)) < len(named):
-            raise _wrong("source.period, source.value and source.series name one column twice: expected different ones")
+            raise _contradiction(
+                "source.period, source.value and source.series name one column twice: expected different ones"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_periods(self) -> Self:
         if self.start is not None and not _is_date(self.start):
-            raise _wrong(f'source.start is "{self.start}": expected a date, such as 1900-01-01')
+            raise _contradiction(f'source.start is "{self.start}": expected a date, such as 1900-01-01')
         if self.period_format is not None and not _is_format(self.period_format):
-            raise _wrong(
+            raise _contradiction(
                 f'source.period_format is "{self.period_format}": expected a strptime format, such as %m/%d/%Y'
             )
         if self.zone is not None and not _is_zone(self.zone):
-            raise _wrong(f'source.zone is "{self.zone}": expected a name of the tz database, such as Europe/Amsterdam')
+            raise _contradiction(
+                f'source.zone is "{self.zone}": expected a name of the tz database, such as Europe/Amsterdam'
+            )
         if self.fold is not None and self.zone is None:
-            raise _wrong("source.fold is for local times: expected source.zone beside it")
+            raise _contradiction("source.fold is for local times: expected source.zone beside it")
         return self
 
     @property
     def settings(self) -> str:
-        """All that decides what its rows mean: with the same content and other settings, they mean another thing."""
-        return self.model_dump_json(exclude=set(_MEANS_NOTHING))
+        """The keys that decide what rows mean, as JSON: with other settings the same content means something else."""
+        return self.model_dump_json(exclude=set(_NOT_MEANING))
 
 
 class TextSource(Source):
@@ -193,9 +200,9 @@ class SqlSource(Source):
     timeout_seconds: float = Field(300, gt=0, description="a longer query is given up")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _check_table_or_query(self) -> Self:
         if (self.table is None) == (self.query is None):
-            raise _wrong("source.table and source.query: expected one of both")
+            raise _contradiction("source.table and source.query: expected one of both")
         return self
 
 
@@ -218,9 +225,9 @@ class PricesSource(Source):
     timeout_seconds: float = Field(60, gt=0, description="a longer answer is given up")
 
     @model_validator(mode="after")
-    def _dated(self) -> Self:
+    def _check_since(self) -> Self:
         if not _is_date(self.since):
-            raise _wrong(f'source.since is "{self.since}": expected a date, such as 2000-01-01')
+            raise _contradiction(f'source.since is "{self.since}": expected a date, such as 2000-01-01')
         return self
 
 
@@ -297,7 +304,7 @@ def _is_new(info: ValidationInfo) -> bool:
     return bool(info.context and info.context.get("is_new"))
 
 
-def _wrong(message: str) -> PydanticCustomError:
+def _contradiction(message: str) -> PydanticCustomError:
     """A fault whose message is shown as it is."""
     return PydanticCustomError("contradiction", "{message}", {"message": message})
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import Recipe, fingerprint_of
+from pipeline.config.recipe import Recipe, compute_fingerprint
 from pipeline.errors import NextperiodError, Transient
 from pipeline.forecasting.calibration import Calibration
 from pipeline.jobs.inputs import ForecastInputs, code_version, load_forecaster_and_panel, produce_forecast
@@ -145,7 +145,7 @@ def _load_recipe(run: Row, store: Store) -> Recipe:
     if text is None:
         raise _NotAsRecorded(f"{described} was not kept")
     definition = json.loads(text)
-    if fingerprint_of(definition) != fingerprint:
+    if compute_fingerprint(definition) != fingerprint:
         raise _NotAsRecorded(f"{described} was changed since")
     try:
         return Recipe.model_validate(definition)

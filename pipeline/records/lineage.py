@@ -1,4 +1,4 @@
-"""Models and runs as the store knows them, and where they come from."""
+"""Models, runs and decisions as the store keeps them, and the data, recipe and code they were made from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_kind(as_of: datetime | None) -> RunKind:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lineage:
-    """Where a model or a run comes from."""
+    """What a model or a run was made from."""
 
     as_of: datetime
     data_hash: str
@@ -33,19 +33,19 @@ class Lineage:
 
 
 def training_key(lineage: Lineage, started_at: datetime) -> str:
-    """What names one training before there is a model of it; the same when it is tried again."""
-    told = (
+    """Return the name of one training before it has a model; a second attempt has the same name."""
+    parts = (
         lineage.recipe_fingerprint,
         lineage.data_hash,
         lineage.as_of.astimezone(UTC).isoformat(),
         started_at.astimezone(UTC).isoformat(),
     )
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
-    """A trained model, as the store knows it."""
+    """A trained model in the store."""
 
     recipe: str
     model_version: int
@@ -63,7 +63,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Something that was decided about a recipe's model."""
+    """A decision about a recipe's model, with its reason and the facts behind it."""
 
     #: "training" or "promotion"
     what: str
@@ -92,7 +92,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatestBatch:
-    """The batch up to which something was known."""
+    """The newest batch of a snapshot."""
 
     batch_id: int
     recorded_at: datetime
@@ -102,21 +102,21 @@ class LatestBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutboxEntry:
-    """Something that MLflow has not followed yet."""
+    """A change of the store that MLflow has not been told yet."""
 
     outbox_id: int
     recipe: str
-    #: "training": show it; "champion": let the alias follow; "publication": show the run
+    #: "training": log it; "champion": move the alias; "publication": log the run
     kind: str
-    #: the model's version, for a champion since which epoch, for a publication the run behind it
+    #: the model version, as in "3"; of a champion "3 at epoch 5", the fencing token; of a publication "3 as RUN_ID"
     reference: str
 
     @property
     def model_version(self) -> int:
-        """Which model it is about."""
+        """The model version."""
         return int(self.reference.split()[0])
 
     @property
     def run_id(self) -> str:
-        """Which run a publication is about."""
+        """The run of a publication."""
         return self.reference.split()[-1]

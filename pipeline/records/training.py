@@ -1,4 +1,7 @@
-"""What is known about one training: losses, backtest and tutorial figures; plain values that survive as JSON."""
+"""The record of one training: losses, backtest, gate and tutorial figures, as frozen values that are stored as JSON.
+
+The names of all fields are stored. NaN is written as null and read as None.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ class _Value(BaseModel):
 
 
 class BacktestPath(_Value):
-    """Observed and forecast values of one series over the test part, each period forecast once."""
+    """Observed and forecast values of one series over the test part; each period is forecast once."""
 
     series: str
     periods: tuple[str, ...]
     observed: tuple[float | None, ...]
-    #: by method
+    #: by method, one value for each period
     forecast: dict[str, tuple[float | None, ...]]
 
 
 class OriginPath(_Value):
-    """What was said at one origin of the first series; None where nothing was, or is, known."""
+    """The forecast of the first series from one origin; None where there is no value."""
 
     origin: str
     periods: tuple[str, ...]
@@ -37,11 +40,11 @@ class OriginPath(_Value):
 
 
 class LevelHits(_Value):
-    """How often observations lay at or below a quantile."""
+    """The share of observations at or below the forecast quantile of one level."""
 
     level: float
     share: float
-    #: of the observations that were compared, each period of a series once
+    #: number of observations that were compared, each period of a series once
     num: int
 
 
@@ -57,44 +60,41 @@ class ResidualsRecord(_Value):
 
 
 class BacktestRecord(_Value):
-    """The backtest's figures. NaN is written as null and read as None.
+    """Figures of the backtest; earlier releases did not keep the fields that have a default."""
 
-    What has a default was not kept by earlier releases.
-    """
-
-    #: the last period that the backtest's network was fitted on
+    #: the last period that the network of the backtest was fitted on
     cutoff: str
     num_origins: int
     #: by method ("lstm", "naive", "seasonal-naive") and metric ("rmse", "mae", "mase", "smape")
     scores: dict[str, dict[str, float | None]]
-    #: by method, one for each step
+    #: by method, one value for each step
     mae_by_step: dict[str, tuple[float | None, ...]]
-    #: the first series
+    #: of the first series
     path: BacktestPath
     #: 1 - MASE / MASE of the recipe's baseline
     skill: float | None
-    #: origins of which no two share a period: what `scores` are over
+    #: number of origins whose targets do not overlap; `scores` are over these
     num_apart: int | None = None
-    #: of the first series, a part of them where there are many
+    #: of the first series; a selection if there are many
     origins: tuple[OriginPath, ...] = ()
-    #: last periods known, and by method the MASE over all series from there
+    #: origins, and by method the MASE over all series from each of them
     ends: tuple[str, ...] = ()
     mase_by_origin: dict[str, tuple[float | None, ...]] = {}
-    #: empty where the intervals come from these errors themselves
+    #: empty if the intervals were fitted on these errors themselves
     hits: tuple[LevelHits, ...] = ()
     #: by percent ("80", "95"): the share of observations inside the interval, bounds included
     coverage: dict[str, float | None] = {}
     residuals: ResidualsRecord | None = None
 
     def share_won(self, baseline: str) -> float | None:
-        """The share of origins at which the network's MASE was smaller than the baseline's."""
+        """Return the share of origins at which the network's MASE is smaller than the baseline's; None: there is none."""
         pairs = zip(self.mase_by_origin.get(NETWORK, ()), self.mase_by_origin.get(baseline, ()), strict=False)
-        won = [ours < theirs for ours, theirs in pairs if ours is not None and theirs is not None]
-        return sum(won) / len(won) if won else None
+        is_won = [ours < theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+        return sum(is_won) / len(is_won) if is_won else None
 
 
 class ProtocolRecord(_Value):
-    """One line of the tutorial's figures: RMSE of all on the same test part."""
+    """RMSE of the network and of the baselines on the same test part under one protocol."""
 
     protocol: str
     rmse: float | None
@@ -104,44 +104,44 @@ class ProtocolRecord(_Value):
 
 
 class TutorialLine(ProtocolRecord):
-    """The same of a network that is named."""
+    """The same for one of the tutorial's networks."""
 
     row: str
     architecture: str
     layers: int
-    #: what the tutorial printed; None: it printed no figure
+    #: the figure that the tutorial printed; None: it printed none
     published: float | None
 
 
 class TutorialRecord(_Value):
-    """What a tutorial's protocol gave, for its own network and its variants."""
+    """Figures under a tutorial's protocol, for its own network and its variants."""
 
     lines: tuple[TutorialLine, ...]
 
 
-#: what the gate may say
+#: outcomes of the gate
 PROMOTED: Final = "promoted"
 NOT_PROMOTED: Final = "not promoted"
 
 
 class GateRecord(_Value):
-    """Challenger, champion and baseline over the same origins, which neither model was fitted on."""
+    """Challenger, champion and baseline over the same origins; neither model was fitted on these."""
 
     #: "promoted" or "not promoted"
     outcome: str
     reason: str
-    #: mean absolute scaled errors; None where there was nothing to compare
+    #: mean absolute scaled errors; None if there was nothing to compare
     challenger: float | None = None
     champion: float | None = None
     baseline: float | None = None
     p_value: float | None = None
-    #: periods and series that were compared
+    #: number of periods and of series that were compared
     num_periods: int = 0
     num_series: int = 0
 
 
 class FitRecord(_Value):
-    """One fit of several: for how long it was fitted and on what."""
+    """One fit of several: its epochs, the number of its windows and its losses."""
 
     epochs: int
     num_windows: int
@@ -149,33 +149,33 @@ class FitRecord(_Value):
 
 
 class TrainingRecord(_Value):
-    """How a model came to be."""
+    """How a model was trained, how it did in the backtest and what the gate decided."""
 
     training: str
     reason: str
-    #: of the final fit, by epoch
+    #: by epoch, of the final fit
     loss: tuple[float, ...]
-    #: of the fit that found the number of epochs, by epoch; empty where the history was too short for one
+    #: by epoch, of the fit that chose the number of epochs; empty if the history was too short for one
     validation_loss: tuple[float, ...]
     epochs: int
     num_windows: int
     num_series: int
-    #: what attention gives to each step of the context, oldest first: the mean over the newest windows of all
-    #: series; empty for networks without attention
+    #: attention weights by step of the context, oldest first: means over the newest windows of all series; empty for
+    #: networks without attention
     attention: tuple[float, ...] = ()
-    #: what each member reads and how it was fitted, where the network chooses that itself
+    #: inputs and hyperparameters of each member, if the network chooses these itself
     designs: tuple[str, ...] = ()
-    #: the first period of any series, and how many values are known; earlier releases did not keep them
+    #: the first period of any series, and the number of observations; earlier releases did not keep them
     began: str | None = None
     num_observations: int | None = None
     cutoff: str
     backtest: BacktestRecord | None
     tutorial: tuple[ProtocolRecord, ...]
-    #: of the tutorial's settings that these lines were made with; None without a tutorial
+    #: fingerprint of the tutorial's settings behind `tutorial`; None without a tutorial
     tutorial_fingerprint: str | None = None
-    #: whether it publishes; None: it was made before there was a gate
+    #: None: the model was trained by a release without a gate
     gate: GateRecord | None = None
-    #: series that it forecasts worse than the baseline, with the figures
+    #: by series that the model forecasts worse than the baseline: the figures
     worse: dict[str, str] = {}
-    #: what the whole training took
+    #: duration of the whole training
     seconds: float | None = None

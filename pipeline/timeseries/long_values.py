@@ -1,4 +1,4 @@
-"""Values by series and period, as long columns: what is loaded, read and compared at width."""
+"""Values by series and period as three columns, for data that is too large for one object a row."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from pipeline.timeseries.frequency import Periods
 
-#: a table of all series and periods is made where it has at most this many slots for each value
-_MOST_EMPTY = 3
+#: a look-up table of all keys is made if it has at most this many slots for each value
+_MOST_SLOTS_PER_VALUE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LongValues:
-    """Values in order of series and period; each pair once."""
+    """n values in order of series and period; each pair occurs once."""
 
     series: npt.NDArray[np.int64]  # [n]
     period: Periods  # [n]
@@ -26,51 +26,48 @@ class LongValues:
         return len(self.value)
 
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> LongValues:
-        """Some of them."""
+        """Return the rows that indices or a mask [n] select."""
         return LongValues(self.series[rows], self.period[rows], self.value[rows])
 
     def positions(self, series: npt.NDArray[np.int64], period: Periods) -> npt.NDArray[np.int64]:
-        """Where each (series, period) is; -1 where it is not."""
+        """Return the row of each of m pairs of series and period, -1 where there is none: [m]."""
         if len(self) == 0:
             return np.full(len(series), -1, np.int64)
         if len(series) == len(self) and (series == self.series).all() and (period == self.period).all():
             return np.arange(len(series))
         codes, distinct = pd.factorize(np.concatenate([self.period, period]))
         keys = np.concatenate([self.series, series]) * len(distinct) + codes
-        lowest = int(keys.min())
-        size = int(keys.max()) - lowest + 1
-        held, wanted = keys[: len(self)] - lowest, keys[len(self) :] - lowest
-        if size <= _MOST_EMPTY * len(keys):
-            place = np.full(size, -1, np.int64)
-            place[held] = np.arange(len(held))
-            return place[wanted]
-        order = np.argsort(held)
-        at = order[np.minimum(np.searchsorted(held, wanted, sorter=order), len(held) - 1)]
-        return np.where(held[at] == wanted, at, -1)
+        keys -= keys.min()
+        own, wanted = keys[: len(self)], keys[len(self) :]
+        num_slots = int(keys.max()) + 1
+        if num_slots <= _MOST_SLOTS_PER_VALUE * len(keys):
+            row_of_key = np.full(num_slots, -1, np.int64)
+            row_of_key[own] = np.arange(len(own))
+            return row_of_key[wanted]
+        order = np.argsort(own)
+        row = order[np.minimum(np.searchsorted(own, wanted, sorter=order), len(own) - 1)]
+        return np.where(own[row] == wanted, row, -1)
 
     def starts(self) -> npt.NDArray[np.int64]:
-        """Where each series begins, and the end."""
+        """Return the first row of each of the S series that occur, and n at the end: [S + 1]."""
         return np.flatnonzero(np.concatenate([[True], self.series[1:] != self.series[:-1], [True]]))
 
 
 def empty_values() -> LongValues:
-    """None."""
+    """Return no values."""
     return LongValues(np.empty(0, np.int64), np.empty(0, "datetime64[us]"), np.empty(0))
 
 
-def merge(known: LongValues, told: LongValues) -> LongValues:
-    """Both, with the told value where both have one."""
-    if len(known) == 0 or len(told) == 0:
-        return told if len(known) == 0 else known
-    others = known.take(told.positions(known.series, known.period) < 0)
-    if len(others) == 0:
-        return told
-    both = concatenate(others, told)
-    return both.take(np.lexsort((both.period, both.series)))
+def merge(stored: LongValues, newer: LongValues) -> LongValues:
+    """Return the values of both, in order; the newer value counts where both have one."""
+    if len(stored) == 0 or len(newer) == 0:
+        return newer if len(stored) == 0 else stored
+    kept = stored.take(newer.positions(stored.series, stored.period) < 0)
+    return _sort(concatenate(kept, newer)) if len(kept) else newer
 
 
 def concatenate(*parts: LongValues) -> LongValues:
-    """One behind the other, in no order; at least one."""
+    """Return the rows of at least one part, one part after the other: they are not in order of series and period."""
     return LongValues(
         np.concatenate([part.series for part in parts]),
         np.concatenate([part.period for part in parts]),
@@ -78,17 +75,26 @@ def concatenate(*parts: LongValues) -> LongValues:
     )
 
 
-def apply_revisions(told: LongValues, later: LongValues) -> LongValues:
-    """Values in order, with what was said later of their periods, or of others; of several the last one counts."""
-    if len(later) == 0:
-        return told
-    place = told.positions(later.series, later.period)
-    if (place >= 0).all():
-        value = told.value.copy()
-        value[place] = later.value  # numpy keeps the last of several
-        return LongValues(told.series, told.period, value)
-    both = concatenate(told, later)
-    both = both.take(np.lexsort((both.period, both.series)))  # stable: the last word stays last
-    last = np.ones(len(both), bool)
-    last[:-1] = (both.series[1:] != both.series[:-1]) | (both.period[1:] != both.period[:-1])
-    return both.take(last)
+def apply_revisions(values: LongValues, revisions: LongValues) -> LongValues:
+    """Return the values in order, revised and extended.
+
+    Args:
+        values: in order of series and period.
+        revisions: in the order in which they were recorded. A pair may occur several times: the last one counts.
+    """
+    if len(revisions) == 0:
+        return values
+    row = values.positions(revisions.series, revisions.period)
+    if (row >= 0).all():
+        value = values.value.copy()
+        value[row] = revisions.value  # NumPy keeps the last of several
+        return LongValues(values.series, values.period, value)
+    both = _sort(concatenate(values, revisions))
+    is_last = np.ones(len(both), bool)
+    is_last[:-1] = (both.series[1:] != both.series[:-1]) | (both.period[1:] != both.period[:-1])
+    return both.take(is_last)
+
+
+def _sort(values: LongValues) -> LongValues:
+    """Sort by series and period; rows of the same pair keep their order."""
+    return values.take(np.lexsort((values.period, values.series)))

@@ -79,7 +79,7 @@ def build_members(panel: Panel, recipe: Recipe, *, configs: Sequence[GlobalLSTMC
         season=recipe.season,
         horizon=recipe.horizon,
         members=recipe.num_members,
-        with_features=recipe.covariates.are_read,
+        with_features=recipe.covariates.are_used,
     )
     return [_global_member(config, recipe, seed + n) for n, config in enumerate(configs)]
 
