@@ -34,7 +34,7 @@ from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
 from pipeline.training.job import TrainedModel
 from pipeline.training.process import run_training
-from tests.preprocessing import test_features
+from tests.preprocessing import test_covariates
 from tests.support.examples import small_panel, small_recipe, small_values
 from tests.training import test_global_forecasts
 
@@ -286,7 +286,7 @@ def grown(panel: Panel, value: float) -> Panel:
 
 def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel() -> None:
     """With covariates of every kind, path by path and step by step."""
-    recipe, panel = test_features.recipe_of(test_features.EVERY), test_features.panel_of().until(19)
+    recipe, panel = test_covariates.recipe_of(test_covariates.EVERY), test_covariates.panel_of().until(19)
     one = replace(
         panel,
         series=("a",),

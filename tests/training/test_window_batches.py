@@ -13,7 +13,7 @@ from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.training.window_batches import build_window_lookup, flatten_panel
-from tests.preprocessing.test_features import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
+from tests.preprocessing.test_covariates import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
 
 pytestmark = pytest.mark.tensorflow
 

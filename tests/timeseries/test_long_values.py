@@ -35,7 +35,7 @@ def is_in_order(values: LongValues) -> bool:
 
 @given(known=TOLD, told=TOLD)
 @settings(max_examples=300, deadline=None)
-def test_each_is_found_where_it_is(known: Told, told: Told) -> None:
+def test_a_pair_of_series_and_period_is_found_at_its_row(known: Told, told: Told) -> None:
     wanted = values_of(told)
 
     place = values_of(known).positions(wanted.series, wanted.period)
@@ -45,7 +45,7 @@ def test_each_is_found_where_it_is(known: Told, told: Told) -> None:
 
 @given(known=TOLD, told=TOLD)
 @settings(max_examples=200, deadline=None)
-def test_what_is_told_replaces_what_is_known(known: Told, told: Told) -> None:
+def test_merging_keeps_the_newer_value_of_a_pair(known: Told, told: Told) -> None:
     both = merge(values_of(known), values_of(told))
 
     assert by_key(both) == known | told
@@ -54,7 +54,7 @@ def test_what_is_told_replaces_what_is_known(known: Told, told: Told) -> None:
 
 @given(told=TOLD, later=st.lists(TOLD, max_size=3))
 @settings(max_examples=200, deadline=None)
-def test_of_what_is_said_later_the_last_word_counts(told: Told, later: list[Told]) -> None:
+def test_the_last_revision_of_a_pair_counts(told: Told, later: list[Told]) -> None:
     said = empty_values()
     for one in later:
         said = concatenate(said, values_of(one))
@@ -68,7 +68,7 @@ def test_of_what_is_said_later_the_last_word_counts(told: Told, later: list[Told
     assert is_in_order(final)
 
 
-def test_starts_are_those_of_each_series_and_the_end() -> None:
+def test_starts_are_the_first_rows_of_the_series_and_the_end() -> None:
     values = values_of({(1, 1): 0.0, (1, 2): 0.0, (7, 1): 0.0})
 
     assert values.starts().tolist() == [0, 2, 3]
