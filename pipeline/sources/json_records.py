@@ -1,7 +1,7 @@
 """JSON as a source: one object a line, or a list of objects in a document; numbers stay as they are written.
 
 Lines are read one by one. A document is parsed whole with the standard parser, which takes six to eight times its size
-in memory: that is why documents have a size limit of their own.
+in memory: that is why documents have limits of their own, for bytes and for values.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class JsonLimits:
     """Bounds of a JSON source; what exceeds one is refused."""
 
     document_bytes: int = 256 << 20
+    #: values, lists and objects of a document: each takes some 50 bytes of memory, however short its text is
+    document_values: int = 40_000_000
     line_bytes: int = 16 << 20
     #: different keys of all records together
     columns: int = 100_000
@@ -108,7 +110,7 @@ def _read_file(
     if source.format == "jsonl":
         read_records: ReadRecords = partial(_read_lines, file, stamp, limits.line_bytes)
     else:
-        read_records = partial(_number_items, _parse_document(file, stamp, source.records))
+        read_records = partial(_number_items, _parse_document(file, stamp, source.records, limits.document_values))
     num_records = 0
     for chunk in _collect_chunks(read_records, file, recipe, limits):
         num_records += len(chunk.line) + len(chunk.rejections)
@@ -224,10 +226,16 @@ def _number_items(items: Sequence[Any]) -> Generator[Record, None, None]:
         yield number, _flatten(item, number)
 
 
-def _parse_document(file: File, stamp: FileStamp, path: str) -> list[Any]:
+def _parse_document(file: File, stamp: FileStamp, path: str, max_values: int) -> list[Any]:
     """Return the items of the list at a path such as `data.items`; an empty path is the document itself."""
     with require_unchanged(file, stamp), open_decompressed(file) as stream:
         text = stream.read().decode("utf-8-sig")
+    if sum(map(text.count, ",[{")) > max_values:
+        refuse(
+            file.name,
+            f"has more than {max_values:,} values, which one JSON document may have: ask for jsonl or csv",
+            "too large",
+        )
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError as error:

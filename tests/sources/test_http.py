@@ -640,6 +640,7 @@ def test_a_json_document_that_is_cut_or_has_no_list_is_refused(document: str | b
         ('{"a":1}\n{"b":1}', "jsonl", "different keys"),
         ("1\n1\n1\n", "jsonl", "records that are no flat objects"),
         ("[1,1]", "json", "records that are no flat objects"),
+        ("[{},{},{}]", "json", "more than 5 values, which one JSON document may have: ask for jsonl"),
     ],
 )
 def test_documents_and_lines_above_a_limit_are_refused(tmp_path: Path, body: str, form: str, message: str) -> None:
@@ -647,7 +648,7 @@ def test_documents_and_lines_above_a_limit_are_refused(tmp_path: Path, body: str
     recipe = recipe_at(Server(host="x"), f'format = "{form}"')
     assert isinstance(recipe.source, HttpSource)
     file = File(path=tmp_path / "body", name="body")
-    limits = JsonLimits(document_bytes=10, line_bytes=10, columns=1, unreadable=1)
+    limits = JsonLimits(document_bytes=10, document_values=5, line_bytes=10, columns=1, unreadable=1)
 
     with pytest.raises(BatchRefused, match=message):
         list(json_delivery(file, recipe, recipe.source, may_be_empty=False, limits=limits).chunks())
