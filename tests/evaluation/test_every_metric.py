@@ -98,7 +98,7 @@ def looped(name: str, compared: EvaluationSet, chosen: Callable[[int, int], bool
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", METRICS)
-def test_it_is_what_a_loop_finds_overall_by_step_and_by_series(name: str, seed: int) -> None:
+def test_a_metric_is_that_of_a_plain_loop_overall_by_step_and_by_series(name: str, seed: int) -> None:
     compared, metric = comparison(seed), METRICS[name]
 
     overall = looped(name, compared, lambda s, h: True)
@@ -158,7 +158,7 @@ def _times(told: pd.DataFrame, factor: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", METRICS)
-def test_it_is_what_utilsforecast_finds_of_each_series(name: str, seed: int) -> None:
+def test_a_metric_is_that_of_utilsforecast_for_each_series(name: str, seed: int) -> None:
     compared = comparison(seed)
     train, told = tables(compared, seed)
 

@@ -25,7 +25,7 @@ def contest(challenger: Array, champion: Array | None, baseline: float = 9.0) ->
     )
 
 
-def verdict(challenger: Array, champion: Array | None, baseline: float = 9.0, replaced: str | None = None) -> str:
+def verdict_of(challenger: Array, champion: Array | None, baseline: float = 9.0, replaced: str | None = None) -> str:
     found = decide_promotion(contest(challenger, champion, baseline), baseline="seasonal-naive", replaced=replaced)
     return f"{found.outcome}: {found.reason}"
 
@@ -40,52 +40,52 @@ def test_a_clear_gain_is_promoted_with_its_figures() -> None:
     rng = np.random.default_rng(0)
     champion = 1 + 0.05 * rng.normal(size=12)
 
-    assert verdict(champion - 0.3, champion).startswith("promoted: MASE 0.701")
-    assert "against the champion's 1.001 over 12 periods (p = 0.000)" in verdict(champion - 0.3, champion)
+    assert verdict_of(champion - 0.3, champion).startswith("promoted: MASE 0.701")
+    assert "against the champion's 1.001 over 12 periods (p = 0.000)" in verdict_of(champion - 0.3, champion)
 
 
 def test_the_same_forecasts_are_no_gain() -> None:
     losses = np.random.default_rng(0).gamma(2, size=12)
 
-    assert verdict(losses, losses).startswith("not promoted: ")
-    assert "no gain of 1% at the level of 5%" in verdict(losses, losses)
+    assert verdict_of(losses, losses).startswith("not promoted: ")
+    assert "no gain of 1% at the level of 5%" in verdict_of(losses, losses)
 
 
 def test_a_gain_too_small_to_matter_is_not_promoted_however_sure() -> None:
     champion = np.ones(48)
 
-    assert verdict(champion - 0.009, champion).startswith("not promoted")
-    assert verdict(champion - 0.011, champion).startswith("promoted")
+    assert verdict_of(champion - 0.009, champion).startswith("not promoted")
+    assert verdict_of(champion - 0.011, champion).startswith("promoted")
 
 
 def test_what_is_worse_than_the_baseline_is_not_promoted_however_much_better_than_the_champion() -> None:
-    found = verdict(np.full(12, 1.1), np.full(12, 3.0), baseline=1.0)
+    found = verdict_of(np.full(12, 1.1), np.full(12, 3.0), baseline=1.0)
 
     assert found == "not promoted: worse than seasonal-naive: MASE 1.100 against 1.000"
 
 
 @pytest.mark.parametrize("num_periods", range(FEWEST_PERIODS))
 def test_too_few_unseen_periods_decide_nothing(num_periods: int) -> None:
-    found = verdict(np.full(num_periods, 0.1), np.full(num_periods, 1.0))
+    found = verdict_of(np.full(num_periods, 0.1), np.full(num_periods, 1.0))
 
     assert found.startswith(f"not promoted: {num_periods} period")
     assert found.endswith("that neither it nor the champion has seen, 6 needed")
 
 
 def test_without_a_champion_or_beside_one_that_cannot_be_compared_it_publishes() -> None:
-    assert verdict(np.full(12, 5.0), None, baseline=1.0, replaced="the first model") == "promoted: the first model"
+    assert verdict_of(np.full(12, 5.0), None, baseline=1.0, replaced="the first model") == "promoted: the first model"
     assert decide_promotion(None, baseline="naive", replaced="the first model").outcome == "promoted"
     assert decide_promotion(None, baseline="naive", replaced=None).outcome == "not promoted"
 
 
 def test_losses_without_a_scale_decide_nothing() -> None:
-    assert verdict(np.full(12, np.nan), np.ones(12)) == (
+    assert verdict_of(np.full(12, np.nan), np.ones(12)) == (
         "not promoted: its errors cannot be scaled: no series has a season that changes"
     )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_test_has_one_side(sign: int) -> None:
+def test_the_diebold_mariano_test_is_one_sided(sign: int) -> None:
     gains = sign * (1 + 0.1 * np.random.default_rng(0).normal(size=24))
 
     assert (diebold_mariano_p_value(gains) < SIGNIFICANCE_LEVEL) == (sign > 0)
@@ -134,14 +134,14 @@ def test_rows_are_tested_one_by_one() -> None:
     np.testing.assert_allclose(together, [diebold_mariano_p_value(row) for row in rows])
 
 
-def test_an_identical_twin_is_promoted_in_no_more_than_the_stated_level_of_200_tries() -> None:
+def test_an_equally_good_challenger_is_promoted_no_more_often_than_the_level() -> None:
     """The same errors but for what another seed does: a share common to all periods, and noise that hangs together."""
     promoted = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
         common = np.abs(dependent(rng, (12,), 0.5)) + 0.5
         one, other = (common * (1 + 0.01 * rng.normal() + 0.1 * dependent(rng, (12,), 0.5)) for _ in range(2))
-        promoted += verdict(one, other).startswith("promoted")
+        promoted += verdict_of(one, other).startswith("promoted")
 
     assert promoted <= SIGNIFICANCE_LEVEL * 200
 
@@ -159,10 +159,10 @@ def test_an_overfitted_challenger_is_never_promoted() -> None:
             losses[degree] = np.abs(y[12:] - fitted(x[12:]))
 
         assert training[9] < training[1]
-        assert verdict(losses[9], losses[1], baseline=1e9).startswith("not promoted")
+        assert verdict_of(losses[9], losses[1], baseline=1e9).startswith("not promoted")
 
 
-def test_series_that_are_forecast_worse_than_by_the_baseline_are_found() -> None:
+def test_series_worse_than_the_baseline_are_found() -> None:
     rng = np.random.default_rng(0)
     baseline = np.abs(rng.normal(size=(3, 12))) + 1
     loss = np.stack([baseline[0] * 0.9, baseline[1] * 1.5, np.full(12, np.nan)])
