@@ -57,7 +57,7 @@ comment on column batches.num_rejected is 'rows that were refused';
 comment on column batches.state is 'what the source left for its next reading, as JSON';
 comment on column batches.first_period is 'first period of which it tells something new; null: of none';
 comment on column batches.last_period is 'last period of which it tells something new; null: of none';
-comment on column batches.releases is 'held batch that this one lets in; null for most';
+comment on column batches.releases is 'batch on hold that this one accepts; null for most';
 
 comment on table rejections is 'A row that was refused, or a whole file.';
 comment on column rejections.rejection_id is 'number';
@@ -73,20 +73,20 @@ comment on table observations is 'The first value of a series for a period; adde
 comment on column observations.series_id is 'series that was observed; no foreign key, for speed: it is written with numbers just looked up';
 comment on column observations.period is 'start of the period, UTC';
 comment on column observations.value is 'value in the unit of the recipe, finite';
-comment on column observations.batch_id is 'batch that told it first; its recorded_at says since when it is known';
+comment on column observations.batch_id is 'batch that reported it first; its recorded_at is when it became known';
 
 comment on table observations_default is 'Observations of the periods that have no partition of their own.';
 
 comment on table revisions is 'A later value for a period that was observed before; added to, never changed.';
 comment on column revisions.series_id is 'series that was observed';
 comment on column revisions.period is 'start of the period, UTC';
-comment on column revisions.batch_id is 'batch that told it; the highest one up to an instant is what was known then';
+comment on column revisions.batch_id is 'batch that reported it; as of an instant the highest one counts';
 comment on column revisions.value is 'value in the unit of the recipe, finite';
 
 comment on table attributes is 'What a source says of a series as a whole; a change is a new row.';
 comment on column attributes.series_id is 'series that it describes';
 comment on column attributes.name is 'name of the attribute';
-comment on column attributes.batch_id is 'batch that told it; the highest one counts';
+comment on column attributes.batch_id is 'batch that reported it; the highest one counts';
 comment on column attributes.value is 'value, as text';
 
 comment on table held_rows is 'Cleaned values of a held batch, until a person lets them in or another batch comes.';
@@ -178,7 +178,7 @@ comment on table scores is 'How one step of a published forecast turned out, as 
 comment on column scores.run_number is 'run that forecast it';
 comment on column scores.series_id is 'series that was forecast';
 comment on column scores.step is 'periods after the origin, counted from 1';
-comment on column scores.as_of is 'recorded_at of the value that it is scored against: a revision is scored anew';
+comment on column scores.as_of is 'recorded_at of the value that it is scored against; a revision gets a score of its own';
 comment on column scores.observed is 'that value';
 comment on column scores.error is 'mean - observed';
 comment on column scores.naive_error is 'baseline - observed; null: the baseline was not kept when this run was made';
@@ -192,11 +192,11 @@ comment on column attempts.recipe is 'recipe that it was about';
 comment on column attempts.command is 'run, ingest, train, forecast, score or backfill';
 comment on column attempts.started_at is 'instant of its start';
 comment on column attempts.finished_at is 'instant of its end; null: it runs, or was killed';
-comment on column attempts.status is 'running, or what became of it';
+comment on column attempts.status is 'running, or how it ended';
 comment on column attempts.error is 'its message in one line; null: none';
 
-comment on table outbox is 'What MLflow is still to be told, or was.';
-comment on column outbox.outbox_id is 'number, in the order in which MLflow is told';
+comment on table outbox is 'Entries for MLflow, pending or delivered.';
+comment on column outbox.outbox_id is 'number, in the order of delivery';
 comment on column outbox.recipe is 'recipe that it is about';
 comment on column outbox.kind is 'training: show it; champion: let the alias follow';
 comment on column outbox.reference is 'version of the model, and for a champion since which epoch';
@@ -285,7 +285,7 @@ comment on column recipe_status.num_fallback is 'of these, how many by a simpler
 comment on column recipe_status.model_version is 'model that forecast; null: nothing is published';
 comment on column recipe_status.model_age_days is 'days since its training; null: nothing is published';
 comment on column recipe_status.last_attempt_at is 'instant at which the last command began; null: none did';
-comment on column recipe_status.last_attempt_status is 'running, or what became of it; null: none began';
+comment on column recipe_status.last_attempt_status is 'running, or how it ended; null: there was none';
 comment on column recipe_status.last_error is 'its message in one line; null: none';
 
 comment on view rejected_observations is 'Rows that were refused, with the place and the rule.';

@@ -138,7 +138,7 @@ COMMENT ON COLUMN batches.num_rejected IS 'rows that were refused';
 
 COMMENT ON COLUMN batches.state IS 'what the source left for its next reading, as JSON';
 
-COMMENT ON COLUMN batches.releases IS 'held batch that this one lets in; null for most';
+COMMENT ON COLUMN batches.releases IS 'batch on hold that this one accepts; null for most';
 
 COMMENT ON COLUMN batches.first_period IS 'first period of which it tells something new; null: of none';
 
@@ -161,7 +161,7 @@ COMMENT ON COLUMN observations.period IS 'start of the period, UTC';
 
 COMMENT ON COLUMN observations.value IS 'value in the unit of the recipe, finite';
 
-COMMENT ON COLUMN observations.batch_id IS 'batch that told it first; its recorded_at says since when it is known';
+COMMENT ON COLUMN observations.batch_id IS 'batch that reported it first; its recorded_at is when it became known';
 
 CREATE TABLE revisions (
     series_id bigint NOT NULL,
@@ -177,7 +177,7 @@ COMMENT ON COLUMN revisions.series_id IS 'series that was observed';
 
 COMMENT ON COLUMN revisions.period IS 'start of the period, UTC';
 
-COMMENT ON COLUMN revisions.batch_id IS 'batch that told it; the highest one up to an instant is what was known then';
+COMMENT ON COLUMN revisions.batch_id IS 'batch that reported it; as of an instant the highest one counts';
 
 COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite';
 
@@ -424,7 +424,7 @@ COMMENT ON COLUMN attempts.started_at IS 'instant of its start';
 
 COMMENT ON COLUMN attempts.finished_at IS 'instant of its end; null: it runs, or was killed';
 
-COMMENT ON COLUMN attempts.status IS 'running, or what became of it';
+COMMENT ON COLUMN attempts.status IS 'running, or how it ended';
 
 COMMENT ON COLUMN attempts.error IS 'its message in one line; null: none';
 
@@ -450,7 +450,7 @@ COMMENT ON COLUMN attributes.series_id IS 'series that it describes';
 
 COMMENT ON COLUMN attributes.name IS 'name of the attribute';
 
-COMMENT ON COLUMN attributes.batch_id IS 'batch that told it; the highest one counts';
+COMMENT ON COLUMN attributes.batch_id IS 'batch that reported it; the highest one counts';
 
 COMMENT ON COLUMN attributes.value IS 'value, as text';
 
@@ -530,7 +530,7 @@ COMMENT ON COLUMN scores.series_id IS 'series that was forecast';
 
 COMMENT ON COLUMN scores.step IS 'periods after the origin, counted from 1';
 
-COMMENT ON COLUMN scores.as_of IS 'recorded_at of the value that it is scored against: a revision is scored anew';
+COMMENT ON COLUMN scores.as_of IS 'recorded_at of the value that it is scored against; a revision gets a score of its own';
 
 COMMENT ON COLUMN scores.observed IS 'that value';
 
@@ -903,9 +903,9 @@ CREATE TABLE outbox (
     done_at timestamp with time zone
 );
 
-COMMENT ON TABLE outbox IS 'What MLflow is still to be told, or was.';
+COMMENT ON TABLE outbox IS 'Entries for MLflow, pending or delivered.';
 
-COMMENT ON COLUMN outbox.outbox_id IS 'number, in the order in which MLflow is told';
+COMMENT ON COLUMN outbox.outbox_id IS 'number, in the order of delivery';
 
 COMMENT ON COLUMN outbox.recipe IS 'recipe that it is about';
 
@@ -994,7 +994,7 @@ COMMENT ON COLUMN recipe_status.model_age_days IS 'days since its training; null
 
 COMMENT ON COLUMN recipe_status.last_attempt_at IS 'instant at which the last command began; null: none did';
 
-COMMENT ON COLUMN recipe_status.last_attempt_status IS 'running, or what became of it; null: none began';
+COMMENT ON COLUMN recipe_status.last_attempt_status IS 'running, or how it ended; null: there was none';
 
 COMMENT ON COLUMN recipe_status.last_error IS 'its message in one line; null: none';
 

@@ -64,13 +64,14 @@ class ModelSettings(Table):
     units: int = Field(64, gt=0, description="size of each layer")
     layers: int = Field(2, gt=0, description="layers of a stacked network")
     activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout behind each layer")
-    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what a step hands to the next")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each layer")
+    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the state between steps")
     scaling: ScalingKind = Field(
         "seasonal", description="seasonal, last, mean, standard, min-max or log (of values above 0)"
     )
     scaled_by: Literal["window", "series"] | None = Field(
-        None, description="window, or series up to the cutoff; default: series for standard and min-max"
+        None,
+        description="fit the scaling per window, or per series up to the cutoff; default: series for standard and min-max",
     )
 
     def contradictions(self) -> Iterator[str]:
@@ -89,34 +90,36 @@ class TrainingSettings(Table):
 
     policy: Policy = Field("auto", description="auto, retrain, fine-tune or keep")
     fine_tune_after: int | None = Field(
-        None, gt=0, description="new periods after which auto fine-tunes; default: as many as are held out"
+        None, gt=0, description="new periods after which auto fine-tunes; default: as many as the backtest holds out"
     )
     retrain_after: int | None = Field(
-        None, gt=0, description="periods after which auto fits from the seed again; default: four times as many"
+        None, gt=0, description="new periods after which auto retrains from scratch; default: four times as many"
     )
     budget_minutes: float | None = Field(
-        None, gt=0, description="auto trains less where the last training says that it takes longer"
+        None, gt=0, description="upper bound for auto: it fine-tunes or skips when training would take longer"
     )
-    epochs: int = Field(100, gt=0, description="most passes over the windows")
-    patience: int = Field(10, gt=0, description="passes without gain on the held-out windows before stopping")
-    batch_size: int = Field(32, gt=0, description="windows a step")
+    epochs: int = Field(100, gt=0, description="maximum number of passes over the windows")
+    patience: int = Field(
+        10, gt=0, description="passes without improvement on the held-out windows before training stops"
+    )
+    batch_size: int = Field(32, gt=0, description="windows per step")
     optimizer: Optimizer = Field(
         "adam", description="adam, adamw, nadam, adamax, rmsprop, adagrad, adadelta, lion or sgd"
     )
-    learning_rate: float = Field(0.001, gt=0, description="of the optimizer")
-    schedule: Schedule = Field("constant", description="constant, or cosine: warmed up and then down to zero")
+    learning_rate: float = Field(0.001, gt=0, description="learning rate of the optimizer")
+    schedule: Schedule = Field("constant", description="constant, or cosine: warm-up, then down to zero")
     loss: Literal["mse", "mae", "huber", "pinball"] | None = Field(
         None,
-        description="mse, mae, huber, or pinball: then the network gives the quantiles; default: pinball of the global one, else mae",
+        description="mse, mae, huber or pinball (the network outputs the quantiles); default: pinball for global, mae for the others",
     )
-    clip_norm: float | None = Field(1.0, gt=0, description="global norm that gradients are clipped to")
-    clip_value: float | None = Field(None, gt=0, description="magnitude that each gradient is clipped to")
+    clip_norm: float | None = Field(1.0, gt=0, description="maximum global norm of the gradients")
+    clip_value: float | None = Field(None, gt=0, description="maximum magnitude of each gradient")
     members: int | None = Field(
-        None, gt=0, le=32, description="networks whose forecasts are averaged; default: 1, of the global one 3"
+        None, gt=0, le=32, description="networks whose forecasts are averaged; default: 3 for global, 1 for the others"
     )
-    seed: int = Field(0, ge=0, description="seed of weights, order and dropout")
-    time_limit_minutes: float = Field(60, gt=0, description="a longer training is ended")
-    memory_limit_gib: float = Field(16, gt=0, description="address space of the training process")
+    seed: int = Field(0, ge=0, description="seed of initial weights, window order and dropout")
+    time_limit_minutes: float = Field(60, gt=0, description="a longer training is stopped")
+    memory_limit_gib: float = Field(16, gt=0, description="maximum address space of the training process")
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message if gradients are clipped in two ways."""
@@ -139,8 +142,8 @@ class GateSettings(Table):
 class PublishSettings(Table):
     """Bounds of what is published, and when it goes stale."""
 
-    minimum: float | None = Field(None, description="no published number is below")
-    maximum: float | None = Field(None, description="no published number is above")
+    minimum: float | None = Field(None, description="published numbers are raised to this")
+    maximum: float | None = Field(None, description="published numbers are lowered to this")
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
 
     def contradictions(self) -> Iterator[str]:
@@ -152,19 +155,25 @@ class PublishSettings(Table):
 class CovariateSettings(Table):
     """Columns of the source beside the values."""
 
-    past: tuple[str, ...] = Field((), strict=False, description="known up to now, such as a price")
-    future: tuple[str, ...] = Field(
-        (), strict=False, description="known ahead, such as a holiday: the source has rows ahead, with an empty value"
+    past: tuple[str, ...] = Field(
+        (), strict=False, description="columns known up to the last observation, such as a price"
     )
-    static: tuple[str, ...] = Field((), strict=False, description="one text for each series, such as its region")
+    future: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="columns known ahead, such as an offer: the source has rows for future periods, with an empty value",
+    )
+    static: tuple[str, ...] = Field(
+        (), strict=False, description="columns with one text per series, such as its region"
+    )
     calendar: tuple[Cycle, ...] = Field(
         (), strict=False, description="month, week (of the year), weekday and hour, as sine and cosine"
     )
     other_series: bool = Field(
-        False, description=f"each series reads the others too, and which it is; of at most {MOST_OTHER_SERIES} series"
+        False, description=f"each series reads all others, and its own name; at most {MOST_OTHER_SERIES} series"
     )
-    holidays: str | None = Field(None, description="country or region whose holidays count, such as NL or US")
-    sessions: str | None = Field(None, description="exchange whose sessions count, such as XNYS")
+    holidays: str | None = Field(None, description="country whose public holidays are a covariate, such as NL or US")
+    sessions: str | None = Field(None, description="exchange whose sessions are a covariate, such as XNYS")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,16 +205,19 @@ class Recipe(Table):
     """Everything that decides a forecasting job."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="stable for ever; names the MLflow experiment and model"
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="never changes; names the MLflow experiment and the registered model",
     )
-    description: str = Field("", description="one line for people")
+    description: str = Field("", description="one line that describes the recipe")
     frequency: str = Field(description="pandas offset alias: MS, W-SUN, D, B, h …")
     calendar: str | None = Field(None, description="an exchange whose sessions are the periods, such as XNYS")
-    season_length: int | None = Field(None, gt=0, description="steps per season; default: usual for the frequency")
+    season_length: int | None = Field(None, gt=0, description="periods per season; default: by frequency")
     horizon: int = Field(gt=0, description="periods to forecast")
     unit: str = Field("", description="unit of the values")
     max_gap: int = Field(
-        0, ge=0, description="longest run of missing periods that is interpolated; a batch with a longer one is held"
+        0,
+        ge=0,
+        description="longest run of missing periods that is interpolated; a batch with a longer gap is put on hold",
     )
     source: Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)]
     covariates: CovariateSettings = CovariateSettings()

@@ -73,31 +73,36 @@ class Source(Table):
         None, description="zone of local times, such as Europe/Amsterdam; days and longer periods stay local days"
     )
     fold: str | None = Field(
-        None, min_length=1, description="column that tells the first (0) from the second (1) of two equal local times"
+        None, min_length=1, description="column that marks the first (0) and the second (1) of two equal local times"
     )
-    start: str | None = Field(None, description="periods are counted 1, 2, 3 …: the date of period 1")
-    missing: Literal["reject", "gap"] = Field("reject", description="what an empty value or NaN is: a fault, or a gap")
+    start: str | None = Field(None, description="the date of period 1, if periods are counted 1, 2, 3 …")
+    missing: Literal["reject", "gap"] = Field(
+        "reject", description="how to treat empty values and NaN: reject the row, or leave a gap"
+    )
     duplicates: Literal["error", "first", "last"] = Field(
-        "error", description="two different values for one period: a fault, or which one counts"
+        "error", description="two different values for one period: reject both, or keep the first or the last"
     )
     extra_columns: Literal["ignore", "error"] = Field(
-        "ignore", description="columns that the recipe does not name: left alone, or a fault"
+        "ignore", description="columns that the recipe does not name: ignore them, or refuse the batch"
     )
-    limit: float = Field(1e15, gt=0, description="larger magnitudes are faults")
-    minimum: float | None = Field(None, description="smaller values are faults")
-    maximum: float | None = Field(None, description="larger values are faults")
-    allow_zero: bool = Field(True, description="whether 0 is a value; if not, it is a fault")
+    limit: float = Field(1e15, gt=0, description="values with a larger magnitude are rejected")
+    minimum: float | None = Field(None, description="smaller values are rejected")
+    maximum: float | None = Field(None, description="larger values are rejected")
+    allow_zero: bool = Field(True, description="whether 0 is accepted; if not, it is rejected")
     max_rejected: float = Field(
         0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole batch is refused"
     )
     max_revised: float = Field(
-        0.5, ge=0, le=1, description="share of the known values that may change before the batch is held"
+        0.5, ge=0, le=1, description="share of the stored values that may change before the batch is put on hold"
     )
     rolling: bool = Field(
-        False, description="the source shows a moving window: values older than its first row are not expected again"
+        False,
+        description="the source delivers a moving window: stored values before its first row are not expected again",
     )
-    on_empty: Literal["error", "keep"] = Field("error", description="no row at all: a fault, or nothing new")
-    hint: str | None = Field(None, description="where to get the data; shown when they are missing")
+    on_empty: Literal["error", "keep"] = Field(
+        "error", description="a delivery without rows: refuse it, or treat it as nothing new"
+    )
+    hint: str | None = Field(None, description="where to get the data; shown when the source is missing")
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -140,9 +145,9 @@ class TextSource(Source):
     """Rows that are written as text."""
 
     final_newline: bool = Field(
-        False, description="the feed always ends its last line; a file that does not is refused"
+        False, description="the last line always ends with a newline; a file without one is refused"
     )
-    max_gib: float = Field(4.0, gt=0, description="a larger source, unpacked, is refused")
+    max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; a larger source is refused")
 
 
 class CsvSource(TextSource):
@@ -159,8 +164,8 @@ class ParquetSource(Source):
     """Parquet files."""
 
     kind: Literal["parquet"]
-    path: str = Field(min_length=1, description="as of csv")
-    max_gib: float = Field(4.0, gt=0, description="larger files, unpacked, are refused")
+    path: str = Field(min_length=1, description="as for csv")
+    max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; larger files are refused")
 
 
 class HttpSource(TextSource):
@@ -169,7 +174,7 @@ class HttpSource(TextSource):
     kind: Literal["http"]
     url: str = Field(
         min_length=1,
-        description="address; `{since}` becomes the newest period that is known, `${NAME}` is read from the environment",
+        description="address; `{since}` becomes the newest stored period, `${NAME}` is read from the environment",
     )
     format: Literal["csv", "jsonl", "json"] = Field("csv", description="csv, jsonl (one object a line) or json")
     records: str = Field("", description="path to the list of records in a JSON document, such as data.items")
@@ -179,10 +184,10 @@ class HttpSource(TextSource):
     hosts: tuple[str, ...] = Field(
         (),
         strict=False,
-        description="other hosts that it may redirect to, and private addresses or plain http that are meant, as HOST or HOST:PORT",
+        description="hosts, as HOST or HOST:PORT, that redirects may lead to, that may have a private address, or that may use plain http",
     )
-    since: str = Field("1970-01-01", description="what `{since}` is before anything is known")
-    timeout_seconds: float = Field(60, gt=0, description="a longer answer is given up")
+    since: str = Field("1970-01-01", description="value of `{since}` while nothing is stored")
+    timeout_seconds: float = Field(60, gt=0, description="abort requests that take longer")
 
 
 class SqlSource(Source):
@@ -192,12 +197,16 @@ class SqlSource(Source):
     url: str = Field(
         min_length=1, description="SQLAlchemy URL, such as `${WAREHOUSE_URL}`; its secrets come from the environment"
     )
-    table: str | None = Field(None, min_length=1, description="a table or view, `schema.table` where it has one")
-    query: str | None = Field(None, min_length=1, description="or a file with one select, relative to the recipe")
-    cursor: str | None = Field(
-        None, min_length=1, description="column that only grows: rows up to what was seen of it are not read again"
+    table: str | None = Field(
+        None, min_length=1, description="table or view, with its schema if needed: `schema.table`"
     )
-    timeout_seconds: float = Field(300, gt=0, description="a longer query is given up")
+    query: str | None = Field(
+        None, min_length=1, description="instead of a table: a file with one select, relative to the recipe"
+    )
+    cursor: str | None = Field(
+        None, min_length=1, description="column that only grows: rows up to its last value are not read again"
+    )
+    timeout_seconds: float = Field(300, gt=0, description="abort queries that take longer")
 
     @model_validator(mode="after")
     def _check_table_or_query(self) -> Self:
@@ -211,18 +220,18 @@ class PricesSource(Source):
 
     kind: Literal["prices"]
     provider: Literal["yfinance", "ccxt"] = Field(
-        description="the library that fetches them: `pip install nextperiod[prices]`"
+        description="the library that fetches the prices: `pip install nextperiod[prices]`"
     )
     tickers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         min_length=1, strict=False, description="names of the series, as the provider writes them: AAPL, BTC/USDT"
     )
-    exchange: str = Field("binance", description="the exchange that ccxt asks")
+    exchange: str = Field("binance", description="the exchange, for ccxt")
     base_url: str | None = Field(None, description="another address of the provider's API, for a mirror")
-    since: str = Field("2000-01-01", description="first day that is asked for")
+    since: str = Field("2000-01-01", description="first day to request")
     period: Literal["date"] = Field("date", description="column of the days, always date")
     value: Literal["open", "high", "low", "close", "volume"] = Field("close", description="what is forecast")
     series: Literal["ticker"] = Field("ticker", description="column of the tickers, always ticker")
-    timeout_seconds: float = Field(60, gt=0, description="a longer answer is given up")
+    timeout_seconds: float = Field(60, gt=0, description="abort requests that take longer")
 
     @model_validator(mode="after")
     def _check_since(self) -> Self:

@@ -25,19 +25,17 @@ class Tutorial(Table):
 
     row: str = Field(description="which tutorial")
     metric: Literal["rmse"] = Field("rmse", description="what it measured")
-    published: float | None = Field(None, description="the figure that it printed; none: it printed none")
+    published: float | None = Field(None, description="the figure that the tutorial printed, if any")
     train: float = Field(gt=0, description="training part: a share below 1, or a number of values or windows")
     rounding: Literal["floor", "ceil"] = Field("floor", description="how a share is rounded")
-    split: Literal["values", "windows"] = Field(
-        "values", description="what is split: the values, or the windows made of all"
-    )
-    order: Literal["time", "newest-first"] = Field("time", description="the order that the values were taken in")
+    split: Literal["values", "windows"] = Field("values", description="what is split: the values, or all windows")
+    order: Literal["time", "newest-first"] = Field("time", description="the order of the values in the tutorial")
     scaling: Literal["min-max", "standard"] = Field(
         "min-max", description="scaler over the whole series, test part included"
     )
     scaled_on: Literal["all", "train"] = Field("all", description="what the tutorial fitted its scaler on")
     reach_back: bool = Field(False, description="test windows begin in the training part")
-    lose_last: bool = Field(False, description="`range(len(d) - look_back - 1)`: the last window is lost")
+    lose_last: bool = Field(False, description="drop the last window, as `range(len(d) - look_back - 1)` does")
     recursive: bool = Field(False, description="each prediction is fed back to make the next")
     context: int = Field(gt=0, description="window length")
     architecture: Architecture = Field(description="as in [model]")

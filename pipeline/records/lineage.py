@@ -102,7 +102,7 @@ class LatestBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutboxEntry:
-    """A change of the store that MLflow has not been told yet."""
+    """A change of the store that is still to be delivered to MLflow."""
 
     outbox_id: int
     recipe: str

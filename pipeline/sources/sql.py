@@ -176,7 +176,9 @@ def _read_rows(
                 spool.write(tracker.watch(_limit_time(rows.partitions(ROWS), source.timeout_seconds)))
         except TypeError:
             refuse(
-                request.shown, "holds bytes in a column that is asked for: expected text, numbers or dates", "columns"
+                request.shown,
+                "holds bytes in a column that the recipe names: expected text, numbers or dates",
+                "columns",
             )
     return spool, tracker.state(request.key)
 

@@ -19,7 +19,7 @@ QUANTILE_COLUMNS = ("lower_95", "lower_80", "median", "upper_80", "upper_95")
 #: the index of each level on the quantile axis
 LOWER_95, LOWER_80, MEDIAN, UPPER_80, UPPER_95 = range(5)
 #: the quantiles of the standard normal distribution at LEVELS, exactly symmetric. `scipy.special.ndtri` differs in the
-#: last bit at the lowest level, and published forecasts are hashed to the last bit: do not compute them anew.
+#: last bit at the lowest level, and published forecasts are hashed to the last bit: do not recompute them.
 NORMAL_SCORES: npt.NDArray[np.float64] = np.array(
     [-1.959963984540054, -1.2815515655446004, 0.0, 1.2815515655446004, 1.959963984540054]
 )

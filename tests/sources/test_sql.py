@@ -318,7 +318,7 @@ def test_types_of_a_database_are_kept_or_written_as_text(warehouse: Warehouse) -
 def test_a_column_of_bytes_is_refused(warehouse: Warehouse) -> None:
     column = "x'00'" if warehouse.kind == "sqlite" else r"'\x00'::bytea"
 
-    with pytest.raises(BatchRefused, match="holds bytes in a column that is asked for"):
+    with pytest.raises(BatchRefused, match="holds bytes in a column that the recipe names"):
         read(warehouse.query(f"select month, {column} as sold, shop from sales"))
 
 
