@@ -14,21 +14,11 @@ from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
+from tests.support.panels import panel_of
 
 NAN = float("nan")
 
 Array = npt.NDArray[np.float64]
-
-
-def panel_of(*rows: list[float]) -> Panel:
-    lengths = [len(row) for row in rows]
-    return Panel(
-        series=tuple("abcdefgh"[: len(rows)]),
-        grid=np.datetime64("2020-01-01", "us") + np.arange(max(lengths)) * np.timedelta64(1, "D"),
-        first=np.zeros(len(rows), np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate([np.array(row, dtype=float) for row in rows]),
-    )
 
 
 def backtest_of(
@@ -50,7 +40,7 @@ def backtest_of(
 def small_backtest() -> HoldoutBacktest:
     """1 … 8 with origins at positions 3 to 6, always forecast one too high."""
     forecast = np.array([[6.0, 7], [7, 8], [8, 9], [9, 10]])
-    panel = panel_of([1, 2, 3, 4, 5, 6, 7, 8])
+    panel = panel_of([[1, 2, 3, 4, 5, 6, 7, 8]], frequency="D")
     return backtest_of(panel, forecast, ends=range(3, 7), context=2, horizon=2, season=2)
 
 
@@ -70,7 +60,7 @@ def test_origins_one_horizon_apart_forecast_each_test_period_once() -> None:
 
 
 def test_every_series_is_forecast_from_the_same_origins() -> None:
-    panel = panel_of([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
+    panel = panel_of([[1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]], frequency="D")
     backtest = backtest_of(panel, np.zeros((8, 2)), ends=range(1, 5), context=1, horizon=2, season=1)
 
     assert backtest.windows.series[backtest.is_disjoint].tolist() == [0, 0, 1, 1]
@@ -78,7 +68,7 @@ def test_every_series_is_forecast_from_the_same_origins() -> None:
 
 
 def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it() -> None:
-    panel = panel_of([1, 2, 3, NAN, 5, NAN, 7, 8])
+    panel = panel_of([[1, 2, 3, NAN, 5, NAN, 7, 8]], frequency="D")
     backtest = backtest_of(panel, np.full((2, 2), 6.0), ends=range(4, 6), context=2, horizon=2, season=2)
 
     np.testing.assert_array_equal(backtest.observed, [[NAN, 7], [7, 8]])
@@ -122,15 +112,15 @@ def test_skill_is_positive_where_the_network_is_better_and_none_where_undefined(
 
 
 def test_the_scale_of_mase_is_the_seasonal_change_of_each_series() -> None:
-    assert seasonal_scales(panel_of([1, 2, 4, 8], [5, 5, 5, 5]), 2).tolist() == [4.5, 0]
+    assert seasonal_scales(panel_of([[1, 2, 4, 8], [5, 5, 5, 5]], frequency="D"), 2).tolist() == [4.5, 0]
 
 
 def test_a_series_of_a_season_or_less_is_scaled_by_its_steps() -> None:
-    np.testing.assert_array_equal(seasonal_scales(panel_of([1, 2, 4], [1, 2], [1]), 3), [1.5, 1, NAN])
+    np.testing.assert_array_equal(seasonal_scales(panel_of([[1, 2, 4], [1, 2], [1]], frequency="D"), 3), [1.5, 1, NAN])
 
 
 def test_a_changed_future_changes_no_scale_of_mase() -> None:
-    panel, another_future = panel_of([1, 2, 4, 8, 16]), panel_of([1, 2, 4, 8, -1e9])
+    panel, another_future = panel_of([[1, 2, 4, 8, 16]], frequency="D"), panel_of([[1, 2, 4, 8, -1e9]], frequency="D")
 
     assert seasonal_scales(panel.until(3), 2).tolist() == seasonal_scales(another_future.until(3), 2).tolist() == [4.5]
     assert seasonal_scales(panel, 2).tolist() != seasonal_scales(another_future, 2).tolist()

@@ -18,8 +18,7 @@ from pipeline.forecasting.baselines import (
     seasonal_naive,
 )
 from pipeline.timeseries.forecast import LEVELS
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from tests.support.panels import panel_of
 
 CONTEXT = np.array([[1.0, 2, 3, 4], [8, 7, 6, 5]])
 
@@ -66,15 +65,6 @@ def test_a_recipe_names_its_baseline(name: str, expected: list[float]) -> None:
     assert forecast_baseline(name, CONTEXT[:1], horizon=2, season=2).tolist() == [expected]
 
 
-def panel_of(rows: list[list[float]]) -> Panel:
-    """One row a series, all from January 2000 on; NaN is nothing observed."""
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    month = np.concatenate([np.arange(len(row)) for row in rows])
-    period = (np.datetime64("2000-01", "M") + month).astype("datetime64[us]")
-    names = [f"series {n:02d}" for n in range(len(rows))]
-    return panel_from_observations(names, series, period, np.concatenate(rows), frequency=Frequency("MS"))
-
-
 def walked(row: list[float], length: int, horizon: int, season: int) -> tuple[list[float], list[float], float, str]:
     """Mean, deviation, scale and method of a series of a panel of so many periods, one value after the other."""
     at = {n: value for n, value in enumerate(row) if not np.isnan(value)}
@@ -103,7 +93,7 @@ def test_what_repeats_is_what_one_finds_by_walking_back(season: int, seed: int) 
         row[:-1][rng.random(len(row) - 1) < rng.choice([0, 0, 0.1])] = np.nan
     length = max(map(len, rows))
 
-    found = forecast_naive(panel_of([row.tolist() for row in rows]), 2 * season + 3, season)
+    found = forecast_naive(panel_of([row.tolist() for row in rows], start="2000-01-01"), 2 * season + 3, season)
 
     for n, row in enumerate(rows):
         mean, deviation, scale, method = walked(row.tolist(), length, 2 * season + 3, season)
@@ -114,7 +104,7 @@ def test_what_repeats_is_what_one_finds_by_walking_back(season: int, seed: int) 
 
 
 def test_what_repeats_of_many_series_is_what_repeats_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 8], [5.0], [1.0, 2, 3]])
+    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 8], [5.0], [1.0, 2, 3]], start="2000-01-01")
     together = forecast_naive(panel, 3, 4)
     monkeypatch.setattr("pipeline.forecasting.baselines._SERIES_PER_BATCH", 1)
 
@@ -135,7 +125,7 @@ def awkward_rows(seed: int) -> list[list[float]]:
 
 
 def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value() -> None:
-    mean, deviation = forecast_drift(panel_of([[10.0, 14, 12, 16], [5.0]]), 2)
+    mean, deviation = forecast_drift(panel_of([[10.0, 14, 12, 16], [5.0]], start="2000-01-01"), 2)
 
     assert mean.tolist() == [[18, 20], [5, 5]]
     # the changes 4, -2, 4 are 2, -4, 2 about the slope 2: 8 on the mean of squares
@@ -146,7 +136,7 @@ def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value() -> None
 def test_drift_is_what_one_finds_period_after_period(seed: int) -> None:
     rows, horizon = awkward_rows(seed), 5
 
-    mean, deviation = forecast_drift(panel_of(rows), horizon)
+    mean, deviation = forecast_drift(panel_of(rows, start="2000-01-01"), horizon)
 
     for n, row in enumerate(rows):
         steps, behind = len(row) - 1, max(map(len, rows)) - len(row)
@@ -163,7 +153,7 @@ def test_drift_is_what_one_finds_period_after_period(seed: int) -> None:
 def test_drift_and_its_quantiles_are_what_statsforecast_finds(seed: int) -> None:
     values = np.cumsum(np.random.default_rng(seed).normal(1, 9, 30))
 
-    mean, deviation = forecast_drift(panel_of([values.tolist()]), 5)
+    mean, deviation = forecast_drift(panel_of([values.tolist()], start="2000-01-01"), 5)
 
     theirs = RandomWalkWithDrift().forecast(y=values, h=5, level=[80, 95])
     np.testing.assert_allclose(mean[0], theirs["mean"])
@@ -184,7 +174,7 @@ def test_the_root_scale_is_that_of_the_changes_of_the_last_periods(season: int, 
     rows = awkward_rows(seed)
     length = max(map(len, rows))
 
-    found = root_seasonal_scale(panel_of(rows), season)
+    found = root_seasonal_scale(panel_of(rows, start="2000-01-01"), season)
 
     for n, row in enumerate(rows):
         recent = {t: v for t, v in enumerate(row) if not np.isnan(v) and t >= length - scale_window(season)}
@@ -194,7 +184,7 @@ def test_the_root_scale_is_that_of_the_changes_of_the_last_periods(season: int, 
 
 
 def test_the_root_scale_of_many_series_is_that_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 9], [5.0], [1.0, 2, 3]])
+    panel = panel_of([[1.0, 2, 3, 4, 5, 6, 7, 9], [5.0], [1.0, 2, 3]], start="2000-01-01")
     together = root_seasonal_scale(panel, 4)
     monkeypatch.setattr("pipeline.forecasting.baselines._SERIES_PER_BATCH", 1)
 

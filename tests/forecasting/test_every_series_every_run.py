@@ -10,10 +10,9 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
 from pipeline.training.job import TrainedModel
 from tests.support.examples import small_recipe, small_values
+from tests.support.panels import panel_of
 
 Array = npt.NDArray[np.float64]
 
@@ -34,15 +33,6 @@ POISONED: dict[str, tuple[Array, str]] = {
     "missing every other": (np.where(np.arange(LENGTH) % 2, np.array(small_values()), NAN), "any"),
     "alternating between extremes": (np.where(np.arange(LENGTH) % 2, 1e15, -1e15), "any"),
 }
-
-
-def panel_of(rows: dict[str, Array]) -> Panel:
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows.values()])
-    month = np.concatenate([np.arange(len(row)) for row in rows.values()])
-    period = (np.datetime64("2020-01", "M") + month).astype("datetime64[us]")
-    return panel_from_observations(
-        list(rows), series, period, np.concatenate(list(rows.values())), frequency=Frequency("MS")
-    )
 
 
 def sound() -> dict[str, Array]:

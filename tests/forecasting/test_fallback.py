@@ -20,21 +20,12 @@ from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, have_enough_context, read_contexts
 from pipeline.timeseries.forecast import LEVELS, Forecast
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from pipeline.timeseries.panel import Panel
 from pipeline.training.job import TrainedModel
 from tests.support.examples import small_panel, small_recipe, small_values
+from tests.support.panels import panel_of
 
 NAN = float("nan")
-
-
-def panel_of(**rows: list[float]) -> Panel:
-    """One row a series, all from January 2020 on; NaN is nothing observed."""
-    value = np.array([value for row in rows.values() for value in row], dtype=float)
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows.values()])
-    month = np.concatenate([np.arange(len(row)) for row in rows.values()])
-    period = (np.datetime64("2020-01", "M") + month).astype("datetime64[us]")
-    return panel_from_observations(list(rows), series, period, value, frequency=Frequency("MS"))
 
 
 @dataclass
@@ -101,7 +92,7 @@ def test_the_forecast_begins_with_the_period_after_the_origin() -> None:
     ],
 )
 def test_a_series_without_what_the_network_needs_falls_back_with_the_reason(row: list[float], method: str) -> None:
-    forecast = forecast_of(panel_of(good=small_values(), bad=row), StandIn())
+    forecast = forecast_of(panel_of({"good": small_values(), "bad": row}), StandIn())
 
     assert forecast.series == ("good", "bad")
     assert forecast.method == ("lstm", method)
@@ -120,7 +111,7 @@ GAPS = pytest.mark.parametrize(
 def test_a_series_with_gaps_in_its_context_is_forecast_by_the_network(missing: list[int]) -> None:
     row = [NAN if n in missing else value for n, value in enumerate(small_values())]
 
-    forecast = forecast_of(panel_of(good=small_values(), gaps=row), StandIn())
+    forecast = forecast_of(panel_of({"good": small_values(), "gaps": row}), StandIn())
 
     assert forecast.method == ("lstm", "lstm")
     assert forecast.reason == (None, None)
@@ -131,7 +122,7 @@ def test_a_series_with_gaps_in_its_context_is_forecast_by_the_network(missing: l
 def test_a_trained_network_reads_around_the_gaps(trained: Forecaster, missing: list[int]) -> None:
     row = [NAN if n in missing else value for n, value in enumerate(small_values())]
 
-    forecast = forecast_of(panel_of(good=small_values(), gaps=row), trained)
+    forecast = forecast_of(panel_of({"good": small_values(), "gaps": row}), trained)
 
     assert forecast.method == ("lstm", "lstm")
     assert 50 < forecast.mean[1].min() < forecast.mean[1].max() < 250
@@ -150,7 +141,7 @@ def test_a_trained_network_reads_around_the_gaps(trained: Forecaster, missing: l
 def test_what_a_trained_network_does_not_read_falls_back_with_what_it_needs(
     trained: Forecaster, row: list[float]
 ) -> None:
-    forecast = forecast_of(panel_of(good=small_values(), bad=row), trained)
+    forecast = forecast_of(panel_of({"good": small_values(), "bad": row}), trained)
 
     assert forecast.method[0] == "lstm"
     assert forecast.method[1].startswith("fallback")
@@ -191,7 +182,7 @@ def test_a_network_says_what_it_needs(length: int, known: int, kind: str, expect
 def test_the_fallback_repeats_the_last_season_where_two_are_there(
     row: list[float], method: str, mean: list[float]
 ) -> None:
-    forecast = forecast_of(panel_of(a=row), StandIn(context=9))
+    forecast = forecast_of(panel_of({"a": row}), StandIn(context=9))
 
     assert forecast.method == (method,)
     assert forecast.mean[0].tolist() == mean
@@ -200,7 +191,7 @@ def test_the_fallback_repeats_the_last_season_where_two_are_there(
 def test_a_series_that_ended_earlier_is_forecast_for_the_same_periods_as_the_others() -> None:
     season = [10.0, 20.0, 30.0, 40.0]
 
-    forecast = forecast_of(panel_of(good=season * 5, bad=(season * 5)[:-2]), StandIn())
+    forecast = forecast_of(panel_of({"good": season * 5, "bad": (season * 5)[:-2]}), StandIn())
 
     assert forecast.method[1] == "fallback:seasonal-naive"
     assert forecast.mean[1].tolist() == [10, 20, 30]
@@ -208,14 +199,14 @@ def test_a_series_that_ended_earlier_is_forecast_for_the_same_periods_as_the_oth
 
 def test_intervals_of_the_fallback_come_from_its_own_errors_and_grow_with_the_seasons_ahead() -> None:
     rows = {"good": [1.0] * 14, "bad": [NAN] * 2 + [float(n) for n in range(12)]}
-    forecast = forecast_of(panel_of(**rows), StandIn(context=14))
+    forecast = forecast_of(panel_of({**rows}), StandIn(context=14))
 
     assert forecast.method == ("lstm", "fallback:seasonal-naive")
     assert forecast.mean[1].tolist() == [8, 9, 10]
     # every error of the past is one season's growth: 4
     half_of_80 = forecast.quantiles[1, :, 3] - forecast.mean[1]
     np.testing.assert_allclose(half_of_80, 4 * 1.2815515655446004)
-    behind = forecast_of(panel_of(good=[1.0] * 17, bad=rows["bad"]), StandIn())
+    behind = forecast_of(panel_of({"good": [1.0] * 17, "bad": rows["bad"]}), StandIn())
     np.testing.assert_allclose(behind.quantiles[1, 1:, 3] - behind.mean[1, 1:], 4 * 1.2815515655446004 * np.sqrt(2))
 
 
@@ -225,8 +216,8 @@ def test_intervals_of_the_fallback_come_from_its_own_errors_and_grow_with_the_se
 def test_one_bad_series_changes_no_bit_of_another(trained: Forecaster, bad: list[float]) -> None:
     good = {"a": small_values(), "b": [value * 3 for value in small_values()]}
 
-    alone = forecast_of(panel_of(**good), trained)
-    beside = forecast_of(panel_of(a=good["a"], bad=bad, b=good["b"]), trained)
+    alone = forecast_of(panel_of({**good}), trained)
+    beside = forecast_of(panel_of({"a": good["a"], "bad": bad, "b": good["b"]}), trained)
 
     assert alone.method == ("lstm", "lstm")
     for name in good:
@@ -248,7 +239,7 @@ def test_no_published_number_leaves_the_bounds() -> None:
 
 
 def test_only_the_networks_intervals_are_calibrated_and_bounded_after_that() -> None:
-    panel = panel_of(long=[5.0] * 8 + [4, 6], short=[NAN] * 8 + [1.0, 9.0])
+    panel = panel_of({"long": [5.0] * 8 + [4, 6], "short": [NAN] * 8 + [1.0, 9.0]})
     tripled = Calibration(factors=np.tile([3.0, 3, 1, 3, 3], (3, 1)))
 
     raw = forecast_of(panel, StandIn(), bounded(minimum=5.25))
@@ -262,14 +253,14 @@ def test_only_the_networks_intervals_are_calibrated_and_bounded_after_that() -> 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0.0, None), (None, 0.0), (0.0, 0.0)])
 def test_one_bound_or_equal_bounds_are_enough(minimum: float | None, maximum: float | None) -> None:
-    forecast = forecast_of(panel_of(a=[1.0, -1.0] * 10), StandIn(width=50.0), bounded(minimum, maximum))
+    forecast = forecast_of(panel_of({"a": [1.0, -1.0] * 10}), StandIn(width=50.0), bounded(minimum, maximum))
 
     assert minimum is None or (forecast.quantiles.min() == minimum and forecast.mean.min() >= minimum)
     assert maximum is None or (forecast.quantiles.max() == maximum and forecast.mean.max() <= maximum)
 
 
 def test_bounds_hold_for_the_fallback_too() -> None:
-    forecast = forecast_of(panel_of(good=[5.0, 1.0] * 10, bad=[50.0, 0.0] * 3), StandIn(), bounded(0, 20))
+    forecast = forecast_of(panel_of({"good": [5.0, 1.0] * 10, "bad": [50.0, 0.0] * 3}), StandIn(), bounded(0, 20))
 
     assert forecast.method[1].startswith("fallback")
     assert (forecast.quantiles[1].min(), forecast.quantiles[1].max()) == (0, 20)
@@ -306,14 +297,14 @@ def test_a_forecast_far_away_from_a_context_with_gaps_falls_back_too(missing: li
     known = [value for value in row[-8:] if value == value]
     limit = MAX_RANGES_AWAY * (max(known) - min(known))
 
-    near, far = (forecast_of(panel_of(a=row), StandIn(distance=limit * share)) for share in (0.999, 1.001))
+    near, far = (forecast_of(panel_of({"a": row}), StandIn(distance=limit * share)) for share in (0.999, 1.001))
 
     assert (near.method, far.method) == (("lstm",), ("fallback:seasonal-naive",))
 
 
 def test_only_the_series_that_is_not_believed_falls_back() -> None:
     forecast = forecast_of(
-        panel_of(a=small_values(), b=small_values()), StandIn(distance=np.array([[0.0] * 3, [1e9] * 3]))
+        panel_of({"a": small_values(), "b": small_values()}), StandIn(distance=np.array([[0.0] * 3, [1e9] * 3]))
     )
 
     assert forecast.method == ("lstm", "fallback:seasonal-naive")
@@ -322,7 +313,7 @@ def test_only_the_series_that_is_not_believed_falls_back() -> None:
 @pytest.mark.parametrize("value", [0.0, 5.0, -3.0, 1e-300, 1e15])
 @pytest.mark.parametrize("length", [1, 5, 40])
 def test_a_constant_series_is_forecast_as_its_value_by_the_fallback(value: float, length: int) -> None:
-    forecast = forecast_of(panel_of(a=[value] * length), StandIn(context=99))
+    forecast = forecast_of(panel_of({"a": [value] * length}), StandIn(context=99))
 
     assert (forecast.mean == value).all()
     assert (forecast.quantiles == value).all()
@@ -330,7 +321,7 @@ def test_a_constant_series_is_forecast_as_its_value_by_the_fallback(value: float
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -3.0, 1e-300, 1e15])
 def test_a_constant_series_is_forecast_with_finite_numbers_by_the_network(trained: Forecaster, value: float) -> None:
-    forecast = forecast_of(panel_of(a=[value] * 40), trained)
+    forecast = forecast_of(panel_of({"a": [value] * 40}), trained)
 
     assert np.isfinite(forecast.mean).all()
     assert np.isfinite(forecast.quantiles).all()
@@ -339,7 +330,7 @@ def test_a_constant_series_is_forecast_with_finite_numbers_by_the_network(traine
 
 
 def test_a_constant_series_is_believed_within_its_own_magnitude() -> None:
-    panel = panel_of(a=[5.0] * 40)
+    panel = panel_of({"a": [5.0] * 40})
 
     assert forecast_of(panel, StandIn(distance=49.0)).method == ("lstm",)
     assert forecast_of(panel, StandIn(distance=51.0)).method == ("fallback:seasonal-naive",)

@@ -30,12 +30,12 @@ from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS, Forecast
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from pipeline.timeseries.panel import Panel
 from pipeline.training.job import TrainedModel
 from pipeline.training.process import run_training
 from tests.preprocessing import test_covariates
 from tests.support.examples import small_panel, small_recipe, small_values
+from tests.support.panels import panel_of
 from tests.training import test_global_forecasts
 
 Array = npt.NDArray[np.float64]
@@ -81,15 +81,6 @@ def recipe_of(horizon: int = HORIZON, minimum: float | None = None, maximum: flo
     return small_recipe().model_copy(
         update={"horizon": horizon, "publish": PublishSettings(minimum=minimum, maximum=maximum)}
     )
-
-
-def panel_of(*rows: list[float]) -> Panel:
-    """Series a, b … from January 2020 on."""
-    value = np.array([value for row in rows for value in row])
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    month = np.concatenate([np.arange(len(row)) for row in rows])
-    period = (np.datetime64("2020-01", "M") + month).astype("datetime64[us]")
-    return panel_from_observations("abcdefgh"[: len(rows)], series, period, value, frequency=Frequency("MS"))
 
 
 def autoregressive(times: float, panel: Panel, horizon: int = HORIZON) -> Autoregressive:
@@ -241,7 +232,7 @@ def test_no_jitter_gives_no_infinity() -> None:
     "times", [1.0, 0.7, 0.0, -0.5], ids=["random walk", "persistent", "white noise", "alternating"]
 )
 def test_steps_depend_on_each_other_as_the_process_says(times: float) -> None:
-    panel = panel_of([1.0, -1, 2, 0, 1])
+    panel = panel_of([[1.0, -1, 2, 0, 1]])
     paths, forecast = drawn_from(autoregressive(times, panel), panel, recipe_of(), count=4000)
 
     variance = np.cumsum(times ** (2.0 * np.arange(HORIZON)))
@@ -253,14 +244,14 @@ def test_steps_depend_on_each_other_as_the_process_says(times: float) -> None:
 
 def test_a_sum_over_the_horizon_spreads_as_the_sum_of_a_random_walk() -> None:
     """Its variance is that of 6 errors, 5, … 1 of them: far more than that of independent steps."""
-    panel = panel_of([0.0] * 5 + [1.0, 0.0])
+    panel = panel_of([[0.0] * 5 + [1.0, 0.0]])
     paths, _ = drawn_from(autoregressive(1.0, panel), panel, recipe_of(), count=4000)
 
     np.testing.assert_allclose(paths[0].sum(axis=1).var(), sum(n * n for n in range(1, 7)), rtol=0.1)
 
 
 def test_what_was_published_otherwise_keeps_its_spread_and_the_network_s_order() -> None:
-    panel = panel_of([1.0, -1, 2, 0, 1])
+    panel = panel_of([[1.0, -1, 2, 0, 1]])
     network = autoregressive(1.0, panel)
     usual, forecast = drawn_from(network, panel, recipe_of())
     wider = replace(forecast, quantiles=5 + 3 * forecast.quantiles, mean=5 + 3 * forecast.mean)
@@ -333,7 +324,7 @@ def process(times: float, length: int, seed: int = 0) -> list[float]:
 
 def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
     """It says the same whatever comes: fed back alone, its steps would be independent; what it forecasts is not."""
-    panel = panel_of(*[process(0.9, 200, seed) for seed in range(8)])
+    panel = panel_of([*[process(0.9, 200, seed) for seed in range(8)]])
     network = autoregressive(0.0, panel)
     paths, forecast = drawn_from(network, panel, recipe_of(), count=3000)
     left = build_sampler(network, panel, forecast, recipe_of(), 0).autocorrelation
@@ -347,7 +338,7 @@ def test_a_network_that_does_not_follow_carries_its_errors_on() -> None:
 
 
 def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
-    panel = panel_of([value / np.sqrt(1 - 0.9**2) for value in process(0.9, 600)])
+    panel = panel_of([[value / np.sqrt(1 - 0.9**2) for value in process(0.9, 600)]])
     sampler = build_sampler(
         autoregressive(0.9, panel),
         panel,
@@ -361,7 +352,7 @@ def test_a_network_that_follows_has_no_errors_to_carry_on() -> None:
 
 def test_past_scores_are_how_far_out_each_value_was_when_it_came() -> None:
     """One period ahead of windows up to it alone: what came later changes nothing."""
-    panel = panel_of([1.0, -1, 2, 0, 1, 3, float("nan"), 2, 5], [float("nan")] * 4 + [2.0, 2, 2, 2, 2])
+    panel = panel_of([[1.0, -1, 2, 0, 1, 3, float("nan"), 2, 5], [float("nan")] * 4 + [2.0, 2, 2, 2, 2]])
     network = autoregressive(0.5, panel)
 
     found = network_error_scores(network, panel, network.features.transform(panel), 8, [0, 1], 6)
@@ -396,7 +387,7 @@ def test_scores_that_are_carried_on_stay_standard_normal() -> None:
 
 
 def test_differences_of_a_baseline_are_in_units_of_their_size() -> None:
-    panel = panel_of([1.0, 2, 4, 8, 16], [3.0, 3, 3, 3, 3], [float("nan")] * 4 + [9.0])
+    panel = panel_of([[1.0, 2, 4, 8, 16], [3.0, 3, 3, 3, 3], [float("nan")] * 4 + [9.0]])
 
     found = baseline_error_scores(panel, 4, [0, 1, 2], [2, 1, 1], 4)
 
@@ -405,7 +396,7 @@ def test_differences_of_a_baseline_are_in_units_of_their_size() -> None:
 
 
 def test_what_explodes_when_it_is_fed_back_stays_near_the_context() -> None:
-    panel = panel_of([1.0, -1, 2, 0, 1])
+    panel = panel_of([[1.0, -1, 2, 0, 1]])
     network = autoregressive(1e200, panel)
     published = forecast_panel(autoregressive(1.0, panel), panel, recipe_of())
 
@@ -421,7 +412,7 @@ def test_what_explodes_when_it_is_fed_back_stays_near_the_context() -> None:
 def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method: str) -> None:
     """By seasons, or from the last value, each error added to those before."""
     row = row if lag > 1 else [float("nan")] * 37 + row
-    panel = panel_of(small_values(), row)
+    panel = panel_of([small_values(), row])
     network = replace(
         autoregressive(1.0, panel, 9), needs=ContextRequirements(context=8, least_length=8, least_known=8)
     )
@@ -447,7 +438,7 @@ def test_a_baseline_walks_as_its_intervals_do(row: list[float], lag: int, method
 
 
 def small_sampler(seed: int = 0, rows: int = 2) -> PathSampler:
-    panel = panel_of(*[[1.0, -1, 2, 0, 1]] * rows)
+    panel = panel_of([*[[1.0, -1, 2, 0, 1]] * rows])
     network = autoregressive(1.0, panel)
     return build_sampler(network, panel, forecast_panel(network, panel, recipe_of()), recipe_of(), seed)
 
@@ -515,7 +506,7 @@ def test_memory_does_not_grow_with_the_number_of_paths() -> None:
 
 
 def test_no_path_leaves_the_bounds() -> None:
-    panel = panel_of([1.0, -1, 2, 0, 1])
+    panel = panel_of([[1.0, -1, 2, 0, 1]])
     paths, forecast = drawn_from(autoregressive(1.0, panel), panel, recipe_of(minimum=0.5, maximum=1.5))
 
     assert (paths.min(), paths.max()) == (0.5, 1.5)
@@ -523,7 +514,7 @@ def test_no_path_leaves_the_bounds() -> None:
 
 
 def test_a_constant_series_has_constant_paths() -> None:
-    panel = panel_of([1.0, -1, 2, 0, 1], [float("nan")] * 3 + [7.0, 7.0])
+    panel = panel_of([[1.0, -1, 2, 0, 1], [float("nan")] * 3 + [7.0, 7.0]])
 
     paths, forecast = drawn_from(autoregressive(1.0, panel), panel, recipe_of(), count=120)
 

@@ -12,20 +12,10 @@ from pipeline.errors import InvalidArgument
 from pipeline.forecasting import statistical
 from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.statistical import METHODS, forecast_statistical, require_statsforecast
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from tests.support.panels import panel_of
 
 NAN = float("nan")
 SEASON, HORIZON = 4, 6
-
-
-def panel_of(*rows: list[float]) -> Panel:
-    """One row a series, all from January 2000 on; NaN is nothing observed."""
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    month = np.concatenate([np.arange(len(row)) for row in rows])
-    period = (np.datetime64("2000-01", "M") + month).astype("datetime64[us]")
-    names = [f"series {n}" for n in range(len(rows))]
-    return panel_from_observations(names, series, period, np.concatenate(rows), frequency=Frequency("MS"))
 
 
 def seasonal(count: int) -> list[float]:
@@ -37,7 +27,7 @@ def seasonal(count: int) -> list[float]:
 def test_each_is_what_the_library_says_of_the_series(name: str, model: type) -> None:
     values = seasonal(40)
 
-    quantiles = forecast_statistical(panel_of(values), HORIZON, SEASON)[name]
+    quantiles = forecast_statistical(panel_of([values], start="2000-01-01"), HORIZON, SEASON)[name]
 
     theirs = model(season_length=SEASON).forecast(y=np.array(values), h=HORIZON, level=[80, 95])
     assert quantiles.shape == (1, HORIZON, 5)
@@ -59,7 +49,7 @@ def test_every_series_gets_finite_quantiles_that_do_not_cross() -> None:
         [*seasonal(30), *[NAN] * 10],
     ]
 
-    told = forecast_statistical(panel_of(*awkward), HORIZON, SEASON)
+    told = forecast_statistical(panel_of([*awkward], start="2000-01-01"), HORIZON, SEASON)
 
     assert list(told) == list(METHODS)
     for quantiles in told.values():
@@ -71,7 +61,7 @@ def test_every_series_gets_finite_quantiles_that_do_not_cross() -> None:
 def test_a_series_without_a_value_at_the_origin_is_forecast_as_by_the_seasonal_naive(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    panel = panel_of(seasonal(40), [*seasonal(30), *[NAN] * 10])
+    panel = panel_of([seasonal(40), [*seasonal(30), *[NAN] * 10]], start="2000-01-01")
 
     with caplog.at_level(logging.INFO, "pipeline"):
         told = forecast_statistical(panel, HORIZON, SEASON)
@@ -82,11 +72,11 @@ def test_a_series_without_a_value_at_the_origin_is_forecast_as_by_the_seasonal_n
 
 
 def test_what_lies_after_the_origin_is_not_read() -> None:
-    early = panel_of([*seasonal(30), 1e6, 1e6]).until(29)
+    early = panel_of([[*seasonal(30), 1e6, 1e6]], start="2000-01-01").until(29)
 
     told = forecast_statistical(early, HORIZON, SEASON)
 
-    for name, quantiles in forecast_statistical(panel_of(seasonal(30)), HORIZON, SEASON).items():
+    for name, quantiles in forecast_statistical(panel_of([seasonal(30)], start="2000-01-01"), HORIZON, SEASON).items():
         np.testing.assert_array_equal(told[name], quantiles)
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.errors import InvalidRecipe
 from pipeline.models.global_lstm_config import changes_autocorrelation, default_configs
-from pipeline.timeseries.panel import Panel
+from tests.support.panels import panel_of
 
 GLOBAL_RECIPE = """
 name = "g"
@@ -28,26 +28,15 @@ architecture = "global"
 """
 
 
-def panel_of(*series: list[float] | np.ndarray) -> Panel:  # type: ignore[type-arg]
-    """Series that end together."""
-    lengths = np.array([len(one) for one in series])
-    grid = np.datetime64("2000-01-01", "us") + np.arange(lengths.max()) * np.timedelta64(1, "D")
-    return Panel(
-        series=tuple(f"s{n}" for n in range(len(series))),
-        grid=grid,
-        first=lengths.max() - lengths,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate([np.asarray(one, float) for one in series]),
-    )
-
-
 @pytest.mark.parametrize("season", [1, 2, 4, 5, 7, 12, 24, 48, 52])
 @pytest.mark.parametrize("horizon", [1, 2, 6, 13, 18, 48])
 @pytest.mark.parametrize("length", [10, 100, 3000])
 def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, length: int) -> None:
     text = GLOBAL_RECIPE.format(frequency="D", season=season, horizon=horizon)
     recipe = parse_recipe(text, where="g.toml", folder=Path())
-    panel = panel_of(np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2)
+    panel = panel_of(
+        [np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2], frequency="D", start="2000-01-01", align="end"
+    )
 
     designs = default_configs(panel, season=season, horizon=horizon, members=4)
 
@@ -79,7 +68,9 @@ def test_the_rule_as_it_is_documented(
 ) -> None:
     wave = np.sin(np.arange(length) * 2 * np.pi / 12 if season == 12 else np.arange(length)) + 2
 
-    designs = default_configs(panel_of(wave), season=season, horizon=horizon, members=3)
+    designs = default_configs(
+        panel_of([wave], frequency="D", start="2000-01-01", align="end"), season=season, horizon=horizon, members=3
+    )
 
     assert {(design.kind, design.size, design.context) for design in designs} == expected
 
@@ -89,25 +80,42 @@ def test_the_last_season_is_the_base_where_changes_repeat() -> None:
     seasonal = [np.sin(np.arange(200) * 2 * np.pi / 12) + 0.1 * rng.normal(size=200) + 5 for _ in range(3)]
     wandering = [np.exp(0.1 * rng.normal(size=200).cumsum()) for _ in range(12)]
 
-    assert changes_autocorrelation(panel_of(*seasonal), 12) > 0.8
-    assert changes_autocorrelation(panel_of(*wandering), 12) == pytest.approx(0, abs=0.05)
-    assert default_configs(panel_of(*seasonal, *wandering[:3]), season=12, horizon=6, members=1)[0].base == 12
-    assert default_configs(panel_of(*wandering), season=12, horizon=6, members=1)[0].base == 1
-    assert changes_autocorrelation(panel_of([3.0] * 100), 12) == 0
-    assert changes_autocorrelation(panel_of([3.0] * 10), 12) == 0
+    assert changes_autocorrelation(panel_of([*seasonal], frequency="D", start="2000-01-01", align="end"), 12) > 0.8
+    assert changes_autocorrelation(
+        panel_of([*wandering], frequency="D", start="2000-01-01", align="end"), 12
+    ) == pytest.approx(0, abs=0.05)
+    assert (
+        default_configs(
+            panel_of([*seasonal, *wandering[:3]], frequency="D", start="2000-01-01", align="end"),
+            season=12,
+            horizon=6,
+            members=1,
+        )[0].base
+        == 12
+    )
+    assert (
+        default_configs(
+            panel_of([*wandering], frequency="D", start="2000-01-01", align="end"), season=12, horizon=6, members=1
+        )[0].base
+        == 1
+    )
+    assert changes_autocorrelation(panel_of([[3.0] * 100], frequency="D", start="2000-01-01", align="end"), 12) == 0
+    assert changes_autocorrelation(panel_of([[3.0] * 10], frequency="D", start="2000-01-01", align="end"), 12) == 0
 
 
 def test_changes_are_compared_where_both_are_known() -> None:
     values = np.tile([1.0, 2.0, 4.0, 3.0], 20)
     values[[10, 11, 30]] = np.nan
 
-    assert changes_autocorrelation(panel_of(values), 4) == pytest.approx(1, abs=0.1)
+    assert changes_autocorrelation(
+        panel_of([values], frequency="D", start="2000-01-01", align="end"), 4
+    ) == pytest.approx(1, abs=0.1)
 
 
 def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> None:
     hours = np.arange(24 * 7 * 6)
     day = np.sin(hours * 2 * np.pi / 24)
-    week = panel_of(5 + day * np.where(hours // 24 % 7 < 5, 1, 0.2))
+    week = panel_of([5 + day * np.where(hours // 24 % 7 < 5, 1, 0.2)], frequency="D", start="2000-01-01", align="end")
 
     assert [design.profile for design in default_configs(week, season=24, horizon=24, members=3)] == [0, 168, 0]
     assert [design.profile for design in default_configs(week, season=24, horizon=24, members=1)] == [0]
@@ -116,7 +124,10 @@ def test_every_other_member_reads_hours_without_the_profile_of_the_week() -> Non
 @pytest.mark.parametrize("season", [1, 12, 24])
 def test_few_values_are_fitted_on_for_fewer_steps(season: int) -> None:
     rng = np.random.default_rng(0)
-    few, many = (panel_of(*(rng.normal(size=24 * 30) for _ in range(count))) for count in (1, 1500))
+    few, many = (
+        panel_of([*(rng.normal(size=24 * 30) for _ in range(count))], frequency="D", start="2000-01-01", align="end")
+        for count in (1, 1500)
+    )
 
     few_design, design = (default_configs(panel, season=season, horizon=6, members=1)[0] for panel in (few, many))
 

@@ -20,6 +20,7 @@ from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.timeseries.panel import Panel
 from pipeline.training.window_batches import FlatPanel, build_window_lookup, flatten_panel
+from tests.support.panels import panel_of
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,18 +34,6 @@ HORIZON = 3
 KINDS = ("seasonal", "last", "mean", "standard", "min-max", "log")
 EACH = pytest.mark.parametrize("kind", KINDS)
 BY = pytest.mark.parametrize("per_series", [False, True], ids=["by window", "by series"])
-
-
-def panel_of(*rows: list[float] | Array) -> Panel:
-    """Series that end together."""
-    lengths = np.array([len(row) for row in rows])
-    return Panel(
-        series=tuple("abcdefgh"[: len(rows)]),
-        grid=np.datetime64("2020-01-01", "us") + np.arange(lengths.max()) * np.timedelta64(1, "D"),
-        first=lengths.max() - lengths,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate([np.asarray(row, float) for row in rows]),
-    )
 
 
 def layer_of(kind: str, *, season: int = 2, per_series: bool = False, horizon: int = HORIZON) -> Scaler:
@@ -133,7 +122,9 @@ def windows(kind: str, seed: int, level: float, movement: float) -> Array:
 
 def there_and_back(kind: str, per_series: bool, context: Array) -> Array:
     """Windows through double precision, single precision and the layer, and all the way back."""
-    scaling = fit_scaling(panel_of(context[0]), kind=kind, per_series=per_series, season=3)
+    scaling = fit_scaling(
+        panel_of([context[0]], frequency="D", align="end"), kind=kind, per_series=per_series, season=3
+    )
     centre, scale = scaling.window_parameters(context, np.ones_like(context, bool), ["a"] * len(context))
     layer = layer_of(kind, season=3, per_series=per_series)
     steps, base, own = scaled(layer, scaling.scale(context, centre, scale))
@@ -172,7 +163,7 @@ def test_a_movement_that_is_a_millionth_of_the_level_comes_back(kind: str, seed:
 def test_a_constant_window_stays_constant(kind: str, value: float, length: int) -> None:
     value = abs(value) if kind == "log" else value
     context = np.full((1, length), value)
-    scaling = fit_scaling(panel_of([1.0, 2.0]), kind=kind, per_series=False, season=2)
+    scaling = fit_scaling(panel_of([[1.0, 2.0]], frequency="D", align="end"), kind=kind, per_series=False, season=2)
     centre, size = scaling.window_parameters(context, np.ones_like(context, bool), ["a"])
 
     steps, base, scale = scaled(layer_of(kind), scaling.scale(context, centre, size))
@@ -197,7 +188,7 @@ def test_what_is_not_known_changes_nothing(kind: str) -> None:
 
 
 def test_a_gap_changes_no_minimum_or_maximum_of_its_window() -> None:
-    panel = panel_of([2, 9, NAN, NAN, 1, 4, 3])
+    panel = panel_of([[2, 9, NAN, NAN, 1, 4, 3]], frequency="D", align="end")
     context, known = read_contexts(panel, Windows(np.array([0]), np.array([6])), 6)
 
     steps, base, scale = scaled(layer_of("min-max"), context, known)
@@ -207,7 +198,7 @@ def test_a_gap_changes_no_minimum_or_maximum_of_its_window() -> None:
 
 
 def test_a_value_before_the_window_changes_no_minimum_or_maximum_of_it() -> None:
-    panel = panel_of([2, 9, NAN, NAN, 1, 4, 3])
+    panel = panel_of([[2, 9, NAN, NAN, 1, 4, 3]], frequency="D", align="end")
     context, known = read_contexts(panel, Windows(np.array([0]), np.array([6])), 5)
 
     _, base, scale = scaled(layer_of("min-max"), context, known)
@@ -230,7 +221,7 @@ def test_series_of_any_size_look_the_same(kind: str) -> None:
 
 
 def test_series_of_any_size_are_flat_side_by_side_and_filled() -> None:
-    panel = panel_of([1e12, NAN, 3e12], [1e-12, 2e-12], [0.0, 0.0])
+    panel = panel_of([[1e12, NAN, 3e12], [1e-12, 2e-12], [0.0, 0.0]], frequency="D", align="end")
 
     flat = without_features(panel, Scaling(kind="last"))
 
@@ -240,7 +231,7 @@ def test_series_of_any_size_are_flat_side_by_side_and_filled() -> None:
 
 @BY
 def test_what_has_no_logarithm_is_not_known_to_a_network_that_reads_logarithms(per_series: bool) -> None:
-    panel = panel_of([1, 0, -3, 4, 5])
+    panel = panel_of([[1, 0, -3, 4, 5]], frequency="D", align="end")
     scaling = fit_scaling(panel, kind="log", per_series=per_series, season=1)
 
     flat = without_features(panel, scaling)
@@ -252,7 +243,10 @@ def test_what_has_no_logarithm_is_not_known_to_a_network_that_reads_logarithms(p
 def test_a_first_value_that_has_no_logarithm_takes_none_from_another_series() -> None:
     logarithms = Scaling(kind="log", logarithms=True)
 
-    one, other = (without_features(panel_of([7.0, last], [0.0, 4, 5]), logarithms).values for last in (7.0, 700.0))
+    one, other = (
+        without_features(panel_of([[7.0, last], [0.0, 4, 5]], frequency="D", align="end"), logarithms).values
+        for last in (7.0, 700.0)
+    )
 
     np.testing.assert_array_equal(one[2:], other[2:])
 
@@ -263,7 +257,7 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
     rng = np.random.default_rng(4)
     rows = [size * (5 + rng.normal(size=length).cumsum() / 4) for size, length in ((1e-9, 30), (1.0, 20), (1e9, 25))]
     rows[0][12], rows[2][[9, 10]] = NAN, NAN
-    panel = panel_of(*rows)
+    panel = panel_of([*rows], frequency="D", align="end")
     assert np.nanmin(panel.values) > 0
     scaling = fit_scaling(panel, kind=kind, per_series=per_series, season=2)
     layer = layer_of(kind, per_series=per_series)
@@ -282,7 +276,7 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
 
 def test_what_is_gathered_of_another_future_is_the_same_up_to_the_cutoff() -> None:
     told = np.random.default_rng(5).normal(size=20).cumsum()
-    panel = panel_of(told)
+    panel = panel_of([told], frequency="D", align="end")
     another_future = replace(panel, values=np.where(np.arange(20) > 14, 1e9, told))
     ends = Windows(np.zeros(3, np.int64), np.array([9, 10, 11]))
 

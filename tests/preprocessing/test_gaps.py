@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 
 from pipeline.preprocessing.gaps import fill_gaps, is_constant
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from tests.support.panels import panel_of
 
 NAN = float("nan")
 
 
-def panel_of(**rows: list[float]) -> Panel:
-    """One row a series, from 2020-01-01 on; NaN is nothing observed."""
-    value = np.array([value for row in rows.values() for value in row])
-    series = np.repeat(np.arange(len(rows)), [len(row) for row in rows.values()])
-    day = np.concatenate([np.arange(len(row)) for row in rows.values()])
-    period = np.datetime64("2020-01-01", "us") + day * np.timedelta64(1, "D")
-    return panel_from_observations(list(rows), series, period, value, frequency=Frequency("D"))
-
-
 def filled(row: list[float], longest: int) -> list[float]:
-    return fill_gaps(panel_of(a=row), longest=longest).series_values(0).tolist()
+    return fill_gaps(panel_of({"a": row}, frequency="D"), longest=longest).series_values(0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -41,13 +31,13 @@ def test_a_longer_gap_stays() -> None:
 
 
 def test_nothing_is_filled_where_the_recipe_allows_no_gap() -> None:
-    panel = panel_of(a=[1, NAN, 3])
+    panel = panel_of({"a": [1, NAN, 3]}, frequency="D")
 
     assert fill_gaps(panel, longest=0) is panel
 
 
 def test_each_series_is_filled_from_its_own_values() -> None:
-    panel = fill_gaps(panel_of(a=[1, NAN, 3], b=[10, NAN, 30]), longest=1)
+    panel = fill_gaps(panel_of({"a": [1, NAN, 3], "b": [10, NAN, 30]}, frequency="D"), longest=1)
 
     assert (panel.series_values(0).tolist(), panel.series_values(1).tolist()) == ([1, 2, 3], [10, 20, 30])
 

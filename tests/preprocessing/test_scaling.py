@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_parameters, fit_scaling, scaling_from_dict
-from pipeline.timeseries.panel import Panel
 from tests.support.examples import small_panel
+from tests.support.panels import panel_of
 
 NAN = float("nan")
 
@@ -24,21 +24,9 @@ EACH = pytest.mark.parametrize("kind", KINDS)
 BY = pytest.mark.parametrize("per_series", [False, True], ids=["by window", "by series"])
 
 
-def panel_of(**rows: list[float]) -> Panel:
-    lengths = [len(row) for row in rows.values()]
-    days = np.arange(max(lengths))
-    return Panel(
-        series=tuple(rows),
-        grid=np.datetime64("2020-01-01", "us") + days * np.timedelta64(1, "D"),
-        first=np.zeros(len(rows), np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate([np.array(row, dtype=float) for row in rows.values()]),
-    )
-
-
 def scaling_of(kind: str, history: list[float], *, per_series: bool, season: int = 2) -> Scaling:
     """Fitted on one series, a."""
-    return fit_scaling(panel_of(a=history), kind=kind, per_series=per_series, season=season)
+    return fit_scaling(panel_of({"a": history}, frequency="D"), kind=kind, per_series=per_series, season=season)
 
 
 def size_of(scaling: Scaling, context: Array | list[list[float]], name: str = "a") -> tuple[Array, Array]:
@@ -266,8 +254,8 @@ def test_a_series_a_thousand_times_larger_looks_the_same_to_the_network(kind: st
 @EACH
 @BY
 def test_a_changed_future_changes_no_scaling_fitted_up_to_the_cutoff(kind: str, per_series: bool) -> None:
-    panel = panel_of(a=[1, 4, 2, 8, 5, 7], b=[3, 1, 4, 1, 5, 9])
-    another_future = panel_of(a=[1, 4, 2, 8, 1e-9, 1e9], b=[3, 1, 4, 1, 1e12, 2])
+    panel = panel_of({"a": [1, 4, 2, 8, 5, 7], "b": [3, 1, 4, 1, 5, 9]}, frequency="D")
+    another_future = panel_of({"a": [1, 4, 2, 8, 1e-9, 1e9], "b": [3, 1, 4, 1, 1e12, 2]}, frequency="D")
 
     fitted, likewise = (
         fit_scaling(one.until(3), kind=kind, per_series=per_series, season=2) for one in (panel, another_future)
@@ -303,7 +291,9 @@ def test_no_window_changes_another(kind: str) -> None:
 
 
 def test_each_window_takes_the_parameters_of_its_own_series() -> None:
-    scaling = fit_scaling(panel_of(a=[0, 10], b=[100, 300]), kind="min-max", per_series=True, season=1)
+    scaling = fit_scaling(
+        panel_of({"a": [0, 10], "b": [100, 300]}, frequency="D"), kind="min-max", per_series=True, season=1
+    )
 
     centre, scale = scaling.window_parameters(np.zeros((3, 2)), np.ones((3, 2), bool), ["a", "b", "a"])
 
@@ -332,19 +322,23 @@ def test_no_windows_have_no_sizes(kind: str, per_series: bool) -> None:
 @EACH
 def test_each_series_has_its_own_parameters_and_one_that_was_not_there_those_of_its_values(kind: str) -> None:
     rows = {"a": [1.0, NAN, 2, 8], "b": [300.0, 100, 200, 700], "c": [5.0, 5]}
-    scaling = fit_scaling(panel_of(a=rows["a"], b=rows["b"]), kind=kind, per_series=True, season=2)
+    scaling = fit_scaling(
+        panel_of({"a": rows["a"], "b": rows["b"]}, frequency="D"), kind=kind, per_series=True, season=2
+    )
 
-    centre, scale = scaling.series_parameters(panel_of(**rows))
+    centre, scale = scaling.series_parameters(panel_of({**rows}, frequency="D"))
 
     for s, row in enumerate(rows.values()):
-        own = fit_scaling(panel_of(a=row), kind=kind, per_series=True, season=2).fitted["a"]
+        own = fit_scaling(panel_of({"a": row}, frequency="D"), kind=kind, per_series=True, season=2).fitted["a"]
         assert (centre[s], scale[s]) == own
 
 
 @EACH
 @BY
 def test_a_scaling_comes_back_from_json_as_it_was(kind: str, per_series: bool) -> None:
-    scaling = fit_scaling(panel_of(a=[0.1, 1 / 3], b=[1e-9, 1e15]), kind=kind, per_series=per_series, season=2)
+    scaling = fit_scaling(
+        panel_of({"a": [0.1, 1 / 3], "b": [1e-9, 1e15]}, frequency="D"), kind=kind, per_series=per_series, season=2
+    )
 
     assert scaling_from_dict(json.loads(json.dumps(scaling.as_dict()))) == scaling
 
@@ -357,7 +351,7 @@ def test_logarithms_want_every_value_positive() -> None:
 
 @BY
 def test_a_value_without_a_logarithm_is_a_gap_and_a_window_with_one_is_not_read(per_series: bool) -> None:
-    panel = panel_of(a=[1, 0, 4, -3, 8])
+    panel = panel_of({"a": [1, 0, 4, -3, 8]}, frequency="D")
     contexts = np.array([[1.0, 4], [0, 4], [4, -3]])
 
     logarithms = scaling_of("log", [1, 4, 8], per_series=per_series)

@@ -19,22 +19,9 @@ from pipeline.preprocessing.windows import (
     read_targets,
 )
 from pipeline.timeseries.panel import Panel
+from tests.support.panels import panel_of
 
 NAN = float("nan")
-
-
-def panel_of(*rows: list[float], first: tuple[int, ...] = ()) -> Panel:
-    """Series a, b, … on a daily grid; row s starts at position first[s]."""
-    starts = np.array(first or [0] * len(rows))
-    lengths = np.array([len(row) for row in rows])
-    days = np.arange(int((starts + lengths).max()))
-    return Panel(
-        series=tuple("abcdefgh"[: len(rows)]),
-        grid=np.datetime64("2020-01-01", "us") + days * np.timedelta64(1, "D"),
-        first=starts,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate(rows).astype(float),
-    )
 
 
 def needing(
@@ -98,7 +85,7 @@ def naive_windows(panel: Panel, needs: ContextRequirements, horizon: int) -> lis
 
 
 def test_five_values_give_two_windows_whose_targets_are_inside() -> None:
-    panel = panel_of([1, 2, 3, 4, 5])
+    panel = panel_of([[1, 2, 3, 4, 5]], frequency="D")
 
     windows = find_windows(panel, needs=needing(2), horizon=2)
 
@@ -109,14 +96,14 @@ def test_five_values_give_two_windows_whose_targets_are_inside() -> None:
 
 
 def test_what_lies_after_the_newest_value_is_no_target() -> None:
-    panel = panel_of([1, 2, 3, 4, 5], [9, 9])
+    panel = panel_of([[1, 2, 3, 4, 5], [9, 9]], frequency="D")
 
     np.testing.assert_array_equal(read_targets(panel, ending(2, 3, 4), 2), [[4, 5], [5, NAN], [NAN, NAN]])
     np.testing.assert_array_equal(read_targets(panel, ending(1, series=1), 2), [[NAN, NAN]])
 
 
 def test_positions_count_from_the_start_of_the_grid_not_of_the_series() -> None:
-    panel = panel_of([1, 2, 3, 4], [7, 8, 9], first=(0, 2))
+    panel = panel_of([[1, 2, 3, 4], [7, 8, 9]], first=(0, 2), frequency="D")
 
     windows = find_windows(panel, needs=needing(2), horizon=1)
 
@@ -126,7 +113,7 @@ def test_positions_count_from_the_start_of_the_grid_not_of_the_series() -> None:
 
 
 def test_a_gap_may_be_in_a_context_but_not_where_it_ends_and_may_be_in_a_target() -> None:
-    panel = panel_of([1, 2, NAN, 4, 5])
+    panel = panel_of([[1, 2, NAN, 4, 5]], frequency="D")
 
     windows = find_windows(panel, needs=needing(2, known=1), horizon=2)
 
@@ -138,25 +125,27 @@ def test_a_gap_may_be_in_a_context_but_not_where_it_ends_and_may_be_in_a_target(
 
 
 def test_a_window_whose_whole_target_is_a_gap_is_not_fitted_on() -> None:
-    panel = panel_of([1, 2, 3, 4, NAN, NAN, 7])
+    panel = panel_of([[1, 2, 3, 4, NAN, NAN, 7]], frequency="D")
 
     assert find_windows(panel, needs=needing(4), horizon=2).end.tolist() == []
     assert find_windows(panel, needs=needing(4), horizon=3).end.tolist() == [3]
 
 
 def test_a_context_with_too_few_known_values_gives_no_window() -> None:
-    panel = panel_of([1, 2, NAN, NAN, 5, 6, 7, 8])
+    panel = panel_of([[1, 2, NAN, NAN, 5, 6, 7, 8]], frequency="D")
 
     assert find_windows(panel, needs=needing(4, known=3), horizon=1).end.tolist() == [6]
     assert find_windows(panel, needs=needing(4, known=2), horizon=1).end.tolist() == [4, 5, 6]
 
 
 def test_a_series_shorter_than_what_is_needed_has_no_window() -> None:
-    assert find_windows(panel_of([1, 2, 3, 4], [4, 5, 6]), needs=needing(3), horizon=1).series.tolist() == [0]
+    assert find_windows(
+        panel_of([[1, 2, 3, 4], [4, 5, 6]], frequency="D"), needs=needing(3), horizon=1
+    ).series.tolist() == [0]
 
 
 def test_no_window_at_all_keeps_the_shapes() -> None:
-    panel = panel_of([1, 2])
+    panel = panel_of([[1, 2]], frequency="D")
 
     windows = find_windows(panel, needs=needing(3), horizon=2)
 
@@ -167,7 +156,7 @@ def test_no_window_at_all_keeps_the_shapes() -> None:
 
 
 def test_the_context_of_a_short_series_begins_with_its_first_value_as_not_known() -> None:
-    panel = panel_of([1.0, NAN, 3.0, 4.0], [7.0, 8.0], first=(0, 2))
+    panel = panel_of([[1.0, NAN, 3.0, 4.0], [7.0, 8.0]], first=(0, 2), frequency="D")
 
     context, known = read_contexts(panel, Windows(np.array([0, 0, 1]), np.array([3, 2, 3])), 4)
 
@@ -180,7 +169,7 @@ def test_the_context_of_a_short_series_begins_with_its_first_value_as_not_known(
 
 
 def test_a_gap_is_filled_by_the_value_before_it_even_where_that_lies_before_the_context() -> None:
-    context, known = read_contexts(panel_of([1, 2, NAN, NAN, 5]), ending(4), 3)
+    context, known = read_contexts(panel_of([[1, 2, NAN, NAN, 5]], frequency="D"), ending(4), 3)
 
     assert context.tolist() == [[2, 2, 5]]
     assert known.tolist() == [[False, False, True]]
@@ -189,7 +178,7 @@ def test_a_gap_is_filled_by_the_value_before_it_even_where_that_lies_before_the_
 
 
 def test_a_series_that_is_long_enough_is_fitted_on_from_whole_contexts_and_a_short_one_from_all_that_it_has() -> None:
-    panel = panel_of([float(t) for t in range(8)], [1, 2, 3, 4], [1, 2, 3], [1, 2], first=(0, 4, 5, 6))
+    panel = panel_of([[float(t) for t in range(8)], [1, 2, 3, 4], [1, 2, 3], [1, 2]], first=(0, 4, 5, 6), frequency="D")
     needs = needing(4, length=2, known=2)
 
     assert pairs(find_windows(panel, needs=needs, horizon=1)) == [
@@ -223,7 +212,7 @@ shapes = st.builds(
 def test_windows_equal_a_loop(
     a: list[float], b: list[float], late: int, needs: ContextRequirements, horizon: int
 ) -> None:
-    panel = panel_of(a, b, first=(0, late))
+    panel = panel_of([a, b], first=(0, late), frequency="D")
 
     windows = find_windows(panel, needs=needs, horizon=horizon)
 
@@ -240,7 +229,7 @@ def test_windows_equal_a_loop(
 def test_which_positions_have_enough_equals_a_loop(
     a: list[float], b: list[float], late: int, needs: ContextRequirements
 ) -> None:
-    panel = panel_of(a, b, first=(0, late))
+    panel = panel_of([a, b], first=(0, late), frequency="D")
     everywhere = Windows(np.repeat([0, 1], len(panel.grid)), np.tile(np.arange(len(panel.grid)), 2))
 
     enough = have_enough_context(panel, everywhere, needs)
@@ -254,7 +243,11 @@ def test_no_value_after_the_cutoff_is_in_a_window_known_by_it(
     a: list[float], b: list[float], cutoff: int, needs: ContextRequirements, horizon: int
 ) -> None:
     panel = panel_of(
-        [float(t) if v == v else NAN for t, v in enumerate(a)], [float(t) if v == v else NAN for t, v in enumerate(b)]
+        [
+            [float(t) if v == v else NAN for t, v in enumerate(a)],
+            [float(t) if v == v else NAN for t, v in enumerate(b)],
+        ],
+        frequency="D",
     )
 
     known = find_windows(panel, needs=needs, horizon=horizon).with_target_until(cutoff, horizon=horizon)
@@ -266,8 +259,8 @@ def test_no_value_after_the_cutoff_is_in_a_window_known_by_it(
 @pytest.mark.parametrize("cutoff", range(8))
 def test_a_changed_future_changes_no_window_known_by_the_cutoff(cutoff: int) -> None:
     told = [3.0, 1, 4, NAN, 5, 9, 2, 6]
-    panel = panel_of(told)
-    another_future = panel_of(told[: cutoff + 1] + [-1e9] * (len(told) - cutoff - 1))
+    panel = panel_of([told], frequency="D")
+    another_future = panel_of([told[: cutoff + 1] + [-1e9] * (len(told) - cutoff - 1)], frequency="D")
     needs = needing(2, known=1)
 
     known = find_windows(panel, needs=needs, horizon=2).with_target_until(cutoff, horizon=2)
@@ -281,7 +274,7 @@ def test_a_changed_future_changes_no_window_known_by_the_cutoff(cutoff: int) -> 
 
 @pytest.mark.parametrize("rather_whole", [False, True])
 def test_what_is_known_by_a_cutoff_equals_what_the_panel_until_then_gives(rather_whole: bool) -> None:
-    panel = panel_of([3, 1, 4, 1, NAN, 9, 2, 6], [2, 7, 1, 8, 2], first=(0, 3))
+    panel = panel_of([[3, 1, 4, 1, NAN, 9, 2, 6], [2, 7, 1, 8, 2]], first=(0, 3), frequency="D")
     needs = needing(3, length=2, known=2)
     whole = find_windows(panel, needs=needs, horizon=2)
 
@@ -295,7 +288,7 @@ def test_what_is_known_by_a_cutoff_equals_what_the_panel_until_then_gives(rather
 
 
 def test_the_window_whose_target_ends_at_the_cutoff_is_known() -> None:
-    windows = find_windows(panel_of([1, 2, 3, 4, 5, 6, 7]), needs=needing(2), horizon=2)
+    windows = find_windows(panel_of([[1, 2, 3, 4, 5, 6, 7]], frequency="D"), needs=needing(2), horizon=2)
 
     assert windows.end.tolist() == [1, 2, 3, 4]
     assert windows.with_target_until(4, horizon=2).end.tolist() == [1, 2]
@@ -310,7 +303,7 @@ def test_windows_are_chosen_by_truth_by_position_and_by_slice() -> None:
 
 
 def test_each_series_that_reaches_the_origin_has_enough_there_if_its_context_does() -> None:
-    panel = panel_of([1, 2, 3, 4], [5, 6, 7], [8, 9], [NAN, 3, NAN, 4], [9], first=(0, 0, 2, 0, 3))
+    panel = panel_of([[1, 2, 3, 4], [5, 6, 7], [8, 9], [NAN, 3, NAN, 4], [9]], first=(0, 0, 2, 0, 3), frequency="D")
     newest = Windows(np.arange(5), np.full(5, 3))
 
     assert have_enough_context(panel, newest, needing(2)).tolist() == [True, False, True, False, False]
@@ -326,7 +319,11 @@ EVENLY = pytest.mark.parametrize("evenly", ["series", "windows"])
 def test_every_window_is_drawn_that_a_network_can_be_fitted_on_and_no_other(
     evenly: Literal["series", "windows"], rather_whole: bool
 ) -> None:
-    panel = panel_of([1, 2, 3, 4, 5, 6, 7, 8], [1, NAN, NAN, 4, 5, 6, NAN, 8], [1, 2], [1, 2, 3, 4], first=(0, 3, 9, 7))
+    panel = panel_of(
+        [[1, 2, 3, 4, 5, 6, 7, 8], [1, NAN, NAN, 4, 5, 6, NAN, 8], [1, 2], [1, 2, 3, 4]],
+        first=(0, 3, 9, 7),
+        frequency="D",
+    )
     needs = needing(3, length=2, known=2, rather_whole=rather_whole)
 
     drawn = draw_windows(panel, 400, needs=needs, horizon=2, evenly=evenly, rng=np.random.default_rng(0))
@@ -337,7 +334,7 @@ def test_every_window_is_drawn_that_a_network_can_be_fitted_on_and_no_other(
 
 @EVENLY
 def test_each_series_or_each_window_is_as_likely(evenly: Literal["series", "windows"]) -> None:
-    panel = panel_of([1.0] * 6, [1.0] * 96, [1.0] * 2)
+    panel = panel_of([[1.0] * 6, [1.0] * 96, [1.0] * 2], frequency="D")
     needs = needing(2)
 
     drawn = draw_windows(panel, 9000, needs=needs, horizon=1, evenly=evenly, rng=np.random.default_rng(0))
@@ -354,11 +351,13 @@ def test_each_series_or_each_window_is_as_likely(evenly: Literal["series", "wind
 def test_windows_that_lack_known_values_are_drawn_again(evenly: Literal["series", "windows"]) -> None:
     sparse = [1.0, *[NAN] * 30, 2.0, 3.0, 4.0]
 
-    drawn = draw_windows(panel_of(sparse), 50, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(0))
+    drawn = draw_windows(
+        panel_of([sparse], frequency="D"), 50, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(0)
+    )
 
     assert set(pairs(drawn)) == {(0, 32)}
     assert len(drawn) == 50
-    half = panel_of(([1.0, 2, 3, NAN] * 200)[:-1])
+    half = panel_of([([1.0, 2, 3, NAN] * 200)[:-1]], frequency="D")
     anew = draw_windows(half, 40, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(0))
     assert len(set(pairs(anew))) > 30  # of 400: not the usable half of 40 twice
 
@@ -368,7 +367,7 @@ def test_windows_that_lack_known_values_are_drawn_again(evenly: Literal["series"
     "row", [[1.0, 2], [1, NAN, 3, NAN, 5], [1.0, NAN, NAN, 4]], ids=["too short", "every other", "ends alone"]
 )
 def test_a_panel_without_usable_windows_gives_none(evenly: Literal["series", "windows"], row: list[float]) -> None:
-    panel = panel_of(row, row)
+    panel = panel_of([row, row], frequency="D")
 
     drawn = draw_windows(panel, 50, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(0))
 
@@ -378,7 +377,7 @@ def test_a_panel_without_usable_windows_gives_none(evenly: Literal["series", "wi
 
 @EVENLY
 def test_the_same_seed_draws_the_same_windows_and_another_seed_others(evenly: Literal["series", "windows"]) -> None:
-    panel = panel_of([1.0] * 30, [1.0] * 20)
+    panel = panel_of([[1.0] * 30, [1.0] * 20], frequency="D")
 
     first, again, other = (
         draw_windows(panel, 20, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(seed))
@@ -391,7 +390,7 @@ def test_the_same_seed_draws_the_same_windows_and_another_seed_others(evenly: Li
 @EVENLY
 def test_a_changed_future_changes_no_window_drawn_up_to_the_cutoff(evenly: Literal["series", "windows"]) -> None:
     told = [3.0, 1, 4, 8, NAN, 5, 9, 2, 6]
-    panel, another_future = panel_of(told), panel_of([*told[:6], -1e9, NAN, 7])
+    panel, another_future = panel_of([told], frequency="D"), panel_of([[*told[:6], -1e9, NAN, 7]], frequency="D")
 
     drawn, likewise = (
         draw_windows(one.until(5), 40, needs=needing(2), horizon=1, evenly=evenly, rng=np.random.default_rng(3))

@@ -14,6 +14,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.panel import Panel, add_other_series
 from pipeline.training.ensemble import FitPlan
+from tests.support.panels import panel_of
 
 pytestmark = pytest.mark.tensorflow
 
@@ -47,16 +48,6 @@ def recipe_of(architecture: str, covariates: str = "") -> Recipe:
     return parse_recipe(text, where="planted.toml", folder=Path())
 
 
-def panel_of(*rows: Array) -> Panel:
-    return Panel(
-        series=tuple("abc"[: len(rows)]),
-        grid=np.datetime64("2024-01-01", "us") + np.arange(LENGTH) * np.timedelta64(1, "D"),
-        first=np.zeros(len(rows), np.int64),
-        offsets=np.arange(len(rows) + 1) * LENGTH,
-        values=np.concatenate(rows),
-    )
-
-
 def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
     """Mean absolute error of one step over the last 40 origins, which the network has not seen."""
     cutoff = LENGTH - 45
@@ -75,7 +66,7 @@ def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
 def test_an_effect_that_is_known_ahead_is_forecast(architecture: str) -> None:
     rng = np.random.default_rng(0)
     offer = (rng.random(LENGTH + HORIZON) < 0.3).astype(float)
-    bare = panel_of(20 + 10 * offer[:LENGTH] + 0.3 * rng.normal(size=LENGTH))
+    bare = panel_of([20 + 10 * offer[:LENGTH] + 0.3 * rng.normal(size=LENGTH)], frequency="D", start="2024-01-01")
     told = replace(bare, future={"offer": offer}, ahead=HORIZON)
 
     with_it = error_of(recipe_of(architecture, 'future = ["offer"]'), told, 0, 2)
@@ -88,7 +79,7 @@ def test_a_series_that_follows_another_is_forecast_from_it(architecture: str) ->
     rng = np.random.default_rng(1)
     leader = 50 + rng.normal(size=LENGTH)
     follower = np.append(50.0, leader[:-1]) + 0.05 * rng.normal(size=LENGTH)
-    bare = panel_of(leader, follower)
+    bare = panel_of([leader, follower], frequency="D", start="2024-01-01")
 
     with_it = error_of(recipe_of(architecture, "other_series = true"), add_other_series(bare), 1, 1)
 
@@ -98,7 +89,9 @@ def test_a_series_that_follows_another_is_forecast_from_it(architecture: str) ->
 @BOTH
 def test_the_day_of_the_week_is_forecast_from_the_calendar(architecture: str) -> None:
     rng = np.random.default_rng(2)
-    panel = panel_of(20 + 10.0 * (np.arange(LENGTH) % 7 == 2) + 0.3 * rng.normal(size=LENGTH))
+    panel = panel_of(
+        [20 + 10.0 * (np.arange(LENGTH) % 7 == 2) + 0.3 * rng.normal(size=LENGTH)], frequency="D", start="2024-01-01"
+    )
 
     with_it = error_of(recipe_of(architecture, 'calendar = ["weekday"]'), panel, 0, 2)
 
