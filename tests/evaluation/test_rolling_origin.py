@@ -18,8 +18,9 @@ from pipeline.evaluation.rolling_origin import (
     select_window,
 )
 from pipeline.timeseries.forecast import LEVELS
-from tests.support.examples import small_panel, small_recipe
-from tests.support.rolling import NAN, made_of, origin_of, panel_of, two_origins
+from tests.support.examples import NOW, small_panel, small_recipe
+from tests.support.panels import panel_of
+from tests.support.rolling import NAN, made_of, origin_of, two_origins
 
 # forty months, three ahead; a fit needs 8 + 3
 
@@ -81,7 +82,7 @@ def test_a_sliding_window_shorter_than_a_fit_needs_is_refused() -> None:
 
 
 def test_the_first_origin_waits_until_one_series_is_long_enough() -> None:
-    panel = panel_of(short=[1.0] * 9 + [NAN] * 11, late=[NAN] * 4 + [1.0] * 16)
+    panel = panel_of({"short": [1.0] * 9 + [NAN] * 11, "late": [NAN] * 4 + [1.0] * 16}, as_of=NOW)
 
     assert place_origins(panel, small_recipe(), BacktestPlan(num_origins=2, every=2)).tolist() == [14, 16]
     with pytest.raises(NotEnoughHistory, match="room for 2 origins"):
@@ -104,7 +105,7 @@ def test_an_expanding_window_is_all_of_the_history_and_a_sliding_one_its_end() -
 
 
 def test_the_baselines_are_those_of_the_same_origin_and_within_the_same_bounds() -> None:
-    panel = panel_of(a=[10.0, 20, 30, 40, 6, 16, 26, 22])
+    panel = panel_of({"a": [10.0, 20, 30, 40, 6, 16, 26, 22]}, as_of=NOW)
     recipe = small_recipe()
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"minimum": 7.0, "maximum": 25.0})})
 
@@ -164,7 +165,7 @@ def test_what_cannot_be_measured_is_none(made: RollingBacktest) -> None:
 
 
 def test_further_methods_stand_beside_the_baselines_within_the_bounds() -> None:
-    panel = panel_of(a=[10.0, 20, 30, 40, 12, 22, 32, 42])
+    panel = panel_of({"a": [10.0, 20, 30, 40, 12, 22, 32, 42]}, as_of=NOW)
     other = MethodForecast(mean=np.array([[-1.0, 2, 3]]), quantiles=np.zeros((1, 3, 5)))
     recipe = small_recipe()
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"minimum": 0.0})})

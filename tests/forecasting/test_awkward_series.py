@@ -12,7 +12,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
-from tests.training.test_global_forecasts import AWKWARD, LENGTH, forecast, panel_of, usual
+from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, panel_ending_together, usual
 
 pytestmark = pytest.mark.tensorflow
 
@@ -49,7 +49,7 @@ def recipe_of(scaling: str, loss: str = "mae", more: str = "") -> Recipe:
 
 
 def job(series: dict[str, np.ndarray], recipe: Recipe) -> TrainingJob:  # type: ignore[type-arg]
-    return TrainingJob(panel=panel_of(series), recipe=recipe, training="retrain", reason="no model yet")
+    return TrainingJob(panel=panel_ending_together(series), recipe=recipe, training="retrain", reason="no model yet")
 
 
 @pytest.mark.parametrize(("scaling", "loss"), [("log", "mae"), ("seasonal", "pinball"), ("min-max", "huber")])

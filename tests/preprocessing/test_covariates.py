@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.config.loader import parse_recipe
-from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidRecipe
 from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.preprocessing.covariates import Features, features_from_dict, fit_features
@@ -21,50 +18,9 @@ from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.observations import Observations
 from pipeline.timeseries.panel import Panel, add_covariate
+from tests.support.shops import CONTEXT, EVERY, HORIZON, LENGTHS, recipe_of, shops_panel
 
 Array = npt.NDArray[np.float64]
-
-RECIPE = """
-name = "shops"
-frequency = "{frequency}"
-horizon = 3
-[source]
-kind = "csv"
-path = "shops.csv"
-period = "day"
-value = "sold"
-series = "shop"
-{source}
-[covariates]
-past = ["price"]
-future = ["offer"]
-static = ["region"]
-{covariates}
-"""
-LENGTHS = (20, 14)
-HORIZON, CONTEXT = 3, 6
-
-
-def recipe_of(covariates: str = "", *, frequency: str = "D", source: str = "") -> Recipe:
-    text = RECIPE.format(covariates=covariates, frequency=frequency, source=source)
-    return parse_recipe(text, where="shops.toml", folder=Path())
-
-
-def panel_of(seed: int = 0, start: str = "2025-12-20") -> Panel:
-    """Two shops that end together, with a price, an offer that is known ahead, and a region."""
-    rng = np.random.default_rng(seed)
-    total = sum(LENGTHS)
-    return Panel(
-        series=("a", "b"),
-        grid=np.datetime64(start, "us") + np.arange(LENGTHS[0]) * np.timedelta64(1, "D"),
-        first=np.array([0, LENGTHS[0] - LENGTHS[1]]),
-        offsets=np.array([0, LENGTHS[0], total]),
-        values=rng.normal(10, 1, total),
-        past={"price": rng.normal(100, 20, total)},
-        future={"offer": rng.normal(size=total + 2 * HORIZON)},
-        ahead=HORIZON,
-        static={"region": ("north", "south")},
-    )
 
 
 def read(panel: Panel, features: Features, windows: Windows) -> dict[str, Array]:
@@ -75,14 +31,11 @@ def at(series: int, end: int) -> Windows:
     return Windows(np.array([series]), np.array([end]))
 
 
-EVERY = 'calendar = ["month", "week", "weekday", "hour"]\nholidays = "NL"\nsessions = "XNYS"'
-
-
 @pytest.mark.parametrize("series", [0, 1])
 @pytest.mark.parametrize("end", [8, 12, 16])
 def test_a_changed_future_changes_no_window(series: int, end: int) -> None:
     """Everything after the end of a window is changed but what is known ahead: the window stays to the bit."""
-    panel, recipe = panel_of(), recipe_of(EVERY)
+    panel, recipe = shops_panel(), recipe_of(EVERY)
     features = fit_features(panel.until(end), recipe)
     other = {name: told.copy() for name, told in {"values": panel.values, **panel.past}.items()}
     for s in range(2):
@@ -106,7 +59,7 @@ def test_a_changed_future_changes_no_window(series: int, end: int) -> None:
 
 
 def test_a_panel_cut_at_a_position_reads_as_the_whole_one_does_there() -> None:
-    panel, recipe = panel_of(), recipe_of(EVERY)
+    panel, recipe = shops_panel(), recipe_of(EVERY)
     features = fit_features(panel, recipe)
 
     whole, cut = (read(one, features, at(1, 12)) for one in (panel, panel.until(12)))
@@ -116,7 +69,7 @@ def test_a_panel_cut_at_a_position_reads_as_the_whole_one_does_there() -> None:
 
 
 def test_channels_are_value_known_past_future_and_calendar() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     features = fit_features(panel, recipe_of('calendar = ["weekday"]'))
     inputs = read(panel, features, at(1, 15))
     local = 15 - int(panel.first[1])
@@ -140,7 +93,7 @@ def test_channels_are_value_known_past_future_and_calendar() -> None:
 
 
 def test_gaps_of_a_covariate_are_filled_by_the_value_before_within_its_series() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     price = panel.past["price"].copy()
     price[[3, 4, 20, 21]] = np.nan
     holed = replace(panel, past={"price": price})
@@ -154,7 +107,7 @@ def test_gaps_of_a_covariate_are_filled_by_the_value_before_within_its_series() 
 
 
 def test_a_covariate_that_nothing_is_known_of_says_nothing() -> None:
-    panel = replace(panel_of(), past={"price": np.full(sum(LENGTHS), np.nan)})
+    panel = replace(shops_panel(), past={"price": np.full(sum(LENGTHS), np.nan)})
 
     features = fit_features(panel, recipe_of())
 
@@ -162,7 +115,7 @@ def test_a_covariate_that_nothing_is_known_of_says_nothing() -> None:
 
 
 def test_a_series_that_was_not_there_takes_the_scale_of_all_and_no_text() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     features = fit_features(panel, recipe_of())
     renamed = replace(panel, series=("a", "new"), static={"region": ("north", "east")})
 
@@ -174,11 +127,13 @@ def test_a_series_that_was_not_there_takes_the_scale_of_all_and_no_text() -> Non
 
 
 def test_features_come_back_from_json_as_they_were() -> None:
-    features = fit_features(panel_of(), recipe_of(EVERY))
+    features = fit_features(shops_panel(), recipe_of(EVERY))
 
     told = features_from_dict(json.loads(json.dumps(features.as_dict())))
 
-    for one, other in zip(vars_of(features.transform(panel_of())), vars_of(told.transform(panel_of())), strict=True):
+    for one, other in zip(
+        vars_of(features.transform(shops_panel())), vars_of(told.transform(shops_panel())), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -237,7 +192,7 @@ def test_what_is_no_calendar_is_refused(covariates: str, message: str) -> None:
 
 
 def test_a_covariate_is_put_on_the_periods_of_its_series() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     bare = replace(panel, past={}, future={})
     days = panel.grid[[2, 9, 19]]
     beyond = panel.grid[-1] + np.timedelta64(2, "D")
@@ -258,7 +213,7 @@ def test_a_covariate_is_put_on_the_periods_of_its_series() -> None:
 
 
 def test_a_panels_hash_knows_its_covariates() -> None:
-    panel = panel_of()
+    panel = shops_panel()
 
     others = [
         replace(panel, past={"price": panel.past["price"] + 1}),

@@ -14,11 +14,11 @@ from pipeline.records.training import LevelHits, TrainingRecord
 from pipeline.reporting.assessment import Assessment, assess_model, binomial_interval
 from pipeline.reporting.model_card import render_model_card
 from pipeline.timeseries.forecast import LEVELS
-from tests.reporting.test_report import HASH, monthly, panel_of, recipe_of, record_of, with_details
+from tests.support.training_records import HASH, milk_panel, monthly, recipe_of, record_of, with_details
 
 
 def assessment(**changes: Any) -> Assessment:
-    return assess_model(recipe_of(), with_details(panel_of(monthly()), **changes))
+    return assess_model(recipe_of(), with_details(milk_panel(monthly()), **changes))
 
 
 def hits(num: int) -> tuple[LevelHits, ...]:
@@ -79,7 +79,7 @@ def test_a_coverage_that_chance_explains_is_no_concern() -> None:
 
 
 def test_without_a_backtest_the_answer_is_unknown() -> None:
-    assessed = assess_model(recipe_of(), record_of(panel_of(monthly()), backtest=None))
+    assessed = assess_model(recipe_of(), record_of(milk_panel(monthly()), backtest=None))
 
     assert assessed.kind == "unknown"
     assert "too short for a backtest" in assessed.answer
@@ -121,7 +121,7 @@ def card(record: TrainingRecord, verdict: str | None = None, **changes: Any) -> 
 
 
 def test_the_card_holds_facts_accuracy_usage_and_lineage() -> None:
-    record = with_details(panel_of(monthly())).model_copy(
+    record = with_details(milk_panel(monthly())).model_copy(
         update={"began": "1962-01-01T00:00:00.000000", "num_observations": 48}
     )
 
@@ -148,12 +148,12 @@ def test_the_card_holds_facts_accuracy_usage_and_lineage() -> None:
 
 
 def test_a_card_without_a_backtest_says_why() -> None:
-    text = card(record_of(panel_of(monthly()), backtest=None))
+    text = card(record_of(milk_panel(monthly()), backtest=None))
 
     assert "None: the history is too short for one." in text
 
 
 def test_text_from_outside_is_escaped_in_the_card() -> None:
-    text = card(record_of(panel_of(monthly())), description="[click](x)\n# <b>big</b>")
+    text = card(record_of(milk_panel(monthly())), description="[click](x)\n# <b>big</b>")
 
     assert text.splitlines()[0] == r"# milk: \[click\](x) \# \<b\>big\</b\>"

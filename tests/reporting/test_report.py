@@ -12,128 +12,42 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import plotly.graph_objects as go
 import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.records.training import (
-    BacktestPath,
-    BacktestRecord,
-    LevelHits,
-    OriginPath,
-    ProtocolRecord,
-    ResidualsRecord,
     TrainingRecord,
 )
 from pipeline.reporting.report import build_report
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
-
-Array = npt.NDArray[np.float64]
+from tests.support.training_records import (
+    HASH,
+    MONTHS,
+    NETWORK,
+    SHARES,
+    TUTORIAL,
+    backtest_of,
+    forecast_of,
+    milk_panel,
+    monthly,
+    recipe_of,
+    record_of,
+    with_details,
+)
 
 #: script tags of the page
 SCRIPTS = {"<script>", '<script type="application/json" id="charts">', '<script type="text/plain" id="plotly">'}
-MONTHS = Frequency("MS")
-HASH = "9f2c" * 16
 FIGURES = {"forecast", "backtest", "residuals", "series", "decomposition", "loss"}
 #: of fields that records of earlier releases lack
 LATER_FIGURES = {"origins", "errors", "calibration", "residuals-by-step", "residuals-histogram"}
-SHARES = (0.0, 0.0, 0.5, 5 / 6, 1.0)
-TUTORIAL = {"row": "Milk, stacked LSTM", "published": 17.02, "train": 0.7, "context": 12}
-NETWORK = {"architecture": "stacked", "units": 50, "epochs": 5, "batch_size": 32}
-
-
-def recipe_of(**changes: Any) -> Recipe:
-    fields: dict[str, Any] = {
-        "name": "milk",
-        "description": "Monthly milk production",
-        "frequency": "MS",
-        "horizon": 3,
-        "unit": "pounds per cow",
-        "source": {"kind": "integers", "count": 48},
-        "tutorial": TUTORIAL | NETWORK,
-    }
-    return Recipe.model_validate(fields | changes)
-
-
-def panel_of(values: Array, name: str = "milk") -> Panel:
-    periods = MONTHS.after(np.datetime64("1961-12-01", "us"), len(values))
-    return panel_from_observations(
-        [name], np.zeros(len(values), np.int64), periods, values.astype(float), frequency=MONTHS
-    )
-
-
-def monthly(count: int = 48) -> Array:
-    month = np.arange(count, dtype=np.float64)
-    level: Array = 700 + 1.5 * month + 60 * np.sin(month * np.pi / 6)
-    return level + np.random.default_rng(0).normal(0, 5, count)
-
-
-def forecast_of(panel: Panel, horizon: int = 3, **changes: Any) -> Forecast:
-    mean = 800.25 + np.arange(horizon)
-    widths = np.array([-20.5, -10.5, 0, 10.5, 20.5])
-    fields: dict[str, Any] = {
-        "series": panel.series,
-        "origin": panel.origin,
-        "periods": MONTHS.after(panel.origin, horizon),
-        "mean": mean[None],
-        "quantiles": (mean[:, None] + widths)[None],
-        "method": ("lstm",),
-        "reason": (None,),
-        "baseline": mean[None],
-        "scale": np.ones(1),
-    }
-    return Forecast(**fields | changes)
-
-
-def backtest_of(panel: Panel, **changes: Any) -> BacktestRecord:
-    periods, observed = panel.grid[-3:], panel.series_values(0)[-3:]
-    path = BacktestPath(
-        series=panel.series[0],
-        periods=tuple(str(period) for period in periods),
-        observed=tuple(observed),
-        forecast={method: tuple(observed + 4) for method in ("lstm", "naive", "seasonal-naive")},
-    )
-    scores: dict[str, dict[str, float | None]] = {
-        "lstm": {"rmse": 11.327, "mae": 8.451, "mase": 0.7123, "smape": 1.456},
-        "naive": {"rmse": 45.119, "mae": 39.875, "mase": 2.9012, "smape": 5.783},
-        "seasonal-naive": {"rmse": 14.204, "mae": 12.006, "mase": None, "smape": 1.998},
-    }
-    fields: dict[str, Any] = {
-        "cutoff": str(panel.grid[-4:][0]),
-        "num_origins": 7,
-        "scores": scores,
-        "mae_by_step": {},
-        "path": path,
-        "skill": 0.2875,
-    }
-    return BacktestRecord(**fields | changes)
-
-
-def record_of(panel: Panel, **changes: Any) -> TrainingRecord:
-    fields: dict[str, Any] = {
-        "training": "retrain",
-        "reason": "no model yet",
-        "loss": (0.5, 0.3, 0.2),
-        "validation_loss": (0.6, 0.4, 0.45, 0.5),
-        "epochs": 3,
-        "num_windows": 1234,
-        "num_series": 1,
-        "cutoff": str(panel.origin),
-        "backtest": backtest_of(panel),
-        "tutorial": (
-            ProtocolRecord(protocol="as written", rmse=18.913, naive=44.101, seasonal_naive=13.377, num_test=48),
-            ProtocolRecord(protocol="without the leak", rmse=21.6, naive=44.1, seasonal_naive=None, num_test=48),
-        ),
-    }
-    return TrainingRecord(**fields | changes)
 
 
 @cache
 def usual_report() -> dict[str, bytes]:
-    return report(panel=panel_of(monthly()))
+    return report(panel=milk_panel(monthly()))
 
 
 def report(
@@ -143,7 +57,7 @@ def report(
     record: TrainingRecord | None = None,
     forecast: Forecast | None = None,
 ) -> dict[str, bytes]:
-    panel = panel or panel_of(monthly())
+    panel = panel or milk_panel(monthly())
     return build_report(
         recipe or recipe_of(),
         panel,
@@ -162,32 +76,6 @@ def charts_in(html: str) -> dict[str, Any]:
     """What the page passes to plotly.js, by name of the chart."""
     (charts,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', html)
     return json.loads(charts)  # type: ignore[no-any-return]
-
-
-def with_details(panel: Panel, **changes: Any) -> TrainingRecord:
-    """A record whose backtest has all optional fields, of two origins a horizon apart and one between."""
-    periods = [str(period) for period in panel.grid[-6:]]
-    bounds = {"lower_95": (1.0,) * 3, "lower_80": (2.0,) * 3, "upper_80": (4.0,) * 3, "upper_95": (5.0,) * 3}
-    origins = tuple(
-        OriginPath(origin=str(panel.grid[-7 + n]), periods=tuple(periods[n : n + 3]), forecast=(3.0,) * 3, **bounds)
-        for n in range(3)
-    )
-    fields: dict[str, Any] = {
-        "num_origins": 3,
-        "num_apart": 2,
-        "origins": origins,
-        "ends": tuple(origin.origin for origin in origins),
-        "mase_by_origin": {"lstm": (0.5, 0.7, 1.5), "naive": (1.0, None, 1.2), "seasonal-naive": (0.9, 0.6, 1.0)},
-        "hits": tuple(LevelHits(level=level, share=share, num=6) for level, share in zip(LEVELS, SHARES, strict=True)),
-        "coverage": {"80": 5 / 6, "95": 1.0},
-        "residuals": ResidualsRecord(
-            levels=(0.05, 0.25, 0.5, 0.75, 0.95),
-            by_step=((-2.0, -1.0, 0.0, 1.0, 2.0),) * 2 + ((None,) * 5,),
-            edges=(-2.0, 0.0, 2.0),
-            counts=(4, 2),
-        ),
-    }
-    return record_of(panel, backtest=backtest_of(panel, **fields | changes))
 
 
 def rows_of(html: str) -> list[list[str]]:
@@ -242,7 +130,7 @@ def test_the_backtest_table_shows_a_dash_for_a_missing_score() -> None:
     ],
 )
 def test_the_skill_is_described_against_the_recipe_s_baseline(skill: float | None, words: str) -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     record = record_of(panel, backtest=backtest_of(panel, skill=skill))
 
     html = page(recipe=recipe_of(gate={"baseline": "naive"}), record=record)
@@ -270,7 +158,7 @@ def test_a_tutorial_without_a_published_figure_shows_none() -> None:
 
 
 def test_without_a_tutorial_there_is_no_such_table() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     assert "tutorial" not in page(recipe=recipe_of(tutorial=None), record=record_of(panel, tutorial=()))
 
@@ -283,14 +171,14 @@ def test_the_forecast_table_holds_the_mean_and_both_intervals() -> None:
 
 
 def test_a_fallback_is_named_with_its_reason() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     forecast = forecast_of(panel, method=("fallback:naive",), reason=("context has a gap",))
 
     assert "method fallback:naive (context has a gap)" in page(forecast=forecast)
 
 
 def test_text_from_outside_is_escaped() -> None:
-    panel = panel_of(monthly(), name='<b>"$milk$^')
+    panel = milk_panel(monthly(), name='<b>"$milk$^')
     recipe = recipe_of(description="<script>alert(1)</script>", unit="$US$_^ <i>")
 
     html = page(recipe=recipe, panel=panel)
@@ -315,7 +203,7 @@ def test_the_same_training_gives_the_same_bytes() -> None:
 
 
 def test_other_observations_give_other_figures() -> None:
-    usual, other = usual_report(), report(panel=panel_of(monthly() + 50))
+    usual, other = usual_report(), report(panel=milk_panel(monthly() + 50))
 
     assert usual["figures/series.png"] != other["figures/series.png"]
     assert usual["figures/loss.png"] == other["figures/loss.png"]
@@ -323,7 +211,7 @@ def test_other_observations_give_other_figures() -> None:
 
 @pytest.mark.parametrize(("count", "has_decomposition"), [(1, False), (2, False), (23, False), (24, True), (25, True)])
 def test_the_decomposition_needs_two_seasons(count: int, has_decomposition: bool) -> None:
-    panel = panel_of(monthly(count))
+    panel = milk_panel(monthly(count))
     record = record_of(panel, backtest=None, tutorial=())
 
     files = report(panel=panel, record=record)
@@ -337,13 +225,13 @@ def test_a_series_with_a_gap_or_without_a_season_is_not_decomposed() -> None:
     gappy = monthly()
     gappy[10] = np.nan
 
-    assert figure_names(report(panel=panel_of(gappy))) == FIGURES - {"decomposition"}
+    assert figure_names(report(panel=milk_panel(gappy))) == FIGURES - {"decomposition"}
     assert figure_names(report(recipe=recipe_of(season_length=1))) == FIGURES - {"decomposition"}
 
 
 @pytest.mark.parametrize("level", [0.0, -3.0, 1e15])
 def test_a_constant_series_with_a_forecast_of_one_step_is_drawn(level: float) -> None:
-    panel = panel_of(np.full(24, level))
+    panel = milk_panel(np.full(24, level))
     flat = np.full((1, 1, len(LEVELS)), level)
     forecast = forecast_of(panel, 1, mean=flat[:, :, 0], quantiles=flat)
     record = record_of(panel, loss=(0.0,), validation_loss=())
@@ -375,7 +263,7 @@ def test_the_report_shows_the_forecast_s_first_series() -> None:
 
 def test_hourly_periods_are_named_with_their_time() -> None:
     hours = Frequency("h").after(np.datetime64("2026-01-01T22:00", "us"), 2)
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     html = page(forecast=forecast_of(panel, 2, periods=hours))
 
@@ -393,7 +281,7 @@ def test_importing_the_module_loads_no_drawing_library() -> None:
 
 
 def test_attention_is_shown_where_there_is_some() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     files = report(panel=panel, record=record_of(panel, attention=(0.1, 0.2, 0.7)))
 
@@ -403,7 +291,7 @@ def test_attention_is_shown_where_there_is_some() -> None:
 
 
 def test_all_fields_of_a_backtest_are_drawn() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     files = report(panel=panel, record=with_details(panel))
 
@@ -412,7 +300,7 @@ def test_all_fields_of_a_backtest_are_drawn() -> None:
 
 
 def test_every_chart_is_valid_for_plotly() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     record = with_details(panel).model_copy(update={"attention": (0.1, 0.2, 0.7)})
 
     charts = charts_in(page(panel=panel, record=record))
@@ -422,7 +310,7 @@ def test_every_chart_is_valid_for_plotly() -> None:
 
 
 def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     traces = {trace["name"]: trace for trace in charts_in(usual_report()["report.html"].decode())["forecast"]["data"]}
 
@@ -434,7 +322,7 @@ def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
 
 
 def test_a_slider_walks_through_the_origins_of_the_backtest() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     chart = charts_in(page(panel=panel, record=with_details(panel)))["origins"]
 
@@ -447,7 +335,7 @@ def test_a_slider_walks_through_the_origins_of_the_backtest() -> None:
 
 
 def test_the_calibration_chart_shows_observed_shares_by_level() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
 
     html = page(panel=panel, record=with_details(panel))
 
@@ -478,7 +366,7 @@ def test_the_page_holds_plotly_js_once() -> None:
 
 
 def test_the_gate_s_verdict_is_shown_if_there_is_one() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     parts: dict[str, Any] = {"model_version": 4, "model_hash": HASH}
 
     files = build_report(

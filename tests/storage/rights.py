@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.storage.schema import VERSION_TABLE, VIEWS
-from tests.storage.test_schema import TABLES
+from tests.storage.schema_names import TABLES
 
 MAY, RIGHT, GUARD = "may", "no right", "a guard refuses"
 EVERY_ROLE = ("owner", "migrator", "writer", "consumer")

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -24,10 +23,9 @@ from pipeline.storage.statements import query_text
 from tests.storage.handmade_store import write_store
 from tests.storage.raw_sql import change, insert, rows
 from tests.storage.rights import ACTIONS, EVERY_ROLE, GUARD, MAY, RIGHT
-from tests.storage.test_schema import query_names
+from tests.storage.schema_names import SQL, query_names
 from tests.support.servers import new_database
 
-SQL = Path(str(files("sql")))
 _SQLSTATES = {"42501": RIGHT, "P0001": GUARD}
 
 

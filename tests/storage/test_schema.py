@@ -7,7 +7,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -38,38 +37,11 @@ from tests.storage.handmade_store import (
     write_runs,
 )
 from tests.storage.raw_sql import change, insert, rows
+from tests.storage.schema_names import QUERIES, SQL, TABLES, query_names
 from tests.support.schema_snapshot import postgresql_schema, snapshot, sqlite_schema
 from tests.support.servers import new_database
 
-SQL = Path(str(files("sql")))
-QUERIES = sorted(path for path in SQL.glob("queries/*/*.sql") if path.parent.name != "examples")
 VIEW_FILES = sorted(SQL.glob("views/*.sql"))
-TABLES = {
-    "attributes",
-    "held_rows",
-    "leases",
-    "observations_default",
-    "revisions",
-    "attempts",
-    "batches",
-    "forecasts",
-    "model_files",
-    "models",
-    "observations",
-    "outbox",
-    "recipes",
-    "rejections",
-    "run_series",
-    "run_steps",
-    "runs",
-    "decisions",
-    "recipe_versions",
-    "sample_paths",
-    "scored",
-    "scores",
-    "series",
-    VERSION_TABLE,
-}
 
 _SQLITE_SCHEMA = "select type, name, sql from sqlite_master order by type, name"
 _POSTGRESQL_SCHEMA = """
@@ -99,13 +71,6 @@ def schema_of(database: Database) -> list[tuple[str, ...]]:
 
 def is_sqlite(database: Database) -> bool:
     return database.url.get_backend_name() == "sqlite"
-
-
-def query_names(dialect: str) -> list[str]:
-    """The queries that one kind of database has, once each."""
-    return sorted(
-        {path.name.split(".")[0] for path in QUERIES if path.name.count(".") == 1 or f".{dialect}." in path.name}
-    )
 
 
 @pytest.fixture

@@ -9,23 +9,11 @@ import numpy as np
 from pipeline.evaluation.rolling_origin import BacktestPlan, Origin, RollingBacktest, collect_forecasts, combine_origins
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
-from tests.support.examples import NOW, months, small_recipe
+from pipeline.timeseries.panel import Panel
+from tests.support.examples import NOW, small_recipe
+from tests.support.panels import panel_of
 
 NAN = float("nan")
-
-
-def panel_of(**values: list[float]) -> Panel:
-    """Series by name, from January 2020 on; NaN is nothing observed."""
-    told = [(s, month, v) for s, row in enumerate(values.values()) for month, v in zip(months(99), row, strict=False)]
-    return panel_from_observations(
-        list(values),
-        np.array([s for s, _, _ in told]),
-        np.array([month for _, month, _ in told], "datetime64[us]"),
-        np.array([v for _, _, v in told]),
-        frequency=Frequency("MS"),
-        as_of=NOW,
-    )
 
 
 def made_of(panel: Panel, mean: list[list[float]]) -> Forecast:
@@ -60,7 +48,7 @@ def origin_of(panel: Panel) -> Origin:
 def two_origins() -> RollingBacktest:
     """Two origins three months apart; series b begins between them, its last period is not observed yet."""
     a, b = [10.0, 20, 30, 40, 12, 22, 32, 42, 14, 24, 34], [NAN] * 5 + [5.0, 5, 5, 6, 7, NAN]
-    whole = panel_of(a=a, b=b)
+    whole = panel_of({"a": a, "b": b}, as_of=NOW)
     first, second = whole.until(4), whole.until(7)
     parts = [
         collect_forecasts(origin_of(first), first, made_of(first, [[20, 32, 46]]), small_recipe(), {}),

@@ -14,8 +14,8 @@ from pipeline.preprocessing.windows import Windows
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import training_metrics, training_params
-from tests.reporting.test_report import backtest_of, monthly, panel_of, recipe_of, record_of
 from tests.support.examples import small_panel, small_recipe
+from tests.support.training_records import backtest_of, milk_panel, monthly, recipe_of, record_of
 
 LEVEL_OFFSETS = np.array([-8.0, -5.0, 0.0, 5.0, 8.0])
 
@@ -38,7 +38,7 @@ def backtest(panel: Panel, first_end: int, horizon: int = 3, *, with_quantiles: 
 
 
 def test_metrics_are_grouped_and_the_recipe_s_baseline_has_the_shortest_name() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     record = record_of(panel)
 
     metrics = {name: value for name, value, _ in training_metrics(recipe_of(gate={"baseline": "naive"}), record)}
@@ -52,21 +52,21 @@ def test_metrics_are_grouped_and_the_recipe_s_baseline_has_the_shortest_name() -
 
 
 def test_the_recipe_s_baseline_is_seasonal_naive_by_default() -> None:
-    metrics = {name for name, _, _ in training_metrics(recipe_of(), record_of(panel_of(monthly())))}
+    metrics = {name for name, _, _ in training_metrics(recipe_of(), record_of(milk_panel(monthly())))}
 
     assert {"baseline/mae", "baseline/naive/mae", "baseline/naive/mase"} <= metrics
     assert "baseline/mase" not in metrics  # it has none here: its scale is zero
 
 
 def test_losses_are_logged_by_epoch() -> None:
-    metrics = training_metrics(recipe_of(), record_of(panel_of(monthly())))
+    metrics = training_metrics(recipe_of(), record_of(milk_panel(monthly())))
 
     assert [(value, step) for name, value, step in metrics if name == "loss/training"] == [(0.5, 1), (0.3, 2), (0.2, 3)]
     assert len([name for name, _, _ in metrics if name == "loss/validation"]) == 4
 
 
 def test_parameters_are_few() -> None:
-    params = training_params(small_recipe(), record_of(panel_of(monthly())))
+    params = training_params(small_recipe(), record_of(milk_panel(monthly())))
 
     assert len(params) <= 16
     assert (params["architecture"], params["baseline"], params["horizon"]) == ("vanilla", "seasonal-naive", "3")
@@ -122,7 +122,7 @@ def test_many_origins_are_thinned_evenly_and_both_ends_are_kept() -> None:
 
 
 def test_a_record_of_an_earlier_release_can_be_read() -> None:
-    panel = panel_of(monthly())
+    panel = milk_panel(monthly())
     fields: dict[str, Any] = json.loads(record_of(panel).model_dump_json())
     for name in ("num_apart", "origins", "ends", "mase_by_origin", "hits", "coverage", "residuals"):
         del fields["backtest"][name]

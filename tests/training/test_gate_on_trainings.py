@@ -19,10 +19,10 @@ from pipeline.evaluation.promotion import SIGNIFICANCE_LEVEL
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.records.training import PROMOTED, GateRecord
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.panel import Panel, panel_from_observations
+from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import read_champion
-from tests.support.examples import NOW, SMALL_RECIPE, months
+from tests.support.examples import NOW, SMALL_RECIPE
+from tests.support.panels import panel_of
 
 if TYPE_CHECKING:
     from pipeline.training.ensemble import Search
@@ -55,14 +55,12 @@ def recipe_of(seed: int, **training: Any) -> Recipe:
     return plain.model_copy(update={"training": plain.training.model_copy(update=changed)})
 
 
-def panel_of(seed: int, num_series: int) -> Panel:
+def seasonal_panel(seed: int, num_series: int) -> Panel:
     """A season of four about a level that holds, with noise: any network of this size beats the last value."""
     length = LENGTH + FUTURE
     values = 100 + 10 * np.sin(np.arange(length) * np.pi / 2)
     values = values + 3 * np.random.default_rng(seed).normal(size=(num_series, length))
-    periods = np.tile(np.array(months(length), dtype="datetime64[us]"), num_series)
-    names, series = [f"s{n}" for n in range(num_series)], np.repeat(np.arange(num_series), length)
-    return panel_from_observations(names, series, periods, values.ravel(), frequency=Frequency("MS"), as_of=NOW)
+    return panel_of({f"s{n}": row for n, row in enumerate(values)}, as_of=NOW)
 
 
 def contests(
@@ -72,7 +70,7 @@ def contests(
     from pipeline.training.train import train
 
     for number in range(tries // EACH):
-        whole, recipe = panel_of(number, num_series), champion(number)
+        whole, recipe = seasonal_panel(number, num_series), champion(number)
         panel = whole.until(LENGTH - 1)
         before = train(panel.until(LENGTH - 1 - recipe.test_periods), recipe)
         for seed in range(1000 + EACH * number, 1000 + EACH * (number + 1)):

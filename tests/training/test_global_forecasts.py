@@ -3,93 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from pipeline.config.history import require_history
-from pipeline.config.loader import parse_recipe
-from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecasting.fallback import forecast_panel
-from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
-from pipeline.timeseries.forecast import Forecast
+from pipeline.forecasting.forecaster import hash_model
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import training_params
 from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
-from tests.support.examples import months
+from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, loaded, panel_ending_together, recipe, usual
 
 pytestmark = pytest.mark.tensorflow
 
-Array = npt.NDArray[np.float64]
-
-RECIPE = """
-name = "wide"
-frequency = "MS"
-season_length = 4
-horizon = 3
-[source]
-kind = "csv"
-path = "wide.csv"
-period = "month"
-value = "sold"
-series = "shop"
-[model]
-architecture = "global"
-units = 8
-[training]
-members = 1
-"""
-LENGTH = 40
-
-
-def recipe() -> Recipe:
-    return parse_recipe(RECIPE, where="wide.toml", folder=Path())
-
-
-def usual(count: int = 12) -> dict[str, Array]:
-    """Shops of very different size, each with a season and noise."""
-    rng = np.random.default_rng(0)
-    t = np.arange(LENGTH)
-    return {
-        f"shop {n:02d}": 10.0 ** (n - 6) * (10 + 0.05 * t + np.sin(t * np.pi / 2) + 0.2 * rng.normal(size=LENGTH))
-        for n in range(count)
-    }
-
-
-def panel_of(series: dict[str, Array]) -> Panel:
-    """Series that end together; what is shorter starts later."""
-    names = sorted(series)
-    values = [series[name][np.flatnonzero(~np.isnan(series[name]))[0] :] for name in names]
-    lengths = np.array([len(one) for one in values])
-    return Panel(
-        series=tuple(names),
-        grid=np.array(months(LENGTH), dtype="datetime64[us]"),
-        first=LENGTH - lengths,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        values=np.concatenate(values),
-    )
-
 
 def job(panel: Panel | None = None, **changes: object) -> TrainingJob:
-    told = {"panel": panel or panel_of(usual()), "recipe": recipe(), "training": "retrain", "reason": "no model yet"}
+    told = {
+        "panel": panel or panel_ending_together(usual()),
+        "recipe": recipe(),
+        "training": "retrain",
+        "reason": "no model yet",
+    }
     return TrainingJob(**told | changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def trained() -> TrainedModel:
     return run_training(job())
-
-
-def loaded(outcome: TrainedModel) -> Forecaster:
-    return load_forecaster(outcome.files, hash_model(outcome.files))
-
-
-def forecast(outcome: TrainedModel, series: dict[str, Array]) -> Forecast:
-    return forecast_panel(loaded(outcome), panel_of(series), recipe())
 
 
 def test_the_same_job_gives_the_same_model_to_the_byte(trained: TrainedModel) -> None:
@@ -142,7 +85,7 @@ def test_it_is_better_than_the_baselines_on_what_it_has_not_seen(trained: Traine
 def test_a_changed_test_part_changes_nothing_that_the_backtest_forecast(trained: TrainedModel) -> None:
     changed = {name: np.append(values[:-5], [1e9, 1e-9, 1e9, 1e-9, 1e9]) for name, values in usual().items()}
 
-    again = run_training(job(panel_of(changed)))
+    again = run_training(job(panel_ending_together(changed)))
 
     assert again.record.backtest is not None
     assert trained.record.backtest is not None
@@ -159,9 +102,9 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
     assert (calibration.factors[:, 2] == 1).all()
     assert (calibration.factors >= 1).all()
     assert calibration.num_outcomes > 0
-    raw = forecaster.predict(panel_of(usual()))[2]
-    assert np.array_equal(forecast_panel(forecaster, panel_of(usual()), recipe()).quantiles, raw)
-    calibrated = forecast_panel(forecaster, panel_of(usual()), recipe(), calibration)
+    raw = forecaster.predict(panel_ending_together(usual()))[2]
+    assert np.array_equal(forecast_panel(forecaster, panel_ending_together(usual()), recipe()).quantiles, raw)
+    calibrated = forecast_panel(forecaster, panel_ending_together(usual()), recipe(), calibration)
     assert np.array_equal(calibrated.quantiles, calibration.apply(raw))
     assert np.array_equal(calibrated.mean, raw[:, :, 2])
 
@@ -172,17 +115,6 @@ def test_fine_tuning_goes_on_from_the_members_and_takes_fewer_steps(trained: Tra
     assert len(further.record.loss) < len(trained.record.loss) / 2
     assert further.record.loss[0] < trained.record.loss[0]
     assert further.files["weights.npz"] != trained.files["weights.npz"]
-
-
-AWKWARD = {
-    "constant": np.full(LENGTH, 7.0),
-    "new": np.append(np.full(LENGTH - 3, np.nan), [5.0, 6.0, 7.0]),
-    "one value": np.append(np.full(LENGTH - 1, np.nan), 5.0),
-    "with gaps": np.where(np.arange(LENGTH) % 5 == 2, np.nan, 3.0 + np.sin(np.arange(LENGTH))),
-    "zero at the end": np.append(np.arange(1.0, LENGTH), 0.0),
-    "negative": np.arange(LENGTH) - 35.5,
-    "exploding": 1.5 ** np.arange(LENGTH),
-}
 
 
 def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_others_as_they_were(
@@ -205,7 +137,7 @@ def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_
 
 
 def test_zeros_and_negative_numbers_are_trained_on_without_logarithms() -> None:
-    outcome = run_training(job(panel_of(usual() | AWKWARD)))
+    outcome = run_training(job(panel_ending_together(usual() | AWKWARD)))
 
     made = forecast(outcome, usual() | AWKWARD)
 
@@ -218,4 +150,4 @@ def test_a_panel_of_too_short_series_is_refused() -> None:
     short = {name: np.append(np.full(LENGTH - 4, np.nan), values[-4:]) for name, values in usual().items()}
 
     with pytest.raises(ModelRefused, match="no series has a window to fit on: 5 periods are needed"):
-        run_training(replace(job(), panel=panel_of(short)))
+        run_training(replace(job(), panel=panel_ending_together(short)))

@@ -13,7 +13,7 @@ from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.training.window_batches import build_window_lookup, flatten_panel
-from tests.preprocessing.test_covariates import CONTEXT, EVERY, HORIZON, panel_of, recipe_of
+from tests.support.shops import CONTEXT, EVERY, HORIZON, recipe_of, shops_panel
 
 pytestmark = pytest.mark.tensorflow
 
@@ -23,7 +23,7 @@ EVERYWHERE = Windows(np.repeat([0, 1], 10), np.concatenate([np.arange(7, 17), np
 @pytest.mark.parametrize("kind", ["last", "mean", "standard", "min-max", "log"])
 @pytest.mark.parametrize("covariates", ["", EVERY])
 def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariates: str) -> None:
-    panel = panel_of()
+    panel = shops_panel()
     features = fit_features(panel, recipe_of(covariates))
     scaling = fit_scaling(panel, kind=kind, per_series=True, season=1)
     flat = flatten_panel(panel, scaling, features.transform(panel))
@@ -43,7 +43,7 @@ def test_what_is_gathered_to_fit_is_what_is_read_to_forecast(kind: str, covariat
 
 
 def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     features, scaling = fit_features(panel, recipe_of()), Scaling(kind="last")
     flat = flatten_panel(panel, scaling, features.transform(panel))
     values = flat.values.copy()
@@ -59,7 +59,7 @@ def test_a_changed_future_changes_nothing_that_is_gathered_but_what_is_asked_for
 
 
 def test_what_lies_before_a_series_is_masked_and_filled_by_its_first_value() -> None:
-    panel = panel_of()
+    panel = shops_panel()
     features = fit_features(panel, recipe_of())
     flat = flatten_panel(panel, Scaling(kind="last"), features.transform(panel))
 
