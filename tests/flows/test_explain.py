@@ -310,8 +310,8 @@ def test_a_job_as_of_too_early_an_instant_names_the_first_one(store: Store, mode
             job(small_recipe(), store, NOW, as_of=NOW - HOUR)
 
         assert str(refused.value) == (
-            "nothing was known of small as of 2026-01-01T11:00:00+00:00: its first observations were recorded at "
-            "2026-01-01T12:00:00+00:00, give an instant from then on"
+            "small has no observations as of 2026-01-01T11:00:00+00:00: the first were recorded at "
+            "2026-01-01T12:00:00+00:00; give that instant or a later one"
         )
 
 

@@ -129,8 +129,9 @@ def test_a_saved_network_predicts_the_same(architecture: str, input_spec: InputS
     network.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras")
 
+    # single precision: a number near zero is the difference of numbers of size one
     np.testing.assert_allclose(
-        predict(loaded, windows_for(input_spec)), predict(network, windows_for(input_spec)), rtol=1e-6
+        predict(loaded, windows_for(input_spec)), predict(network, windows_for(input_spec)), rtol=1e-6, atol=1e-6
     )
 
 
@@ -293,4 +294,5 @@ def test_a_network_learns_a_sine_and_the_same_seed_the_same(architecture: str) -
     assert np.abs(told[:, :, told.shape[2] // 2] - target).mean() < 0.1 * naive
     for one, other in zip(ensemble.fitted[0].trunk.get_weights(), again.fitted[0].trunk.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert ensemble.fitted[0].loss == again.fitted[0].loss
+    # threads add the losses of a batch in any order here; the process that trains fixes the order
+    np.testing.assert_allclose(ensemble.fitted[0].loss, again.fitted[0].loss, rtol=1e-6)
