@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 
 from flows.context import open_context
-from flows.cycle_steps import run_backfill
+from flows.steps import run_backfill
 from flows.tasks import as_task
 
 

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.context import RunContext, open_context
-from flows.cycle_steps import run_cycle
+from flows.steps import run_cycle
 from flows.tasks import as_task
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from flows.context import open_context
-from flows.cycle_steps import run_scoring
+from flows.steps import run_scoring
 from flows.tasks import as_task
 
 

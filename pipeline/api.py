@@ -34,8 +34,8 @@ from pipeline.storage.schema import revision_of
 from pipeline.storage.store import Store
 from pipeline.timeseries.frames import observations_from_frame
 from pipeline.timeseries.panel import Panel, add_covariate
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 
 if TYPE_CHECKING:
     import pandas as pd

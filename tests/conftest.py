@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.support.examples import small_panel, small_recipe
 from tests.support.servers import new_database, running_postgresql
 

@@ -1,4 +1,4 @@
-"""One function per command: run the step, print its result. Options are in `app`, the work is in `flows.cycle_steps`."""
+"""One function per command: run the step, print its result. Options are in `app`, the work is in `flows.steps`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import flows
 from flows.cli.console import period_text, print_forecast, print_json, print_table, progress
 from flows.context import RunContext, open_context, require_prefect
-from flows.cycle_steps import (
+from flows.steps import (
     run_backfill,
     run_cycle,
     run_forecast,

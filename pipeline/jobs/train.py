@@ -21,8 +21,8 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from pipeline.training.progress import OnProgress
 
 logger = logging.getLogger(__name__)

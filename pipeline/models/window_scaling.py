@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.build import build_network
+from pipeline.models.by_name import build_network
 from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
 from pipeline.models.specs import InputSpec, NetworkSpec
 

@@ -15,7 +15,7 @@ from pipeline.errors import ModelRefused
 from pipeline.models.fused_lstm import fuse_lstm_layers
 from pipeline.models.losses import sum_losses
 from pipeline.preprocessing.windows import Windows
-from pipeline.training.epoch_loop import Indices, SumLosses, compile_epoch, compile_mean_loss
+from pipeline.training.gradient_steps import Indices, SumLosses, compile_epoch, compile_mean_loss
 from pipeline.training.progress import OnEpoch
 from pipeline.training.window_batches import FlatPanel, build_window_lookup
 

@@ -23,7 +23,15 @@ from pipeline.errors import ModelRefused, TrainingFailed
 from pipeline.records.training import FitRecord, TrainingRecord, TutorialRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import write_panel
-from pipeline.training.job import REFUSED, JobFile, JobFolder, TrainedModel, TrainingJob, read_files, write_files
+from pipeline.training.process_files import (
+    REFUSED,
+    JobFile,
+    JobFolder,
+    TrainedModel,
+    TrainingJob,
+    read_files,
+    write_files,
+)
 from pipeline.training.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ from pipeline.training.champion import Champion, UnusableChampion
 from pipeline.training.ensemble import Ensemble, FitPlan, Search, fit_recipe_scaling, search_epochs
 from pipeline.training.export import attention_weights
 from pipeline.training.gate import judge_challenger
-from pipeline.training.job import TrainedModel
 from pipeline.training.members import Member
 from pipeline.training.model_directory import build_model_directory
+from pipeline.training.process_files import TrainedModel
 from pipeline.training.progress import OnEpoch
 
 

@@ -17,7 +17,7 @@ from pipeline.records.training import TutorialLine, TutorialRecord
 from pipeline.text import format_period
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import read_panel
-from pipeline.training.job import REFUSED, JobFile, JobFolder, read_files, write_files
+from pipeline.training.process_files import REFUSED, JobFile, JobFolder, read_files, write_files
 from pipeline.training.progress import OnEpoch, Progress
 from pipeline.training.tutorial_protocol import list_networks, require_tutorial_history
 
@@ -49,7 +49,7 @@ def run_job(folder: JobFolder) -> int:
 def _start_tensorflow() -> None:
     import tensorflow as tf
 
-    from pipeline.training.epoch_loop import configure_threads
+    from pipeline.training.gradient_steps import configure_threads
 
     configure_threads()
     tf.config.experimental.enable_op_determinism()

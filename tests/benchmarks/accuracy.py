@@ -19,8 +19,8 @@ import pandas as pd
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.timeseries.panel import Panel
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 
 Array = npt.NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
 from pipeline.training import ensemble, train
 from pipeline.training.champion import Champion, read_champion
-from pipeline.training.epoch_loop import configure_threads
+from pipeline.training.gradient_steps import configure_threads
 
 Array = npt.NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 from tests.benchmarks.training import panel_of
 
 RECIPE = """

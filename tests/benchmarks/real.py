@@ -22,8 +22,8 @@ from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.preprocessing.gaps import fill_gaps
 from pipeline.timeseries.panel import Panel, panel_from_observations
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 from tests.benchmarks.accuracy import panel_of
 
 REAL = Path(__file__).parents[3] / "shared/data/real"

@@ -16,8 +16,8 @@ import numpy as np
 
 from pipeline.config.loader import parse_recipe
 from pipeline.timeseries.panel import Panel
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 
 RECIPE = """
 name = "wide"

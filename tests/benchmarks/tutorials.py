@@ -39,7 +39,7 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
     """As tutorials write it."""
     import keras
 
-    from pipeline.models.build import build_network
+    from pipeline.models.by_name import build_network
     from pipeline.training.tutorial import network_spec
 
     keras.utils.set_random_seed(0)
@@ -64,7 +64,7 @@ def measured(row: str, way: str) -> None:
     import tensorflow as tf
 
     from pipeline.training import tutorial as _  # noqa: F401
-    from pipeline.training.epoch_loop import configure_threads
+    from pipeline.training.gradient_steps import configure_threads
 
     tutorial = tutorial_of(row)
     rng = np.random.default_rng(0)

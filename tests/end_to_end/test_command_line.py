@@ -32,7 +32,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.models import NewModel
 from pipeline.storage.schema import REVISION, require_schema
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_panel, small_recipe
 
 COMMANDS = {"run", "ingest", "train", "forecast", "score", "backtest", "show", "status", "db", "doctor"}

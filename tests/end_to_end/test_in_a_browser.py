@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.forecast import publish_forecast
-from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.small_store import add_model, take_in
 from tests.support import browser
 from tests.support.browser import Page
@@ -52,7 +52,7 @@ def logged(outcome: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> I
     take_in(store, small_batch())
     add_model(store, replace(outcome, files={**outcome.files, "network.keras": outcome.keras_archive}))
     publish_forecast(small_recipe(), store, NOW)
-    assert sync_mlflow(small_recipe(), store, registry, NOW)
+    assert deliver_outbox(small_recipe(), store, registry, NOW)
     (report,) = folder.glob("mlartifacts/**/report.html")
     backtest = outcome.record.backtest
     assert backtest is not None

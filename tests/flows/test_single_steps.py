@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.context import RunContext, add_retries
-from flows.cycle_steps import (
+from flows.steps import (
     run_forecast,
     run_ingest,
     run_sample_paths,

@@ -10,8 +10,8 @@ import pytest
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainingJob
 from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, panel_ending_together, usual
 
 pytestmark = pytest.mark.tensorflow

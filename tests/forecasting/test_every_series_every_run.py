@@ -10,7 +10,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.examples import small_recipe, small_values
 from tests.support.panels import panel_of
 

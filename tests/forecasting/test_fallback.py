@@ -21,7 +21,7 @@ from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, have_enough_context, read_contexts
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.examples import small_panel, small_recipe, small_values
 from tests.support.panels import panel_of
 

@@ -31,8 +31,8 @@ from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.training.job import TrainedModel
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel
 from tests.preprocessing import test_covariates
 from tests.support.examples import small_panel, small_recipe, small_values
 from tests.support.panels import panel_of

@@ -18,7 +18,7 @@ from pipeline.forecasting.forecaster import (
     read_model_files,
     save_model_files,
 )
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.examples import small_panel
 
 

@@ -18,8 +18,8 @@ from pipeline.jobs.backtest import backtest
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainingJob
 from pipeline.training.process import run_fits, run_training
+from pipeline.training.process_files import TrainingJob
 from tests.storage.small_store import take_in
 from tests.support.examples import NOW, small_batch, small_panel, small_recipe, small_values
 

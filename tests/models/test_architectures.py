@@ -11,7 +11,7 @@ import tensorflow as tf
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.recipe import Optimizer, Schedule
 from pipeline.errors import ModelRefused
-from pipeline.models.build import build_network
+from pipeline.models.by_name import build_network
 from pipeline.models.gated_cell import GatedCell
 from pipeline.models.specs import NetworkSpec
 from pipeline.preprocessing.covariates import FeatureArrays

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_recipe
 

@@ -27,7 +27,7 @@ from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues
 from pipeline.timeseries.observations import TARGET, Observations
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.examples import NOW, Batch, months, small_recipe
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from flows.cycle_steps import run_backfill
+from flows.steps import run_backfill
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations
 from pipeline.jobs.ingest import ingest_source
@@ -148,7 +148,7 @@ _CHILD = """
 import os, signal, sys
 from pathlib import Path
 import sqlalchemy as sa
-from flows.cycle_steps import run_backfill
+from flows.steps import run_backfill
 from pipeline.storage.engine import open_database
 from pipeline.config.loader import load_recipe
 from pipeline.storage.store import Store

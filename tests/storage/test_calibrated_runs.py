@@ -16,7 +16,7 @@ from pipeline.records.lineage import ModelVersion
 from pipeline.storage import scores
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.raw_sql import rows, value
 from tests.storage.small_store import NEVER, add_model, batch, forecast, lineage, monthly, publish, take_in
 from tests.support.examples import NOW, months, small_recipe, small_values

@@ -15,7 +15,7 @@ from pipeline.jobs.train import train_model
 from pipeline.records.lineage import Decision, ModelVersion
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.storage.raw_sql import change, rows
 from tests.storage.small_store import add_model, batch, monthly, take_in
 from tests.support.examples import NOW, small_recipe, small_values

@@ -13,7 +13,7 @@ from pipeline.jobs import train
 from pipeline.jobs.train import train_model
 from pipeline.records.training import GateRecord
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel, TrainingJob
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.storage.raw_sql import rows
 from tests.storage.small_store import add_model, batch, forecast, model_files, publish, take_in
 from tests.support.examples import NOW, months, small_recipe

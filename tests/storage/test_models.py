@@ -14,7 +14,7 @@ from pipeline.jobs.forecast import publish_forecast
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.raw_sql import change, rows, value
 from tests.storage.small_store import add_model, add_untrained, at_once, lineage, model_files
 from tests.support.examples import NOW, small_panel, small_recipe

@@ -12,7 +12,7 @@ from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, months, small_recipe
 

@@ -14,7 +14,7 @@ from pipeline.storage.engine import Database
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.raw_sql import change, execute, insert_step, refused, rows, stage, value
 from tests.storage.small_store import add_model, at_once, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, small_recipe

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from flows.cycle_steps import run_cycle
+from flows.steps import run_cycle
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld
 from pipeline.forecasting import forecaster

@@ -20,7 +20,7 @@ from pipeline.jobs.sample_paths import SamplePathsResult, sample_paths
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.raw_sql import change, rows, value
 from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, small_recipe, small_values

@@ -13,7 +13,7 @@ from pipeline.errors import NewerPublished, Overtaken
 from pipeline.jobs.score import score_forecasts
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.storage.raw_sql import change, insert_step, rows, stage, value
 from tests.storage.small_store import add_model, batch, forecast, monthly, publish, take_in
 from tests.support.examples import NOW, months, small_recipe

@@ -13,7 +13,7 @@ from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from tests.support.panels import panel_of
 
 Array = npt.NDArray[np.float64]

@@ -14,18 +14,18 @@ from unittest.mock import patch
 import numpy as np
 
 from flows.context import RunContext
-from flows.cycle_steps import run_cycle
+from flows.steps import run_cycle
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.jobs import train
+from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.ingest import ingest_source
-from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.jobs.train import train_model
 from pipeline.records.training import PROMOTED, GateRecord, TrainingRecord
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from pipeline.training.progress import OnProgress
 
 DAY = timedelta(days=1)
@@ -101,7 +101,7 @@ def at_work(recipe: Recipe, store: Store, now: datetime) -> RunContext:
     def as_step(job: Callable[..., Any]) -> Callable[..., Any]:
         if job is train_model:
             return lambda *arguments, **options: job(*arguments, **{**options, "registry": None})
-        return (lambda *_, **__: True) if job is sync_mlflow else job
+        return (lambda *_, **__: True) if job is deliver_outbox else job
 
     def clock() -> datetime:
         return now

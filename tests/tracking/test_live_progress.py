@@ -22,7 +22,7 @@ from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.live_progress import LiveRun, ProgressStream, open_live_run
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainedModel
+from pipeline.training.process_files import TrainedModel
 from pipeline.training.progress import Progress
 from tests.storage.small_store import add_model, lineage
 from tests.support.examples import NOW, small_recipe

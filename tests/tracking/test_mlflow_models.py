@@ -20,8 +20,8 @@ from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import MEDIAN, QUANTILE_COLUMNS
 from pipeline.tracking.registry import Registry
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_panel, small_recipe
 

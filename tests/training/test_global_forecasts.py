@@ -13,8 +13,8 @@ from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import training_params
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, loaded, panel_ending_together, recipe, usual
 
 pytestmark = pytest.mark.tensorflow

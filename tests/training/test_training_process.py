@@ -23,8 +23,8 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused, TrainingFailed
 from pipeline.forecasting.forecaster import build_manifest, hash_model, load_forecaster
-from pipeline.training.job import TrainedModel, TrainingJob
 from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.support.examples import small_panel, small_recipe, small_values
 
 pytestmark = pytest.mark.tensorflow

@@ -19,7 +19,7 @@ from pipeline.tracking.registry import Registry
 logger = logging.getLogger(__name__)
 
 
-def sync_mlflow(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
+def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: datetime) -> bool:
     """Deliver a recipe's pending outbox entries to MLflow, oldest first.
 
     If all pending entries are publications, they stay pending until the next training: starting MLflow takes longer

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.models.fused_lstm import FusedLSTM, fuse_lstm_layers
-from pipeline.training import epoch_loop
-from pipeline.training.epoch_loop import compile_epoch, compile_mean_loss
+from pipeline.training import gradient_steps
+from pipeline.training.gradient_steps import compile_epoch, compile_mean_loss
 
 pytestmark = pytest.mark.tensorflow
 
@@ -70,7 +70,7 @@ def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
 def test_weights_after_forty_steps_are_those_of_keras(
     name: str, num_parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_loop, "_num_parts", lambda _: num_parts)
+    monkeypatch.setattr(gradient_steps, "_num_parts", lambda _: num_parts)
     x, y = examples()
     ours, theirs = network_of(name), network_of(name)
     theirs.compile(adam(), "mse", jit_compile=False)

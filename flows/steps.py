@@ -12,11 +12,11 @@ from typing import Any
 from flows.context import RunContext
 from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.jobs.attempt import record_attempt
+from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.jobs.sample_paths import SamplePathsResult, sample_paths
 from pipeline.jobs.score import score_forecasts
-from pipeline.jobs.sync_mlflow import sync_mlflow
 from pipeline.jobs.train import TrainResult, train_model
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
         )
         published = context.run_step("forecast", publish_forecast, context.now, as_of=as_of)
         context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
-        context.run_step("mlflow", sync_mlflow, context.registry, context.now)
+        context.run_step("mlflow", deliver_outbox, context.registry, context.now)
         outcome.append(published.status)
         return cycle_facts(context, trained, published)
 
@@ -60,7 +60,7 @@ def run_training_step(context: RunContext, *, training: str | None = None) -> Tr
         trained: TrainResult = context.run_step(
             "train", train_model, context.now, requested=training, registry=context.registry
         )
-        context.run_step("mlflow", sync_mlflow, context.registry, context.now)
+        context.run_step("mlflow", deliver_outbox, context.registry, context.now)
         return trained
 
 
