@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainingJob
 from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, panel_ending_together, usual
+from tests.support.recipes import build_recipe
 
 pytestmark = pytest.mark.tensorflow
 
-RECIPE = """
-name = "wide"
-frequency = "MS"
-season_length = 4
-horizon = 3
-[source]
-kind = "csv"
-path = "wide.csv"
-period = "month"
-value = "sold"
-series = "shop"
-[model]
-architecture = "vanilla"
-units = 4
-context = 8
-scaling = "{scaling}"
-[training]
-epochs = 2
-loss = "{loss}"
-{more}
-"""
 SIZES = {"huge": 1e12 * (10 + np.sin(np.arange(LENGTH))), "tiny": 1e-12 * (10 + np.sin(np.arange(LENGTH)))}
 SERIES = usual(3) | AWKWARD | SIZES | {"NaN at the end": np.append(np.arange(1.0, LENGTH), np.nan)}
 #: what every network here lacks of them
@@ -45,7 +22,13 @@ NOT_POSITIVE = {"zero at the end", "negative"}
 
 
 def recipe_of(scaling: str, loss: str = "mae", more: str = "") -> Recipe:
-    return parse_recipe(RECIPE.format(scaling=scaling, loss=loss, more=more), where="wide.toml", folder=Path())
+    return build_recipe(
+        "wide",
+        season_length=4,
+        source={"series": "shop"},
+        model={"architecture": "vanilla", "units": 4, "context": 8, "scaling": scaling},
+        training=f'epochs = 2\nloss = "{loss}"\n{more}',
+    )
 
 
 def job(series: dict[str, np.ndarray], recipe: Recipe) -> TrainingJob:  # type: ignore[type-arg]

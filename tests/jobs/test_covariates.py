@@ -8,28 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import load_panel
 from pipeline.storage.store import Store
 from tests.support.examples import NOW, months
+from tests.support.recipes import build_recipe
 
-RECIPE = """
-name = "small"
-frequency = "MS"
-season_length = 4
-horizon = 3
-[source]
-kind = "csv"
-path = "small.csv"
-period = "month"
-value = "sold"
-series = "shop"
-[covariates]
-{covariates}
-"""
 ALL = 'past = ["price"]\nfuture = ["offer"]\nstatic = ["region"]'
 LENGTH = 30
 HOUR = timedelta(hours=1)
@@ -42,7 +28,7 @@ def recipe_in(folder: Path, covariates: str = ALL, shops: tuple[str, ...] = ("a"
             told = f"{n + 100 * s + 1},{shop},{10 * n + s}" if n < LENGTH else f",{shop},"
             lines.append(f"{month},{told},{n + s / 2},region {shop}")
     (folder / "small.csv").write_text("\n".join(lines) + "\n")
-    return parse_recipe(RECIPE.format(covariates=covariates), where="small.toml", folder=folder)
+    return build_recipe("small", folder=folder, season_length=4, source={"series": "shop"}, covariates=covariates)
 
 
 @pytest.mark.parametrize("length", [None, 8])

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
 from pipeline.errors import InvalidRecipe
 from pipeline.models.global_lstm_config import changes_autocorrelation, default_configs
 from tests.support.panels import panel_of
+from tests.support.recipes import build_recipe
 
-GLOBAL_RECIPE = """
-name = "g"
-frequency = "{frequency}"
-season_length = {season}
-horizon = {horizon}
-[source]
-kind = "csv"
-path = "g.csv"
-period = "p"
-value = "v"
-[model]
-architecture = "global"
-"""
+
+def global_recipe(**keys: Any) -> Recipe:
+    return build_recipe(
+        "g", frequency="D", source={"period": "p", "value": "v"}, **{"model": {"architecture": "global"}, **keys}
+    )
 
 
 @pytest.mark.parametrize("season", [1, 2, 4, 5, 7, 12, 24, 48, 52])
 @pytest.mark.parametrize("horizon", [1, 2, 6, 13, 18, 48])
 @pytest.mark.parametrize("length", [10, 100, 3000])
 def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, length: int) -> None:
-    text = GLOBAL_RECIPE.format(frequency="D", season=season, horizon=horizon)
-    recipe = parse_recipe(text, where="g.toml", folder=Path())
+    recipe = global_recipe(season_length=season, horizon=horizon)
     panel = panel_of(
         [np.sin(np.arange(length) * 2 * np.pi / max(season, 2)) + 2], frequency="D", start="2000-01-01", align="end"
     )
@@ -136,10 +128,11 @@ def test_few_values_are_fitted_on_for_fewer_steps(season: int) -> None:
     assert replace(few_design, steps=design.steps, batch_size=design.batch_size) == design
 
 
-@pytest.mark.parametrize("key", ["[model]\nlayers = 2", "[training]\nepochs = 3"])
-def test_what_the_global_network_chooses_itself_is_refused_in_a_recipe(key: str) -> None:
-    text = GLOBAL_RECIPE.format(frequency="D", season=7, horizon=3)
-    text = text + key.removeprefix("[model]\n") if key.startswith("[model]") else text + key
-
+@pytest.mark.parametrize(
+    "tables",
+    [{"model": {"architecture": "global", "layers": 2}}, {"training": {"epochs": 3}}],
+    ids=["model", "training"],
+)
+def test_what_the_global_network_chooses_itself_is_refused_in_a_recipe(tables: dict[str, Any]) -> None:
     with pytest.raises(InvalidRecipe, match='is for the other architectures: "global" chooses it'):
-        parse_recipe(text, where="g.toml", folder=Path())
+        global_recipe(season_length=7, **tables)

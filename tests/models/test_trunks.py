@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses
@@ -22,6 +21,7 @@ from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import FitPlan, fit_ensemble
 from pipeline.training.export import export_network, pack_weights, predict, unpack_weights
 from tests.support.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
+from tests.support.recipes import build_recipe
 
 pytestmark = pytest.mark.tensorflow
 
@@ -237,30 +237,18 @@ def loop(
     return total / count
 
 
-RECIPE = """
-name = "wave"
-frequency = "D"
-season_length = 1
-horizon = 3
-[source]
-kind = "csv"
-path = "wave.csv"
-period = "day"
-value = "height"
-[model]
-architecture = "{architecture}"
-units = 16
-{model}
-{training}
-"""
-
-
 def recipe_for(architecture: str) -> Recipe:
-    model, training = 'context = 12\nscaling = "last"', "[training]\nepochs = 20\nlearning_rate = 0.01"
     if architecture == GLOBAL:
-        model, training = "", "[training]\nmembers = 1"
-    return parse_recipe(
-        RECIPE.format(architecture=architecture, model=model, training=training), where="wave.toml", folder=Path()
+        model, training = {}, {"members": 1}
+    else:
+        model, training = {"context": 12, "scaling": "last"}, {"epochs": 20, "learning_rate": 0.01}
+    return build_recipe(
+        "wave",
+        frequency="D",
+        season_length=1,
+        source={"period": "day", "value": "height"},
+        model={"architecture": architecture, "units": 16, **model},
+        training=training,
     )
 
 

@@ -29,7 +29,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
@@ -42,27 +41,9 @@ from pipeline.timeseries.long_values import apply_revisions, empty_values
 from pipeline.timeseries.observations import TARGET
 from tests.storage.raw_sql import rows
 from tests.storage.small_store import observations_as_of
+from tests.support.recipes import build_recipe
 
 MOMENT = timedelta(microseconds=1)
-RECIPE = """
-name = "any"
-frequency = "{frequency}"
-season_length = 2
-horizon = 1
-max_gap = 1
-covariates = {{ future = ["promo"], static = ["region"] }}
-[source]
-kind = "csv"
-path = "one.csv"
-period = "period"
-value = "sold"
-series = "series"
-max_rejected = 0.25
-max_revised = 0.5
-[model]
-architecture = "vanilla"
-context = 8
-"""
 MAX_GAP, MAX_REJECTED, MAX_REVISED, SHOWN_AGAIN, FEWEST, LIMIT = 1, 0.25, 0.5, 0.95, 8, 1e15
 
 NAMES = ("b", "B", "ä", "007", "a b")
@@ -734,7 +715,23 @@ def stage(store: Store, database_url: str, tmp_path: Path) -> Iterator[Stage]:
         sa.event.listen(worker.database.engine, "connect", not_waiting)
         worker.database.close()
     recipes = {
-        frequency: parse_recipe(RECIPE.format(frequency=frequency), where="any.toml", folder=tmp_path)
+        frequency: build_recipe(
+            "any",
+            folder=tmp_path,
+            frequency=frequency,
+            season_length=2,
+            horizon=1,
+            max_gap=1,
+            covariates={"future": ["promo"], "static": ["region"]},
+            source={
+                "path": "one.csv",
+                "period": "period",
+                "series": "series",
+                "max_rejected": 0.25,
+                "max_revised": 0.5,
+            },
+            model={"architecture": "vanilla", "context": 8},
+        )
         for frequency in ("MS", "D", "h", "B")
     }
     with ThreadPoolExecutor(2) as pool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
@@ -15,34 +12,22 @@ from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process_files import TrainedModel
 from tests.support.panels import panel_of
+from tests.support.recipes import build_recipe
 
 Array = npt.NDArray[np.float64]
-
-
-RECIPE = """
-name = "wide"
-frequency = "MS"
-season_length = 4
-horizon = 3
-[source]
-kind = "csv"
-path = "wide.csv"
-period = "month"
-value = "sold"
-series = "shop"
-[model]
-architecture = "global"
-units = 8
-[training]
-members = 1
-"""
 
 
 LENGTH = 40
 
 
 def recipe() -> Recipe:
-    return parse_recipe(RECIPE, where="wide.toml", folder=Path())
+    return build_recipe(
+        "wide",
+        season_length=4,
+        source={"series": "shop"},
+        model={"architecture": "global", "units": 8},
+        training={"members": 1},
+    )
 
 
 def usual(count: int = 12) -> dict[str, Array]:

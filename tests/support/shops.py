@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.timeseries.panel import Panel
-
-RECIPE = """
-name = "shops"
-frequency = "{frequency}"
-horizon = 3
-[source]
-kind = "csv"
-path = "shops.csv"
-period = "day"
-value = "sold"
-series = "shop"
-{source}
-[covariates]
-past = ["price"]
-future = ["offer"]
-static = ["region"]
-{covariates}
-"""
-
+from tests.support.recipes import build_recipe
 
 LENGTHS = (20, 14)
 
@@ -39,8 +18,12 @@ CONTEXT = 6
 
 
 def recipe_of(covariates: str = "", *, frequency: str = "D", source: str = "") -> Recipe:
-    text = RECIPE.format(covariates=covariates, frequency=frequency, source=source)
-    return parse_recipe(text, where="shops.toml", folder=Path())
+    return build_recipe(
+        "shops",
+        frequency=frequency,
+        source=f'period = "day"\nseries = "shop"\n{source}',
+        covariates=f'past = ["price"]\nfuture = ["offer"]\nstatic = ["region"]\n{covariates}',
+    )
 
 
 def shops_panel(seed: int = 0, start: str = "2025-12-20") -> Panel:

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.panel import Panel, add_other_series
 from pipeline.training.ensemble import FitPlan
 from tests.support.panels import panel_of
+from tests.support.recipes import build_recipe
 
 pytestmark = pytest.mark.tensorflow
 
 Array = npt.NDArray[np.float64]
 
 LENGTH, HORIZON = 360, 3
-RECIPE = """
-name = "planted"
-frequency = "D"
-season_length = 1
-horizon = 3
-[source]
-kind = "csv"
-path = "planted.csv"
-period = "day"
-value = "sold"
-[covariates]
-{covariates}
-[model]
-architecture = "{architecture}"
-units = 16
-{model}
-"""
-VANILLA = 'context = 8\nscaling = "standard"\n[training]\nepochs = 25\nlearning_rate = 0.01'
+VANILLA = {
+    "model": {"context": 8, "scaling": "standard"},
+    "training": {"epochs": 25, "learning_rate": 0.01},
+}
+GLOBAL_NETWORK = {"model": {}, "training": {"members": 1}}
 BOTH = pytest.mark.parametrize("architecture", ["vanilla", "global"])
 
 
 def recipe_of(architecture: str, covariates: str = "") -> Recipe:
-    model = VANILLA if architecture == "vanilla" else "[training]\nmembers = 1"
-    text = RECIPE.format(architecture=architecture, covariates=covariates, model=model)
-    return parse_recipe(text, where="planted.toml", folder=Path())
+    tables = VANILLA if architecture == "vanilla" else GLOBAL_NETWORK
+    return build_recipe(
+        "planted",
+        frequency="D",
+        season_length=1,
+        source={"period": "day"},
+        covariates=covariates,
+        model={"architecture": architecture, "units": 16, **tables["model"]},
+        training=tables["training"],
+    )
 
 
 def error_of(recipe: Recipe, panel: Panel, series: int, step: int) -> float:
