@@ -20,8 +20,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.models.by_name import build_network
 from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
+from pipeline.models.network_builder import build_network
 from pipeline.models.specs import InputSpec, NetworkSpec
 
 

@@ -28,7 +28,7 @@ from pipeline.preprocessing.windows import (
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.export import predict
-from pipeline.training.fit import FittedNetwork, fit_network
+from pipeline.training.fit_network import FittedNetwork, fit_network
 from pipeline.training.members import Member, build_members
 from pipeline.training.progress import OnEpoch
 from pipeline.training.window_batches import flatten_panel

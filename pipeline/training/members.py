@@ -17,7 +17,7 @@ from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
-from pipeline.training.fit import FitSettings
+from pipeline.training.fit_network import FitSettings
 
 #: factors of the learning rate and of the epochs when a network is fine-tuned; `tests/benchmarks/fine_tuning.py` compares
 FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15

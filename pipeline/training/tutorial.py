@@ -19,12 +19,12 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.tutorial import Tutorial
 from pipeline.errors import ModelRefused
 from pipeline.evaluation import metrics
-from pipeline.models.by_name import build_network
 from pipeline.models.fused_lstm import fuse_lstm_layers
+from pipeline.models.network_builder import build_network
 from pipeline.models.specs import NetworkSpec
 from pipeline.records.training import ProtocolRecord
 from pipeline.training.export import predict
-from pipeline.training.fit import require_finite
+from pipeline.training.fit_network import require_finite
 from pipeline.training.gradient_steps import compile_epoch
 from pipeline.training.progress import OnEpoch
 from pipeline.training.tutorial_protocol import (

@@ -39,7 +39,7 @@ def with_fit(tutorial: Tutorial, inputs: np.ndarray, targets: np.ndarray) -> lis
     """As tutorials write it."""
     import keras
 
-    from pipeline.models.by_name import build_network
+    from pipeline.models.network_builder import build_network
     from pipeline.training.tutorial import network_spec
 
     keras.utils.set_random_seed(0)

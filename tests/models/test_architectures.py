@@ -11,15 +11,15 @@ import tensorflow as tf
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.recipe import Optimizer, Schedule
 from pipeline.errors import ModelRefused
-from pipeline.models.by_name import build_network
 from pipeline.models.gated_cell import GatedCell
+from pipeline.models.network_builder import build_network
 from pipeline.models.specs import NetworkSpec
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import fit_scaling
 from pipeline.preprocessing.windows import ContextRequirements, Windows, find_windows
 from pipeline.timeseries.panel import Panel
 from pipeline.training.export import attention_weights, predict
-from pipeline.training.fit import FitSettings, FittedNetwork, fit_network
+from pipeline.training.fit_network import FitSettings, FittedNetwork, fit_network
 from pipeline.training.window_batches import FlatPanel, flatten_panel
 from tests.support.networks import CONTEXT, HORIZON, trunk_of, windows_for
 

@@ -13,7 +13,7 @@ from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import ContextRequirements, find_windows
 from pipeline.timeseries.panel import Panel
-from pipeline.training.fit import FitSettings, fit_network
+from pipeline.training.fit_network import FitSettings, fit_network
 from pipeline.training.gradient_steps import configure_threads
 from pipeline.training.window_batches import flatten_panel
 from tests.benchmarks.contestants.rounds import STEPS, Clock, shape
