@@ -33,10 +33,9 @@ from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel
-from tests.preprocessing import test_covariates
+from tests.support import global_forecasts, shops
 from tests.support.examples import small_panel, small_recipe, small_values
 from tests.support.panels import panel_of
-from tests.training import test_global_forecasts
 
 Array = npt.NDArray[np.float64]
 
@@ -277,7 +276,7 @@ def grown(panel: Panel, value: float) -> Panel:
 
 def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel() -> None:
     """With covariates of every kind, path by path and step by step."""
-    recipe, panel = test_covariates.recipe_of(test_covariates.EVERY), test_covariates.panel_of().until(19)
+    recipe, panel = shops.recipe_of(shops.EVERY), shops.shops_panel().until(19)
     one = replace(
         panel,
         series=("a",),
@@ -553,9 +552,9 @@ def test_a_trained_network_fed_back_is_what_a_loop_gives(outcome: TrainedModel) 
 @pytest.mark.tensorflow
 def test_paths_of_a_trained_global_network_with_quantiles() -> None:
     """It reads logarithms: no path of a series of positive values is below 0, though nothing bounds them."""
-    series = test_global_forecasts.usual()
-    panel, recipe = test_global_forecasts.panel_of(series), test_global_forecasts.recipe()
-    network = loaded(run_training(test_global_forecasts.job()))
+    series = global_forecasts.usual()
+    panel, recipe = global_forecasts.panel_ending_together(series), global_forecasts.recipe()
+    network = loaded(run_training(global_forecasts.job()))
 
     paths, forecast = drawn_from(network, panel, recipe)
 

@@ -10,7 +10,7 @@ from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.training.process_files import TrainedModel
+from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.support.panels import panel_of
 from tests.support.recipes import build_recipe
 
@@ -62,3 +62,13 @@ AWKWARD = {
     "negative": np.arange(LENGTH) - 35.5,
     "exploding": 1.5 ** np.arange(LENGTH),
 }
+
+
+def job(panel: Panel | None = None, **changes: object) -> TrainingJob:
+    told = {
+        "panel": panel or panel_ending_together(usual()),
+        "recipe": recipe(),
+        "training": "retrain",
+        "reason": "no model yet",
+    }
+    return TrainingJob(**told | changes)  # type: ignore[arg-type]

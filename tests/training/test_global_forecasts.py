@@ -11,23 +11,12 @@ from pipeline.config.history import require_history
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model
-from pipeline.timeseries.panel import Panel
 from pipeline.tracking.run_fields import training_params
 from pipeline.training.process import run_training
-from pipeline.training.process_files import TrainedModel, TrainingJob
-from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, loaded, panel_ending_together, recipe, usual
+from pipeline.training.process_files import TrainedModel
+from tests.support.global_forecasts import AWKWARD, LENGTH, forecast, job, loaded, panel_ending_together, recipe, usual
 
 pytestmark = pytest.mark.tensorflow
-
-
-def job(panel: Panel | None = None, **changes: object) -> TrainingJob:
-    told = {
-        "panel": panel or panel_ending_together(usual()),
-        "recipe": recipe(),
-        "training": "retrain",
-        "reason": "no model yet",
-    }
-    return TrainingJob(**told | changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
