@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.context import RunContext
 from pipeline.errors import NoObservations, Permanent, is_refusal
@@ -15,9 +15,11 @@ from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.forecast import PublishResult, publish_forecast
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
-from pipeline.jobs.sample_paths import SamplePathsResult, sample_paths
 from pipeline.jobs.score import score_forecasts
 from pipeline.jobs.train import TrainResult, train_model
+
+if TYPE_CHECKING:
+    from pipeline.jobs.sample_paths import SamplePathsResult
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ def run_sample_paths(
     context: RunContext, *, num_paths: int, parquet: Path, seed: int | None
 ) -> tuple[PublishResult, SamplePathsResult]:
     """Forecast only, publish, and draw sample paths of the published run."""
+    from pipeline.jobs.sample_paths import sample_paths  # imports SciPy and Parquet, which a cycle does not need
+
     with record_attempt(context.recipe, context.store, "forecast", context.clock) as outcome:
         published: PublishResult = context.run_step("forecast", publish_forecast, context.now)
         drawn: SamplePathsResult = context.run_step(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,3 +93,12 @@ def test_drawing_sample_paths_is_retried(context: RunContext, calls: Counter[str
 def test_scoring_alone_is_retried(context: RunContext, calls: Counter[str]) -> None:
     assert run_scoring(context) == 0
     assert calls == {"score_forecasts": 2}
+
+
+def test_the_steps_of_a_cycle_import_nothing_that_only_other_commands_need() -> None:
+    heavy = {"scipy", "matplotlib", "plotly", "mlflow", "prefect", "tensorflow"}
+    program = f"import sys, flows.steps; print(sorted({heavy} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
