@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.context import RunContext, open_context
+from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, period_labels, read_forecast_table
 from flows.steps import run_cycle
 from flows.tasks import as_task
+from pipeline.text import one_line
 
 
 @flow(name="cycle", flow_run_name="cycle {recipe}", persist_result=False)
@@ -34,12 +37,29 @@ def cycle(recipe: str, training: str | None = None, as_of: datetime | None = Non
 
 
 def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
-    """The latest forecast as a Markdown table of at most 200 rows, with the address of its training in MLflow."""
-    rows = [
-        f"| {row['series']} | {str(row['period'])[:16]} | {row['mean']:,.4g} | {row['lower_80']:,.4g} | {row['upper_80']:,.4g} |"
-        for row in context.store.runs.latest_forecasts(context.recipe.name)[:200]
-    ]
+    """The latest forecast as a Markdown table, with the address of its training in MLflow.
+
+    All rows of a single series, the first of several; below the table how many there are beside these.
+    """
+    recipe = context.recipe
     run = facts["mlflow_run_id"]
     training = context.registry.run_address(run) if run else "not in MLflow yet"
-    head = f"# {context.recipe.name} after {facts['origin']}\n\n{facts['status']}, model {facts['model_version']} ({facts['reason']}): {training}\n"
-    return "\n".join([head, "| series | period | mean | lower 80 | upper 80 |", "|---|---|---:|---:|---:|", *rows])
+    origin = period_labels(recipe).text(np.datetime64(facts["origin"], "us"))
+    head = [
+        f"# {recipe.name} after {origin}",
+        f"{facts['status']}, model {facts['model_version']} ({facts['reason']}): {training}",
+    ]
+    table = read_forecast_table(recipe, context.store, with_series=True)
+    return "\n\n".join([*head, *(_markdown(table) if table else ())])
+
+
+def _markdown(table: ForecastTable) -> list[str]:
+    """A table and the notes below it, as paragraphs of Markdown."""
+    rules = ["---:" if column in NUMBER_COLUMNS else "---" for column in table.columns]
+    lines = [table.columns, rules, *table.rows]
+    return ["\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines), *map(_cell, table.notes)]
+
+
+def _cell(text: str) -> str:
+    """Text on one line that ends no cell and begins no tag."""
+    return one_line(text).replace("|", "\\|").replace("<", "&lt;")

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.history import require_history
 from pipeline.config.loader import validate_recipe
-from pipeline.config.recipe import Recipe
+from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
 from pipeline.config.sources import FrameSource
 from pipeline.errors import InvalidArgument, ModelRefused, NextperiodError, SchemaOutOfDate
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.forecasting.forecaster import Forecaster, hash_model, load_forecaster, read_model_files, save_model_files
 from pipeline.jobs.backtest import prepare_backtest, produce_backtest
-from pipeline.jobs.inputs import ForecastInputs, prepare_panel, produce_forecast
+from pipeline.jobs.inputs import ForecastInputs, check_covariates, prepare_panel, produce_forecast
 from pipeline.records.training import TrainingRecord
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import revision_of
@@ -75,11 +75,14 @@ class Model:
 
         Raises:
             InvalidArgument: a column is missing, or its periods or values cannot be used.
+            CovariateMissing: a covariate is not known ahead, and the recipe wants no forecast then.
         """
+        panel = prepare_panel(_panel(frame, self.recipe), self.recipe)
+        check_covariates(panel, self.recipe)
         inputs = ForecastInputs(
             recipe=self.recipe,
             forecaster=self.forecaster,
-            panel=prepare_panel(_panel(frame, self.recipe), self.recipe),
+            panel=panel,
             calibration=self.forecaster.calibration,
             worse_than_baseline=self.record.worse,
         )
@@ -307,7 +310,7 @@ def _attribute(frame: pd.DataFrame, recipe: Recipe, panel: Panel, name: str) -> 
 
 def _model(files: Mapping[str, bytes], record: TrainingRecord) -> Model:
     forecaster = load_forecaster(files, hash_model(files))
-    recipe = Recipe.model_validate(json.loads(files["forecaster.json"])["recipe"])
+    recipe = recipe_from_definition(json.loads(files["forecaster.json"])["recipe"])
     return Model(recipe=recipe, forecaster=forecaster, record=record, files=files)
 
 

@@ -83,6 +83,10 @@ class ModelRefused(Permanent):
     """A trained model or its forecast is not usable."""
 
 
+class CovariateMissing(Permanent):
+    """A covariate is not known for the periods that are to be forecast."""
+
+
 class Overtaken(Transient):
     """Another worker changed the same recipe at the same time; a new attempt sees its changes."""
 
@@ -128,4 +132,4 @@ class BatchHeld(BatchRefused):
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a delivery, a model or a forecast was refused, rather than that something failed."""
-    return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | NewerPublished)
+    return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | CovariateMissing | NewerPublished)

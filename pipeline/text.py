@@ -1,7 +1,8 @@
-"""Text of messages: counts, periods, lists of names, one line, no secrets."""
+"""Text of messages and tables: counts, numbers, periods, lists of names, one line, no secrets."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -25,8 +26,63 @@ def one_line(text: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 period, 2 periods."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    """Return a count with its noun: 1 period, 2 periods, 2 batches, 2 entries, 2 series."""
+    return f"{count} {noun if count == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("series"):
+        return noun
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def format_numbers(numbers: Iterable[float | None]) -> list[str]:
+    """Return the numbers of one series as text, all with as many decimals as tell them apart.
+
+    The largest one has at least five significant digits, and the range of all of them at least three: 837.12 and 43,890
+    and 0.000011834. A range of numbers too small or too large to be read is in scientific notation. None, NaN and
+    infinity are a dash.
+    """
+    values = [math.nan if number is None else float(number) for number in numbers]
+    finite = [value for value in values if math.isfinite(value)]
+    largest = max(map(abs, finite), default=0.0)
+    decimals = _decimals(largest, 5)
+    if finite and (spread := max(finite) - min(finite)) > 0:
+        decimals = max(decimals, min(_decimals(spread, 3), _decimals(largest, _MOST_DIGITS)))
+    return _with_decimals(values, largest, decimals)
+
+
+def format_scores(scores: Iterable[float | None]) -> list[str]:
+    """Return the numbers of one column of a table as text: two decimals, fewer of large numbers, more of small ones.
+
+    The largest one has at least three significant digits, and no other is shown as zero unless it is less than a
+    millionth of it. None, NaN and infinity are a dash.
+    """
+    values = [math.nan if score is None else float(score) for score in scores]
+    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
+    largest = max(sizes, default=0.0)
+    decimals = max(min(2, _decimals(largest, 5)), _decimals(largest, 3)) if sizes else 2
+    smallest = min((size for size in sizes if size > largest * 1e-6), default=largest)
+    return _with_decimals(values, largest, max(decimals, _decimals(smallest, 1)))
+
+
+#: digits of a number that can be told from its neighbours
+_MOST_DIGITS = 15
+#: numbers with more decimals, or more digits before the point, are in scientific notation
+_MOST_DECIMALS, _TOO_LARGE = 12, 1e16
+
+
+def _decimals(size: float, digits: int) -> int:
+    """Decimals with which a number of this size has so many significant digits; 0 for a size of 0."""
+    return max(digits - 1 - math.floor(math.log10(size)), 0) if size > 0 else 0
+
+
+def _with_decimals(values: list[float], largest: float, decimals: int) -> list[str]:
+    is_scientific = decimals > _MOST_DECIMALS or largest >= _TOO_LARGE
+    form = "z.4e" if is_scientific else f"z,.{decimals}f"
+    return [format(value, form) if math.isfinite(value) else "\N{EN DASH}" for value in values]
 
 
 def format_period(period: np.datetime64) -> str:

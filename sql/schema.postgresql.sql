@@ -269,6 +269,7 @@ CREATE TABLE run_series (
     method text NOT NULL,
     reason text,
     scale double precision,
+    network_steps integer DEFAULT 0 NOT NULL,
     CONSTRAINT run_series_scale CHECK ((scale >= (0)::double precision))
 );
 
@@ -280,9 +281,11 @@ COMMENT ON COLUMN run_series.series_id IS 'series that is forecast';
 
 COMMENT ON COLUMN run_series.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in; null: none did';
+COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
 
 COMMENT ON COLUMN run_series.scale IS 'mean absolute seasonal difference over the last seasons up to the origin; 0: there is none; null: it was not kept';
+
+COMMENT ON COLUMN run_series.network_steps IS 'how many of the first steps the model forecast although a simpler method stood in for the later ones';
 
 CREATE TABLE run_steps (
     run_number bigint NOT NULL,
@@ -610,8 +613,14 @@ CREATE VIEW forecast_history AS
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    run_series.method,
-    run_series.reason,
+        CASE
+            WHEN (forecasts.step <= run_series.network_steps) THEN 'lstm'::text
+            ELSE run_series.method
+        END AS method,
+        CASE
+            WHEN (forecasts.step <= run_series.network_steps) THEN NULL::text
+            ELSE run_series.reason
+        END AS reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
@@ -649,7 +658,7 @@ COMMENT ON COLUMN forecast_history.upper_95 IS 'quantile 0.975';
 
 COMMENT ON COLUMN forecast_history.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in; null: none did';
+COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
 
 COMMENT ON COLUMN forecast_history.model_version IS 'model that forecast';
 
@@ -688,8 +697,14 @@ CREATE VIEW latest_forecasts AS
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    run_series.method,
-    run_series.reason,
+        CASE
+            WHEN (forecasts.step <= run_series.network_steps) THEN 'lstm'::text
+            ELSE run_series.method
+        END AS method,
+        CASE
+            WHEN (forecasts.step <= run_series.network_steps) THEN NULL::text
+            ELSE run_series.reason
+        END AS reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
@@ -728,7 +743,7 @@ COMMENT ON COLUMN latest_forecasts.upper_95 IS 'quantile 0.975';
 
 COMMENT ON COLUMN latest_forecasts.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in; null: none did';
+COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
 
 COMMENT ON COLUMN latest_forecasts.model_version IS 'model that forecast';
 
@@ -1348,4 +1363,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0007');
+insert into schema_version (version_num) values ('0008');

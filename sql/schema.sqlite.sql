@@ -203,7 +203,7 @@ CREATE TABLE run_series (
     run_number integer not null references runs (run_number),
     series_id integer not null references series (series_id),
     method text not null,
-    reason text, scale real constraint run_series_scale check (scale >= 0),
+    reason text, scale real constraint run_series_scale check (scale >= 0), network_steps integer not null default 0,
     constraint run_series_once primary key (run_number, series_id)
 ) strict, without rowid;
 
@@ -384,8 +384,8 @@ select
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    run_series.method,
-    run_series.reason,
+    case when forecasts.step <= run_series.network_steps then 'lstm' else run_series.method end as method,
+    case when forecasts.step <= run_series.network_steps then null else run_series.reason end as reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
@@ -416,8 +416,8 @@ select
     forecasts.median,
     forecasts.upper_80,
     forecasts.upper_95,
-    run_series.method,
-    run_series.reason,
+    case when forecasts.step <= run_series.network_steps then 'lstm' else run_series.method end as method,
+    case when forecasts.step <= run_series.network_steps then null else run_series.reason end as reason,
     runs.model_version,
     runs.origin,
     runs.as_of,
@@ -566,4 +566,4 @@ where runs.kind = 'live'
       where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
   );
 
-insert into schema_version (version_num) values ('0007');
+insert into schema_version (version_num) values ('0008');

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import NextperiodError
-from pipeline.text import counted, format_period, list_names, one_line, without_secrets
+from pipeline.text import (
+    counted,
+    format_numbers,
+    format_period,
+    format_scores,
+    list_names,
+    one_line,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +66,61 @@ def test_a_period_is_shown_the_same_in_every_unit(unit: str) -> None:
 def test_names_are_listed_in_order() -> None:
     assert list_names(["b", "a"]) == "a, b"
     assert list_names([]) == "none"
+
+
+def test_irregular_nouns_have_their_plural() -> None:
+    assert [counted(2, noun) for noun in ("series", "entry", "batch", "delivery", "day", "test series")] == [
+        "2 series",
+        "2 entries",
+        "2 batches",
+        "2 deliveries",
+        "2 days",
+        "2 test series",
+    ]
+    assert [counted(1, noun) for noun in ("series", "entry", "batch")] == ["1 series", "1 entry", "1 batch"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([836.979883, 804.239780, 871.642943], ["836.98", "804.24", "871.64"]),
+        ([0.0000118, 0.0000121], ["0.000011800", "0.000012100"]),
+        ([43890.4, 41200.0, 46001.7], ["43,890", "41,200", "46,002"]),
+        ([1e9, 1.1e9, -2.5e9], ["1,000,000,000", "1,100,000,000", "-2,500,000,000"]),
+        ([1.5e-9, 1.6e-9], ["1.5000e-09", "1.6000e-09"]),
+        ([3e17, 1.0], ["3.0000e+17", "1.0000e+00"]),
+        ([-5.25, -4.0, 0.0], ["-5.2500", "-4.0000", "0.0000"]),
+        ([0.0, 0.0], ["0", "0"]),
+        ([-1e-9, 12.0], ["0.000", "12.000"]),
+        ([1000000.0, 1000000.5], ["1,000,000.000", "1,000,000.500"]),
+        ([1.08342, 1.08311], ["1.083420", "1.083110"]),
+        ([1e14, 1e14 + 1], ["100,000,000,000,000", "100,000,000,000,001"]),
+        ([99999.6, 5.0], ["100,000", "5"]),
+        ([None, float("nan"), float("inf"), 2.5], ["–", "–", "–", "2.5000"]),
+        ([], []),
+    ],
+)
+def test_numbers_of_a_series_have_the_digits_that_its_size_needs(numbers: list[float | None], texts: list[str]) -> None:
+    assert format_numbers(numbers) == texts
+
+
+@pytest.mark.parametrize(
+    ("scores", "texts"),
+    [
+        ([12.6, 73.49, 13.23], ["12.60", "73.49", "13.23"]),
+        ([0.44, 2.59, 0.45], ["0.44", "2.59", "0.45"]),
+        ([2.1e-7, 1.9e-7], ["0.000000210", "0.000000190"]),
+        ([1234.5, 980.1], ["1,234.5", "980.1"]),
+        ([43890.4, 120.0], ["43,890", "120"]),
+        ([0.0, 0.0], ["0.00", "0.00"]),
+        ([0.0012, 73.49], ["0.001", "73.490"]),
+        ([1e-17, 73.49], ["0.00", "73.49"]),
+        ([-0.3, 0.2], ["-0.300", "0.200"]),
+        ([None, 0.5], ["–", "0.500"]),
+        ([None, None], ["–", "–"]),
+    ],
+)
+def test_scores_of_a_column_have_as_many_decimals_as_tell_them_apart(
+    scores: list[float | None], texts: list[str]
+) -> None:
+    assert format_scores(scores) == texts

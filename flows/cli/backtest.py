@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.cli.console import print_json, print_table, progress
 from flows.context import RunContext, open_context
+from flows.forecast_table import period_labels
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
@@ -109,8 +110,14 @@ def _print_rolling(recipe: Recipe, result: RollingBacktest) -> None:
         ],
     )
     print(f"\nmase by origin, beside the best baseline ({best}):")
-    columns = ["origin", "data as of", "data", "periods", "fitted up to", "fallback", NETWORK, best]
-    print_table(columns, [_origin_row(result, by_origin, best, n) for n in range(len(result.origins))])
+    labels = period_labels(recipe)
+    origin = labels.heading.replace("period", "origin")
+    columns = [origin, "data as of (UTC)", "data", "periods", "fitted up to", "fallback", NETWORK, best]
+    rows = [_origin_row(result, by_origin, best, n) for n in range(len(result.origins))]
+    instants = [labels.texts([row[place] for row in rows]) for place in (0, 4)]
+    for row, first, last in zip(rows, *instants, strict=True):
+        row[0], row[4] = first, last
+    print_table(columns, rows)
     if cut := sum(origin.known == "cut" for origin in result.origins):
         print(
             f"{cut} of {counted(len(result.origins), 'origin')} used values recorded later, cut at the origin: "

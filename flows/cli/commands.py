@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 import flows
-from flows.cli.console import period_text, print_forecast, print_json, print_table, progress
+from flows.cli.console import print_forecast, print_json, print_table, progress
 from flows.context import RunContext, open_context, require_prefect
+from flows.forecast_table import ForecastTable, list_fallbacks, period_labels, read_forecast_table
 from flows.steps import (
     run_backfill,
     run_cycle,
@@ -27,6 +28,7 @@ from flows.steps import (
     run_training_step,
 )
 from pipeline.config.loader import load_recipe, recipe_names
+from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
 from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.jobs.forecast import PublishResult
@@ -37,6 +39,7 @@ from pipeline.storage.schema import REVISION, require_schema, revision_of, upgra
 from pipeline.storage.store import Store
 from pipeline.text import counted, list_names
 from pipeline.timeseries.panel import Panel
+from pipeline.timeseries.period_labels import PeriodLabels
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ _STATUS_KEYS = (
     "last_attempt_status",
     "last_error",
     "skill",
+    "fallbacks",
 )
 #: by key, the heading of a column of `status`
 _STATUS_COLUMNS = {
@@ -63,7 +67,8 @@ _STATUS_COLUMNS = {
     "is_stale": "stale",
     "model_version": "model",
     "skill": "skill",
-    "last_attempt_at": "last attempt",
+    "num_fallback": "fallback",
+    "last_attempt_at": "last attempt (UTC)",
     "last_attempt_status": "status",
     "last_error": "error",
 }
@@ -126,14 +131,15 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
 def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
     with open_context(name) as context:
         recipe = context.recipe
-        rows = context.store.runs.latest_forecasts(recipe.name)
-        origin = period_text(rows[0]["origin"]) if rows else facts["origin"]
+        table = read_forecast_table(recipe, context.store)
+        origin = period_labels(recipe).text(table.shown[0]["origin"] if table else np.datetime64(facts["origin"], "us"))
         if facts["status"] == "unchanged":
             print(f"{recipe.name}: nothing to do; the forecast after {origin} is current ({facts['reason']})")
         else:
             print(": ".join(filter(None, (recipe.name, recipe.description))))
             print(f"forecast after {origin} by {_model_text(facts)}\n")
-            print_forecast(rows, _load_history(context), unit=recipe.unit)
+            if table:
+                print_forecast(table, _load_history(context, table), unit=recipe.unit)
             _print_holdout_scores(context, facts["model_version"])
         print(
             f"\nforecasts  {context.store.database.shown}: select * from latest_forecasts where recipe = '{recipe.name}'"
@@ -150,7 +156,7 @@ def _print_holdout_scores(context: RunContext, model_version: int) -> None:
     if model is None or model.record.backtest is None:
         return
     metrics = ["rmse", "mae", "mase", "smape"]
-    print(f"\nbacktest of the last {context.recipe.test_periods} periods, which the network had not seen:")
+    print(f"\nbacktest of the last {counted(context.recipe.test_periods, 'period')}, which the network had not seen:")
     print_table(
         ["", *metrics],
         [[method, *(scores[metric] for metric in metrics)] for method, scores in model.record.backtest.scores.items()],
@@ -160,11 +166,12 @@ def _print_holdout_scores(context: RunContext, model_version: int) -> None:
 def print_backfill(name: str, first: datetime, until: datetime, *, as_json: bool) -> bool:
     """`nextperiod backfill`: run past cycles; returns whether any failed or was refused."""
     facts = []
+    labels = period_labels(load_recipe(name, read_settings().recipes))
     with progress():
         for fact in _past_cycles(name, first, until):
             facts.append(fact)
             if not as_json:
-                print(_backfill_line(fact), flush=True)
+                print(_backfill_line(fact, labels), flush=True)
     if as_json:
         print_json(facts)
     else:
@@ -187,10 +194,10 @@ def _past_cycles(name: str, first: datetime, until: datetime) -> Iterator[dict[s
             yield from run_backfill(context, first, until)
 
 
-def _backfill_line(fact: dict[str, Any]) -> str:
+def _backfill_line(fact: dict[str, Any], labels: PeriodLabels) -> str:
     if _is_failure(fact):
         return f"{fact['as_of']}  {fact['status']}: {fact['reason']}"
-    origin = period_text(np.datetime64(fact["origin"], "us"))
+    origin = labels.text(np.datetime64(fact["origin"], "us"))
     return f"{fact['as_of']}  {fact['status']} {fact['run_id']}, after {origin} by {_model_text(fact)}"
 
 
@@ -229,7 +236,7 @@ def print_publication(name: str, *, as_json: bool) -> None:
         if as_json:
             print_json({"recipe": context.recipe.name, **asdict(result)})
         else:
-            print(_publication_line(context.recipe.name, result))
+            print(_publication_line(context.recipe, result))
 
 
 def print_sample_paths(name: str, *, num_paths: int, seed: int | None, parquet: Path | None, as_json: bool) -> None:
@@ -241,18 +248,17 @@ def print_sample_paths(name: str, *, num_paths: int, seed: int | None, parquet: 
         if as_json:
             print_json({"recipe": recipe_name, **asdict(published), "paths": asdict(drawn)})
             return
-        print(_publication_line(recipe_name, published))
+        print(_publication_line(context.recipe, published))
         print(
             f"{recipe_name}: {drawn.status} {counted(drawn.num_paths, 'sample path')}, {drawn.num_new} of them new, with seed "
             f"{drawn.seed}: {counted(drawn.num_rows, 'row')} in {drawn.parquet}"
         )
 
 
-def _publication_line(recipe_name: str, published: PublishResult) -> str:
-    return (
-        f"{recipe_name}: {published.status} run {published.run_id}, {counted(published.num_rows, 'row')} after "
-        f"{published.origin[:10]}"
-    )
+def _publication_line(recipe: Recipe, published: PublishResult) -> str:
+    origin = period_labels(recipe).text(np.datetime64(published.origin, "us"))
+    rows = counted(published.num_rows, "row")
+    return f"{recipe.name}: {published.status} run {published.run_id}, {rows} after {origin}"
 
 
 def print_scoring(name: str, *, as_json: bool) -> None:
@@ -270,16 +276,19 @@ def print_latest_forecasts(
 ) -> None:
     """`nextperiod show`: print the latest forecasts and write them to files."""
     with open_context(name) as context:
-        rows = context.store.runs.latest_forecasts(context.recipe.name, series)
-        if not rows:
+        recipe, store = context.recipe, context.store
+        table = read_forecast_table(recipe, store, series)
+        if table is None:
             raise _no_forecasts(context, series)
-        _write_files(rows, csv, parquet)
+        if csv or parquet or as_json:
+            rows = store.runs.latest_forecasts(recipe.name, series)
+            _write_files(rows, csv, parquet)
         if as_json:
             print_json([dict(row) for row in rows])
             return
-        origin, run_id = rows[0]["origin"], rows[0]["run_id"]
-        print(f"{context.recipe.name}: forecast after {period_text(origin)}, run {run_id}\n")
-        print_forecast(rows, _load_history(context), unit=context.recipe.unit)
+        origin, run_id = table.labels.text(table.shown[0]["origin"]), table.shown[0]["run_id"]
+        print(f"{recipe.name}: forecast after {origin}, run {run_id}\n")
+        print_forecast(table, _load_history(context, table), unit=recipe.unit)
 
 
 def _no_forecasts(context: RunContext, series: str | None) -> NextperiodError:
@@ -305,7 +314,10 @@ def _write_files(rows: Sequence[Any], csv: Path | None, parquet: Path | None) ->
         raise NextperiodError(f"the forecasts cannot be written: {error}") from None
 
 
-def _load_history(context: RunContext) -> Panel | None:
+def _load_history(context: RunContext, table: ForecastTable) -> Panel | None:
+    """The observations, where a terminal shows a chart of a single series."""
+    if not sys.stdout.isatty() or len({row["series"] for row in table.shown}) > 1:
+        return None
     return context.store.observations.panel(context.recipe, LATEST)
 
 
@@ -325,11 +337,20 @@ def print_status(*, as_json: bool) -> None:
         print_json(facts)
     else:
         print_table(list(_STATUS_COLUMNS.values()), [[fact[key] for key in _STATUS_COLUMNS] for fact in facts])
+        for fact in facts:
+            for fallback in fact["fallbacks"] or ():
+                print(f"{fact['recipe']}: {fallback}")
 
 
 def _status_facts(store: Store, row: Any) -> dict[str, Any]:
     champion = store.models.champion(row["recipe"])
-    return {**row, "is_stale": bool(row["is_stale"]), "skill": champion.skill if champion else None}
+    fallbacks = list_fallbacks(store, row["recipe"])
+    return {
+        **row,
+        "is_stale": bool(row["is_stale"]),
+        "skill": champion.skill if champion else None,
+        "fallbacks": fallbacks,
+    }
 
 
 def print_schema_upgrade(*, as_json: bool) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.text import one_line
+from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, Row
+from pipeline.text import format_scores, one_line
 from pipeline.timeseries.panel import Panel
-
-Row = Mapping[Any, Any]
+from pipeline.timeseries.period_labels import PeriodLabels
 
 _CHART_HEIGHT = 14
 #: width of a table that is written to a file or a pipe: nothing is cut
@@ -31,49 +31,63 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=_to_json))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on stdout, with numbers aligned right. Lines are cut to the width of a terminal only."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table on stdout, with numbers aligned right. Lines are cut to the width of a terminal only.
+
+    Args:
+        columns: headings.
+        rows: values of each row; those of a column of floats get the same number of decimals.
+        numbers: headings of columns whose texts are numbers.
+    """
     table = Table(header_style="bold", box=None, pad_edge=False)
+    texts = [_column_texts([row[n] for row in rows]) for n in range(len(columns))]
     for n, column in enumerate(columns):
-        is_number = all(isinstance(row[n], int | float) or row[n] is None for row in rows)
+        is_number = column in numbers or all(isinstance(row[n], int | float) or row[n] is None for row in rows)
         table.add_column(column, justify="right" if is_number and rows else "left", no_wrap=not sys.stdout.isatty())
-    for row in rows:
-        table.add_row(*(Text(one_line(cell_text(value))) for value in row))
+    for row in zip(*texts, strict=True):
+        table.add_row(*(Text(one_line(text)) for text in row))
     Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH, highlight=False).print(table)
 
 
+def _column_texts(values: Sequence[Any]) -> list[str]:
+    """The values of a column as texts; floats with the same number of decimals, – for None, yes or no."""
+    if any(isinstance(value, float) for value in values) and all(isinstance(v, int | float | None) for v in values):
+        return format_scores(values)
+    return [cell_text(value) for value in values]
+
+
 def cell_text(value: Any) -> str:
-    """A value of a table as text: – for None, yes or no, two decimals, periods without midnight."""
+    """A value of a table as text: – for None, yes or no, an instant in UTC to the minute."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) < 1e5 else f"{value:,.0f}"
+        return format_scores([value])[0]
     if isinstance(value, np.datetime64):
         return period_text(value)
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M")
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
     return str(value)
 
 
 def period_text(period: np.datetime64) -> str:
-    """The start of a period as `2026-01-31 06:00`, without the time if it is midnight."""
+    """The start of a period as `2026-01-31`, with the time in UTC if it is not midnight: `2026-01-31 06:00 UTC`."""
     text = str(period)[:16].replace("T", " ")
-    return text.removesuffix(" 00:00")
+    return text.removesuffix(" 00:00") if text.endswith(" 00:00") else f"{text} UTC"
 
 
-def print_forecast(rows: Sequence[Row], panel: Panel | None, *, unit: str) -> None:
-    """Print the forecast as a table; on a terminal, a single series also as a chart after its history."""
-    has_many_series = len({row["series"] for row in rows}) > 1
-    columns = [*(["series"] if has_many_series else []), "period", "mean", "lower_80", "upper_80", "method"]
-    print_table(columns, [[row[column] for column in columns] for row in rows])
-    if panel is not None and not has_many_series and sys.stdout.isatty():
-        print(chart(rows, panel, unit=unit))
+def print_forecast(table: ForecastTable, panel: Panel | None, *, unit: str) -> None:
+    """Print a forecast as a table; on a terminal, a single series also as a chart after its history."""
+    print_table(table.columns, table.rows, numbers=NUMBER_COLUMNS)
+    for note in table.notes:
+        print(note)
+    if panel is not None and sys.stdout.isatty():
+        print(chart(table.shown, panel, table.labels, unit=unit))
 
 
-def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
-    """A text chart of the end of the history, the forecast and its 80 % interval."""
+def chart(rows: Sequence[Row], panel: Panel, labels: PeriodLabels, *, unit: str) -> str:
+    """A text chart of the end of the history, the forecast of one series and its 80 % interval."""
     import plotext
 
     horizon = len(rows)
@@ -92,8 +106,8 @@ def chart(rows: Sequence[Row], panel: Panel, *, unit: str) -> str:
     ):
         plotext.plot(ahead, [last, *(row[column] for row in rows)], label=label, marker=marker)
     ticks = [0, len(history) - 1, ahead[-1]]
-    labels = [panel.grid[-len(history)], panel.origin, rows[-1]["period"]]
-    plotext.xticks(ticks, [period_text(period) for period in labels])
+    ends = [panel.grid[-len(history)], panel.origin, rows[-1]["period"]]
+    plotext.xticks(ticks, labels.texts(ends))
     return str(plotext.uncolorize(plotext.build()))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.cli.console import print_json, print_table
 from flows.context import require_prefect, utc_now
+from flows.forecast_table import list_fallbacks
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import NextperiodError
@@ -17,7 +18,7 @@ from pipeline.storage.engine import open_database
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.schema import require_schema, revision_of
 from pipeline.storage.store import Store
-from pipeline.text import without_secrets
+from pipeline.text import counted, without_secrets
 from pipeline.tracking.registry import Registry
 
 Check = Callable[[Settings], str]
@@ -75,18 +76,22 @@ def _check_database(settings: Settings) -> str:
 def _check_invariants(settings: Settings) -> str:
     database = open_database(settings.database_url)
     require_schema(database)
-    errors = integrity_errors(Store(database))
+    store = Store(database)
+    errors = integrity_errors(store)
+    recipes = [row["recipe"] for row in store.recipes.status()]
+    fallbacks = [f"{recipe}: {fallback}" for recipe in recipes for fallback in list_fallbacks(store, recipe)]
     database.close()
     if errors:
         raise NextperiodError("; ".join(errors))
-    return "every run is complete, published once and as it was computed; every champion is unchanged"
+    sound = "every run is complete, published once and as it was computed; every champion is unchanged"
+    return "; ".join([sound, *(f"series of {fallback}" for fallback in fallbacks)])
 
 
 def _check_outbox(settings: Settings) -> str:
     database = open_database(settings.database_url)
     waiting = Store(database).outbox.pending()
     database.close()
-    return "MLflow is up to date" if not waiting else f"{len(waiting)} entries wait to be sent to MLflow"
+    return "MLflow is up to date" if not waiting else f"{counted(len(waiting), 'entry')} to be sent to MLflow"
 
 
 def _check_mlflow(settings: Settings) -> str:

@@ -98,10 +98,7 @@ def _run_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
     superseded_by = f", superseded by {run_lineage.superseded_by}" if run_lineage.superseded_by else ""
     supersedes = f", in place of {', '.join(run_lineage.supersedes)}" if run_lineage.supersedes else ""
     rows = f"{counted(run.num_rows, 'row')}: {run.num_series} series, {periods}"
-    methods = [
-        f"{group.num_series} by {group.method}" + (f": {group.reason}" if group.reason else "")
-        for group in run_lineage.methods
-    ]
+    methods = [str(group) for group in run_lineage.methods]
     if len(methods) > _MOST_METHODS:
         methods[_MOST_METHODS:] = [f"… and in {len(methods) - _MOST_METHODS} other ways (--json)"]
     return [
@@ -120,11 +117,12 @@ def _data_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
     if since.num_batches == 0:
         changes = "no change: these are the current data"
     else:
-        later = f"{since.num_batches} newer {'batch' if since.num_batches == 1 else 'batches'}"
+        later = counted(since.num_batches, "newer batch")
         revised = (
-            f"{since.num_revised} of the {run_lineage.num_known} values were revised, in {since.num_series} series"
+            f"{since.num_revised} of the {counted(run_lineage.num_known, 'value')} "
+            f"{'was' if since.num_revised == 1 else 'were'} revised, in {since.num_series} series"
             if since.num_revised
-            else f"none of the {run_lineage.num_known} values was revised"
+            else f"none of the {counted(run_lineage.num_known, 'value')} was revised"
         )
         changes = f"{later}: {revised}; {since.num_new} new"
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL, Architecture
 from pipeline.config.sources import Source, Table, parse_source
 from pipeline.config.tutorial import Tutorial
+from pipeline.text import counted
 from pipeline.timeseries.frequency import Frequency
 
 #: the keys of [model] and of [training] that the global architecture leaves to the recipe
@@ -47,11 +48,18 @@ _SCALED_BY = {"standard": "series", "min-max": "series"}
 #: the global network reads a longer season as one step
 LONGEST_FRAMED_SEASON = 12
 
+#: by table and key, what a stored definition means that was written before the key was added
+_BEFORE_ADDED: dict[tuple[str, str], Any] = {
+    # the last value was carried forward, and no reason was published
+    ("covariates", "missing"): None,
+}
+
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
 Schedule = Literal["constant", "cosine"]
 ScalingKind = Literal["seasonal", "last", "mean", "standard", "min-max", "log"]
 Cycle = Literal["month", "week", "weekday", "hour"]
 Policy = Literal["auto", "retrain", "fine-tune", "keep"]
+MissingCovariate = Literal["fallback", "error", "last"]
 
 
 class ModelSettings(Table):
@@ -174,11 +182,25 @@ class CovariateSettings(Table):
     )
     holidays: str | None = Field(None, description="country whose public holidays are a covariate, such as NL or US")
     sessions: str | None = Field(None, description="exchange whose sessions are a covariate, such as XNYS")
+    missing: MissingCovariate | None = Field(
+        "fallback",
+        description="where a covariate is not known ahead: fallback (the baseline from there on), error (nothing is published), or last (its last value is carried forward)",
+    )
+
+    @property
+    def carries_forward(self) -> bool:
+        """Whether networks go on reading the last value of a covariate where it is not known."""
+        return self.missing in (None, "last")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the source that are covariates."""
         return (*self.past, *self.future, *self.static)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What networks read, without what happens where a covariate is not known."""
+        return self.model_dump(exclude={"missing"})
 
     @property
     def are_used(self) -> bool:
@@ -249,7 +271,7 @@ class Recipe(Table):
         compares = self.model.architecture != GLOBAL and scaling in ("seasonal", "last", "log")
         if compares and self.context <= lag:
             yield (
-                f'model.context is {self.context}, but scaling "{scaling}" compares with {lag} periods before: '
+                f'model.context is {self.context}, but scaling "{scaling}" compares with {counted(lag, "period")} before: '
                 f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
             )
 
@@ -347,9 +369,25 @@ class Recipe(Table):
                 "model",
                 "backtest",
             },
+            exclude={"covariates": {"missing"}},
         )
         fields["training"] = self.training.model_dump(mode="json", exclude=_SCHEDULING)
         return _hash(fields)
+
+
+def recipe_from_definition(definition: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a stored definition, which may lack keys that were added since.
+
+    Such a key gets the value that describes what was done before it was added.
+
+    Raises:
+        pydantic.ValidationError: the definition is not one of a recipe.
+    """
+    fields = dict(definition)
+    for (table, key), value in _BEFORE_ADDED.items():
+        if isinstance(fields.get(table), Mapping):
+            fields[table] = {key: value, **fields[table]}
+    return Recipe.model_validate(fields)
 
 
 def _keys_of_others(name: str, table: Table, own: set[str]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.text import counted
 from pipeline.timeseries.frequency import Periods
 
 Array = npt.NDArray[np.float64]
@@ -153,7 +154,7 @@ def _monitor_coverage(outcomes: OutcomesByPeriod) -> _Monitored:
 
 
 def _recent_origins(outcomes: OutcomesByPeriod) -> str:
-    return f"on average over the last {len(outcomes.origin[-_NUM_RECENT:])} origins"
+    return f"on average over the last {counted(len(outcomes.origin[-_NUM_RECENT:]), 'origin')}"
 
 
 def _mean(values: Array) -> float:

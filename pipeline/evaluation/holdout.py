@@ -29,9 +29,11 @@ class HoldoutBacktest:
     windows: Windows
     context: Array  # [N, L], gaps filled
     observed: Array  # [N, H], NaN where nothing is observed, as after the newest period
-    forecast: Array  # [N, H], the network's
+    forecast: Array  # [N, H], as published: the network's, or a baseline's where covariates are not known ahead
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
     season: int
+    #: the network's own [N, H], of which intervals are made; None: all of `forecast` is
+    own_forecast: Array | None = None
     #: [N, H, Q]; None: the network gives one number a step, and the intervals come from its errors
     quantiles: Array | None = None
     #: of the quantiles; None: there are none
@@ -45,6 +47,7 @@ class HoldoutBacktest:
             context=self.context[chosen],
             observed=self.observed[chosen],
             forecast=self.forecast[chosen],
+            own_forecast=None if self.own_forecast is None else self.own_forecast[chosen],
             mase_scale=self.mase_scale[chosen],
             quantiles=None if self.quantiles is None else self.quantiles[chosen],
         )
@@ -93,8 +96,8 @@ class HoldoutBacktest:
         }
 
     def residuals(self) -> Array:
-        """Observed minus forecast from all origins: [N, H], NaN where not observed."""
-        return self.observed - self.forecast
+        """Observed minus the network's own forecast from all origins: [N, H], NaN where not observed."""
+        return self.observed - (self.forecast if self.own_forecast is None else self.own_forecast)
 
 
 def skill_score(scores: dict[str, dict[str, float]], baseline: str) -> float | None:

@@ -160,7 +160,9 @@ def place_origins(panel: Panel, recipe: Recipe, plan: BacktestPlan) -> Positions
     """
     least = recipe.least_history
     if plan.history is not None and plan.history < least:
-        raise InvalidArgument(f"--history {plan.history} is too short to fit on: {recipe.name} needs {least} periods")
+        raise InvalidArgument(
+            f"--history {plan.history} is too short to fit on: {recipe.name} needs {counted(least, 'period')}"
+        )
     every = plan.every or recipe.horizon
     last = len(panel.grid) - 1 - recipe.horizon
     is_long = panel.lengths >= least

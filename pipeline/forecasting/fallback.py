@@ -12,6 +12,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.forecaster import Forecaster
+from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
@@ -40,7 +41,8 @@ def forecast_panel(
     1. it lacks what the network needs at the origin;
     2. the network's forecast is not finite;
     3. the network's forecast is more than `MAX_RANGES_AWAY` ranges of the context away from its last value;
-    4. the network has forecast it worse than the baseline.
+    4. the network has forecast it worse than the baseline;
+    5. a covariate is not known ahead: from the first step on for which it is not, unless the recipe carries it forward.
 
     The network's quantiles are calibrated, a baseline's have their own width. Both are then clipped to the recipe's bounds.
 
@@ -64,7 +66,16 @@ def forecast_panel(
     if calibration is not None:
         calibrated = calibration.apply(calibrated)
     mean, quantiles = stand_in.mean.copy(), normal_quantiles(stand_in.mean, stand_in.deviation)
-    mean[published], quantiles[published] = network_mean[is_published], calibrated
+    num_steps = np.zeros(len(panel.series), np.int64)  # that the network makes, [S]
+    num_steps[published] = recipe.horizon
+    if (missing := find_missing_covariates(panel, recipe)) is not None:
+        for s in published[missing.num_known_steps[published] < recipe.horizon].tolist():
+            reasons[s] = _reason_of_missing(missing.reasons[s], recipe)
+        if not recipe.covariates.carries_forward:
+            num_steps = np.minimum(num_steps, missing.num_known_steps)
+    is_network = (np.arange(recipe.horizon) < num_steps[:, None])[published]  # [n, H]
+    mean[published] = np.where(is_network, network_mean[is_published], mean[published])
+    quantiles[published] = np.where(is_network[:, :, None], calibrated, quantiles[published])
 
     low, high = recipe.publish.minimum, recipe.publish.maximum
     is_seasonal = recipe.gate.baseline == "seasonal-naive"
@@ -74,15 +85,22 @@ def forecast_panel(
         periods=recipe.grid.after(panel.origin, recipe.horizon),
         mean=np.clip(mean, low, high),
         quantiles=np.clip(quantiles, low, high),
-        method=tuple(_method(reason, name) for reason, name in zip(reasons, stand_in.method, strict=True)),
+        method=tuple(
+            NETWORK if steps == recipe.horizon else f"fallback:{name}"
+            for steps, name in zip(num_steps.tolist(), stand_in.method, strict=True)
+        ),
         reason=tuple(reasons),
+        network_steps=tuple((num_steps % recipe.horizon).tolist()),
         baseline=stand_in.mean if is_seasonal else forecast_naive(panel, recipe.horizon, 1).mean,
         scale=stand_in.scale,
     )
 
 
-def _method(reason: str | None, baseline: str) -> str:
-    return NETWORK if reason is None else f"fallback:{baseline}"
+def _reason_of_missing(reason: str | None, recipe: Recipe) -> str | None:
+    """What is published about a covariate that is not known; recipes from before the key `missing` published nothing."""
+    if recipe.covariates.missing is None:
+        return None
+    return f"{reason}: the last value is carried forward" if recipe.covariates.carries_forward else reason
 
 
 def _implausible_reasons(

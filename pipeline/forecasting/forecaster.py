@@ -33,6 +33,7 @@ from pipeline.forecasting.calibration import Calibration
 from pipeline.preprocessing.covariates import FeatureArrays, Features, build_window_inputs, features_from_dict
 from pipeline.preprocessing.scaling import Scaling, scaling_from_dict
 from pipeline.preprocessing.windows import ContextRequirements, Positions, Windows, have_enough_context, read_contexts
+from pipeline.text import counted
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 
@@ -95,7 +96,8 @@ class Forecaster:
     def requirement_text(self) -> str:
         """What a series must have to be forecast, in words: the reason published with a fallback."""
         length, num_observed = self.needs.least_length, self.needs.least_known
-        number = f"{length} periods with {num_observed} values" if length > num_observed else f"{num_observed} values"
+        values = counted(num_observed, "value")
+        number = f"{counted(length, 'period')} with {values}" if length > num_observed else values
         positive = ", all of them positive," if self.scaling.logarithms else ""
         return f"the network needs {number}{positive} in the context and one at the origin"
 

@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import datetime
 
-from pipeline.config.recipe import Recipe
+from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.errors import RegistryUnavailable
 from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.jobs.inputs import ForecastInputs, load_panel, produce_forecast
@@ -64,7 +64,7 @@ def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None
 def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:
     """Log a training with its report, which is built from the data that the model was trained on."""
     files = store.models.files(model)
-    recipe = Recipe.model_validate(json.loads(files["forecaster.json"])["recipe"])
+    recipe = recipe_from_definition(json.loads(files["forecaster.json"])["recipe"])
     panel = load_panel(recipe, store, model.lineage.as_of)
     forecaster = load_forecaster(files, model.model_hash)
     inputs = ForecastInputs(

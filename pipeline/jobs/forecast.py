@@ -11,6 +11,7 @@ from pipeline.errors import NoForecaster
 from pipeline.forecasting.calibration import fit_calibration
 from pipeline.jobs.inputs import (
     ForecastInputs,
+    check_covariates,
     load_forecaster_and_panel,
     load_panel,
     new_lineage,
@@ -65,9 +66,11 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         NoObservations: nothing was ingested yet.
         NoForecaster: nothing was trained yet.
         ModelRefused: the model's files are not those that were recorded.
+        CovariateMissing: a covariate is not known ahead, and the recipe wants no forecast then.
         Overtaken: another worker took over in the meantime.
     """
     loaded = load_publication_inputs(recipe, store, as_of)
+    check_covariates(loaded.inputs.panel, recipe)
     forecast = produce_forecast(loaded.inputs)
     run, is_new = store.runs.publish(_publication(loaded, forecast, run_kind(as_of)), now)
     if is_new:

@@ -7,6 +7,7 @@ run is reproduced, and in a notebook.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,16 +17,19 @@ from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
-from pipeline.errors import ModelRefused, NoObservations
+from pipeline.errors import CovariateMissing, ModelRefused, NoObservations
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
+from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.storage.store import Store
 from pipeline.text import counted
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel, add_other_series
+
+logger = logging.getLogger(__name__)
 
 #: as of this instant everything that was ever recorded counts
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -50,6 +54,28 @@ def produce_forecast(inputs: ForecastInputs) -> Forecast:
     return forecast_panel(
         inputs.forecaster, inputs.panel, inputs.recipe, inputs.calibration, worse=inputs.worse_than_baseline
     )
+
+
+def check_covariates(panel: Panel, recipe: Recipe) -> None:
+    """Warn where covariates of the periods to forecast are not known, and of what follows.
+
+    Raises:
+        CovariateMissing: the recipe wants no forecast then.
+    """
+    missing = find_missing_covariates(panel, recipe)
+    if missing is None:
+        return
+    lacking = [name for name, reason in zip(panel.series, missing.reasons, strict=True) if reason is not None]
+    example = next(reason for reason in missing.reasons if reason is not None)
+    where = "" if len(panel.series) == 1 else f' of "{lacking[0]}", one of {len(lacking)} such series'
+    what = f"{recipe.name}: {example}{where}"
+    deliver = "deliver rows for the periods ahead"
+    if recipe.covariates.missing == "error":
+        raise CovariateMissing(f'{what}; nothing was published: {deliver}, or set covariates.missing = "fallback"')
+    if recipe.covariates.carries_forward:
+        logger.warning("%s; the last value is carried forward: %s", what, deliver)
+    else:
+        logger.warning("%s; the baseline stands in from there on: %s", what, deliver)
 
 
 def load_panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import Recipe, compute_fingerprint
+from pipeline.config.recipe import Recipe, compute_fingerprint, recipe_from_definition
 from pipeline.errors import NextperiodError, Transient
 from pipeline.forecasting.calibration import Calibration
 from pipeline.jobs.inputs import ForecastInputs, code_version, load_forecaster_and_panel, produce_forecast
@@ -27,7 +27,7 @@ _WORSE_THAN = "worse than"
 #: characters of a hash that a message shows
 _SHORT = 12
 _NUMBERS = ("mean", *QUANTILE_COLUMNS, "baseline")
-_BY_SERIES = ("method", "reason", "scale")
+_BY_SERIES = ("method", "reason", "num_network_steps", "scale")
 
 Array = npt.NDArray[np.float64]
 
@@ -148,7 +148,7 @@ def _load_recipe(run: Row, store: Store) -> Recipe:
     if compute_fingerprint(definition) != fingerprint:
         raise _NotAsRecorded(f"{described} was changed since")
     try:
-        return Recipe.model_validate(definition)
+        return recipe_from_definition(definition)
     except ValueError:
         raise _NotAsRecorded(f"{described} was written by an earlier release, with other keys") from None
 
@@ -207,7 +207,7 @@ def first_difference(published: Forecast, rebuilt: Forecast) -> Difference | Non
     numbers = _differ(_numbers(published), _numbers(rebuilt))  # [S, H, C]
     by_series = np.stack(
         [_differ(*pair) for pair in zip(_by_series(published), _by_series(rebuilt), strict=True)], axis=1
-    )  # [S, 3]
+    )  # [S, 4]
     differing = np.flatnonzero(numbers.any(axis=(1, 2)) | by_series.any(axis=1))
     if not len(differing):
         return None
@@ -227,8 +227,9 @@ def _numbers(forecast: Forecast) -> Array:
 
 
 def _by_series(forecast: Forecast) -> list[npt.NDArray[Any]]:
-    """Method, reason and scale of each series: [S] each."""
-    return [np.array(forecast.method, object), np.array(forecast.reason, object), forecast.scale]
+    """The fields `_BY_SERIES` of each series: [S] each."""
+    methods, reasons = np.array(forecast.method, object), np.array(forecast.reason, object)
+    return [methods, reasons, forecast.num_network_steps, forecast.scale]
 
 
 def _differ(published: npt.NDArray[Any], rebuilt: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """Features that networks read beside the values of a series: covariates, the calendar and attributes.
 
-Covariates are centred and scaled by series with the values up to the cutoff; a gap takes the value before it. The
-calendar is that of a period's start, in the zone of the recipe's source: the position in the year, week and day as sine
+Covariates are centred and scaled by series with the values up to the cutoff. A gap takes the value before it, drawn
+towards the centre with every period by the covariate's own persistence (its lag-1 autocorrelation): a slow one, such as
+a temperature, is carried forward, and an event, such as a promotion, is not. The calendar is that of a period's start, in the zone of the recipe's source: the position in the year, week and day as sine
 and cosine, and the share of the period's days that are holidays of a country or sessions of an exchange. An attribute
 is one of the texts that the fit has seen, one-hot, or none of them.
 """
@@ -9,7 +10,7 @@ is one of the texts that the fit has seen, one-hot, or none of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 #: an attribute has at most so many texts; further ones are treated like unknown texts
 MOST_TEXTS = 64
@@ -45,6 +47,19 @@ class FeatureArrays:
     future: Single  # [sum of lengths + S x ahead, F]
     calendar: Single  # [T + H, G]
     static: Single  # [S, A]
+    #: how windows that end earlier than the panel read past and future covariates; None: as far as they are known now
+    as_live: CovariateReach | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CovariateReach:
+    """How many periods after the end of a window each covariate is read, the last one for the periods after them."""
+
+    past: npt.NDArray[np.int64]  # [S, P], at most 0
+    future: npt.NDArray[np.int64]  # [S, F], at most `panel.ahead`
+    #: factor of the last value for every further period
+    past_persistence: Array  # [P]
+    future_persistence: Array  # [F]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +78,8 @@ class Features:
     future: dict[str, dict[str, tuple[float, float]]]
     #: by attribute, its known texts
     static: dict[str, tuple[str, ...]]
+    #: by covariate, the factor of its last scaled value for every period of a gap; 1, where it is not listed
+    persistence: dict[str, float] = field(default_factory=dict)
 
     @property
     def num_calendar(self) -> int:
@@ -82,8 +99,14 @@ class Features:
         """Return the features of a panel; beyond the end of a series only what is known ahead."""
         lengths, ahead = panel.lengths, panel.ahead if self.future else 0
         absent = np.full(len(panel.values), np.nan)  # another series that has vanished
-        past = [_scale(panel, panel.past.get(name, absent), lengths, fitted) for name, fitted in self.past.items()]
-        future = [_scale(panel, panel.future[name], lengths + ahead, fitted) for name, fitted in self.future.items()]
+        past = [
+            _scale(panel, panel.past.get(name, absent), lengths, fitted, self.persistence.get(name, 1.0))
+            for name, fitted in self.past.items()
+        ]
+        future = [
+            _scale(panel, panel.future[name], lengths + ahead, fitted, self.persistence.get(name, 1.0))
+            for name, fitted in self.future.items()
+        ]
         static = [_one_hot(panel.static[name], texts) for name, texts in self.static.items()]
         total, num_series = int(lengths.sum()), len(lengths)
         return FeatureArrays(
@@ -92,6 +115,30 @@ class Features:
             calendar=self._calendar(panel.grid),
             static=np.concatenate(static, axis=1) if static else np.empty((num_series, 0), np.float32),
         )
+
+    def transform_as_live(self, panel: Panel, *, carry_forward: bool) -> FeatureArrays:
+        """Return the features with no more of the past than a live forecast knows at the end of the panel.
+
+        Args:
+            panel: whose windows are read.
+            carry_forward: read no more of the future either; otherwise the caller leaves out what is not known ahead.
+        """
+        features, reach = self.transform(panel), panel.covariate_reach
+        whole = np.zeros(len(panel.series), np.int64)
+        past = [np.minimum(reach.get(name, whole), 0) for name in self.past]
+        future = [
+            reach[name] if carry_forward else np.where(reach[name] < 0, reach[name], panel.ahead)
+            for name in self.future
+        ]
+        if all((periods == 0).all() for periods in past) and all((periods == panel.ahead).all() for periods in future):
+            return features
+        as_live = CovariateReach(
+            past=_columns(past, len(whole)),
+            future=_columns(future, len(whole)),
+            past_persistence=np.array([self.persistence.get(name, 1.0) for name in self.past]),
+            future_persistence=np.array([self.persistence.get(name, 1.0) for name in self.future]),
+        )
+        return replace(features, as_live=as_live)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for forecaster.json."""
@@ -133,6 +180,7 @@ def fit_features(panel: Panel, recipe: Recipe) -> Features:
         past={name: _fit(panel, values, lengths) for name, values in panel.past.items()},
         future={name: _fit(panel, values, lengths + panel.ahead) for name, values in panel.future.items()},
         static={name: tuple(sorted(set(texts) - {""}))[:MOST_TEXTS] for name, texts in panel.static.items()},
+        persistence={} if covariates.carries_forward else _fit_persistence(panel),
     )
 
 
@@ -177,17 +225,51 @@ def build_window_inputs(
     context_channels = [
         context[:, :, None],
         is_observed[:, :, None].astype(float),
-        features.past[first + inside],
-        features.future[first_future + inside],
+        _read_past(features, windows, first, inside, end),
+        _read_future(features, windows, first_future, inside, end),
         features.calendar[np.maximum(position + back, 0)],
     ]
     inputs = {"context": np.concatenate(context_channels, axis=-1)}
     if num_future + num_calendar:
-        future = features.future[np.minimum(first_future + end[:, None] + steps, last_future)]
+        offset = np.minimum(end[:, None] + steps, last_future - first_future)
+        future = _read_future(features, windows, first_future, offset, end)
         inputs["ahead"] = np.concatenate([future, features.calendar[position + steps]], axis=-1)
     if features.static.shape[1]:
         inputs["static"] = features.static[windows.series].astype(float)
     return inputs
+
+
+def _read_past(features: FeatureArrays, windows: Windows, first: Rows, offset: Rows, end: Rows) -> Array:
+    """Past covariates at periods of N windows: [N, L, P].
+
+    Args:
+        features: of the panel.
+        windows: N of them.
+        first: row of each series' first period, [N, 1].
+        offset: of the periods from there, [N, L].
+        end: of the windows' last periods from there, [N].
+    """
+    reach = features.as_live
+    if reach is None:
+        return np.asarray(features.past[first + offset], np.float64)
+    return _read_within(features.past, first, offset, end, reach.past[windows.series], reach.past_persistence)
+
+
+def _read_future(features: FeatureArrays, windows: Windows, first: Rows, offset: Rows, end: Rows) -> Array:
+    """Covariates that are known ahead, as `_read_past` reads those of the past: [N, L, F]."""
+    reach = features.as_live
+    if reach is None:
+        return np.asarray(features.future[first + offset], np.float64)
+    return _read_within(features.future, first, offset, end, reach.future[windows.series], reach.future_persistence)
+
+
+def _read_within(values: Single, first: Rows, offset: Rows, end: Rows, reach: Rows, persistence: Array) -> Array:
+    """Read covariates [rows, C] no further than their reach [N, C] after the ends of windows; see `_read_past`."""
+    columns = []
+    for c, factor in enumerate(persistence):
+        beyond = np.maximum(offset - (end + reach[:, c])[:, None], 0)  # [N, L]
+        columns.append(values[first + np.maximum(offset - beyond, 0), c] * factor**beyond)
+    return np.stack(columns, axis=-1) if columns else values[first + offset]
 
 
 def _fit(panel: Panel, values: Array, lengths: npt.NDArray[np.int64]) -> dict[str, tuple[float, float]]:
@@ -212,21 +294,62 @@ def _centre_and_scale(values: Array) -> tuple[float, float]:
     return float(present.mean()), float(present.std()) if varies else 1.0
 
 
+def _fit_persistence(panel: Panel) -> dict[str, float]:
+    """Lag-1 autocorrelation, from 0 to 1, of each covariate over all series without what is known ahead.
+
+    That of a covariate which never changes is 1.
+    """
+    return {
+        **{name: _autocorrelation(values, panel.lengths, 0) for name, values in panel.past.items()},
+        **{name: _autocorrelation(values, panel.lengths, panel.ahead) for name, values in panel.future.items()},
+    }
+
+
+def _autocorrelation(values: Array, lengths: npt.NDArray[np.int64], ahead: int) -> float:
+    series = np.repeat(np.arange(len(lengths)), lengths + ahead)
+    start = np.repeat(np.cumsum(lengths + ahead) - lengths - ahead, lengths + ahead)
+    is_used = ~np.isnan(values) & (np.arange(len(values)) - start < lengths[series])
+    count = np.bincount(series[is_used], minlength=len(lengths))
+    mean = np.bincount(series[is_used], values[is_used], minlength=len(lengths)) / np.maximum(count, 1)
+    deviation = np.where(is_used, values - mean[series], 0.0)
+    is_pair = is_used[1:] & is_used[:-1] & (series[1:] == series[:-1])
+    squares = (np.square(deviation[1:]) + np.square(deviation[:-1]))[is_pair].sum() / 2
+    products = (deviation[1:] * deviation[:-1])[is_pair].sum()
+    return float(np.clip(products / squares, 0.0, 1.0)) if squares > 0 else 1.0
+
+
 def _scale(
-    panel: Panel, values: Array, lengths: npt.NDArray[np.int64], fitted: dict[str, tuple[float, float]]
+    panel: Panel,
+    values: Array,
+    lengths: npt.NDArray[np.int64],
+    fitted: dict[str, tuple[float, float]],
+    persistence: float,
 ) -> Single:
-    """Return the covariate scaled, gaps filled by the value before in the same series, or 0: [sum of lengths]."""
+    """Return the covariate scaled, gaps filled from the value before in the same series, or 0: [sum of lengths].
+
+    Args:
+        panel: of the covariate.
+        values: of it, series after series.
+        lengths: how many of them each series has, [S].
+        fitted: centre and scale by series.
+        persistence: factor of the value before a gap for every period of the gap.
+    """
     parameters = np.array([fitted.get(name, fitted[""]) for name in panel.series], float)  # [S, 2]
     centre, scale = (np.repeat(column, lengths) for column in parameters.T)
     series = np.repeat(np.arange(len(lengths)), lengths)
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
     has_last = (last >= 0) & (series[last] == series)
-    return np.where(has_last, (values[last] - centre) / scale, 0.0).astype(np.float32)
+    decay = persistence ** (np.arange(len(values)) - last)
+    return np.where(has_last, (values[last] - centre) / scale * decay, 0.0).astype(np.float32)
 
 
 def _one_hot(texts: tuple[str, ...], known_texts: tuple[str, ...]) -> Single:
     hot: Single = (np.array(texts)[:, None] == np.array(known_texts)[None, :]).astype(np.float32)
     return hot
+
+
+def _columns(columns: list[npt.NDArray[np.int64]], num_rows: int) -> npt.NDArray[np.int64]:
+    return np.stack(columns, axis=1) if columns else np.empty((num_rows, 0), np.int64)
 
 
 def _stack(columns: list[Single], num_rows: int) -> Single:

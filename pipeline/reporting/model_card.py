@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 
 from pipeline.config.recipe import Recipe
 from pipeline.records.lineage import ModelVersion
 from pipeline.records.training import BacktestRecord, TrainingRecord
 from pipeline.reporting.assessment import assess_model
-from pipeline.text import counted
+from pipeline.text import counted, format_numbers
 from pipeline.timeseries.forecast import NETWORK
 
 _METRICS = {"rmse": "RMSE", "mae": "MAE", "mase": "MASE", "smape": "sMAPE"}
-_DASH = "\N{EN DASH}"
 _USAGE = """The forecasts are in the database:
 
 ```sql
@@ -76,8 +74,9 @@ def _backtest(backtest: BacktestRecord | None, baseline: str) -> str:
         return "None: the history is too short for one."
     names = {NETWORK: "this model", baseline: f"{baseline} (the baseline)"}
     table = [_row("", _METRICS.values()), "|---|---:|---:|---:|---:|"]
-    for method, scores in backtest.scores.items():
-        table.append(_row(names.get(method, method), (_format_score(scores.get(metric)) for metric in _METRICS)))
+    columns = [format_numbers(scores.get(metric) for scores in backtest.scores.values()) for metric in _METRICS]
+    for method, *cells in zip(backtest.scores, *columns, strict=True):
+        table.append(_row(names.get(method, method), cells))
     return "\n".join([*table, "", _coverage(backtest), "", _test_part(backtest)])
 
 
@@ -121,10 +120,6 @@ def _lineage(model: ModelVersion) -> Iterator[str]:
 
 def _bullets(lines: Iterator[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _format_score(value: float | None) -> str:
-    return f"{value:.4g}" if value is not None and math.isfinite(value) else _DASH
 
 
 def _escape(text: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from itertools import groupby
@@ -18,7 +16,7 @@ from pipeline.reporting.assessment import assess_model
 from pipeline.reporting.figures import build_charts
 from pipeline.reporting.plotly_charts import plotly_js, render_plotly
 from pipeline.reporting.png_charts import render_png
-from pipeline.text import format_period
+from pipeline.text import format_numbers, format_period
 from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
@@ -84,30 +82,22 @@ def _template() -> jinja2.Template:
 
 def _backtest_rows(backtest: BacktestRecord | None) -> list[tuple[str, ...]]:
     scores = backtest.scores if backtest else {}
-    columns = [_format_numbers(scores.get(method, {}).get(metric) for method in METHODS) for metric in METRICS]
+    columns = [format_numbers(scores.get(method, {}).get(metric) for method in METHODS) for metric in METRICS]
     return list(zip(METHODS, *columns, strict=True))
 
 
 def _protocol_rows(recipe: Recipe, lines: tuple[ProtocolRecord, ...]) -> list[list[str]]:
     published = recipe.tutorial.published if recipe.tutorial else None
     published_row = ["published by the tutorial", "none" if published is None else str(published), _DASH, _DASH, _DASH]
-    errors = _format_numbers(value for line in lines for value in (line.rmse, line.naive, line.seasonal_naive))
+    errors = format_numbers(value for line in lines for value in (line.rmse, line.naive, line.seasonal_naive))
     rows = [[line.protocol, *errors[3 * i : 3 * i + 3], str(line.num_test)] for i, line in enumerate(lines)]
     return [published_row, *rows]
 
 
 def _forecast_rows(forecast: Forecast) -> list[list[str]]:
     bounds = forecast.quantiles[0][:, [LOWER_80, UPPER_80, LOWER_95, UPPER_95]]
-    values = _format_numbers(np.column_stack([forecast.mean[0], bounds]).ravel())
+    values = format_numbers(np.column_stack([forecast.mean[0], bounds]).ravel())
     return [[_format_period(period), *values[5 * h : 5 * h + 5]] for h, period in enumerate(forecast.periods)]
-
-
-def _format_numbers(values: Iterable[float | None]) -> list[str]:
-    """All with as many decimals as give the largest number five digits; an en dash for None and NaN."""
-    numbers = [math.nan if value is None else float(value) for value in values]
-    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
-    decimals = min(max(4 - math.floor(math.log10(largest)), 0), 12) if largest > 0 else 1
-    return [f"{number:z.{decimals}f}" if math.isfinite(number) else _DASH for number in numbers]
 
 
 def _format_period(period: np.datetime64 | str) -> str:

@@ -6,13 +6,14 @@ from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import verify_model_files
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
+from pipeline.text import counted
 
 
 def integrity_errors(store: Store) -> list[str]:
     """What is wrong in a store, one sentence each; empty if nothing is."""
     with store.database.read() as transaction:
         errors = [
-            f"run {row['run_id']} holds {row['found']} rows, {row['num_rows']} were declared"
+            f"run {row['run_id']} holds {counted(row['found'], 'row')}, {row['num_rows']} were declared"
             for row in transaction.rows("incomplete_runs")
         ]
         errors += [

@@ -46,6 +46,12 @@ class Method:
     method: str
     reason: str | None
     num_series: int
+    #: the model forecast so many of the first steps; a fallback makes the later ones
+    network_steps: int = 0
+
+    def __str__(self) -> str:
+        since = f" from step {self.network_steps + 1} on" if self.network_steps else ""
+        return f"{self.num_series} by {self.method}{since}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +110,13 @@ class LineageRepository:
             is_champion=run["champion_version"] == model.model_version,
             decision=_training_choice(run, model),
         )
+
+    def methods_with_reason(self, run_id: str) -> tuple[Method, ...]:
+        """How series of a run were forecast for which there is a reason to say why; the most frequent first."""
+        with self.database.read() as transaction:
+            run = transaction.one("run", run_id=run_id)
+            methods = transaction.rows("methods_of_run", run_number=run["run_number"])
+        return tuple(Method(**row) for row in methods if row["reason"] is not None)
 
 
 def _training_choice(run: Row, model: ModelVersion) -> TrainingChoice:

@@ -22,6 +22,8 @@ from pipeline.storage.statements import Row, Transaction
 from pipeline.timeseries.forecast import NETWORK, QUANTILE_COLUMNS, Forecast
 from pipeline.timeseries.observations import TARGET
 
+#: more rows than any recipe publishes
+MAX_ROWS_IN_VIEW = 2**53
 #: a forecast with more rows is staged in several committed transactions
 MAX_ROWS_PER_TRANSACTION = 1_000_000
 
@@ -113,10 +115,10 @@ class RunRepository:
             run = transaction.one("run", run_id=run_id)
             return read_forecast(transaction, run["run_number"], run["origin"])
 
-    def latest_forecasts(self, recipe: str, series: str | None = None) -> Sequence[Row]:
-        """The rows of the view `latest_forecasts`, of one series or of all."""
+    def latest_forecasts(self, recipe: str, series: str | None = None, *, limit: int | None = None) -> Sequence[Row]:
+        """The rows of the view `latest_forecasts`, of one series or of all, or so many of the first ones."""
         with self.database.read() as transaction:
-            return transaction.rows("latest_forecasts", recipe=recipe, series=series)
+            return transaction.rows("latest_forecasts", recipe=recipe, series=series, most=limit or MAX_ROWS_IN_VIEW)
 
     def latest_run_id(self, recipe: str) -> str | None:
         """The published live run that consumers see; None before the first."""
@@ -220,16 +222,18 @@ def _run_id(publication: Publication, num_earlier: int) -> str:
 
 def _load_series(transaction: Transaction, staged: _StagedRun, forecast: Forecast) -> None:
     """Write method, reason and scale of each series, one load for all series with the same method and reason."""
-    groups: dict[tuple[str, str | None], list[int]] = {}
-    for s, method_and_reason in enumerate(zip(forecast.method, forecast.reason, strict=True)):
-        groups.setdefault(method_and_reason, []).append(s)
-    for (method, reason), members in groups.items():
+    groups: dict[tuple[str, str | None, int], list[int]] = {}
+    steps = forecast.num_network_steps.tolist()
+    for s, how in enumerate(zip(forecast.method, forecast.reason, steps, strict=True)):
+        groups.setdefault(how, []).append(s)
+    for (method, reason, network_steps), members in groups.items():
         order = np.array(members)[np.argsort(staged.series_ids[members])]
         columns: dict[str, Column] = {
             "run_number": staged.run_number,
             "series_id": staged.series_ids[order],
             "method": method,
             "reason": reason,
+            "network_steps": np.full(len(order), network_steps, np.int32),
             "scale": forecast.scale[order],
         }
         load(transaction, "run_series", columns)
@@ -288,7 +292,8 @@ def _make_visible(transaction: Transaction, staged: _StagedRun, publication: Pub
 def _is_as_computed(transaction: Transaction, staged: _StagedRun, forecast: Forecast) -> bool:
     """Whether the rows in the database equal the forecast bit for bit."""
     order = np.argsort(staged.series_ids)
-    series_ids, _, methods, reasons, scales = transaction.columns("series_of_run", run_number=staged.run_number)
+    columns = transaction.columns("series_of_run", run_number=staged.run_number)
+    series_ids, _, methods, reasons, network_steps, scales = columns
     (periods,) = transaction.columns("steps_of_run", run_number=staged.run_number)
     numbers = read_numbers_of_run(transaction, staged.run_number)
     parts = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
@@ -297,6 +302,7 @@ def _is_as_computed(transaction: Transaction, staged: _StagedRun, forecast: Fore
         np.array_equal(series_ids, staged.series_ids[order])
         and methods == tuple(forecast.method[s] for s in order)
         and reasons == tuple(forecast.reason[s] for s in order)
+        and np.array_equal(network_steps, forecast.num_network_steps[order])
         and np.array_equal(np.array(scales), forecast.scale[order])
         and np.array_equal(np.array(periods, "datetime64[us]"), forecast.periods)
         and np.array_equal(numbers, computed.reshape(-1, computed.shape[2]))
@@ -310,7 +316,7 @@ def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime
         ValueError: a step of a series is missing.
     """
     columns = transaction.columns("series_of_run", run_number=run_number)
-    _, series, method, reason, scale = columns or ((),) * 5
+    _, series, method, reason, network_steps, scale = columns or ((),) * 6
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
     numbers = read_numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
     order = sorted(range(len(series)), key=series.__getitem__)
@@ -324,4 +330,5 @@ def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime
         reason=tuple(reason[s] for s in order),
         baseline=numbers[order, :, -1],
         scale=np.array(scale, np.float64)[order],
+        network_steps=tuple(network_steps[s] for s in order),
     )

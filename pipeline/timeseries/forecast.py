@@ -44,18 +44,26 @@ class Forecast:
     quantiles: npt.NDArray[np.float64]  # [S, H, Q], at LEVELS, ascending in Q
     #: for each series "lstm", or "fallback:" and the name of the baseline that stands in
     method: tuple[str, ...]
-    #: for each series why a fallback stands in; None for the network's own forecast
+    #: for each series why a fallback stands in, or what the network did not know; None for its own forecast
     reason: tuple[str | None, ...]
     #: the forecast of the recipe's baseline from the same origin, to score against; NaN where it was not kept
     baseline: npt.NDArray[np.float64]  # [S, H]
     #: the unit of MASE: mean absolute seasonal difference up to the origin; 0: there is none; NaN: it was not kept
     scale: npt.NDArray[np.float64]  # [S]
+    #: for each series how many of its first steps are the network's own although a fallback makes the later ones;
+    #: empty: 0 for all
+    network_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.quantiles).all()):
             raise ValueError("a forecast holds a number that is not finite")
         if (np.diff(self.quantiles, axis=-1) < 0).any():
             raise ValueError("the quantiles of a forecast cross")
+
+    @property
+    def num_network_steps(self) -> npt.NDArray[np.int64]:
+        """For each series how many of its first steps are the network's own before those of a fallback: [S]."""
+        return np.array(self.network_steps or (0,) * len(self.series), np.int64)
 
     @property
     def horizon(self) -> int:
@@ -81,10 +89,17 @@ class Forecast:
                 "period": np.tile(self.periods, num_series),
                 "step": np.tile(np.arange(1, horizon + 1), num_series),
                 **{name: array.ravel() for name, array in numbers.items()},
-                "method": _repeat_texts(self.method, horizon),
-                "reason": _repeat_texts(self.reason, horizon),
+                "method": self._texts_by_row(self.method, NETWORK),
+                "reason": self._texts_by_row(self.reason, None),
             }
         )
+
+    def _texts_by_row(self, texts: Sequence[str | None], of_network_steps: str | None) -> pd.Series[str]:
+        """A text of each series for each of its steps, another one for the network's own steps before a fallback's."""
+        rows = np.repeat(np.array(texts, object), self.horizon)
+        is_network_step = np.arange(self.horizon) < self.num_network_steps[:, None]
+        rows[is_network_step.ravel()] = of_network_steps
+        return pd.Series(rows, dtype="str")
 
     @property
     def content_hash(self) -> str:
@@ -94,7 +109,10 @@ class Forecast:
         periods = self.periods.astype("<i8").tobytes()
         order = sorted(range(len(self.series)), key=self.series.__getitem__)
         parts = (
-            f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode() + periods + numbers[s].tobytes()
+            f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode()
+            + (f"{self.network_steps[s]}\0".encode() if any(self.network_steps) else b"")
+            + periods
+            + numbers[s].tobytes()
             for s in order
         )
         return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -64,11 +64,47 @@ class Panel:
         return self.values[self.offsets[s] : self.offsets[s + 1]]
 
     def until(self, position: int) -> Panel:
-        """Return the panel as if `grid[position]` were the newest period; series that start later are left out."""
+        """Return the panel as if `grid[position]` were the newest period; series that start later are left out.
+
+        Covariates of a series that is cut reach as far as they do at its present end: what is not known ahead now was not
+        known ahead then.
+        """
         kept = np.flatnonzero(self.first <= position)
         start = self.offsets[kept]
         newest = start + np.minimum(self.last[kept], position) - self.first[kept]
-        return self._slice(kept, start, _last_observed(self.values)[newest] + 1, grid=slice(0, position + 1))
+        earlier = self._slice(kept, start, _last_observed(self.values)[newest] + 1, grid=slice(0, position + 1))
+        return earlier._forget(self.last[kept] > position, self.covariate_reach, kept)
+
+    @property
+    def covariate_reach(self) -> dict[str, npt.NDArray[np.int64]]:
+        """By covariate, how many periods after the last one of each series are known in a row: [S].
+
+        Below 0, it is unknown for so many of the last periods. A series that ended before the origin counts like the one
+        at the origin whose covariate is known least.
+        """
+        is_current = self.last == len(self.grid) - 1
+        reach = {name: _reach(values, self.lengths, 0) for name, values in self.past.items()}
+        reach |= {name: _reach(values, self.lengths, self.ahead) for name, values in self.future.items()}
+        return {name: np.where(is_current, periods, periods[is_current].min()) for name, periods in reach.items()}
+
+    def _forget(
+        self, is_cut: npt.NDArray[np.bool_], reach: Mapping[str, npt.NDArray[np.int64]], kept: npt.NDArray[np.int64]
+    ) -> Panel:
+        """Return the panel without the covariates of cut series [K] beyond their reach, given for all series [S]."""
+
+        def forget(name: str, values: Array, ahead: int) -> Array:
+            lengths = self.lengths + ahead
+            after_last = np.arange(len(values)) - np.repeat(_offsets(lengths)[:-1] + self.lengths - 1, lengths)
+            limit = np.where(is_cut, reach[name][kept], ahead)
+            return np.where(after_last > np.repeat(limit, lengths), np.nan, values)
+
+        if not is_cut.any() or not reach:
+            return self
+        return replace(
+            self,
+            past={name: forget(name, values, 0) for name, values in self.past.items()},
+            future={name: forget(name, values, self.ahead) for name, values in self.future.items()},
+        )
 
     def since(self, position: int) -> Panel:
         """Return the panel as if nothing before `grid[position]` were known; series that end earlier are left out."""
@@ -245,6 +281,23 @@ def add_other_series(panel: Panel) -> Panel:
         on_grid[panel.first[s] : panel.last[s] + 1] = panel.series_values(s)
         past[f"series {name}"] = on_grid[positions]
     return replace(panel, past=past, static={**panel.static, "series": panel.series})
+
+
+def _reach(values: Array, lengths: npt.NDArray[np.int64], ahead: int) -> npt.NDArray[np.int64]:
+    """Return how many periods after the last one of each series a covariate is known in a row: [S]; see `Panel`.
+
+    Args:
+        values: of the covariate, series after series, each with `ahead` more than its length.
+        lengths: periods of each series, [S].
+        ahead: how many periods after the last one the covariate has.
+    """
+    start = _offsets(lengths + ahead)[:-1]
+    last = start + lengths - 1
+    is_known = ~np.isnan(values)
+    newest = np.maximum.accumulate(np.where(is_known, np.arange(len(values)), -1))[last]
+    num_missing = last - np.maximum(newest, start - 1)
+    num_ahead = is_known[last[:, None] + np.arange(1, ahead + 1)].cumprod(axis=1).sum(axis=1)
+    return np.asarray(np.where(num_ahead > 0, num_ahead, -num_missing), np.int64)
 
 
 def _expand(start: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

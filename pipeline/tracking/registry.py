@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.config.recipe import Recipe
 from pipeline.errors import RegistryUnavailable
 from pipeline.records.lineage import Lineage, ModelVersion, training_key
-from pipeline.text import without_secrets
+from pipeline.text import counted, without_secrets
 from pipeline.tracking.client import TrackingClient, milliseconds
 from pipeline.tracking.live_progress import ProgressStream, open_live_run
 from pipeline.tracking.mlflow_model import write_files, write_mlflow_model
@@ -142,7 +142,7 @@ class Registry:
             RegistryUnavailable: MLflow cannot be used.
         """
         with self.client.reachable():
-            return f"{len(self.client.mlflow.search_experiments())} experiments"
+            return counted(len(self.client.mlflow.search_experiments()), "experiment")
 
     def _ensure_run(self, experiment: str, recipe: Recipe, model: ModelVersion) -> str:
         """The run logged before for this model, or the one that was streamed, or a new one."""

@@ -7,7 +7,10 @@ import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.holdout import HoldoutBacktest, fit_holdout_calibration, seasonal_scales
+from pipeline.forecasting.baselines import forecast_baseline
 from pipeline.forecasting.calibration import Calibration
+from pipeline.preprocessing.covariates import FeatureArrays
+from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.preprocessing.windows import Positions, Windows, find_windows_ending, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
@@ -51,10 +54,15 @@ def _forecast_test_part(
     panel: Panel, fitting_part: Panel, recipe: Recipe, ensemble: Ensemble
 ) -> HoldoutBacktest | None:
     candidates = find_windows_ending(panel, _origins(panel, fitting_part, recipe.horizon), needs=ensemble.needs)
-    windows, outputs = _forecast_windows(panel, candidates, ensemble)
+    features = ensemble.features.transform_as_live(panel, carry_forward=recipe.covariates.carries_forward)
+    windows, outputs = _forecast_windows(panel, features, candidates, ensemble)
     if len(windows) == 0:
         return None
     observed = read_targets(panel, windows, recipe.horizon)
+    own = outputs[:, :, outputs.shape[2] // 2]
+    context = read_contexts(panel, windows, max(ensemble.needs.context, recipe.season))[0]
+    is_published = _are_steps_published(panel, recipe)[windows.series]  # [N, H]
+    stand_in = forecast_baseline("seasonal-naive", context, horizon=recipe.horizon, season=recipe.season)
     has_quantiles = outputs.shape[2] == len(LEVELS)
     calibration = None
     if recipe.loss == "pinball":
@@ -62,14 +70,23 @@ def _forecast_test_part(
         calibration = _calibrate(windows, outputs, observed, every=every)
     return HoldoutBacktest(
         windows=windows,
-        context=read_contexts(panel, windows, max(ensemble.needs.context, recipe.season))[0],
+        context=context,
         observed=observed,
-        forecast=outputs[:, :, outputs.shape[2] // 2],
+        forecast=np.where(is_published, own, stand_in),
+        own_forecast=own,
         quantiles=outputs if has_quantiles else None,
         mase_scale=_mase_scales_by_series(panel, fitting_part, recipe.season)[windows.series][:, None],
         season=recipe.season,
         calibration=calibration,
     )
+
+
+def _are_steps_published(panel: Panel, recipe: Recipe) -> npt.NDArray[np.bool_]:
+    """Which steps of each series the network would make live, with covariates known ahead as they are now: [S, H]."""
+    missing = None if recipe.covariates.carries_forward else find_missing_covariates(panel, recipe)
+    if missing is None:
+        return np.ones((len(panel.series), recipe.horizon), bool)
+    return np.arange(recipe.horizon) < missing.num_known_steps[:, None]
 
 
 def _origins(panel: Panel, fitting_part: Panel, horizon: int) -> Positions:
@@ -78,9 +95,11 @@ def _origins(panel: Panel, fitting_part: Panel, horizon: int) -> Positions:
     return origins[::horizon] if len(origins) * len(panel.series) > MOST_TESTED else origins
 
 
-def _forecast_windows(panel: Panel, windows: Windows, ensemble: Ensemble) -> tuple[Windows, Array]:
+def _forecast_windows(
+    panel: Panel, features: FeatureArrays, windows: Windows, ensemble: Ensemble
+) -> tuple[Windows, Array]:
     """The usable windows [N], and their forecasts in units of the series: [N, H, K]."""
-    network, features = ensemble.build_network(), ensemble.features.transform(panel)
+    network = ensemble.build_network()
     is_usable, outputs = [np.empty(0, bool)], []
     for start in range(0, len(windows), _WINDOWS_PER_BATCH):
         batch = windows.take(slice(start, start + _WINDOWS_PER_BATCH))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import Recipe
+from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
@@ -35,9 +35,9 @@ class Champion:
 
     def is_comparable_with(self, recipe: Recipe) -> bool:
         """Whether it forecasts the same periods from the same covariates as a model of `recipe`."""
-        return (self.recipe.horizon, self.recipe.covariates, self.recipe.grid) == (
+        return (self.recipe.horizon, self.recipe.covariates.inputs, self.recipe.grid) == (
             recipe.horizon,
-            recipe.covariates,
+            recipe.covariates.inputs,
             recipe.grid,
         )
 
@@ -63,7 +63,7 @@ def read_champion(files: Mapping[str, bytes], model_hash: str) -> Champion:
     forecaster = load_forecaster(files, model_hash)
     fields = json.loads(files["forecaster.json"])
     try:
-        recipe = Recipe.model_validate(fields["recipe"])
+        recipe = recipe_from_definition(fields["recipe"])
     except ValueError:
         raise ModelRefused("its recipe is of an earlier release") from None
     return Champion(

@@ -19,6 +19,7 @@ from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.holdout_record import build_backtest_record
 from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.records.training import FitRecord, GateRecord, TrainingRecord
+from pipeline.text import counted
 from pipeline.timeseries.panel import Panel
 from pipeline.training.backtest import backtest_plan, last_fitted_position
 from pipeline.training.champion import Champion, UnusableChampion
@@ -181,7 +182,7 @@ def _describe_member(member: Member, shrinkage: float) -> str:
     num_steps = member.settings.epochs * (member.settings.steps_per_epoch or 0)
     text = str(member.config)
     if num_steps < member.config.steps - 12:  # epochs are whole: a few steps are lost by rounding
-        text += f", stopped after {num_steps} steps"
+        text += f", stopped after {counted(num_steps, 'step')}"
     if shrinkage < 1:
         text += f", {shrinkage:.0%} of the correction counts"
     return text

@@ -340,7 +340,7 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         (with_key('calendar = "XNYS"'), 'frequency is "MS", but the sessions of XNYS are days'),
         (
             SMALLEST + '[model]\narchitecture = "vanilla"\nscaling = "last"\ncontext = 1',
-            "compares with 1 periods before: expected more than 1",
+            "compares with 1 period before: expected more than 1",
         ),
         (SMALLEST + '[model]\narchitecture = "gated-cell"\nactivation = "relu"', "are written out with tanh"),
         (

@@ -43,6 +43,7 @@ FORECAST_COLUMNS = [
 STATUS_COLUMNS = {
     *("recipe", "latest_origin", "published_at", "expected_next_by", "is_stale", "num_series", "num_fallback"),
     *("model_version", "model_age_days", "last_attempt_at", "last_attempt_status", "last_error", "skill"),
+    "fallbacks",
 }
 PASSWORD = "secretpassword"
 UNREACHABLE = f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/x"

@@ -107,8 +107,9 @@ def test_a_run_is_explained_down_to_its_batch_its_model_and_its_decision(
             "method": "fallback:seasonal-naive",
             "reason": "the context at the origin is not complete",
             "num_series": 1,
+            "network_steps": 0,
         },
-        {"method": "lstm", "reason": None, "num_series": 1},
+        {"method": "lstm", "reason": None, "num_series": 1, "network_steps": 0},
     ]
     assert explanation["batch"] == {
         "source": "small.csv",

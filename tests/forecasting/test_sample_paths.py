@@ -276,7 +276,7 @@ def grown(panel: Panel, value: float) -> Panel:
 
 def test_it_is_what_a_loop_gives_that_forecasts_from_a_longer_and_longer_panel() -> None:
     """With covariates of every kind, path by path and step by step."""
-    recipe, panel = shops.recipe_of(shops.EVERY), shops.shops_panel().until(19)
+    recipe, panel = shops.recipe_of(f'{shops.EVERY}\nmissing = "last"'), shops.shops_panel().until(19)
     one = replace(
         panel,
         series=("a",),

@@ -12,6 +12,7 @@ from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import load_panel
+from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.storage.store import Store
 from tests.support.examples import NOW, months
 from tests.support.recipes import build_recipe
@@ -101,3 +102,25 @@ def test_too_many_series_do_not_read_each_other(store: Store, tmp_path: Path) ->
         ModelRefused, match=r"covariates.other_series is for at most 64 series, small has 65: leave it out"
     ):
         load_panel(recipe, store, None)
+
+
+def test_a_covariate_that_is_a_forecast_itself_counts_as_it_was_known_at_the_time(store: Store, tmp_path: Path) -> None:
+    """A weather forecast that came true otherwise, and one that reached less far at first."""
+    recipe = recipe_in(tmp_path, 'future = ["offer"]', shops=("a",))
+    file = tmp_path / "small.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:-1]) + "\n")  # two of three periods ahead
+    store.recipes.register(recipe)
+    ingest_source(recipe, store, NOW)
+    revised = [line.replace(",30.0,", ",99.0,") for line in lines]
+    file.write_text("\n".join(revised) + "\n")
+    ingest_source(recipe, store, NOW + HOUR)
+
+    now, before = (load_panel(recipe, store, as_of, length=8) for as_of in (None, NOW))
+
+    np.testing.assert_array_equal(before.future["offer"][-3:], [30, 31, np.nan])
+    np.testing.assert_array_equal(now.future["offer"][-3:], [99, 31, 32])
+    missing = find_missing_covariates(before, recipe)
+    assert missing is not None
+    assert missing.reasons == ("offer is not known for 1 of 3 periods ahead",)
+    assert find_missing_covariates(now, recipe) is None

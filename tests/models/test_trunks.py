@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL
 from pipeline.config.recipe import Recipe
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.losses import LEVEL_WEIGHTS, sum_losses
 from pipeline.models.specs import InputSpec
@@ -284,3 +285,21 @@ def test_a_network_learns_a_sine_and_the_same_seed_the_same(architecture: str) -
         np.testing.assert_array_equal(one, other)
     # threads add the losses of a batch in any order here; the process that trains fixes the order
     np.testing.assert_allclose(ensemble.fitted[0].loss, again.fitted[0].loss, rtol=1e-6)
+
+
+@EACH
+@pytest.mark.parametrize("config", [FRAME, FOLD], ids=["frame", "fold"])
+def test_what_is_known_ahead_of_a_step_changes_that_step_alone(architecture: str, config: GlobalLSTMConfig) -> None:
+    """A step whose covariates are not known can be replaced: the others are what they would have been."""
+    network = build_forecast_network(trunk_of(architecture, RICH, config=config))
+    for layer in network.layers:
+        if layer.name == "ahead_correction":
+            layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+    usual = windows_for(RICH, 5)
+    forecast = predict(network, usual)
+
+    for step in range(HORIZON):
+        changed = {name: values.copy() for name, values in usual.items()}
+        changed["ahead"][:, step] += 1
+        differs = (np.abs(predict(network, changed) - forecast) > 1e-3).any(axis=(0, 2))
+        assert differs.tolist() == [h == step for h in range(HORIZON)]

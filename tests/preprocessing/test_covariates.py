@@ -92,17 +92,19 @@ def test_channels_are_value_known_past_future_and_calendar() -> None:
     assert features.counts == {"past": 1, "ahead": 3, "static": 2}
 
 
-def test_gaps_of_a_covariate_are_filled_by_the_value_before_within_its_series() -> None:
+@pytest.mark.parametrize("missing", ["fallback", "last"])
+def test_gaps_of_a_covariate_are_filled_from_the_value_before_within_its_series(missing: str) -> None:
     panel = shops_panel()
     price = panel.past["price"].copy()
     price[[3, 4, 20, 21]] = np.nan
     holed = replace(panel, past={"price": price})
-    features = fit_features(holed, recipe_of())
+    features = fit_features(holed, recipe_of(f'missing = "{missing}"'))
 
     told = features.transform(holed).past[:, 0]
 
+    kept = features.persistence.get("price", 1.0)
     assert np.isfinite(told).all()
-    assert told[3] == told[4] == told[2]
+    np.testing.assert_allclose(told[[3, 4]], told[2] * np.array([kept, kept**2]), rtol=1e-6)
     assert told[20] == told[21] == 0  # nothing of this series is known yet
 
 

@@ -392,3 +392,27 @@ def test_readers_during_publications_see_one_whole_run_each_time(
     assert [answer for answer in answers if isinstance(answer, Exception)] == []
     assert len(seen) == 80
     assert all(len(found) == 3 and len(set(found)) == 1 for found in seen)
+
+
+def test_a_fallback_from_a_step_on_leaves_the_steps_before_to_the_network(four: Store, model: ModelVersion) -> None:
+    made = replace(
+        forecast(series=("east", "small", "west")),
+        method=("fallback:naive", "lstm", "fallback:naive"),
+        reason=("promo is not known for 1 of 3 periods ahead", None, "the context is short"),
+        network_steps=(2, 0, 0),
+    )
+
+    run, _ = publish(four, made, model)
+
+    rows_of = "select step, method, reason from {} where series = 'east' order by step"
+    for view in ("latest_forecasts", "forecast_history"):
+        assert rows(four.database, rows_of.format(view)) == [
+            (1, "lstm", None),
+            (2, "lstm", None),
+            (3, "fallback:naive", "promo is not known for 1 of 3 periods ahead"),
+        ]
+    read = four.runs.read_forecast(run.run_id)
+    assert read.network_steps == (2, 0, 0)
+    assert read.content_hash == made.content_hash != replace(made, network_steps=()).content_hash
+    assert integrity_errors(four) == []
+    assert read.to_frame()["method"].tolist()[:3] == ["lstm", "lstm", "fallback:naive"]

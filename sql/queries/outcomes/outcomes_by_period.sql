@@ -44,7 +44,7 @@ from (
     cross join scores
     where newest.model_version = :model_version
       and run_series.run_number = newest.run_number and run_series.series_id = sampled.series_id
-      and run_series.method = 'lstm'
+      and (run_series.method = 'lstm' or run_steps.step <= run_series.network_steps)
       and run_steps.run_number = newest.run_number and (newest.next is null or run_steps.period <= newest.next)
       and scores.run_number = newest.run_number and scores.series_id = sampled.series_id
       and scores.step = run_steps.step

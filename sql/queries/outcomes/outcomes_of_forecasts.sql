@@ -35,7 +35,7 @@ from (
     cross join run_series
     cross join scores
     where run_series.run_number = newest.run_number and run_series.series_id = sampled.series_id
-      and run_series.method = 'lstm'
+      and (run_series.method = 'lstm' or scores.step <= run_series.network_steps)
       and scores.run_number = newest.run_number and scores.series_id = sampled.series_id
       and scores.as_of <= :as_of
 ) as outcomes

@@ -1,5 +1,11 @@
 -- The series of a run and how each was forecast, in the order of their ids.
-select run_series.series_id, series.series, run_series.method, run_series.reason, run_series.scale
+select
+    run_series.series_id,
+    series.series,
+    run_series.method,
+    run_series.reason,
+    run_series.network_steps,
+    run_series.scale
 from run_series
 join series on series.series_id = run_series.series_id
 where run_series.run_number = :run_number

@@ -30,7 +30,9 @@ from (
                 and later.run_number > runs.run_number
           )
     ) as recent
-    join run_series on run_series.run_number = recent.run_number and run_series.method = 'lstm'
+    join run_series
+      on run_series.run_number = recent.run_number
+     and (run_series.method = 'lstm' or run_series.network_steps >= 1)
     join scores
       on scores.run_number = run_series.run_number and scores.series_id = run_series.series_id and scores.step = 1
      and scores.as_of = (

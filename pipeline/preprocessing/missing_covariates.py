@@ -1,0 +1,77 @@
+"""For which steps of a forecast the covariates of a recipe are not known, and how that is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config.recipe import Recipe
+from pipeline.text import counted
+from pipeline.timeseries.panel import Panel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MissingCovariates:
+    """What is not known of the covariates of S series at the origin of a panel."""
+
+    #: how many of the first steps have all covariates, [S]; H: every step has
+    num_known_steps: npt.NDArray[np.int64]
+    #: for each series what is not known; None: nothing
+    reasons: tuple[str | None, ...]
+
+
+def find_missing_covariates(panel: Panel, recipe: Recipe) -> MissingCovariates | None:
+    """Return which steps after the panel's origin lack a covariate; None where every series has all of them.
+
+    The steps from the first unknown period on count as unknown. A past covariate may lag behind the values by a season
+    or a horizon, whichever is longer; if it lags further, no step counts as known.
+    """
+    future = [name for name in recipe.covariates.future if name in panel.future]
+    past = [name for name in recipe.covariates.past if name in panel.past]
+    if not future and not past:
+        return None
+    reach, horizon = panel.covariate_reach, recipe.horizon
+    num_known = np.full(len(panel.series), horizon)
+    for name in future:
+        num_known = np.minimum(num_known, np.clip(reach[name], 0, horizon))
+    lags = {name: -np.minimum(reach[name], 0) for name in past}
+    is_late = {name: lag > max(recipe.season, horizon) for name, lag in lags.items()}
+    for late in is_late.values():
+        num_known = np.where(late, 0, num_known)
+    if (num_known == horizon).all():
+        return None
+    unknown = {name: _num_unknown(panel, name, horizon) for name in future}
+    late_by = {name: np.where(is_late[name], lags[name], 0) for name in past}
+    return MissingCovariates(num_known_steps=num_known, reasons=_reasons(unknown, late_by, horizon))
+
+
+def _num_unknown(panel: Panel, name: str, horizon: int) -> npt.NDArray[np.int64]:
+    """How many of the H periods after each series a covariate is not known for: [S]."""
+    ends = np.cumsum(panel.lengths + panel.ahead)
+    ahead = panel.future[name][ends[:, None] - panel.ahead + np.arange(horizon)]  # [S, H]
+    return np.asarray(np.isnan(ahead).sum(axis=1))
+
+
+def _reasons(
+    unknown: dict[str, npt.NDArray[np.int64]], late_by: dict[str, npt.NDArray[np.int64]], horizon: int
+) -> tuple[str | None, ...]:
+    """What is not known of each series; the sentence of equal series is made once."""
+    counts = np.stack([*unknown.values(), *late_by.values()], axis=1)  # [S, C]
+    distinct, index = np.unique(counts, axis=0, return_inverse=True)
+    sentences = [
+        _sentence(dict(zip([*unknown, *late_by], row.tolist(), strict=True)), set(unknown), horizon) for row in distinct
+    ]
+    return tuple(sentences[n] for n in index.ravel().tolist())
+
+
+def _sentence(counts: dict[str, int], ahead: set[str], horizon: int) -> str | None:
+    parts = [
+        f"{name} is not known for {count} of {counted(horizon, 'period')} ahead"
+        if name in ahead
+        else f"{name} is not known for the last {counted(count, 'period')}"
+        for name, count in counts.items()
+        if count
+    ]
+    return ", ".join(parts) or None
