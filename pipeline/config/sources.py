@@ -6,6 +6,7 @@ Another package adds a kind through the entry point group `nextperiod.sources`: 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -28,6 +29,12 @@ _NOT_MEANING = {
     *("max_gib", "timeout_seconds", "final_newline"),
 }
 
+
+#: encodings of host names and of escapes
+_NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "unicode-escape", "raw-unicode-escape", "utf-7")
+
+#: keys that say how a table is written as text
+_OF_CSV = ("delimiter", "decimal", "thousands", "encoding", "skip_rows", "skip_footer")
 
 #: context for the validation of a recipe that somebody writes now. Definitions that an earlier release stored are read
 #: without it: the earlier release accepted them, so they must still parse after checks were added.
@@ -148,6 +155,48 @@ class TextSource(Source):
         False, description="the last line always ends with a newline; a file without one is refused"
     )
     max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; a larger source is refused")
+    delimiter: str | None = Field(
+        None,
+        pattern=r"^[\t -~]$",
+        description="what separates the fields of a row; default: comma, semicolon, tab or pipe, as the header shows it",
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="the mark before decimals; default: as the numbers show it, if that is certain"
+    )
+    thousands: Literal["", ",", ".", " ", "'"] | None = Field(
+        None,
+        description="the mark between thousands, empty for none; default: as the numbers show it, if that is certain",
+    )
+    encoding: str | None = Field(
+        None, min_length=1, description="encoding such as cp1252; default: by the byte order mark, else UTF-8"
+    )
+    skip_rows: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="lines before the header; default: the header is the first line with all named columns",
+    )
+    skip_footer: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="lines after the rows that are left out; default: totals, sources and notes are recognised",
+    )
+
+    @model_validator(mode="after")
+    def _check_dialect(self) -> Self:
+        if self.delimiter is not None and (self.delimiter.isalnum() or self.delimiter == '"'):
+            raise _contradiction(f"source.delimiter is {self.delimiter!r}: expected one sign, such as ;")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise _contradiction("source.decimal and source.thousands are the same: expected different marks")
+        if self.encoding is not None and not is_text_encoding(self.encoding):
+            raise _contradiction(f'source.encoding is "{self.encoding}": expected a name such as cp1252 or utf-16')
+        return self
+
+    @property
+    def may_be_csv(self) -> bool:
+        """Whether the text is a table with a delimiter."""
+        return True
 
 
 class CsvSource(TextSource):
@@ -188,6 +237,17 @@ class HttpSource(TextSource):
     )
     since: str = Field("1970-01-01", description="value of `{since}` while nothing is stored")
     timeout_seconds: float = Field(60, gt=0, description="abort requests that take longer")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for each key of CSV beside another format."""
+        if self.format != "csv":
+            for key in sorted(set(_OF_CSV) & self.model_fields_set):
+                yield f'source.{key} is for format = "csv": JSON has one way to write numbers, in UTF-8; leave it out'
+
+    @property
+    def may_be_csv(self) -> bool:
+        """Whether the text is a table with a delimiter."""
+        return self.format == "csv"
 
 
 class SqlSource(Source):
@@ -324,6 +384,16 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_text_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of that name in which a table can be written."""
+    try:
+        codec = codecs.lookup(name)
+        text = codec.incrementaldecoder("strict").decode("1,2\n".encode(name), final=True)
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
+    return text == "1,2\n" and codec.name not in _NO_TEXT
 
 
 def _is_format(form: str) -> bool:

@@ -24,6 +24,7 @@ from pipeline.ingest.timezones import (
     local_to_utc,
     utc_to_local,
 )
+from pipeline.sources.number_format import PLAIN, NumberFormat
 from pipeline.timeseries.frequency import Frequency, Periods
 
 #: how a text must look to be a number: digits, a point and an exponent only
@@ -82,27 +83,29 @@ def format_field(column: pa.Array, row: int) -> str:
     return "" if value is None else str(value).strip()
 
 
-def parse_value(text: str) -> tuple[float, str | None]:
+def parse_value(text: str, numbers: NumberFormat = PLAIN) -> tuple[float, str | None]:
     """Return the number that a text is and None, or NaN and the rule that it breaks."""
     if text.lower() in ("", "nan", "na", "null", "none", "<na>", "nat"):
         return math.nan, MISSING
     if text.lower().lstrip("+-") in ("inf", "infinity"):
         return math.nan, "is not finite"
-    if not _NUMBER.fullmatch(text):
-        return math.nan, "is not a number: expected digits, a point and an exponent only"
-    value = float(text)
+    plain = text if numbers == PLAIN and _NUMBER.fullmatch(text) else numbers.to_plain(text)
+    if plain is None:
+        return math.nan, numbers.explain(text)
+    value = float(plain)
     return (value, None) if math.isfinite(value) else (math.nan, "is not finite")
 
 
-def parse_values(column: pa.Array, source: Source, *, bounded: bool) -> Numbers:
+def parse_values(column: pa.Array, source: Source, *, bounded: bool, number_format: NumberFormat = PLAIN) -> Numbers:
     """Parse a column of numbers and check them against the limits of the recipe.
 
     Args:
         column: text, or numbers of any type. [n]
         source: the limits.
         bounded: whether the bounds of the target apply too, not only `limit`.
+        number_format: how numbers are written, where the column is text.
     """
-    numbers = _parse_numbers(column)
+    numbers = _parse_numbers(column, number_format)
     values, faults = numbers.values, numbers.faults
     rules = [(np.isinf(values), "is not finite")]
     rules.append((np.abs(values) > source.limit, f"is larger than {source.limit:g}, the recipe's source.limit"))
@@ -120,17 +123,17 @@ def parse_values(column: pa.Array, source: Source, *, bounded: bool) -> Numbers:
     return numbers
 
 
-def _parse_numbers(column: pa.Array) -> Numbers:
+def _parse_numbers(column: pa.Array, number_format: NumberFormat) -> Numbers:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
         return Numbers(values, np.isnan(values), {})
     text = to_text(column)
-    values = _cast_numbers(text)
+    values = _cast_numbers(text if number_format == PLAIN else number_format.read_column(text))
     is_missing, faults = np.zeros(len(text), bool), Faults()
     doubtful = np.flatnonzero(~np.isfinite(values))
     codes, distinct = _encode(text.take(pa.array(doubtful)))
-    parsed = [parse_value(item) for item in distinct.to_pylist()]
+    parsed = [parse_value(item, number_format) for item in distinct.to_pylist()]
     rules = np.array([rule for _, rule in parsed], object)[codes]
     values[doubtful] = np.array([value for value, _ in parsed])[codes]
     is_missing[doubtful] = rules == MISSING

@@ -30,6 +30,7 @@ from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, Rows, 
 from pipeline.ingest.schema_check import find_schema_fault, series_columns
 from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.sources.delivery import Chunk, Delivery
+from pipeline.sources.number_format import PLAIN
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.observations import TARGET
@@ -283,8 +284,9 @@ class _BatchReader:
         if fault is None:
             return
         where = self.batch.source if chunk.file is None else chunk.file
-        rejection = Rejection(rule=fault.rule, line=1, file=chunk.file)
-        raise BatchRefused(f"{where} {fault.message}", [rejection], source=self.batch.source)
+        rejection = Rejection(rule=fault.rule, line=chunk.dialect.header_line if chunk.dialect else 1, file=chunk.file)
+        read_with = f" ({chunk.dialect.describe()})" if chunk.dialect and fault.rule == "missing column" else ""
+        raise BatchRefused(f"{where} {fault.message}{read_with}", [rejection], source=self.batch.source)
 
     def _parse_periods_and_series(self, chunk: Chunk) -> _ChunkRows:
         """Return the rows of a chunk; those without a period or a valid series name are rejected."""
@@ -308,7 +310,9 @@ class _BatchReader:
         return [(self.source.value, TARGET), *((name, name) for name in covariates)]
 
     def _parse_numbers(self, chunk: Chunk, name: str, variable: str) -> _NumberColumn:
-        numbers = parse_values(chunk.columns.column(name), self.source, bounded=variable == TARGET)
+        written = chunk.dialect.numbers if chunk.dialect else PLAIN
+        column = chunk.columns.column(name)
+        numbers = parse_values(column, self.source, bounded=variable == TARGET, number_format=written)
         return _NumberColumn(name, variable, numbers)
 
     def _rows_of_column(self, rows: _ChunkRows, column: _NumberColumn) -> _ChunkRows:

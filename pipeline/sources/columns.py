@@ -27,6 +27,15 @@ def named_columns(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
+def number_columns(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """Return those of the delivered columns that hold numbers."""
+    source = recipe.source
+    if source.layout == "wide":
+        return list(source.columns or (name for name in names if name not in (source.period, source.fold)))
+    wanted = {source.value, *recipe.covariates.past, *recipe.covariates.future}
+    return [name for name in names if name in wanted]
+
+
 def select_columns(header: Sequence[str], recipe: Recipe) -> list[int]:
     """Return the positions of the columns to deliver.
 

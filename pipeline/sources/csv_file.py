@@ -6,17 +6,19 @@ There are two readers, chosen by a scan of the whole text: `csv_plain` for speed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import CsvSource, TextSource
-from pipeline.sources.columns import named_columns
+from pipeline.sources.columns import named_columns, number_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
+from pipeline.sources.dialect import Dialect, find_footer, find_header
 from pipeline.sources.file import (
     File,
     FileStamp,
@@ -28,7 +30,11 @@ from pipeline.sources.file import (
     start_hash,
 )
 from pipeline.sources.files import find_files
+from pipeline.sources.number_evidence import NumberEvidence, UnclearNumbers
+from pipeline.sources.number_format import NumberFormat
 from pipeline.sources.text import TextScan, open_decompressed, scan_text
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -60,12 +66,12 @@ def csv_delivery(
     Raises:
         BatchRefused: a file is not CSV.
     """
-    scans = [_scan(file, source) for file in files]
+    scans = [_scan(file, recipe, source) for file in files]
     return Delivery(
         source=name,
         content_hash=hash_files(source, files, [scan.content_hash for scan in scans]),
-        chunks=partial(_read_files, scans, recipe, name, may_be_empty),
-        ended=all(scan.text.ended for scan in scans),
+        chunks=partial(_read_files, scans, recipe, source, name, may_be_empty),
+        ended=all(scan.text.ended or scan.dialect.end is not None for scan in scans),
     )
 
 
@@ -75,9 +81,10 @@ class _FileScan:
     stamp: FileStamp
     text: TextScan
     content_hash: hashlib._Hash
+    dialect: Dialect
 
 
-def _scan(file: File, source: TextSource) -> _FileScan:
+def _scan(file: File, recipe: Recipe, source: TextSource) -> _FileScan:
     content_hash = start_hash(source)
     stamp = file_stamp(file.path)
     text = scan_text(file, source, content_hash.update)
@@ -90,16 +97,81 @@ def _scan(file: File, source: TextSource) -> _FileScan:
             f'is not a CSV file, it begins with "{beginning}": expected a header line; an error page may have been saved in its place',
             "not csv",
         )
-    return _FileScan(file=file, stamp=stamp, text=text, content_hash=content_hash)
+    dialect = _detect_dialect(text, recipe, source)
+    return _FileScan(file=file, stamp=stamp, text=text, content_hash=content_hash, dialect=dialect)
 
 
-def _read_files(scans: Sequence[_FileScan], recipe: Recipe, name: str, may_be_empty: bool) -> Iterator[Chunk]:
+def _detect_dialect(text: TextScan, recipe: Recipe, source: TextSource) -> Dialect:
+    """Return how a text is laid out; how its numbers are written is not known yet."""
+    names = [*named_columns(recipe)]
+    header = find_header(text.head, names, delimiter=source.delimiter, skip_rows=source.skip_rows)
+    tail_start = text.num_bytes - len(text.tail)
+    footer = find_footer(text.tail, tail_start, header, period=source.period, skip=source.skip_footer)
+    return Dialect(
+        delimiter=header.delimiter,
+        encoding=text.encoding,
+        header_line=header.line,
+        start=header.start,
+        end=footer.start if footer else None,
+        num_footer_lines=footer.num_lines if footer else 0,
+    )
+
+
+def _read_files(
+    scans: Sequence[_FileScan], recipe: Recipe, source: TextSource, name: str, may_be_empty: bool
+) -> Iterator[Chunk]:
     num_rows = 0
+    numbers = _detect_numbers(scans, recipe, source, name)
     for scan in scans:
-        read_chunks = plain_chunks if scan.text.is_plain else quoted_chunks
-        with require_unchanged(scan.file, scan.stamp), open_decompressed(scan.file) as stream:
-            for chunk in read_chunks(scan.file, stream, recipe):
-                num_rows += len(chunk.line) + len(chunk.rejections)
-                yield chunk
+        dialect = replace(scan.dialect, numbers=numbers)
+        if not dialect.is_usual:
+            logger.info("%s is read with %s", scan.file.name, dialect.describe())
+        for chunk in _read_file(scan, recipe, dialect):
+            num_rows += len(chunk.line) + len(chunk.rejections)
+            yield chunk
     if num_rows == 0 and not may_be_empty:
         refuse(name, f"holds a header and no rows: expected rows with {', '.join(named_columns(recipe))}", "no rows")
+
+
+def _read_file(scan: _FileScan, recipe: Recipe, dialect: Dialect) -> Generator[Chunk, None, None]:
+    read_chunks = plain_chunks if scan.text.is_plain else quoted_chunks
+    stream = open_decompressed(scan.file, encoding=dialect.encoding, start=dialect.start, end=dialect.end)
+    with require_unchanged(scan.file, scan.stamp), stream as text:
+        yield from read_chunks(scan.file, text, recipe, dialect)
+
+
+def _detect_numbers(scans: Sequence[_FileScan], recipe: Recipe, source: TextSource, name: str) -> NumberFormat:
+    """Return how the numbers of all files are written.
+
+    Raises:
+        BatchRefused: it is not certain.
+    """
+    evidence = NumberEvidence(is_one_series=source.layout == "long" and source.series is None)
+    for scan in scans:
+        with closing(_read_file(scan, recipe, scan.dialect)) as chunks:
+            for chunk in chunks:
+                _add_numbers(evidence, chunk, recipe)
+                if evidence.is_settled or (_has_usual_numbers(scan) and evidence.num_values):
+                    break
+    delimiters = {scan.dialect.delimiter for scan in scans}
+    try:
+        return evidence.decide(
+            decimal=source.decimal,
+            thousands=source.thousands,
+            delimiter=delimiters.pop() if len(delimiters) == 1 else ";",
+        )
+    except UnclearNumbers as unclear:
+        place = unclear.place
+        where = f"line {place.line}, column {place.column}: " if place else ""
+        refuse(name, f"{where}{unclear}", "number format", place.line if place else None)
+
+
+def _has_usual_numbers(scan: _FileScan) -> bool:
+    """Whether no number of a text can have a mark: it holds no point, and its commas separate fields."""
+    return scan.dialect.delimiter == "," and not (scan.text.has_quote or scan.text.has_point)
+
+
+def _add_numbers(evidence: NumberEvidence, chunk: Chunk, recipe: Recipe) -> None:
+    for column in number_columns(recipe, chunk.columns.schema.names):
+        if column in chunk.columns.schema.names:
+            evidence.add(chunk.columns.column(column), column, chunk.line.tolist())

@@ -1,4 +1,4 @@
-"""CSV text without quotes, split by Arrow: every line is a row and every comma separates two fields.
+"""CSV text without quotes, split by Arrow: every line is a row and every delimiter separates two fields.
 
 Arrow is fast but does not tell the line of a row, so lines are counted here: Arrow reports blank lines and lines that
 do not fit the header to a handler, and the rows of a batch are the lines between them.
@@ -21,6 +21,7 @@ from pipeline.errors import Rejection
 from pipeline.sources.columns import MAX_UNREADABLE_ROWS, ragged_row, rows_per_chunk, select_columns, text_batch
 from pipeline.sources.csv_quoted import is_blank, parse_header, refuse_if_above
 from pipeline.sources.delivery import Chunk
+from pipeline.sources.dialect import DEFAULT_DIALECT, Dialect
 from pipeline.sources.file import File
 
 #: text that Arrow splits at a time; larger blocks are not faster
@@ -31,22 +32,31 @@ def plain_chunks(
     file: File,
     stream: BinaryIO,
     recipe: Recipe,
+    dialect: Dialect = DEFAULT_DIALECT,
     *,
     max_unreadable: int = MAX_UNREADABLE_ROWS,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Chunk]:
     """Yield the rows of a text without quotes and lone returns; the last chunk may hold none.
 
+    Args:
+        file: for messages.
+        stream: the text from its header on.
+        recipe: names the columns.
+        dialect: how the text is written.
+        max_unreadable: rows that may not fit the header.
+        block_bytes: text that is split at a time.
+
     Raises:
         BatchRefused: more than `max_unreadable` rows do not fit the header.
     """
-    fields, header_line = _read_first_fields(stream)
+    fields, header_line = _read_first_fields(stream, dialect)
     header = parse_header(fields, file, recipe)
     positions = select_columns(header, recipe)
     names = [header[position] for position in positions]
-    skipped = _SkippedLines(header_line, max_unreadable)
+    skipped = _SkippedLines(header_line, dialect.delimiter, max_unreadable)
     next_line = header_line + 1
-    for batch in _split(stream, len(header), skipped, block_bytes):
+    for batch in _split(stream, len(header), dialect.delimiter, skipped, block_bytes):
         lines = skipped.lines_between(next_line, batch.num_rows)
         next_line = int(lines[-1]) + 1
         is_filled = _find_filled_rows(batch)
@@ -54,19 +64,24 @@ def plain_chunks(
             batch, lines = batch.filter(is_filled), lines[is_filled.to_numpy(zero_copy_only=False)]
         columns = pa.RecordBatch.from_arrays([batch.column(position) for position in positions], names=names)
         refuse_if_above(max_unreadable, skipped.num_unreadable, file, len(header))
-        yield from _slice(columns, lines, file, skipped)
+        yield from _slice(columns, lines, file, dialect, skipped)
     refuse_if_above(max_unreadable, skipped.num_unreadable, file, len(header))
     no_rows = text_batch(names, [() for _ in positions])
     yield Chunk(
-        columns=no_rows, line=np.array([], np.int64), file=file.relative_path, rejections=skipped.take_rejections()
+        columns=no_rows,
+        line=np.array([], np.int64),
+        file=file.relative_path,
+        rejections=skipped.take_rejections(),
+        dialect=dialect,
     )
 
 
 class _SkippedLines:
     """Lines that Arrow cannot split into the header's columns, in the order in which it reports them."""
 
-    def __init__(self, header_line: int, max_unreadable: int) -> None:
+    def __init__(self, header_line: int, delimiter: str, max_unreadable: int) -> None:
         self.header_line = header_line
+        self.delimiter = delimiter
         self.max_unreadable = max_unreadable
         self.num_unreadable = 0
         self._lines: list[int] = []
@@ -76,7 +91,7 @@ class _SkippedLines:
         """Handle a line for Arrow, which counts all lines after the header from 1, blank ones too."""
         line = self.header_line + row.number
         self._lines.append(line)
-        if is_blank(row.text.split(",")):
+        if is_blank(row.text.split(self.delimiter)):
             return "skip"
         self.num_unreadable += 1
         if self.num_unreadable > self.max_unreadable:
@@ -100,19 +115,21 @@ class _SkippedLines:
         return rejections
 
 
-def _read_first_fields(stream: BinaryIO) -> tuple[list[str], int]:
+def _read_first_fields(stream: BinaryIO, dialect: Dialect) -> tuple[list[str], int]:
     """Return the fields of the first line that is not blank, and its number."""
-    line_number = 0
+    line_number = dialect.header_line - 1
     while True:
         line_number += 1
         line = stream.readline()
         text = line.removeprefix(codecs.BOM_UTF8 if line_number == 1 else b"").decode().rstrip("\r\n")
-        fields = next(csv.reader([text], strict=True), [])
+        fields = next(csv.reader([text], delimiter=dialect.delimiter, strict=True), [])
         if not is_blank(fields):
             return fields, line_number
 
 
-def _split(stream: BinaryIO, num_columns: int, skipped: _SkippedLines, block_bytes: int) -> Iterator[pa.RecordBatch]:
+def _split(
+    stream: BinaryIO, num_columns: int, delimiter: str, skipped: _SkippedLines, block_bytes: int
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows as text, block by block; the columns are named by their positions."""
     from pyarrow import csv as arrow
 
@@ -122,6 +139,7 @@ def _split(stream: BinaryIO, num_columns: int, skipped: _SkippedLines, block_byt
             pa.PythonFile(stream, mode="r"),
             arrow.ReadOptions(use_threads=False, block_size=block_bytes, column_names=names),
             arrow.ParseOptions(
+                delimiter=delimiter,
                 quote_char=False,
                 double_quote=False,
                 escape_char=False,
@@ -155,7 +173,7 @@ def _find_filled_rows(batch: pa.RecordBatch) -> pa.BooleanArray | None:
 
 
 def _slice(
-    columns: pa.RecordBatch, lines: npt.NDArray[np.int64], file: File, skipped: _SkippedLines
+    columns: pa.RecordBatch, lines: npt.NDArray[np.int64], file: File, dialect: Dialect, skipped: _SkippedLines
 ) -> Iterator[Chunk]:
     step = rows_per_chunk(columns.num_columns)
     for start in range(0, columns.num_rows, step):
@@ -164,4 +182,5 @@ def _slice(
             line=lines[start : start + step],
             file=file.relative_path,
             rejections=skipped.take_rejections(),
+            dialect=dialect,
         )

@@ -25,6 +25,7 @@ from pipeline.sources.columns import (
     text_batch,
 )
 from pipeline.sources.delivery import Chunk
+from pipeline.sources.dialect import DEFAULT_DIALECT, Dialect
 from pipeline.sources.file import File, refuse
 
 #: characters that a field of a blank line may hold
@@ -34,48 +35,60 @@ CHUNK_ROWS = 50_000
 
 
 def quoted_chunks(
-    file: File, stream: BinaryIO, recipe: Recipe, *, max_unreadable: int = MAX_UNREADABLE_ROWS
+    file: File,
+    stream: BinaryIO,
+    recipe: Recipe,
+    dialect: Dialect = DEFAULT_DIALECT,
+    *,
+    max_unreadable: int = MAX_UNREADABLE_ROWS,
 ) -> Iterator[Chunk]:
     """Yield the rows of a scanned text; the last chunk may hold none.
+
+    Args:
+        file: for messages.
+        stream: the text from its header on.
+        recipe: names the columns.
+        dialect: how the text is written.
+        max_unreadable: rows that may not fit the header.
 
     Raises:
         BatchRefused: the text cannot be split, or more than `max_unreadable` rows do not fit the header.
     """
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
     try:
         header = parse_header(next(fields for fields in reader if not is_blank(fields)), file, recipe)
-        yield from _read_rows(reader, header, file, recipe, max_unreadable)
+        yield from _read_rows(reader, header, file, recipe, dialect, max_unreadable)
     except csv.Error as error:
-        refuse(
-            file.name,
-            f"cannot be split into columns at line {reader.line_num}: {error}; the file may be cut",
-            "cut",
-            reader.line_num,
-        )
+        line = dialect.header_line - 1 + reader.line_num
+        refuse(file.name, f"cannot be split into columns at line {line}: {error}; the file may be cut", "cut", line)
     finally:
         text.detach()
 
 
-def _read_rows(reader: Any, header: Sequence[str], file: File, recipe: Recipe, max_unreadable: int) -> Iterator[Chunk]:
+def _read_rows(
+    reader: Any, header: Sequence[str], file: File, recipe: Recipe, dialect: Dialect, max_unreadable: int
+) -> Iterator[Chunk]:
+    num_skipped = dialect.header_line - 1
     positions = select_columns(header, recipe)
     chunk_rows = min(CHUNK_ROWS, rows_per_chunk(len(header)))
     buffer, num_unreadable = _RowBuffer(), 0
     for fields in reader:
         if not "".join(fields).strip(BLANK):
             continue
+        line = num_skipped + reader.line_num
         if len(fields) == len(header):
             buffer.rows.append(fields)
-            buffer.lines.append(reader.line_num)
+            buffer.lines.append(line)
         else:
             num_unreadable += 1
             refuse_if_above(max_unreadable, num_unreadable, file, len(header))
-            text = ",".join(fields)
-            buffer.rejections.append(ragged_row(reader.line_num, text, num_fields=len(fields), num_columns=len(header)))
+            text = dialect.delimiter.join(fields)
+            buffer.rejections.append(ragged_row(line, text, num_fields=len(fields), num_columns=len(header)))
         if len(buffer.rows) >= chunk_rows:
-            yield buffer.to_chunk(header, positions, file)
+            yield buffer.to_chunk(header, positions, file, dialect)
             buffer = _RowBuffer()
-    yield buffer.to_chunk(header, positions, file)
+    yield buffer.to_chunk(header, positions, file, dialect)
 
 
 @dataclass(slots=True)
@@ -86,7 +99,7 @@ class _RowBuffer:
     lines: list[int] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
-    def to_chunk(self, header: Sequence[str], positions: Sequence[int], file: File) -> Chunk:
+    def to_chunk(self, header: Sequence[str], positions: Sequence[int], file: File, dialect: Dialect) -> Chunk:
         return Chunk(
             columns=text_batch(
                 [header[position] for position in positions],
@@ -95,6 +108,7 @@ class _RowBuffer:
             line=np.array(self.lines, dtype=np.int64),
             file=file.relative_path,
             rejections=tuple(self.rejections),
+            dialect=dialect,
         )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import Rejection
+from pipeline.sources.dialect import Dialect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class Chunk:
     file: str | None = None
     #: rows that could not be split into columns
     rejections: tuple[Rejection, ...] = ()
+    #: how the text is written that the rows are from; None if they are from no table of text
+    dialect: Dialect | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

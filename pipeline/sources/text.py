@@ -1,4 +1,4 @@
-"""Text of a source: decompressed within limits, strictly UTF-8, and scanned once before it is split into rows.
+"""Text of a source: decompressed within limits, converted to UTF-8 strictly, and scanned once before it is split.
 
 The scan is written by hand because no CSV or JSON library tells the offset of a wrong byte, whether the last line
 has a newline, or whether the fast CSV reader can split the text.
@@ -12,12 +12,13 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 import pyarrow as pa
 
 from pipeline.config.sources import TextSource
 from pipeline.errors import SourceUnavailable
+from pipeline.sources.encodings import convert_to_utf8, find_encoding
 from pipeline.sources.file import File, refuse, refuse_too_large
 
 BLOCK_BYTES = 1 << 20
@@ -27,15 +28,31 @@ MAX_FIELD_BYTES = 131_072
 MAX_RATIO = 200
 #: decompressed sizes up to this do no harm, whatever the ratio
 MIN_RATIO_BYTES = 64 << 20
-#: length of the beginning that is kept to recognise the format
-BEGINNING_BYTES = 4096
+#: length of the beginning that is kept to recognise the format and the header
+BEGINNING_BYTES = 1 << 20
+#: length of the end that is kept to recognise a footer
+ENDING_BYTES = 1 << 16
 
+#: what files that are no text begin with, and what to do about them
+_BINARY = {
+    b"PK\x03\x04": 'it looks like an Excel file or another archive; for Excel use kind = "excel"',
+    b"\xd0\xcf\x11\xe0": "it looks like an old Excel file; save it as .xlsx or CSV",
+    b"PAR1": 'it looks like a Parquet file; use kind = "parquet"',
+}
 _INVISIBLE = b" \t\r\n\v\f" + codecs.BOM_UTF8
 
 
 @contextmanager
-def open_decompressed(file: File) -> Iterator[BinaryIO]:
-    """Open a file as a stream of its decompressed bytes.
+def open_decompressed(
+    file: File, *, encoding: str = "utf-8", start: int = 0, end: int | None = None
+) -> Iterator[BinaryIO]:
+    """Open a file as a stream of its decompressed bytes, in UTF-8.
+
+    Args:
+        file: what to read.
+        encoding: of the decompressed bytes.
+        start: offset of the first byte to give, in UTF-8.
+        end: offset after the last one; None: at the end of the file.
 
     Raises:
         BatchRefused: it cannot be decompressed to its end.
@@ -43,7 +60,9 @@ def open_decompressed(file: File) -> Iterator[BinaryIO]:
     """
     try:
         with file.path.open("rb") as stored, _decompress(stored, file) as stream:
-            yield stream
+            text = convert_to_utf8(stream, encoding, file)
+            text.read(start)
+            yield text if end is None else cast("BinaryIO", io.BufferedReader(_Limited(text, end - start)))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         _refuse_compression(file, error)
     except OSError as error:
@@ -65,23 +84,48 @@ def _decompress(stored: BinaryIO, file: File) -> BinaryIO:
     return stored
 
 
+class _Limited(io.RawIOBase):
+    """Gives the next bytes of a stream, up to a limit."""
+
+    def __init__(self, stream: BinaryIO, num_bytes: int) -> None:
+        self.stream, self.num_left = stream, num_bytes
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Write the next bytes into a buffer and return how many; 0 at the limit."""
+        block = self.stream.read(min(len(buffer), self.num_left))
+        buffer[: len(block)] = block
+        self.num_left -= len(block)
+        return len(block)
+
+
 class TextScan:
-    """Properties of a text, gathered block by block: call `add` with each block, then `finish`.
+    """Properties of a text in UTF-8, gathered block by block: call `add` with each block, then `finish`.
 
     Args:
         name: of the file, for messages.
         max_field_bytes: longer lines are left to the reader that knows quotes.
+        advice: what to do about bytes that are not UTF-8.
     """
 
-    def __init__(self, name: str, *, max_field_bytes: int = MAX_FIELD_BYTES) -> None:
+    def __init__(self, name: str, *, max_field_bytes: int = MAX_FIELD_BYTES, advice: str = "save it as UTF-8") -> None:
         self.name = name
         self.max_field_bytes = max_field_bytes
+        self.advice = advice
+        #: encoding of the file, before it was converted
+        self.encoding = "utf-8"
+        #: the first bytes, at most `BEGINNING_BYTES`, and the last ones, at least `ENDING_BYTES`
+        self.head, self.tail = b"", b""
         self.num_bytes = 0
         self.num_newlines = 0
         self.has_quote = False
+        self.has_point = False
         self.has_lone_return = False
         self.has_long_line = False
-        self._beginning = b""
+        self._has_visible = False
         self._last_byte = b""
         self._undecoded = b""
         self._line_bytes = 0
@@ -94,12 +138,12 @@ class TextScan:
     @property
     def is_empty(self) -> bool:
         """Whether the text holds nothing but white space."""
-        return not self._beginning
+        return not self._has_visible
 
     @property
     def beginning(self) -> str:
-        """The text from its first visible character on, at most `BEGINNING_BYTES` long."""
-        return self._beginning.decode("utf-8", "ignore").lstrip()
+        """The text from its first visible character on, at most 4096 characters."""
+        return self.head.lstrip(_INVISIBLE)[: 4 * 4096].decode("utf-8", "ignore").lstrip()[:4096]
 
     @property
     def ended(self) -> bool:
@@ -113,13 +157,15 @@ class TextScan:
             BatchRefused: they hold a NUL byte or are not UTF-8.
         """
         self._check_encoding(block)
-        if len(self._beginning) < BEGINNING_BYTES:
-            visible = block if self._beginning else block.lstrip(_INVISIBLE)
-            self._beginning += visible[: BEGINNING_BYTES - len(self._beginning)]
+        if len(self.head) < BEGINNING_BYTES:
+            self.head += block[: BEGINNING_BYTES - len(self.head)]
+        self.tail = block if len(block) >= ENDING_BYTES else (self.tail + block)[-2 * ENDING_BYTES :]
+        self._has_visible = self._has_visible or bool(block.lstrip(_INVISIBLE))
         self._scan_returns(block)
         self._scan_line_lengths(block)
         self.num_newlines += block.count(b"\n")
         self.has_quote = self.has_quote or b'"' in block
+        self.has_point = self.has_point or b"." in block
         self.num_bytes += len(block)
         self._last_byte = block[-1:]
 
@@ -130,7 +176,7 @@ class TextScan:
             BatchRefused: it ends inside a character.
         """
         if self._undecoded:
-            self._refuse_byte(self._undecoded[0], self.num_bytes - len(self._undecoded))
+            self._refuse_byte(self._undecoded[0], self.num_bytes - len(self._undecoded), self.num_newlines)
         self.has_lone_return = self.has_lone_return or self._last_byte == b"\r"
 
     def _check_encoding(self, block: bytes) -> None:
@@ -138,7 +184,7 @@ class TextScan:
         nul = block.find(0)
         if nul >= 0:
             self._decode(self._undecoded + block[:nul])
-            refuse(self.name, f"holds a NUL byte at offset {self.num_bytes + nul}: expected text", "encoding")
+            self._refuse_nul(block, nul)
         if self._undecoded or not block.isascii():
             self._decode(self._undecoded + block)
 
@@ -147,11 +193,22 @@ class TextScan:
         try:
             _, num_decoded = codecs.utf_8_decode(content, "strict", False)
         except UnicodeDecodeError as error:
-            self._refuse_byte(content[error.start], start + error.start)
+            num_newlines = self.num_newlines + content.count(b"\n", 0, error.start)
+            self._refuse_byte(content[error.start], start + error.start, num_newlines)
         self._undecoded = content[num_decoded:]
 
-    def _refuse_byte(self, byte: int, offset: int) -> NoReturn:
-        refuse(self.name, f"is not UTF-8: byte {byte:#04x} at offset {offset}; save it as UTF-8", "encoding")
+    def _refuse_byte(self, byte: int, offset: int, num_newlines: int) -> NoReturn:
+        refuse(
+            self.name,
+            f"is not UTF-8: byte {byte:#04x} at offset {offset} in line {num_newlines + 1}; {self.advice}",
+            "encoding",
+            num_newlines + 1,
+        )
+
+    def _refuse_nul(self, block: bytes, nul: int) -> NoReturn:
+        known = next((f": {what}" for magic, what in _BINARY.items() if (self.head + block).startswith(magic)), "")
+        offset = self.num_bytes + nul
+        refuse(self.name, f"holds a NUL byte at offset {offset}: expected text{known}", "encoding")
 
     def _scan_returns(self, block: bytes) -> None:
         """Look for a return that no newline follows: it ends a line of its own."""
@@ -196,8 +253,11 @@ def scan_text(
         SourceUnavailable: it cannot be read.
     """
     scan = TextScan(file.name)
+    if source.may_be_csv:
+        scan.advice = 'save it as UTF-8, or set source.encoding, such as "cp1252"'
+        scan.encoding = _find_encoding(file, source.encoding)
     max_decompressed = _max_decompressed_bytes(file, min_ratio_bytes)
-    with open_decompressed(file) as stream:
+    with open_decompressed(file, encoding=scan.encoding) as stream:
         while block := stream.read(block_bytes):
             num_bytes = scan.num_bytes + len(block)
             if num_bytes > source.max_gib * 2**30:
@@ -218,6 +278,11 @@ def scan_text(
             "cut",
         )
     return scan
+
+
+def _find_encoding(file: File, named: str | None) -> str:
+    with open_decompressed(file) as stream:
+        return find_encoding(stream.read(4), named, file)
 
 
 def _max_decompressed_bytes(file: File, min_ratio_bytes: int) -> float:

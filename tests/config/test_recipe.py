@@ -107,9 +107,10 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         ),
         (
             changed('"integers"', '"csv"\npath = "a.csv"\nperiod = "p"\nvalue = "v"\ncolour = 1'),
-            'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, duplicates, extra_columns, '
-            "final_newline, fold, hint, kind, layout, limit, max_gib, max_rejected, max_revised, maximum, minimum, missing, "
-            "on_empty, path, period, period_format, rolling, series, start, value, zone",
+            'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, decimal, delimiter, '
+            "duplicates, encoding, extra_columns, final_newline, fold, hint, kind, layout, limit, max_gib, max_rejected, "
+            "max_revised, maximum, minimum, missing, on_empty, path, period, period_format, rolling, series, "
+            "skip_footer, skip_rows, start, thousands, value, zone",
         ),
         (
             SMALLEST + "[model]\ncolour = 1",

@@ -220,7 +220,7 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
         (
             'value = "sold"',
             'value = "sold"\nlimits = 3',
-            'unknown key "source.limits": expected one of allow_zero, columns, duplicates,',
+            'unknown key "source.limits": expected one of allow_zero, columns, decimal, delimiter,',
         ),
         ("units = 4", "unit = 4", 'unknown key "model.unit": expected one of activation, architecture, context,'),
         (

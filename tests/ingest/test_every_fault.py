@@ -148,7 +148,7 @@ FAULTS = {
     ),
     "a column missing": whole_file(
         small_csv().replace("sold", "value"),
-        'small.csv has no column "sold": expected month, sold, found month, value',
+        'small.csv has no column "sold": expected month, sold, found month, value (delimiter ",", encoding utf-8)',
         "missing column",
         line=1,
     ),
@@ -171,13 +171,13 @@ FAULTS = {
     ),
     "not UTF-8": whole_file(
         small_csv().encode().replace(b"104.0", b"104\xe90"),
-        "small.csv is not UTF-8: byte 0xe9 at offset 92; save it as UTF-8",
+        "small.csv is not UTF-8: byte 0xe9 at offset 92 in line 6; "
+        'save it as UTF-8, or set source.encoding, such as "cp1252"',
         "encoding",
+        line=6,
     ),
-    "UTF-16": whole_file(
-        small_csv().encode("utf-16"),
-        "small.csv is not UTF-8: byte 0xff at offset 0; save it as UTF-8",
-        "encoding",
+    "UTF-16 without its mark": whole_file(
+        small_csv().encode("utf-16-le"), "small.csv holds a NUL byte at offset 1: expected text", "encoding"
     ),
     "a NUL byte": whole_file(
         small_csv().replace("104.0", "104\0"), "small.csv holds a NUL byte at offset 92: expected text", "encoding"
@@ -409,7 +409,7 @@ FAULTS = {
     "schema drift: a renamed column": Fault(
         delivered=history(),
         header=("month", "units"),
-        message='small.csv has no column "sold": expected month, sold, found month, units',
+        message='small.csv has no column "sold": expected month, sold, found month, units (delimiter ",", encoding utf-8)',
         rejected=[(1, None, None, None, "missing column")],
     ),
     "schema drift: an extra column": Fault(

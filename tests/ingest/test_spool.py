@@ -121,7 +121,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], list[Row]]] = {
         lambda _, rows: np.zeros(len(rows), bool),
         [("2024-01-01", "1", "")],
     ),
-    "pipeline.ingest.parsers.parse_value": (lambda text: (0.0, None), [("2024-01-01", "x", "a")]),
+    "pipeline.ingest.parsers.parse_value": (lambda *_: (0.0, None), [("2024-01-01", "x", "a")]),
 }
 
 

@@ -144,7 +144,7 @@ def test_all_columns_of_a_wide_table_are_delivered(tmp_path: Path) -> None:
     assert names_in(read(recipe)[1]) == ["month", "a", "b"]
 
 
-@pytest.mark.parametrize("content", ["month,value\n2020-01-01,1\n", 'month;sold\n"2020-01-01;1"\n'])
+@pytest.mark.parametrize("content", ["month,value\n2020-01-01,1\n", 'month:sold,x\n"2020-01-01:1",2\n'])
 def test_where_a_named_column_is_missing_all_columns_are_delivered(tmp_path: Path, content: str) -> None:
     _, chunks = read(write_source(tmp_path, content))
 
@@ -214,13 +214,17 @@ def test_a_header_that_does_not_fit_its_rows_is_refused(tmp_path: Path, reader: 
         ('month,sold\n2020-01-01,"1"2\n', "small.csv cannot be split into columns at line 2"),
         (
             b"month,sold\n2020-01-01,1\n2020-02-01,\xe9\n",
-            "small.csv is not UTF-8: byte 0xe9 at offset 35; save it as UTF-8",
+            "small.csv is not UTF-8: byte 0xe9 at offset 35 in line 3; "
+            'save it as UTF-8, or set source.encoding, such as "cp1252"',
         ),
-        (b"month,sold\n2020-01-01,1\xc3", "small.csv is not UTF-8: byte 0xc3 at offset 23; save it as UTF-8"),
-        ("month,sold\n2020-01-01,1\n".encode("utf-16"), "small.csv is not UTF-8: byte 0xff at offset 0; save it as"),
+        (b"month,sold\n2020-01-01,1\xc3", "small.csv is not UTF-8: byte 0xc3 at offset 23 in line 2; save it as UTF-8"),
         ("month,sold\n".encode("utf-16-le"), "small.csv holds a NUL byte at offset 1: expected text"),
         ("month,sold\n2020-01-01,1\0\n", "small.csv holds a NUL byte at offset 23: expected text"),
-        (b"PK\x03\x04\x14\x00\x00", "small.csv holds a NUL byte at offset 5: expected text"),
+        (
+            b"PK\x03\x04\x14\x00\x00",
+            "small.csv holds a NUL byte at offset 5: expected text: it looks like an Excel file or another archive; "
+            'for Excel use kind = "excel"',
+        ),
         (b"\x1f\x8b\x08\x00", "small.csv is not UTF-8: byte 0x8b at offset 1"),
         ("month,sold\n2020-01-01," + "1" * 200_000 + "\n", "field larger than field limit"),
     ],
