@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.context import RunContext, open_context
-from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, period_labels, read_forecast_table
+from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, read_forecast_table
 from flows.steps import run_cycle
 from flows.tasks import as_task
 from pipeline.text import one_line
@@ -44,7 +44,7 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
     recipe = context.recipe
     run = facts["mlflow_run_id"]
     training = context.registry.run_address(run) if run else "not in MLflow yet"
-    origin = period_labels(recipe).text(np.datetime64(facts["origin"], "us"))
+    origin = recipe.labels.text(np.datetime64(facts["origin"], "us"))
     head = [
         f"# {recipe.name} after {origin}",
         f"{facts['status']}, model {facts['model_version']} ({facts['reason']}): {training}",

@@ -35,11 +35,6 @@ class ForecastTable:
     labels: PeriodLabels
 
 
-def period_labels(recipe: Recipe) -> PeriodLabels:
-    """How the periods of a recipe are written."""
-    return PeriodLabels(is_within_day=recipe.grid.is_within_day, zone=recipe.source.zone)
-
-
 def read_forecast_table(
     recipe: Recipe, store: Store, series: str | None = None, *, with_series: bool = False
 ) -> ForecastTable | None:
@@ -64,7 +59,7 @@ def read_forecast_table(
     if not rows:
         return None
     notes = list(_notes_of_run(recipe, store, run, len(rows)) if is_panel else _notes_of_series(rows))
-    return build_forecast_table(rows, period_labels(recipe), notes, with_series=is_panel or with_series)
+    return build_forecast_table(rows, recipe.labels, notes, with_series=is_panel or with_series)
 
 
 def build_forecast_table(

@@ -54,6 +54,14 @@ def format_numbers(numbers: Iterable[float | None]) -> list[str]:
     return _with_decimals(values, largest, decimals)
 
 
+def format_ticks(numbers: Iterable[float]) -> list[str]:
+    """Return evenly spaced numbers beside an axis as text, without digits that are zero in all: 0.000012 and 43,890."""
+    texts = format_numbers(numbers)
+    while all("." in text and "e" not in text and text[-1] in "0." for text in texts) and texts:
+        texts = [text[:-1] for text in texts]
+    return texts
+
+
 def format_scores(scores: Iterable[float | None]) -> list[str]:
     """Return the numbers of one column of a table as text: two decimals, fewer of large numbers, more of small ones.
 

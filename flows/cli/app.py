@@ -226,7 +226,10 @@ def show(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the latest forecasts, with a chart on a terminal."""
+    """Show the latest forecasts: of one series all rows, with a chart on a terminal; of many about 40.
+
+    Hours are in the zone of the recipe. Files and JSON have every row, unrounded and in UTC.
+    """
     from flows.cli.commands import print_latest_forecasts
 
     print_latest_forecasts(recipe, series=series, csv=csv, parquet=parquet, as_json=json)
@@ -234,7 +237,7 @@ def show(
 
 @app.command(epilog="Example: nextperiod status --json")
 def status(json: Json = False) -> None:
-    """List every recipe: latest origin, stale or not, current model, last attempt, skill against the baseline."""
+    """List every recipe: latest origin, stale or not, current model, last attempt, skill, why series fell back."""
     from flows.cli.commands import print_status
 
     print_status(as_json=json)

@@ -9,7 +9,6 @@ from typing import Any
 
 from flows.cli.console import print_json, print_table, progress
 from flows.context import RunContext, open_context
-from flows.forecast_table import period_labels
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
@@ -110,7 +109,7 @@ def _print_rolling(recipe: Recipe, result: RollingBacktest) -> None:
         ],
     )
     print(f"\nmase by origin, beside the best baseline ({best}):")
-    labels = period_labels(recipe)
+    labels = recipe.labels
     origin = labels.heading.replace("period", "origin")
     columns = [origin, "data as of (UTC)", "data", "periods", "fitted up to", "fallback", NETWORK, best]
     rows = [_origin_row(result, by_origin, best, n) for n in range(len(result.origins))]

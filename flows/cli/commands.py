@@ -17,7 +17,7 @@ import numpy as np
 import flows
 from flows.cli.console import print_forecast, print_json, print_table, progress
 from flows.context import RunContext, open_context, require_prefect
-from flows.forecast_table import ForecastTable, list_fallbacks, period_labels, read_forecast_table
+from flows.forecast_table import ForecastTable, list_fallbacks, read_forecast_table
 from flows.steps import (
     run_backfill,
     run_cycle,
@@ -132,7 +132,7 @@ def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
     with open_context(name) as context:
         recipe = context.recipe
         table = read_forecast_table(recipe, context.store)
-        origin = period_labels(recipe).text(table.shown[0]["origin"] if table else np.datetime64(facts["origin"], "us"))
+        origin = recipe.labels.text(table.shown[0]["origin"] if table else np.datetime64(facts["origin"], "us"))
         if facts["status"] == "unchanged":
             print(f"{recipe.name}: nothing to do; the forecast after {origin} is current ({facts['reason']})")
         else:
@@ -166,7 +166,7 @@ def _print_holdout_scores(context: RunContext, model_version: int) -> None:
 def print_backfill(name: str, first: datetime, until: datetime, *, as_json: bool) -> bool:
     """`nextperiod backfill`: run past cycles; returns whether any failed or was refused."""
     facts = []
-    labels = period_labels(load_recipe(name, read_settings().recipes))
+    labels = load_recipe(name, read_settings().recipes).labels
     with progress():
         for fact in _past_cycles(name, first, until):
             facts.append(fact)
@@ -256,7 +256,7 @@ def print_sample_paths(name: str, *, num_paths: int, seed: int | None, parquet: 
 
 
 def _publication_line(recipe: Recipe, published: PublishResult) -> str:
-    origin = period_labels(recipe).text(np.datetime64(published.origin, "us"))
+    origin = recipe.labels.text(np.datetime64(published.origin, "us"))
     rows = counted(published.num_rows, "row")
     return f"{recipe.name}: {published.status} run {published.run_id}, {rows} after {origin}"
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from flows.cli.console import period_text, print_json
+from flows.cli.console import print_json
 from flows.cli.run_lookup import open_run
+from pipeline.config.recipe import recipe_from_definition
 from pipeline.jobs.inputs import code_version
 from pipeline.storage.run_lineage import RunLineage
+from pipeline.storage.store import Store
 from pipeline.text import counted, one_line
+from pipeline.timeseries.period_labels import PeriodLabels
 
 #: width of the printed block, in characters
 _WIDTH = 110
@@ -34,12 +38,13 @@ def print_explanation(name: str, *, as_json: bool) -> None:
     with open_run(name) as (store, run_id):
         run_lineage = store.lineage.run_lineage(run_id)
         assert run_lineage is not None
+        labels = _read_labels(store, run_lineage)
     if as_json:
         print_json(_facts(run_lineage))
         return
-    print(_title(run_lineage))
+    print(_title(run_lineage, labels))
     wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent=" " * _INDENT, break_on_hyphens=False)
-    for label, text in _sections(run_lineage):
+    for label, text in _sections(run_lineage, labels):
         print(wrapper.fill(f"{label:{_INDENT}}{one_line(text)}"))
 
 
@@ -76,18 +81,27 @@ def _facts(run_lineage: RunLineage) -> dict[str, Any]:
     }
 
 
-def _title(run_lineage: RunLineage) -> str:
+def _read_labels(store: Store, run_lineage: RunLineage) -> PeriodLabels:
+    """How periods are written, by the recipe as it was when the run was published."""
+    run, lineage = run_lineage.run, run_lineage.lineage
+    definition = store.recipes.definition(run.recipe, lineage.recipe_fingerprint)
+    if definition is None:  # of a release that kept none
+        return PeriodLabels(is_within_day=str(run.origin)[11:19] not in ("", "00:00:00"))
+    return recipe_from_definition(json.loads(definition)).labels
+
+
+def _title(run_lineage: RunLineage, labels: PeriodLabels) -> str:
     run = run_lineage.run
-    return f"{run.run_id}: {run.kind} forecast of {run.recipe} after {period_text(run.origin)}\n"
+    return f"{run.run_id}: {run.kind} forecast of {run.recipe} after {labels.text(run.origin)}\n"
 
 
-def _sections(run_lineage: RunLineage) -> list[tuple[str, str]]:
+def _sections(run_lineage: RunLineage, labels: PeriodLabels) -> list[tuple[str, str]]:
     """Labels with their texts, in printing order; an empty label continues the one above."""
     return [
         *_run_section(run_lineage),
         *_data_section(run_lineage),
         *_code_section(run_lineage),
-        *_model_section(run_lineage),
+        *_model_section(run_lineage, labels),
     ]
 
 
@@ -146,7 +160,7 @@ def _code_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
     ]
 
 
-def _model_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
+def _model_section(run_lineage: RunLineage, labels: PeriodLabels) -> list[tuple[str, str]]:
     model, decision = run_lineage.model, run_lineage.decision
     role = "the champion" if run_lineage.is_champion else "not the champion"
     skill = "no backtest" if model.skill is None else f"skill {model.skill:+.3f} against the baseline"
@@ -158,7 +172,7 @@ def _model_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
         ),
         (
             "  trained",
-            f"at {model.trained_at.isoformat()} as of {model.lineage.as_of.isoformat()}, up to {period_text(model.cutoff)}",
+            f"at {model.trained_at.isoformat()} as of {model.lineage.as_of.isoformat()}, up to {labels.text(model.cutoff)}",
         ),
         ("  backtest", f"{skill}; {mlflow}"),
         ("decision", f"{decision.training}: {decision.reason}"),

@@ -16,6 +16,7 @@ from pipeline.config.sources import Source, Table, parse_source
 from pipeline.config.tutorial import Tutorial
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Frequency
+from pipeline.timeseries.period_labels import PeriodLabels
 
 #: the keys of [model] and of [training] that the global architecture leaves to the recipe
 _GLOBAL_MODEL = {"architecture", "units"}
@@ -295,6 +296,11 @@ class Recipe(Table):
     def grid(self) -> Frequency:
         """The spacing of the recipe's periods."""
         return Frequency(self.frequency, self.calendar)
+
+    @property
+    def labels(self) -> PeriodLabels:
+        """How people read the recipe's periods."""
+        return PeriodLabels(is_within_day=self.grid.is_within_day, zone=self.source.zone)
 
     @property
     def season(self) -> int:

@@ -31,6 +31,7 @@ from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import LATEST, ForecastInputs, code_version, prepare_panel, produce_forecast
 from pipeline.preprocessing import gaps
+from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.records.training import FitRecord, TutorialRecord
 from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, Vintage, snapshot_at
@@ -131,6 +132,7 @@ def prepare_backtest(
         InvalidArgument: the plan cannot be carried out.
         NotEnoughHistory: the history is too short for so many origins.
     """
+    _warn_of_unknown_covariates(present, recipe)
     positions = place_origins(present, recipe, plan)
     origins = inputs_at_origins(
         present.grid[positions], present, recipe, plan, vintages=vintages, read_panel=read_panel
@@ -138,6 +140,21 @@ def prepare_backtest(
     for origin in origins:
         _require_history(origin.panel, recipe)
     return BacktestInputs(present=present, positions=positions, origins=tuple(origins))
+
+
+def _warn_of_unknown_covariates(present: Panel, recipe: Recipe) -> None:
+    """Say that origins know no more ahead than the newest period does, where that is not everything."""
+    missing = find_missing_covariates(present, recipe)
+    if missing is None:
+        return
+    example = next(reason for reason in missing.reasons if reason is not None)
+    instead = "the last value is carried forward" if recipe.covariates.carries_forward else "the baseline stands in"
+    logger.warning(
+        "%s now, so neither is it at an origin whose data were cut: %s there; deliver rows for the periods ahead to "
+        "backtest with them",
+        example,
+        instead,
+    )
 
 
 def inputs_at_origins(

@@ -26,7 +26,8 @@ def find_missing_covariates(panel: Panel, recipe: Recipe) -> MissingCovariates |
     """Return which steps after the panel's origin lack a covariate; None where every series has all of them.
 
     The steps from the first unknown period on count as unknown. A past covariate may lag behind the values by a season
-    or a horizon, whichever is longer; if it lags further, no step counts as known.
+    or a horizon, whichever is longer; if it lags further, no step counts as known. A covariate that a series never had in
+    the panel is not missing: its network was fitted without it, too.
     """
     future = [name for name in recipe.covariates.future if name in panel.future]
     past = [name for name in recipe.covariates.past if name in panel.past]
@@ -34,17 +35,26 @@ def find_missing_covariates(panel: Panel, recipe: Recipe) -> MissingCovariates |
         return None
     reach, horizon = panel.covariate_reach, recipe.horizon
     num_known = np.full(len(panel.series), horizon)
+    is_used = {name: _have_any(panel.future[name], panel.lengths + panel.ahead) for name in future}
+    is_used |= {name: _have_any(panel.past[name], panel.lengths) for name in past}
     for name in future:
-        num_known = np.minimum(num_known, np.clip(reach[name], 0, horizon))
-    lags = {name: -np.minimum(reach[name], 0) for name in past}
+        num_known = np.where(is_used[name], np.minimum(num_known, np.clip(reach[name], 0, horizon)), num_known)
+    lags = {name: np.where(is_used[name], -np.minimum(reach[name], 0), 0) for name in past}
     is_late = {name: lag > max(recipe.season, horizon) for name, lag in lags.items()}
     for late in is_late.values():
         num_known = np.where(late, 0, num_known)
     if (num_known == horizon).all():
         return None
-    unknown = {name: _num_unknown(panel, name, horizon) for name in future}
+    unknown = {name: np.where(is_used[name], _num_unknown(panel, name, horizon), 0) for name in future}
     late_by = {name: np.where(is_late[name], lags[name], 0) for name in past}
     return MissingCovariates(num_known_steps=num_known, reasons=_reasons(unknown, late_by, horizon))
+
+
+def _have_any(values: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether a covariate has a value in each of S series, of which it has so many periods: [S]."""
+    num_known = np.append(0, np.cumsum(~np.isnan(values)))
+    ends = np.cumsum(lengths)
+    return np.asarray(num_known[ends] > num_known[ends - lengths])
 
 
 def _num_unknown(panel: Panel, name: str, horizon: int) -> npt.NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -27,12 +28,32 @@ _METHOD_LINES = {
 def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
     """Build the charts of one training; those that the history is too short for are left out.
 
+    Hours are drawn in UTC, which the axes say: a clock that is set back would be at an hour twice.
+
     Args:
         recipe: what was trained.
         panel: what it was trained on.
         record: losses and backtest of the training.
         forecast: of the model; its first series is the one that is drawn.
     """
+    charts = _build_charts(recipe, panel, record, forecast)
+    yield from map(_name_utc, charts) if recipe.grid.is_within_day else charts
+
+
+def _name_utc(chart: Chart) -> Chart:
+    """The chart with the name of the zone below axes of instants."""
+
+    def named(axes: Axes) -> Axes:
+        x = [*(line.x for line in axes.lines), *(band.x for band in axes.bands)]
+        has_instants = bool(x) and all(np.issubdtype(values.dtype, np.datetime64) for values in x)
+        return replace(axes, xlabel=f"{axes.xlabel} UTC".strip()) if has_instants else axes
+
+    *upper, last = chart.rows
+    slides = tuple((label, named(axes)) for label, axes in chart.slides)
+    return replace(chart, rows=(*upper, named(last)), slides=slides)
+
+
+def _build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
     series = forecast.series[0]
     s = panel.series.index(series)
     periods, values = panel.grid[panel.first[s] : panel.last[s] + 1], panel.series_values(s)

@@ -33,8 +33,10 @@ _LAYOUT = {
     "bargap": 0.05,
 }
 _RULES = {"gridcolor": "var(--rule)", "zerolinecolor": "var(--rule)", "linecolor": "var(--rule)"}
-#: numbers in hover texts have at most six digits
-_HOVER = {"yhoverformat": ",.6~g"}
+#: numbers in hover texts have at most six digits, and no exponent
+_HOVER = {"yhoverformat": ",.6~r"}
+#: so have the numbers beside an axis: 0.000012 and 43,890, not 12µ and 43.89k
+_TICKS = {"exponentformat": "none", "separatethousands": True}
 _SLIDER = {
     "active": 0,
     "pad": {"t": 44},
@@ -66,7 +68,7 @@ def render_plotly(chart: Chart) -> dict[str, Any]:
     for number, axes in enumerate(rows, start=1):
         figure.add_traces(list(_traces(axes)), rows=number, cols=1)
         figure.update_xaxes(_RULES, title=_title(axes.xlabel), range=window, row=number, col=1)
-        figure.update_yaxes(_RULES, title=_title(axes.ylabel), row=number, col=1)
+        figure.update_yaxes(_RULES | _TICKS, title=_title(axes.ylabel), row=number, col=1)
         if axes.shade:
             start, end = (format_period(instant) for instant in axes.shade)
             color = _rgba(GREY, SHADE_OPACITY)

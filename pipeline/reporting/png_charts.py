@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.reporting.chart import BLUE, GREY, MAX_MARKERS, SHADE_OPACITY, Axes, Chart
+from pipeline.text import format_ticks
 
 _LINE_STYLES = {"solid": "-", "dot": ":", "dash": "--"}
 _GRID = "#e3e6ea"
@@ -46,13 +47,17 @@ def _draw(axes: Any, row: Axes, first: np.datetime64 | None) -> None:
 
 def _label(axes: Any, row: Axes) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
     locator = axes.xaxis.get_major_locator()
     if isinstance(locator, AutoDateLocator):
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     elif row.lines and all(np.issubdtype(line.x.dtype, np.integer) for line in row.lines):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(FixedFormatter(format_ticks(ticks)))
     axes.set_xlabel(row.xlabel, parse_math=False)
     axes.set_ylabel(row.ylabel, parse_math=False)  # a unit such as "US$" is no formula
     axes.spines[["top", "right"]].set_visible(False)

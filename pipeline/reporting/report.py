@@ -16,9 +16,10 @@ from pipeline.reporting.assessment import assess_model
 from pipeline.reporting.figures import build_charts
 from pipeline.reporting.plotly_charts import plotly_js, render_plotly
 from pipeline.reporting.png_charts import render_png
-from pipeline.text import format_numbers, format_period
+from pipeline.text import format_numbers
 from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
+from pipeline.timeseries.period_labels import PeriodLabels
 
 #: rows and columns of the table of the backtest
 METHODS = (NETWORK, "naive", "seasonal-naive")
@@ -60,10 +61,11 @@ def build_report(
         hash=model_hash,
         verdict=verdict,
         assessment=assess_model(recipe, record),
-        period=_format_period,
+        period=lambda period: recipe.labels.text(np.datetime64(str(period), "us")),
+        period_heading=recipe.labels.heading.replace("period", "Period", 1),
         backtest_rows=_backtest_rows(record.backtest),
         protocol_rows=_protocol_rows(recipe, record.tutorial),
-        forecast_rows=_forecast_rows(forecast),
+        forecast_rows=_forecast_rows(forecast, recipe.labels),
         sections={section: list(group) for section, group in groupby(charts, key=lambda chart: chart.section)},
         pictures={name: base64.b64encode(png).decode() for name, png in pngs.items()},
         charts={chart.name: render_plotly(chart) for chart in charts},
@@ -94,11 +96,8 @@ def _protocol_rows(recipe: Recipe, lines: tuple[ProtocolRecord, ...]) -> list[li
     return [published_row, *rows]
 
 
-def _forecast_rows(forecast: Forecast) -> list[list[str]]:
+def _forecast_rows(forecast: Forecast, labels: PeriodLabels) -> list[list[str]]:
     bounds = forecast.quantiles[0][:, [LOWER_80, UPPER_80, LOWER_95, UPPER_95]]
     values = format_numbers(np.column_stack([forecast.mean[0], bounds]).ravel())
-    return [[_format_period(period), *values[5 * h : 5 * h + 5]] for h, period in enumerate(forecast.periods)]
-
-
-def _format_period(period: np.datetime64 | str) -> str:
-    return format_period(np.datetime64(str(period), "us")).replace("T", " ")
+    periods = labels.texts(forecast.periods)
+    return [[period, *values[5 * h : 5 * h + 5]] for h, period in enumerate(periods)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flows.cycle import _markdown
-from flows.forecast_table import MOST_ROWS, ForecastTable, build_forecast_table, period_labels, read_forecast_table
+from flows.forecast_table import MOST_ROWS, ForecastTable, build_forecast_table, read_forecast_table
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.timeseries.period_labels import PeriodLabels
@@ -92,9 +92,9 @@ def test_labels_are_those_of_the_recipe() -> None:
     hourly = build_recipe("load", frequency="h", source={"zone": "Europe/Amsterdam"})
     daily = build_recipe("shop", frequency="D", source={"zone": "Europe/Amsterdam"})
 
-    assert period_labels(hourly) == PeriodLabels(is_within_day=True, zone="Europe/Amsterdam")
-    assert period_labels(daily).heading == "period"
-    assert period_labels(build_recipe("load", frequency="h")).heading == "period (UTC)"
+    assert hourly.labels == PeriodLabels(is_within_day=True, zone="Europe/Amsterdam")
+    assert daily.labels.heading == "period"
+    assert build_recipe("load", frequency="h").labels.heading == "period (UTC)"
 
 
 # from the store

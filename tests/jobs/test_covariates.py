@@ -10,6 +10,8 @@ import pytest
 
 from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
 from pipeline.errors import ModelRefused
+from pipeline.evaluation.rolling_origin import BacktestPlan
+from pipeline.jobs.backtest import inputs_at_origins
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import load_panel
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
@@ -124,3 +126,32 @@ def test_a_covariate_that_is_a_forecast_itself_counts_as_it_was_known_at_the_tim
     assert missing is not None
     assert missing.reasons == ("offer is not known for 1 of 3 periods ahead",)
     assert find_missing_covariates(now, recipe) is None
+
+
+def test_a_backtest_knows_of_an_origin_s_future_what_was_delivered_by_then(store: Store, tmp_path: Path) -> None:
+    """The same origin once with the data of its time, and once with those of now cut at it."""
+    recipe = recipe_in(tmp_path, 'future = ["offer"]', shops=("a",))
+    file = tmp_path / "small.csv"
+    lines = file.read_text().splitlines()
+    store.recipes.register(recipe)
+    newest = lines[LENGTH].replace(f",{LENGTH},", ",,")  # the last month is not observed yet, and its offer is
+    file.write_text("\n".join([*lines[:LENGTH], newest, lines[LENGTH + 1]]) + "\n")
+    ingest_source(recipe, store, NOW)
+    file.write_text("\n".join(line.replace(",29.0,", ",99.0,") for line in lines) + "\n")  # it came otherwise
+    ingest_source(recipe, store, NOW + HOUR)
+    store_panel = store.observations.panel
+
+    then, now = (
+        inputs_at_origins(
+            np.array([months(LENGTH)[-2]], "datetime64[us]"),
+            load_panel(recipe, store, None),
+            recipe,
+            BacktestPlan(),
+            vintages=vintages,
+            read_panel=lambda as_of: store_panel(recipe, as_of),
+        )[0].panel
+        for vintages in (store.observations.vintages(recipe.name), [])
+    )
+
+    np.testing.assert_array_equal(then.future["offer"][-4:], [28, 29, 30, np.nan])
+    np.testing.assert_array_equal(now.future["offer"][-4:], [28, 99, 30, 31])

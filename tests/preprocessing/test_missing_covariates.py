@@ -105,7 +105,7 @@ def test_several_covariates_are_named_each_with_its_count() -> None:
     )
 
 
-@pytest.mark.parametrize(("lag", "is_missing"), [(0, False), (3, False), (4, True), (6, True)])
+@pytest.mark.parametrize(("lag", "is_missing"), [(0, False), (3, False), (4, True), (5, True)])
 def test_a_past_covariate_may_lag_by_a_season_or_a_horizon(lag: int, is_missing: bool) -> None:
     price = [10.0, 11, 12, 13, 14, 15][: 6 - lag] + [NAN] * lag
     panel = panel_with([0.0] * 9, past={"price": price})
@@ -116,6 +116,19 @@ def test_a_past_covariate_may_lag_by_a_season_or_a_horizon(lag: int, is_missing:
     if missing is not None:
         assert missing.num_known_steps.tolist() == [0]
         assert missing.reasons == (f"price is not known for the last {lag} periods",)
+
+
+def test_a_covariate_that_a_series_never_had_is_not_missing() -> None:
+    """Its network was fitted without it, too: promotions of some shops, prices of some products."""
+    panel, recipe = shops_panel(), recipe_of()
+    offer, price = panel.future["offer"].copy(), panel.past["price"].copy()
+    offer[: LENGTHS[0] + HORIZON], price[: LENGTHS[0]] = NAN, NAN
+    offer[-1] = NAN
+
+    missing = missing_of(replace(panel, past={"price": price}, future={"offer": offer}), recipe)
+
+    assert missing.num_known_steps.tolist() == [HORIZON, HORIZON - 1]
+    assert missing.reasons == (None, "offer is not known for 1 of 3 periods ahead")
 
 
 # what was known at an earlier period

@@ -23,6 +23,7 @@ from pipeline.reporting.report import build_report
 from pipeline.timeseries.forecast import LEVELS, Forecast
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.panel import Panel, panel_from_observations
+from tests.support.panels import panel_of
 from tests.support.training_records import (
     HASH,
     MONTHS,
@@ -381,3 +382,36 @@ def test_the_assessment_is_at_the_top() -> None:
     html = page()
 
     assert html.index("Can I trust it?") < html.index("Next periods")
+
+
+def test_hours_are_in_the_zone_of_the_recipe_and_charts_say_utc() -> None:
+    """The clocks go back in the second of three hours: each of the two hours is told apart."""
+    source = {"kind": "csv", "path": "load.csv", "period": "hour", "value": "mw", "zone": "Europe/Amsterdam"}
+    recipe = recipe_of(frequency="h", source=source, tutorial=None)
+    panel = panel_of({"milk": monthly()}, frequency="h", start="2026-10-23T00:00")
+    periods = Frequency("h").after(np.datetime64("2026-10-24T23:00", "us"), 3)
+
+    html = page(
+        recipe=recipe,
+        panel=panel,
+        record=record_of(panel, tutorial=()),
+        forecast=forecast_of(panel, periods=periods),
+    )
+
+    rows = rows_of(html)
+    assert ["Period (Europe/Amsterdam)", "Mean"] in [row[:2] for row in rows]
+    assert {"2026-10-25 02:00+02:00", "2026-10-25 02:00+01:00", "2026-10-25 03:00+01:00"} <= {row[0] for row in rows}
+    assert "origin 2026-10-25 01:00 (Europe/Amsterdam)" in html
+    layout = charts_in(html)["forecast"]["layout"]
+    assert layout["xaxis"]["title"]["text"] == "UTC"
+    assert (layout["yaxis"]["exponentformat"], layout["yaxis"]["separatethousands"]) == ("none", True)
+
+
+def test_a_fallback_from_a_step_on_is_named_with_its_step() -> None:
+    reason = "promo is not known for 1 of 3 periods ahead"
+    panel = milk_panel(monthly())
+    forecast = forecast_of(panel, method=("fallback:naive",), reason=(reason,), network_steps=(2,))
+
+    html = " ".join(page(forecast=forecast).split())
+
+    assert f"method fallback:naive from step 3 on ({reason})." in html
