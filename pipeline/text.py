@@ -55,7 +55,7 @@ def format_numbers(numbers: Iterable[float | None]) -> list[str]:
 
 
 def format_ticks(numbers: Iterable[float]) -> list[str]:
-    """Return evenly spaced numbers beside an axis as text, without digits that are zero in all: 0.000012 and 43,890."""
+    """Return numbers as text without digits that are zero in all, as beside an axis: 0.000012 and 43,890 and 5."""
     texts = format_numbers(numbers)
     while all("." in text and "e" not in text and text[-1] in "0." for text in texts) and texts:
         texts = [text[:-1] for text in texts]

@@ -158,7 +158,7 @@ class PublishSettings(Table):
     def contradictions(self) -> Iterator[str]:
         """Yield a message if no number lies within the bounds."""
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            yield f"publish.minimum {self.minimum:g} is above publish.maximum {self.maximum:g}"
+            yield f"publish.minimum {self.minimum:.15g} is above publish.maximum {self.maximum:.15g}"
 
 
 class CovariateSettings(Table):

@@ -108,11 +108,11 @@ def parse_values(column: pa.Array, source: Source, *, bounded: bool, number_form
     numbers = _parse_numbers(column, number_format)
     values, faults = numbers.values, numbers.faults
     rules = [(np.isinf(values), "is not finite")]
-    rules.append((np.abs(values) > source.limit, f"is larger than {source.limit:g}, the recipe's source.limit"))
+    rules.append((np.abs(values) > source.limit, f"is larger than {source.limit:.15g}, the recipe's source.limit"))
     if bounded and source.minimum is not None:
-        rules.append((values < source.minimum, f"is below {source.minimum:g}, the recipe's source.minimum"))
+        rules.append((values < source.minimum, f"is below {source.minimum:.15g}, the recipe's source.minimum"))
     if bounded and source.maximum is not None:
-        rules.append((values > source.maximum, f"is above {source.maximum:g}, the recipe's source.maximum"))
+        rules.append((values > source.maximum, f"is above {source.maximum:.15g}, the recipe's source.maximum"))
     if bounded and not source.allow_zero:
         rules.append((values == 0, "is zero, which the recipe's source.allow_zero excludes"))
     for is_broken, rule in rules:

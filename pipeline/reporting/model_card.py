@@ -103,7 +103,7 @@ def _limits(recipe: Recipe, record: TrainingRecord) -> Iterator[str]:
     yield f"was trained on the history up to {record.cutoff[:10]} and has seen nothing else"
     yield "a series that lacks data that the network needs is forecast by a baseline; its rows give the reason"
     bounds = {"at least": recipe.publish.minimum, "at most": recipe.publish.maximum}
-    limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    limits = [f"{word} {bound:.15g}" for word, bound in bounds.items() if bound is not None]
     if limits:
         yield f"published values are clipped to be {' and '.join(limits)}; the model's own outputs are not"
 

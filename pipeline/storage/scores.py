@@ -16,6 +16,7 @@ from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conf
 from pipeline.records.lineage import ModelVersion, RunKind
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import Row, Transaction
+from pipeline.text import format_ticks
 from pipeline.timeseries.forecast import LEVELS
 
 #: a series is worse than the baseline if it lost at least 10 of the last 12 published periods: a model as good as the
@@ -86,13 +87,7 @@ class ScoreRepository:
                 fewest=JUDGED_OVER,
                 most_lost=LOST,
             )
-        return {
-            row[
-                "series"
-            ]: f"worse than {baseline} in {row['num_lost']} of the last {row['num_scored']} published periods: "
-            f"mean absolute error {row['mae']:.4g} against {row['naive_mae']:.4g}"
-            for row in rows
-        }
+        return {row["series"]: _why_worse(row, baseline) for row in rows}
 
     def outcomes(self, recipe: Recipe, kind: RunKind, *, origin: np.datetime64, as_of: datetime) -> Outcomes:
         """Observed values relative to the network's uncalibrated quantiles, of the newest runs before an origin.
@@ -136,6 +131,15 @@ class ScoreRepository:
             naive_error=naive_error,
             inside_80=inside_80,
         )
+
+
+def _why_worse(row: Row, baseline: str) -> str:
+    """Why a series is forecast by the baseline, from its errors."""
+    ours, theirs = format_ticks([row["mae"], row["naive_mae"]])
+    return (
+        f"worse than {baseline} in {row['num_lost']} of the last {row['num_scored']} published periods: "
+        f"mean absolute error {ours} against {theirs}"
+    )
 
 
 def _runs_to_score(
