@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, Row
-from pipeline.text import format_scores, one_line
+from pipeline.text import format_numbers, format_scores, one_line
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.period_labels import PeriodLabels
 
@@ -108,6 +108,9 @@ def chart(rows: Sequence[Row], panel: Panel, labels: PeriodLabels, *, unit: str)
     ticks = [0, len(history) - 1, ahead[-1]]
     ends = [panel.grid[-len(history)], panel.origin, rows[-1]["period"]]
     plotext.xticks(ticks, labels.texts(ends))
+    drawn = [*history.tolist(), *(row[column] for row in rows for column in ("lower_80", "mean", "upper_80"))]
+    levels = np.linspace(np.nanmin(drawn), np.nanmax(drawn), _CHART_HEIGHT // 2).tolist()
+    plotext.yticks(levels, format_numbers(levels))
     return str(plotext.uncolorize(plotext.build()))
 
 

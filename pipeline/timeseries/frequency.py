@@ -18,6 +18,7 @@ from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import Tick
 
 from pipeline.errors import InvalidRecipe
+from pipeline.text import counted
 
 Periods = npt.NDArray[np.datetime64]
 
@@ -90,7 +91,7 @@ class Frequency:
         following = sessions[sessions > origin][:steps]
         if len(following) < steps:
             raise InvalidRecipe(
-                f"calendar {self.calendar} knows {len(following)} sessions after {str(origin)[:10]}, expected {steps}: "
+                f"calendar {self.calendar} knows {counted(len(following), 'session')} after {str(origin)[:10]}, expected {steps}: "
                 "shorten horizon, or bring exchange-calendars up to date"
             )
         return following
