@@ -148,27 +148,15 @@ class Source(Table):
         return self.model_dump_json(exclude=set(_NOT_MEANING))
 
 
-class TextSource(Source):
-    """Rows that are written as text."""
+class WrittenSource(Source):
+    """A table that people write, with what they put around it."""
 
-    final_newline: bool = Field(
-        False, description="the last line always ends with a newline; a file without one is refused"
-    )
-    max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; a larger source is refused")
-    delimiter: str | None = Field(
-        None,
-        pattern=r"^[\t -~]$",
-        description="what separates the fields of a row; default: comma, semicolon, tab or pipe, as the header shows it",
-    )
     decimal: Literal[".", ","] | None = Field(
         None, description="the mark before decimals; default: as the numbers show it, if that is certain"
     )
     thousands: Literal["", ",", ".", " ", "'"] | None = Field(
         None,
         description="the mark between thousands, empty for none; default: as the numbers show it, if that is certain",
-    )
-    encoding: str | None = Field(
-        None, min_length=1, description="encoding such as cp1252; default: by the byte order mark, else UTF-8"
     )
     skip_rows: int | None = Field(
         None,
@@ -184,11 +172,32 @@ class TextSource(Source):
     )
 
     @model_validator(mode="after")
+    def _check_marks(self) -> Self:
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise _contradiction("source.decimal and source.thousands are the same: expected different marks")
+        return self
+
+
+class TextSource(WrittenSource):
+    """Rows that are written as text."""
+
+    final_newline: bool = Field(
+        False, description="the last line always ends with a newline; a file without one is refused"
+    )
+    max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; a larger source is refused")
+    delimiter: str | None = Field(
+        None,
+        pattern=r"^[\t -~]$",
+        description="what separates the fields of a row; default: comma, semicolon, tab or pipe, as the header shows it",
+    )
+    encoding: str | None = Field(
+        None, min_length=1, description="encoding such as cp1252; default: by the byte order mark, else UTF-8"
+    )
+
+    @model_validator(mode="after")
     def _check_dialect(self) -> Self:
         if self.delimiter is not None and (self.delimiter.isalnum() or self.delimiter == '"'):
             raise _contradiction(f"source.delimiter is {self.delimiter!r}: expected one sign, such as ;")
-        if self.decimal is not None and self.decimal == self.thousands:
-            raise _contradiction("source.decimal and source.thousands are the same: expected different marks")
         if self.encoding is not None and not is_text_encoding(self.encoding):
             raise _contradiction(f'source.encoding is "{self.encoding}": expected a name such as cp1252 or utf-16')
         return self
@@ -215,6 +224,19 @@ class ParquetSource(Source):
     kind: Literal["parquet"]
     path: str = Field(min_length=1, description="as for csv")
     max_gib: float = Field(4.0, gt=0, description="maximum size after decompression; larger files are refused")
+
+
+class ExcelSource(WrittenSource):
+    """Excel files."""
+
+    kind: Literal["excel"]
+    path: str = Field(
+        min_length=1, description="`.xlsx` file, or a pattern, as for csv; needs `pip install nextperiod[excel]`"
+    )
+    sheet: str | None = Field(
+        None, min_length=1, description="name of the sheet; default: the only visible one with all named columns"
+    )
+    max_gib: float = Field(0.5, gt=0, description="maximum size after decompression; larger files are refused")
 
 
 class HttpSource(TextSource):
@@ -324,6 +346,7 @@ class FrameSource(Source):
 TABLES: dict[str, type[Source]] = {
     "csv": CsvSource,
     "parquet": ParquetSource,
+    "excel": ExcelSource,
     "http": HttpSource,
     "sql": SqlSource,
     "prices": PricesSource,

@@ -21,8 +21,8 @@ DELIMITERS = (",", ";", "\t", "|")
 MAX_PREAMBLE_LINES = 1000
 #: lines of one header whose names hold line breaks
 _MAX_HEADER_LINES = 20
-#: lines of a footer
-_MAX_FOOTER_LINES = 200
+#: lines of a footer, blank ones included
+MAX_FOOTER_ROWS = 200
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _BLANKS = " \t\r\n\v\f\N{NO-BREAK SPACE}"
@@ -175,20 +175,36 @@ def find_footer(ending: bytes, offset: int, header: Header, *, period: str, skip
         skip: the number of footer lines that the recipe names, if any.
     """
     lines = list(_lines_from_end(ending, offset, header))
-    if skip is not None:
-        return _skip_lines(lines, skip)
-    position = header.fields.index(period) if period in header.fields else 0
-    footer: list[tuple[_Line, bool]] = []
-    for line in lines[:_MAX_FOOTER_LINES]:
-        fields = _fields_of(line, header.delimiter)
-        says_so = _is_remark(fields, position)
-        if not (says_so or _is_blank(line, header.delimiter) or _is_sentence(fields)):
+    if skip is None:
+        position = header.fields.index(period) if period in header.fields else 0
+        length = count_footer([_fields_of(line, header.delimiter) for line in lines], position)
+    else:
+        length = count_last([line.text for line in lines], skip)
+    num_filled = sum(not _is_blank(line, header.delimiter) for line in lines[:length])
+    return Footer(lines[length - 1].start, num_filled) if num_filled else None
+
+
+def count_footer(rows: Sequence[Sequence[str]], position: int) -> int:
+    """Return how many rows at the end of a table are no rows of data, blank ones included.
+
+    Args:
+        rows: their fields without blanks around them, the last row first.
+        position: of the field that holds the period.
+    """
+    num_certain = 0
+    for number, fields in enumerate(rows[:MAX_FOOTER_ROWS], start=1):
+        is_certain = not any(fields) or _is_remark(fields, position)
+        if not (is_certain or _is_sentence(fields)):
             break
-        footer.append((line, says_so))
-    while footer and not (footer[-1][1] or _is_blank(footer[-1][0], header.delimiter)):
-        footer.pop()  # neither after a blank line nor a known word: it may be a row that was cut
-    num_lines = sum(not _is_blank(line, header.delimiter) for line, _ in footer)
-    return Footer(footer[-1][0].start, num_lines) if num_lines else None
+        # a lone sentence is no row only after a blank line or a known word: it may be a row that was cut
+        num_certain = number if is_certain else num_certain
+    return num_certain
+
+
+def count_last(rows: Sequence[str], num_filled: int) -> int:
+    """Return how many rows, the last one first, hold so many rows that are not blank."""
+    filled = [number for number, text in enumerate(rows, start=1) if text.strip(_BLANKS)][:num_filled]
+    return filled[-1] if filled else 0
 
 
 def _lines_from_end(ending: bytes, offset: int, header: Header) -> Iterator[_Line]:
@@ -201,16 +217,11 @@ def _lines_from_end(ending: bytes, offset: int, header: Header) -> Iterator[_Lin
         yield _Line(0, start, match[0].decode("utf-8", "ignore").rstrip("\r\n"))
 
 
-def _skip_lines(lines: Sequence[_Line], count: int) -> Footer | None:
-    filled = [line for line in lines if line.text.strip(_BLANKS)][:count]
-    return Footer(filled[-1].start, len(filled)) if filled else None
-
-
 def _fields_of(line: _Line, delimiter: str) -> list[str]:
     try:
         return [text.strip(_BLANKS) for text in next(csv.reader([line.text], delimiter=delimiter, strict=True), [])]
     except csv.Error:
-        return []
+        return ['"']  # of a field with line breaks: neither blank nor a sentence
 
 
 def _is_blank(line: _Line, delimiter: str) -> bool:

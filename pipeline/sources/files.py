@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.config.recipe import Recipe
-from pipeline.config.sources import CsvSource, ParquetSource
+from pipeline.config.sources import CsvSource, ExcelSource, ParquetSource
 from pipeline.errors import SourceMissing, SourceUnavailable
 from pipeline.sources.environment import VARIABLE, read_variable
 from pipeline.sources.file import File, detect_compression, fixed_folder, hint_suffix, missing_file_error
 
-FileSource = CsvSource | ParquetSource
+FileSource = CsvSource | ExcelSource | ParquetSource
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _USE_HTTP = 'use kind = "http" for an address'

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.config.recipe import Recipe
-from pipeline.config.sources import CsvSource, ParquetSource
+from pipeline.config.sources import CsvSource, ExcelSource, ParquetSource
 from pipeline.errors import NextperiodError, SourceMissing, SourceUnavailable
 from pipeline.sources.file import (
     File,
@@ -35,7 +35,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def download_objects(
-    path: str, recipe: Recipe, source: CsvSource | ParquetSource, what: str
+    path: str, recipe: Recipe, source: CsvSource | ExcelSource | ParquetSource, what: str
 ) -> Iterator[tuple[File, ...]]:
     """Give local copies of the objects of a path, sorted by name; they are deleted when the context manager exits.
 
@@ -65,7 +65,7 @@ def download_objects(
 
 
 def _download(
-    path: str, options: Mapping[str, Any], source: CsvSource | ParquetSource, folder: Path
+    path: str, options: Mapping[str, Any], source: CsvSource | ExcelSource | ParquetSource, folder: Path
 ) -> tuple[File, ...]:
     import fsspec
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import (
     CsvSource,
+    ExcelSource,
     HttpSource,
     IntegersSource,
     ParquetSource,
@@ -19,6 +20,7 @@ from pipeline.config.sources import (
 )
 from pipeline.sources.csv_file import fetch_csv
 from pipeline.sources.delivery import Delivery, FetchContext
+from pipeline.sources.excel_file import fetch_excel
 from pipeline.sources.http import fetch_http
 from pipeline.sources.integers import fetch_integers
 from pipeline.sources.parquet_file import fetch_parquet
@@ -47,6 +49,7 @@ def _for_table(table: type[SourceT], fetch_kind: FetchKind[SourceT]) -> Fetch:
 SOURCES: dict[str, Fetch] = {
     "csv": _for_table(CsvSource, fetch_csv),
     "parquet": _for_table(ParquetSource, fetch_parquet),
+    "excel": _for_table(ExcelSource, fetch_excel),
     "http": _for_table(HttpSource, fetch_http),
     "sql": _for_table(SqlSource, fetch_sql),
     "prices": _for_table(PricesSource, fetch_prices),

@@ -186,7 +186,7 @@ def test_a_missing_key_is_named(text: str, key: str) -> None:
         (changed('"toy"', '"My toy"'), "\"name\": String should match pattern.*received 'My toy'"),
         (
             changed('"integers"', '"web"'),
-            "source.kind is 'web': expected one of csv, http, integers, parquet, prices, sql",
+            "source.kind is 'web': expected one of csv, excel, http, integers, parquet, prices, sql",
         ),
         (
             SMALLEST + '[model]\narchitecture = "gru"',
@@ -378,7 +378,7 @@ def test_a_stored_recipe_that_contradicts_itself_still_parses() -> None:
 
 def test_a_recipe_file_cannot_name_a_data_frame() -> None:
     assert refusal(changed('"integers"', '"frame"')) == (
-        "toy.toml: source.kind is 'frame': expected one of csv, http, integers, parquet, prices, sql"
+        "toy.toml: source.kind is 'frame': expected one of csv, excel, http, integers, parquet, prices, sql"
     )
 
 

@@ -234,7 +234,7 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
         (
             'kind = "csv"',
             'kind = "xls"',
-            "source.kind is 'xls': expected one of csv, http, integers, parquet, prices, sql",
+            "source.kind is 'xls': expected one of csv, excel, http, integers, parquet, prices, sql",
         ),
         ('"csv"\n', '"csv', "is not valid TOML"),
     ],

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -101,6 +103,31 @@ class Parquet(StoredRows):
 
     def missing_recipe(self) -> Recipe:
         return self.recipe('kind = "parquet"\npath = "none.parquet"')
+
+
+class Excel(StoredRows):
+    first_line = 2
+
+    @contextmanager
+    def serve_rows(self, last: float) -> Iterator[Recipe]:
+        workbook = openpyxl.Workbook()
+        for cells in [("day", "shop", "sold"), *rows(last)]:
+            workbook.active.append(cells)
+        workbook.save(self.folder / "six.xlsx")
+        self.write_again()
+        yield self.recipe('kind = "excel"\npath = "six.xlsx"')
+
+    def write_again(self) -> None:
+        """Without the time of writing, which openpyxl stores twice."""
+        path = self.folder / "six.xlsx"
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist() if name != "docProps/core.xml"}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
+
+    def missing_recipe(self) -> Recipe:
+        return self.recipe('kind = "excel"\npath = "none.xlsx"')
 
 
 class Objects(StoredRows):
@@ -209,7 +236,7 @@ class Candles(Prices):
         return Binance(rows={f"{shop}USDT": days for shop, days in super().answers(last).rows.items()})
 
 
-KINDS = [Csv, QuotedCsv, Parquet, Objects, Http, HttpLines, HttpDocument, Sql, Prices, Candles]
+KINDS = [Csv, QuotedCsv, Parquet, Excel, Objects, Http, HttpLines, HttpDocument, Sql, Prices, Candles]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
@@ -235,13 +262,13 @@ def to_plain_rows(chunks: list[Chunk], recipe: Recipe) -> list[tuple[str, str, f
 
 
 def test_every_kind_of_source_is_tested_by_this_battery() -> None:
-    tested = {"csv", "parquet", "http", "sql", "prices", "integers"}
+    tested = {"csv", "parquet", "excel", "http", "sql", "prices", "integers"}
 
     assert set(SOURCES) == set(TABLES) == tested
 
 
 def test_libraries_of_single_kinds_are_imported_only_when_needed() -> None:
-    heavy = ["httpx", "sqlalchemy", "yfinance", "ccxt", "fsspec", "pyarrow.csv", "pyarrow.parquet"]
+    heavy = ["httpx", "sqlalchemy", "yfinance", "ccxt", "fsspec", "pyarrow.csv", "pyarrow.parquet", "openpyxl"]
     program = f"import sys, pipeline.sources.registry; print([name for name in {heavy} if name in sys.modules])"
 
     imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -91,5 +91,5 @@ def test_an_unknown_kind_is_refused_with_the_added_kind_listed(package: Path) ->
 def test_without_the_other_package_its_kind_is_unknown() -> None:
     added_kinds.cache_clear()
 
-    with pytest.raises(InvalidRecipe, match="source.kind is 'echo': expected one of csv, http, integers"):
+    with pytest.raises(InvalidRecipe, match="source.kind is 'echo': expected one of csv, excel, http, integers"):
         recipe_with(ECHO)
