@@ -196,6 +196,9 @@ def test_covariates_are_columns_of_the_frame() -> None:
     model = api.fit(frame, frequency="MS", horizon=3, covariates={"future": ["offer"], "static": ["region"]}, **SMALL)
 
     assert set(model.predict(frame).method) == {"lstm"}
+    unknown = model.predict(frame.dropna(subset="value"))
+    assert set(unknown.method) == {"fallback:seasonal-naive"}
+    assert set(unknown.reason) == {"offer is not known for 3 of 3 periods ahead"}
 
 
 @pytest.mark.tensorflow

@@ -60,6 +60,8 @@ def compare_errors(backtest: HoldoutBacktest, rival: Array | None, name: str) ->
 def series_worse_than_baseline(backtest: HoldoutBacktest, name: str, names: Sequence[str]) -> dict[str, str]:
     """Why a series is to be forecast by the baseline, for each series that the network forecasts significantly worse.
 
+    The network's own forecasts count, also where a covariate was not known: it will be where they are published.
+
     Args:
         backtest: of the network.
         name: of the baseline.
@@ -68,7 +70,7 @@ def series_worse_than_baseline(backtest: HoldoutBacktest, name: str, names: Sequ
     Returns:
         by the series' name, a sentence with the figures.
     """
-    ours = _errors_by_series(backtest, backtest.forecast)
+    ours = _errors_by_series(backtest, backtest.network_forecast)
     theirs = _errors_by_series(backtest, _baseline(backtest, name))
     reasons = {}
     for s in np.flatnonzero(is_significantly_worse(ours, theirs)).tolist():

@@ -95,9 +95,14 @@ class HoldoutBacktest:
             for method, data in self.evaluation_sets().items()
         }
 
+    @property
+    def network_forecast(self) -> Array:
+        """The network's own forecasts [N, H], also of steps for which a baseline's are published."""
+        return self.forecast if self.own_forecast is None else self.own_forecast
+
     def residuals(self) -> Array:
         """Observed minus the network's own forecast from all origins: [N, H], NaN where not observed."""
-        return self.observed - (self.forecast if self.own_forecast is None else self.own_forecast)
+        return self.observed - self.network_forecast
 
 
 def skill_score(scores: dict[str, dict[str, float]], baseline: str) -> float | None:

@@ -1,6 +1,7 @@
 """Backtest: scores over a test part, the scales of MASE, and the width of the intervals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -290,3 +291,14 @@ def test_a_window_in_which_no_season_is_known_twice_is_as_volatile_as_its_steps(
     context, known = np.array([[2e6, 2e6, 3e6, 5e6, 8e6]]), np.array([[False, True, True, True, True]])
 
     assert mean_seasonal_change(context, known, 4).tolist() == [[2e6]]
+
+
+def test_what_is_published_is_scored_and_intervals_are_of_the_network_s_own_errors() -> None:
+    """A baseline that was right is published for the second step, whose covariate is not known."""
+    usual = small_backtest()
+    published = np.where(np.array([False, True]), usual.observed, usual.forecast)
+    partly = replace(usual, forecast=published, own_forecast=usual.forecast)
+
+    assert partly.scores()["lstm"]["mae"] == 0.5
+    np.testing.assert_array_equal(partly.residuals(), usual.residuals())
+    np.testing.assert_array_equal(partly.take(partly.is_disjoint).residuals(), [[-1, -1], [-1, -1]])
