@@ -49,8 +49,9 @@ def format_numbers(numbers: Iterable[float | None]) -> list[str]:
     finite = [value for value in values if math.isfinite(value)]
     largest = max(map(abs, finite), default=0.0)
     decimals = _decimals(largest, 5)
-    if finite and (spread := max(finite) - min(finite)) > 0:
-        decimals = max(decimals, min(_decimals(spread, 3), _decimals(largest, _MOST_DIGITS)))
+    spread = max(finite) - min(finite) if finite else 0.0
+    if decimals <= _MOST_DECIMALS and spread > largest * _ROUNDING:
+        decimals = min(max(decimals, _decimals(spread, 3)), _MOST_DECIMALS)
     return _with_decimals(values, largest, decimals)
 
 
@@ -76,8 +77,8 @@ def format_scores(scores: Iterable[float | None]) -> list[str]:
     return _with_decimals(values, largest, max(decimals, _decimals(smallest, 1)))
 
 
-#: digits of a number that can be told from its neighbours
-_MOST_DIGITS = 15
+#: numbers that differ by less than this share of the largest one are equal but for rounding
+_ROUNDING = 1e-10
 #: numbers with more decimals, or more digits before the point, are in scientific notation
 _MOST_DECIMALS, _TOO_LARGE = 12, 1e16
 
