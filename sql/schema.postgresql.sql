@@ -270,6 +270,10 @@ CREATE TABLE run_series (
     reason text,
     scale double precision,
     network_steps integer DEFAULT 0 NOT NULL,
+    volatility_group integer,
+    interval_factor double precision,
+    has_baseline_width integer DEFAULT 0 NOT NULL,
+    CONSTRAINT run_series_interval_factor CHECK ((interval_factor >= (0)::double precision)),
     CONSTRAINT run_series_scale CHECK ((scale >= (0)::double precision))
 );
 
@@ -281,11 +285,17 @@ COMMENT ON COLUMN run_series.series_id IS 'series that is forecast';
 
 COMMENT ON COLUMN run_series.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
+COMMENT ON COLUMN run_series.reason IS 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
 
 COMMENT ON COLUMN run_series.scale IS 'mean absolute seasonal difference over the last seasons up to the origin; 0: there is none; null: it was not kept';
 
 COMMENT ON COLUMN run_series.network_steps IS 'how many of the first steps the model forecast although a simpler method stood in for the later ones';
+
+COMMENT ON COLUMN run_series.volatility_group IS 'which series have similar volatility: the base-2 logarithm of their seasonal change relative to their size; null: it was not kept';
+
+COMMENT ON COLUMN run_series.interval_factor IS 'what multiplies the factors of a typical series of the group in the calibration of the run; 0: it had no outcomes; null: it was not kept';
+
+COMMENT ON COLUMN run_series.has_baseline_width IS '1: the interval has the width of the baseline, around the median of the model';
 
 CREATE TABLE run_steps (
     run_number bigint NOT NULL,
@@ -522,7 +532,8 @@ CREATE TABLE scores (
     naive_error double precision,
     scale double precision,
     inside_80 integer NOT NULL,
-    inside_95 integer NOT NULL
+    inside_95 integer NOT NULL,
+    median_error double precision
 );
 
 COMMENT ON TABLE scores IS 'How one step of a published forecast turned out, as of one value that was observed.';
@@ -547,25 +558,27 @@ COMMENT ON COLUMN scores.inside_80 IS '1: between lower_80 and upper_80, 0: outs
 
 COMMENT ON COLUMN scores.inside_95 IS '1: between lower_95 and upper_95, 0: outside';
 
+COMMENT ON COLUMN scores.median_error IS 'median - observed; null: that of the mean, in runs of earlier releases';
+
 CREATE VIEW forecast_accuracy AS
  SELECT runs.recipe,
     runs.model_version,
     series.series,
     scores.step,
     count(*) AS num_scored,
-    avg(abs(scores.error)) AS mae,
-    avg((abs(scores.error) / NULLIF(scores.scale, (0)::double precision))) AS mase,
+    avg(abs(COALESCE(scores.median_error, scores.error))) AS mae,
+    avg((abs(COALESCE(scores.median_error, scores.error)) / NULLIF(scores.scale, (0)::double precision))) AS mase,
     avg(
         CASE
-            WHEN ((abs(scores.observed) + abs((scores.observed + scores.error))) = (0)::double precision) THEN (0)::double precision
-            ELSE (((200)::double precision * abs(scores.error)) / (abs(scores.observed) + abs((scores.observed + scores.error))))
+            WHEN ((abs(scores.observed) + abs((scores.observed + COALESCE(scores.median_error, scores.error)))) = (0)::double precision) THEN (0)::double precision
+            ELSE (((200)::double precision * abs(COALESCE(scores.median_error, scores.error))) / (abs(scores.observed) + abs((scores.observed + COALESCE(scores.median_error, scores.error)))))
         END) AS smape,
     avg(scores.error) AS bias,
     avg((scores.inside_80)::double precision) AS coverage_80,
     avg((scores.inside_95)::double precision) AS coverage_95,
     ((1)::double precision - (avg(
         CASE
-            WHEN (scores.naive_error IS NOT NULL) THEN abs(scores.error)
+            WHEN (scores.naive_error IS NOT NULL) THEN abs(COALESCE(scores.median_error, scores.error))
             ELSE NULL::double precision
         END) / NULLIF(avg(abs(scores.naive_error)), (0)::double precision))) AS skill
    FROM ((scores
@@ -588,13 +601,13 @@ COMMENT ON COLUMN forecast_accuracy.step IS 'periods after the origin, counted f
 
 COMMENT ON COLUMN forecast_accuracy.num_scored IS 'forecasts whose period is observed by now';
 
-COMMENT ON COLUMN forecast_accuracy.mae IS 'mean absolute error in the unit of the recipe';
+COMMENT ON COLUMN forecast_accuracy.mae IS 'mean absolute error of the median in the unit of the recipe';
 
-COMMENT ON COLUMN forecast_accuracy.mase IS 'mean of absolute errors, each in units of the history''s mean absolute seasonal difference; null: no history is long enough';
+COMMENT ON COLUMN forecast_accuracy.mase IS 'mean of absolute errors of the median, each in units of the history''s mean absolute seasonal difference; null: no history is long enough';
 
-COMMENT ON COLUMN forecast_accuracy.smape IS 'symmetric mean absolute percentage error, 0 to 200';
+COMMENT ON COLUMN forecast_accuracy.smape IS 'symmetric mean absolute percentage error of the median, 0 to 200';
 
-COMMENT ON COLUMN forecast_accuracy.bias IS 'mean of forecast - observed in the unit of the recipe';
+COMMENT ON COLUMN forecast_accuracy.bias IS 'average of mean - observed in the unit of the recipe';
 
 COMMENT ON COLUMN forecast_accuracy.coverage_80 IS 'share observed between lower_80 and upper_80; 0.8 is right';
 
@@ -658,7 +671,7 @@ COMMENT ON COLUMN forecast_history.upper_95 IS 'quantile 0.975';
 
 COMMENT ON COLUMN forecast_history.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
+COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
 
 COMMENT ON COLUMN forecast_history.model_version IS 'model that forecast';
 
@@ -743,7 +756,7 @@ COMMENT ON COLUMN latest_forecasts.upper_95 IS 'quantile 0.975';
 
 COMMENT ON COLUMN latest_forecasts.method IS 'lstm, or fallback: and the simpler method that stood in';
 
-COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in, or what the model did not know; null: neither';
+COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
 
 COMMENT ON COLUMN latest_forecasts.model_version IS 'model that forecast';
 
@@ -1363,4 +1376,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0008');
+insert into schema_version (version_num) values ('0009');

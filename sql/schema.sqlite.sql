@@ -203,7 +203,7 @@ CREATE TABLE run_series (
     run_number integer not null references runs (run_number),
     series_id integer not null references series (series_id),
     method text not null,
-    reason text, scale real constraint run_series_scale check (scale >= 0), network_steps integer not null default 0,
+    reason text, scale real constraint run_series_scale check (scale >= 0), network_steps integer not null default 0, volatility_group integer, interval_factor real constraint run_series_interval_factor check (interval_factor >= 0), has_baseline_width integer not null default 0,
     constraint run_series_once primary key (run_number, series_id)
 ) strict, without rowid;
 
@@ -217,7 +217,7 @@ CREATE TABLE scores (
     naive_error real,
     scale real,
     inside_80 integer not null,
-    inside_95 integer not null,
+    inside_95 integer not null, median_error real,
     constraint score_number_once primary key (run_number, series_id, step, as_of),
     constraint score_of_number foreign key (run_number, series_id, step)
         references forecasts (run_number, series_id, step)
@@ -458,14 +458,15 @@ select
     series.series,
     scores.step,
     count(*) as num_scored,
-    avg(abs(scores.error)) as mae,
-    avg(abs(scores.error) / nullif(scores.scale, 0)) as mase,
-    avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
-        else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
+    avg(abs(coalesce(scores.median_error, scores.error))) as mae,
+    avg(abs(coalesce(scores.median_error, scores.error)) / nullif(scores.scale, 0)) as mase,
+    avg(case when abs(scores.observed) + abs(scores.observed + coalesce(scores.median_error, scores.error)) = 0 then 0
+        else 200 * abs(coalesce(scores.median_error, scores.error))
+            / (abs(scores.observed) + abs(scores.observed + coalesce(scores.median_error, scores.error))) end) as smape,
     avg(scores.error) as bias,
     avg(cast(scores.inside_80 as double precision)) as coverage_80,
     avg(cast(scores.inside_95 as double precision)) as coverage_95,
-    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
+    1 - avg(case when scores.naive_error is not null then abs(coalesce(scores.median_error, scores.error)) end)
         / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_number = scores.run_number
@@ -566,4 +567,4 @@ where runs.kind = 'live'
       where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
   );
 
-insert into schema_version (version_num) values ('0008');
+insert into schema_version (version_num) values ('0009');

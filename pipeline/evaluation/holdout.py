@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
-from pipeline.evaluation.metrics import MAE, MASE, RMSE, SMAPE, EvaluationSet, seasonal_scale
-from pipeline.forecasting.baselines import naive, seasonal_naive
-from pipeline.forecasting.calibration import Calibration, Outcomes, conformity_ratios, fit_calibration
+from pipeline.evaluation.metrics import MAE, MASE, METRICS, RMSE, SMAPE, EvaluationSet, seasonal_scale
+from pipeline.forecasting.baselines import forecast_naive, naive, normal_quantiles, seasonal_naive
+from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
+from pipeline.forecasting.series_scale import SeriesErrors, measure_series
 from pipeline.preprocessing.windows import Windows
-from pipeline.timeseries.forecast import LEVELS, NETWORK
+from pipeline.timeseries.forecast import LEVELS, MEDIAN, NETWORK
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 #: the metrics of a training's record, by name
 HOLDOUT_METRICS = {"rmse": RMSE, "mae": MAE, "mase": MASE, "smape": SMAPE}
@@ -125,7 +128,9 @@ def seasonal_scales(panel: Panel, season: int) -> Array:
     return np.array(scales)
 
 
-def fit_holdout_calibration(windows: Windows, quantiles: Array, observed: Array) -> Calibration | None:
+def fit_holdout_calibration(
+    windows: Windows, quantiles: Array, observed: Array, *, names: Sequence[str] = (), groups: Indices | None = None
+) -> Calibration | None:
     """The calibration of a network's quantiles by its test part; None where nothing is observed.
 
     It only widens: the origins of one test part share their periods, and one lucky stretch is no reason for narrow
@@ -135,19 +140,83 @@ def fit_holdout_calibration(windows: Windows, quantiles: Array, observed: Array)
         windows: N windows of the test part.
         quantiles: [N, H, Q].
         observed: [N, H], NaN where nothing is observed.
+        names: of all series, to tell those of the windows apart.
+        groups: volatility groups of all series, [S]; None: they are not told apart.
     """
     horizon = observed.shape[1]
+    of_outcome = np.repeat(windows.series, horizon)
     outcomes = Outcomes(
         origin=np.repeat(windows.end, horizon),
         step=np.tile(np.arange(1, horizon + 1), len(observed)),
         ratio=conformity_ratios(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
+        series=None if groups is None else np.array(names, object)[of_outcome],
+        group=None if groups is None else groups[of_outcome],
     )
     calibration = fit_calibration(outcomes, horizon=horizon)
-    return calibration and replace(calibration, factors=np.maximum(calibration.factors, 1.0))
+    return calibration and calibration.only_widening()
 
 
-def fit_interval_widths(residuals: Array, scale: Array) -> IntervalWidths:
-    """Symmetric intervals from the residuals of past forecasts.
+def find_worse_intervals(
+    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, groups: Indices, season: int
+) -> dict[int, str]:
+    """Volatility groups whose intervals are worse than the seasonal naive forecast's, by MSIS or by the quantile loss.
+
+    Only where the baseline's width around the network's median is better than the network's own.
+
+    Args:
+        panel: of the windows.
+        windows: N windows of the test part, at most one horizon of each period.
+        observed: [N, H], NaN where nothing is observed.
+        quantiles: of the network, calibrated, [N, H, Q].
+        groups: volatility groups of the panel's series, [S].
+        season: periods in a season.
+
+    Returns:
+        by group, the figures.
+    """
+    baseline, deviation, scale = _baseline_at(panel, windows, observed.shape[1], season)
+    candidates = (
+        quantiles,
+        normal_quantiles(baseline, deviation),
+        normal_quantiles(quantiles[:, :, MEDIAN], deviation),
+    )
+    sets = [
+        EvaluationSet(
+            observed=observed, mean=of_method[:, :, MEDIAN], quantiles=of_method, scale=scale, root_scale=scale
+        )
+        for of_method in candidates
+    ]
+    worse = {}
+    for group in np.unique(groups[windows.series]).tolist():
+        rows = groups[windows.series] == group
+        msis, loss = (
+            [float(metric.over(data.take(rows))) for data in sets] for metric in (METRICS["msis_95"], METRICS["sql"])
+        )
+        is_worse = msis[0] > msis[1] or loss[0] > loss[1]
+        if is_worse and msis[0] / msis[1] + loss[0] / loss[1] > msis[2] / msis[1] + loss[2] / loss[1]:
+            worse[group] = (
+                f"in the backtest of similar series MSIS was {msis[0]:.3g} against {msis[1]:.3g} of seasonal-naive, the "
+                f"scaled quantile loss {loss[0]:.3g} against {loss[1]:.3g}"
+            )
+    return worse
+
+
+def _baseline_at(panel: Panel, windows: Windows, horizon: int, season: int) -> tuple[Array, Array, Array]:
+    """Mean [N, H], standard deviation [N, H] and scale [N, 1] of the seasonal naive forecast from the end of each window."""
+    mean, deviation = (np.full((len(windows), horizon), np.nan) for _ in range(2))
+    scale = np.full((len(windows), 1), np.nan)
+    for end in np.unique(windows.end).tolist():
+        history, rows = panel.until(end), np.flatnonzero(windows.end == end)
+        forecast = forecast_naive(history, horizon, season)
+        row_of = {name: s for s, name in enumerate(history.series)}
+        index = [row_of[panel.series[s]] for s in windows.series[rows].tolist()]
+        mean[rows], deviation[rows] = forecast.mean[index], forecast.deviation[index]
+        scale[rows, 0] = forecast.scale[index]
+    return mean, deviation, scale
+
+
+def fit_interval_widths(residuals: Array, scale: Array, windows: Windows | None = None) -> IntervalWidths:
+    """Symmetric intervals from the residuals of past forecasts, without those of misfits.
 
     The root mean square of the scaled residuals of each step is made non-decreasing over the steps (isotonic
     regression). Residuals divided by it are pooled over the steps. The finite-sample quantiles of their magnitudes are
@@ -156,8 +225,12 @@ def fit_interval_widths(residuals: Array, scale: Array) -> IntervalWidths:
     Args:
         residuals: observed minus forecast, [N, H], NaN where not observed.
         scale: of each window, [N, 1].
+        windows: N windows, by whose series misfits are found; None: there are none.
     """
     scaled = residuals / scale  # [N, H]
+    if windows is not None and len(windows):
+        is_misfit = _measure_errors(windows, scaled).are_misfits()
+        scaled = scaled[~is_misfit[windows.series]]
     count = (~np.isnan(scaled)).sum(axis=0)  # [H]
     root_mean_square = np.sqrt(np.nansum(scaled**2, axis=0) / np.maximum(count, 1))
     if not count.any():
@@ -168,6 +241,37 @@ def fit_interval_widths(residuals: Array, scale: Array) -> IntervalWidths:
     magnitude = np.abs(scaled) / np.where(by_step > 0, by_step, 1.0)
     pooled = np.sort(magnitude[~np.isnan(magnitude)])
     return IntervalWidths(by_step=by_step, at_level=np.array([_signed_width(pooled, level) for level in LEVELS]))
+
+
+def fit_series_widths(
+    windows: Windows, residuals: Array, scale: Array, widths: IntervalWidths, names: Sequence[str]
+) -> Calibration | None:
+    """What widens the intervals of series whose errors are larger than usual; None where no series is among others.
+
+    Args:
+        windows: N windows of the test part.
+        residuals: observed minus forecast, [N, H], NaN where not observed.
+        scale: of each window, [N, 1].
+        widths: of all series.
+        names: of all series.
+    """
+    if len(np.unique(windows.series)) < 2:
+        return None
+    errors = _measure_errors(windows, residuals / scale / np.where(widths.by_step > 0, widths.by_step, 1.0))
+    multipliers = errors.multipliers(np.ones(len(errors.log_size)), FULL_WEIGHT)
+    series = {names[s]: round(float(multipliers[s]), 3) for s in np.flatnonzero(multipliers > 1.0).tolist()}
+    return Calibration(factors=np.ones((residuals.shape[1], len(LEVELS))), series=series)
+
+
+def _measure_errors(windows: Windows, scaled: Array) -> SeriesErrors:
+    """The typical size of scaled residuals [N, H] by series; those of step h count 1 / h."""
+    horizon = scaled.shape[1]
+    return measure_series(
+        np.repeat(windows.series, horizon),
+        np.repeat(windows.end, horizon),
+        np.abs(scaled).ravel(),
+        np.tile(1 / np.arange(1, horizon + 1), len(scaled)),
+    )
 
 
 def _signed_width(sorted_magnitudes: Array, level: float) -> float:

@@ -1,5 +1,8 @@
 """Forecast metrics, each implemented once: a mean over the forecasts of a method, or over some of their axes.
 
+Absolute errors (MAE, MASE, sMAPE) judge the median, squared errors and bias the mean: each is judged by the number that it
+is best by (Gneiting 2011, Journal of the American Statistical Association 106).
+
 NaN in the observed values or in the forecast leaves an entry out. A metric is NaN where nothing is left to measure.
 """
 
@@ -32,6 +35,13 @@ class EvaluationSet:
     scale: Array  # [..., 1]
     #: unit of RMSSE: root mean squared seasonal difference up to the origin
     root_scale: Array  # [..., 1], NaN where it is not known
+    #: what absolute errors judge, NaN where the method gives none; None: the mean
+    median: Array | None = None  # [..., H]
+
+    @property
+    def point(self) -> Array:
+        """The median, or the mean where there is none: what has the least absolute error in expectation, [..., H]."""
+        return self.mean if self.median is None else np.where(np.isnan(self.median), self.mean, self.median)
 
     @classmethod
     def of_points(cls, observed: Array, mean: Array, scale: Array | float = np.nan) -> EvaluationSet:
@@ -58,6 +68,7 @@ class EvaluationSet:
             quantiles=self.quantiles[rows],
             scale=self.scale[rows],
             root_scale=self.root_scale[rows],
+            median=None if self.median is None else self.median[rows],
         )
 
     def at_step(self, h: int) -> EvaluationSet:
@@ -68,6 +79,7 @@ class EvaluationSet:
             observed=self.observed[..., step],
             mean=self.mean[..., step],
             quantiles=self.quantiles[..., step, :],
+            median=None if self.median is None else self.median[..., step],
         )
 
 
@@ -100,13 +112,13 @@ class Metric:
 
 
 def absolute_error(data: EvaluationSet) -> Array:
-    """Absolute errors in units of the series: [..., H]."""
-    return np.abs(data.observed - data.mean)
+    """Absolute errors of the median in units of the series: [..., H]."""
+    return np.abs(data.observed - data.point)
 
 
 def absolute_scaled_error(data: EvaluationSet) -> Array:
-    """Absolute errors in units of the scale: [..., H], NaN where the scale is not above 0."""
-    return np.abs(data.observed - data.mean) / _positive(data.scale)
+    """Absolute errors of the median in units of the scale: [..., H], NaN where the scale is not above 0."""
+    return np.abs(data.observed - data.point) / _positive(data.scale)
 
 
 def _squared_error(data: EvaluationSet) -> Array:
@@ -126,8 +138,8 @@ def _squared_scaled_error(data: EvaluationSet) -> Array:
 
 def _symmetric_percentage_error(data: EvaluationSet) -> Array:
     """200 |y - f| / (|y| + |f|), where 0/0 counts as 0."""
-    size = np.abs(data.observed) + np.abs(data.mean)
-    error: Array = 200 * np.abs(data.observed - data.mean) / np.where(size == 0, 1, size)
+    size = np.abs(data.observed) + np.abs(data.point)
+    error: Array = 200 * np.abs(data.observed - data.point) / np.where(size == 0, 1, size)
     return error
 
 

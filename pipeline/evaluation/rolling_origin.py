@@ -18,7 +18,7 @@ from pipeline.evaluation.metrics import MASE, METRICS, EvaluationSet
 from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles, root_seasonal_scale
 from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.text import counted
-from pipeline.timeseries.forecast import NETWORK, Forecast
+from pipeline.timeseries.forecast import MEDIAN, NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -146,6 +146,7 @@ class RollingBacktest:
                 quantiles=forecast.quantiles,
                 scale=self.scale,
                 root_scale=self.root_scale,
+                median=forecast.quantiles[..., MEDIAN],
             )
             for method, forecast in self.forecasts.items()
         }

@@ -95,7 +95,7 @@ def root_seasonal_scale(panel: Panel, season: int) -> Array:
     """
     parts = []
     for series in _batches(len(panel.series)):
-        changes = _Changes.of(_recent_values(panel, series, scale_window(season)), season)
+        changes = _Changes.of(recent_values(panel, series, scale_window(season)), season)
         parts.append(np.sqrt(changes.mean_of(np.square)))
     return np.concatenate(parts)
 
@@ -133,7 +133,7 @@ def forecast_naive(panel: Panel, horizon: int, season: int) -> NaiveForecast:
 
 
 def _forecast_batch(panel: Panel, series: Indices, num_observed: Indices, horizon: int, season: int) -> NaiveForecast:
-    recent = _recent_values(panel, series, scale_window(season))  # [N, W]
+    recent = recent_values(panel, series, scale_window(season))  # [N, W]
     latest, seasons_back = _latest_season(recent, season)  # [N, season]
     is_seasonal = (num_observed >= 2 * season) & ~np.isnan(latest).any(axis=1) & (season > 1)
     last = panel.values[panel.offsets[series + 1] - 1]
@@ -185,7 +185,7 @@ def _periods_behind(panel: Panel) -> Indices:
     return np.asarray(len(panel.grid) - 1 - panel.last)
 
 
-def _recent_values(panel: Panel, series: Indices, length: int) -> Array:
+def recent_values(panel: Panel, series: Indices, length: int) -> Array:
     """The last `length` periods up to the panel's origin: [N, length], NaN where a series has no value."""
     index = len(panel.grid) - length + np.arange(length) - panel.first[series][:, None]  # within the series
     is_inside = (index >= 0) & (index < panel.lengths[series][:, None])

@@ -19,7 +19,11 @@ Our own rules, for panels with few outcomes:
   of one origin weigh as much as `_MAX_SERIES_PER_ORIGIN` at most;
 - *shrinkage*: with little evidence a factor lies between the prior's and the outcomes', see `_shrink`. Widening needs
   weight. Narrowing needs independent outcomes too, because it does harm where it is wrong;
-- *rank*: the finite-sample rank counts outcomes as independent as they are, see `_conformal_factors`.
+- *rank*: the finite-sample rank counts outcomes as independent as they are, see `_conformal_factors`;
+- *series*: the factors are fitted for the whole panel and then, shrunk towards it, for each group of series with similar
+  volatility. A series with outcomes of its own multiplies its group's factors by how its errors differ from the group's
+  beyond chance. Misfits count for themselves only: `pipeline.forecasting.series_scale`. A new series may be one: its
+  factors count them as the largest ones that are none.
 
 After a change of variance the coverage is right again when the window has passed it: `WINDOW` + H periods later.
 """
@@ -27,14 +31,15 @@ After a change of variance the coverage is right again when the window has passe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.timeseries.forecast import LEVELS, MEDIAN
+from pipeline.forecasting.series_scale import SeriesErrors, measure_series
+from pipeline.timeseries.forecast import LEVELS, LOWER_80, MEDIAN, UPPER_80
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -47,6 +52,8 @@ FULL_WEIGHT = 40
 _MAX_SERIES_PER_ORIGIN = 10
 #: a longer horizon is fitted at this many steps, closer together where they are near, and interpolated between them
 _MAX_FITTED_STEPS = 24
+#: the levels whose distance from the median is multiplied
+OUTER = [q for q in range(len(LEVELS)) if q != MEDIAN]
 #: no distance is multiplied by more than this, nor by less than its inverse
 LARGEST_FACTOR = 10.0
 
@@ -59,25 +66,63 @@ class Calibration:
         ValueError: a factor is not a positive number, or the median's is not 1.
     """
 
+    #: of series without a group of their own
     factors: Array  # [H, Q]
     #: outcomes that they are fitted on
     num_outcomes: int = 0
+    #: factors [H, Q] by volatility group, of series without outcomes of their own
+    groups: Mapping[int, Array] = field(default_factory=dict)
+    #: factors [H, Q] by volatility group, of a series that differs from the group by nothing but chance
+    typical: Mapping[int, Array] = field(default_factory=dict)
+    #: by name of a series with outcomes of its own, what multiplies the factors of a typical one
+    series: Mapping[str, float] = field(default_factory=dict)
+    #: by volatility group whose intervals get the baseline's width, the reason
+    baseline_widths: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.factors.ndim != 2 or self.factors.shape[1] != len(LEVELS):
             raise ValueError(f"factors are by step and level, [H, {len(LEVELS)}], not {list(self.factors.shape)}")
-        if not (np.isfinite(self.factors).all() and (self.factors > 0).all() and (self.factors[:, MEDIAN] == 1).all()):
-            raise ValueError("a factor is a positive number, and the median's is 1")
+        for factors in (self.factors, *self.groups.values(), *self.typical.values()):
+            if not (np.isfinite(factors).all() and (factors > 0).all() and (factors[:, MEDIAN] == 1).all()):
+                raise ValueError("a factor is a positive number, and the median's is 1")
 
-    def apply(self, quantiles: Array) -> Array:
+    def factors_of(self, names: Sequence[str], groups: Rows) -> Array:
+        """The factors of S series: [S, H, Q].
+
+        Args:
+            names: of the series.
+            groups: their volatility groups, [S].
+        """
+        return self.scaled_factors(np.array([self.series.get(name, 0.0) for name in names]), groups)
+
+    def scaled_factors(self, multiplier: Array, groups: Rows) -> Array:
+        """The factors of S series with these multipliers [S], 0 for one without outcomes, and groups [S]: [S, H, Q]."""
+        tables = [self.factors, *self.groups.values(), *self.typical.values()]
+        in_group = {group: n for n, group in enumerate(self.groups, start=1)}
+        typical = {group: n for n, group in enumerate(self.typical, start=1 + len(self.groups))}
+        number = [
+            (typical if has_own else in_group).get(group, 0)
+            for has_own, group in zip((multiplier > 0).tolist(), groups.tolist(), strict=True)
+        ]
+        factors: Array = np.stack(tables)[number]
+        factors[:, :, OUTER] *= np.where(multiplier > 0, multiplier, 1.0)[:, None, None]
+        return np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+
+    def apply(self, quantiles: Array, names: Sequence[str] = (), groups: Rows | None = None) -> Array:
         """Calibrate quantiles [S, H, Q]: ascending in Q where the raw ones are, the median unchanged.
 
         A quantile whose factor is 1 keeps every bit, unless one nearer to the median has moved past it.
+
+        Args:
+            quantiles: of S series, as the network gives them.
+            names: of the series.
+            groups: their volatility groups, [S]; None: all have the factors of the panel.
         """
+        factors = self.factors if groups is None else self.factors_of(names, groups)
         median = quantiles[:, :, MEDIAN, None]
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = median + self.factors * (quantiles - median)
-        calibrated = np.where((self.factors != 1) & np.isfinite(moved), moved, quantiles)
+            moved = median + factors * (quantiles - median)
+        calibrated = np.where((factors != 1) & np.isfinite(moved), moved, quantiles)
         for q in range(MEDIAN + 1, len(LEVELS)):  # from the median outwards: none crosses the one before
             above, below = calibrated[:, :, q], calibrated[:, :, -1 - q]
             nearer_above, nearer_below = calibrated[:, :, q - 1], calibrated[:, :, -q]
@@ -85,14 +130,42 @@ class Calibration:
             calibrated[:, :, -1 - q] = np.where(below > nearer_below, nearer_below, below)
         return calibrated
 
+    def only_widening(self) -> Calibration:
+        """The same without a factor below 1."""
+        groups, typical = (
+            {group: np.maximum(factors, 1.0) for group, factors in tables.items()}
+            for tables in (self.groups, self.typical)
+        )
+        smallest = min((float(factors[:, OUTER].min()) for factors in typical.values()), default=1.0)
+        series = {name: max(multiplier, 1 / smallest) for name, multiplier in self.series.items()}
+        return replace(self, factors=np.maximum(self.factors, 1.0), groups=groups, typical=typical, series=series)
+
+    def without_series(self) -> Calibration:
+        """The same without the multipliers of single series."""
+        return replace(self, series={})
+
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return {"factors": self.factors.tolist(), "num_outcomes": self.num_outcomes}
+        return {
+            "factors": self.factors.tolist(),
+            "num_outcomes": self.num_outcomes,
+            "groups": {str(group): factors.tolist() for group, factors in self.groups.items()},
+            "typical": {str(group): factors.tolist() for group, factors in self.typical.items()},
+            "series": dict(self.series),
+            "baseline_widths": {str(group): reason for group, reason in self.baseline_widths.items()},
+        }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Calibration:
-        """The calibration whose `as_dict` gave these fields."""
-        return cls(factors=np.array(fields["factors"], np.float64), num_outcomes=int(fields["num_outcomes"]))
+        """The calibration whose `as_dict` gave these fields; earlier releases had neither groups nor series."""
+        return cls(
+            factors=np.array(fields["factors"], np.float64),
+            num_outcomes=int(fields["num_outcomes"]),
+            groups=_tables_from_dict(fields.get("groups", {})),
+            typical=_tables_from_dict(fields.get("typical", {})),
+            series={name: float(multiplier) for name, multiplier in fields.get("series", {}).items()},
+            baseline_widths={int(group): str(reason) for group, reason in fields.get("baseline_widths", {}).items()},
+        )
 
     def as_text(self) -> str:
         """JSON from which `from_text` reads exactly the same calibration."""
@@ -111,13 +184,28 @@ class Outcomes:
     origin: npt.NDArray[Any]  # [n], values that sort by time
     step: npt.NDArray[np.int64]  # [n], from 1
     ratio: Array  # [n, Q], from `conformity_ratios`
+    #: names; None: all are of series that are not told apart
+    series: npt.NDArray[Any] | None = None  # [n]
+    #: volatility groups of the series
+    group: Rows | None = None  # [n]
 
     def __len__(self) -> int:
         return len(self.step)
 
     def take(self, rows: Rows) -> Outcomes:
         """Select rows."""
-        return Outcomes(origin=self.origin[rows], step=self.step[rows], ratio=self.ratio[rows])
+        return Outcomes(
+            origin=self.origin[rows],
+            step=self.step[rows],
+            ratio=self.ratio[rows],
+            series=None if self.series is None else self.series[rows],
+            group=None if self.group is None else self.group[rows],
+        )
+
+    @property
+    def sizes(self) -> Array:
+        """Magnitude of each error in units of the 80 % interval's side where it lies: [n]; NaN where that has no width."""
+        return np.fmax(self.ratio[:, LOWER_80], self.ratio[:, UPPER_80])
 
     def num_independent(self, max_series: float = np.inf) -> float:
         """Effective sample size: origins times series, of which at most `max_series` count.
@@ -128,6 +216,10 @@ class Outcomes:
         num_origin_steps = len(np.unique(origin_index * (1 + self.step.max()) + self.step))
         series_per_origin = len(self) / num_origin_steps
         return len(origins) * min(series_per_origin, max_series)
+
+
+def _tables_from_dict(tables: Mapping[str, Any]) -> dict[int, Array]:
+    return {int(group): np.array(table, np.float64) for group, table in tables.items()}
 
 
 def conformity_ratios(observed: Array, quantiles: Array, factors: Array | float = 1.0) -> Array:
@@ -167,8 +259,79 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
     outcomes = _newest(outcomes)
     if len(outcomes) == 0:
         return prior
-    prior_factors = np.ones((horizon, len(LEVELS))) if prior is None else prior.factors
-    factors = prior_factors.copy()
+    prior = prior or Calibration(factors=np.ones((horizon, len(LEVELS))))
+    if outcomes.series is None or outcomes.group is None:
+        factors = _fit_factors(outcomes, prior.factors)
+        return replace(prior, factors=np.round(factors, 4), num_outcomes=len(outcomes))
+    names, index = np.unique(outcomes.series, return_inverse=True)
+    fit = _PanelFit(outcomes, index, [str(name) for name in names], prior)
+    factors = fit.fit_panel()
+    groups, typical, series = fit.fit_groups(factors)
+    return replace(
+        prior,
+        factors=np.round(factors, 4),
+        num_outcomes=len(outcomes),
+        groups={group: np.round(table, 4) for group, table in groups.items()},
+        typical={group: np.round(table, 4) for group, table in typical.items()},
+        series={name: round(multiplier, 3) for name, multiplier in series.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PanelFit:
+    """Fits factors for a panel, its groups and its series."""
+
+    outcomes: Outcomes
+    index: Rows  # [n], of the series of each outcome among the names
+    names: list[str]
+    prior: Calibration
+
+    def fit_panel(self) -> Array:
+        """Factors [H, Q] of the series that are no misfits in the panel."""
+        rows = np.arange(len(self.outcomes))
+        is_misfit = self._measure(rows).are_misfits()
+        return _fit_factors(self.outcomes.take(rows[~is_misfit[self.index]]), self.prior.factors)
+
+    def fit_groups(self, panel: Array) -> tuple[dict[int, Array], dict[int, Array], dict[str, float]]:
+        """Factors [H, Q] of each group and of its typical series, shrunk towards the panel's; multipliers of series."""
+        assert self.outcomes.group is not None
+        groups, typical = (self._move(tables, panel) for tables in (self.prior.groups, self.prior.typical))
+        series = dict(self.prior.series)
+        for group in np.unique(self.outcomes.group).tolist():
+            rows = np.flatnonzero(self.outcomes.group == group)
+            errors = self._measure(rows)
+            multiplier = errors.multipliers(self._multipliers_before(), FULL_WEIGHT)
+            alike = rows[~errors.are_misfits()[self.index[rows]]]
+            before = groups.get(group, panel)
+            groups[group] = _fit_factors(self._divide_by(errors.excess()).take(rows), before)
+            typical[group] = _fit_factors(self._divide_by(multiplier).take(alike), typical.get(group, before))
+            series.update({self.names[s]: float(multiplier[s]) for s in np.unique(self.index[rows]).tolist()})
+        return groups, typical, series
+
+    def _divide_by(self, size: Array) -> Outcomes:
+        """The outcomes with errors divided by the size of their series [S]."""
+        return replace(self.outcomes, ratio=self.outcomes.ratio / size[self.index][:, None])
+
+    def _move(self, tables: Mapping[int, Array], panel: Array) -> dict[int, Array]:
+        """Earlier factors of groups, moved as far as the panel's have."""
+        moved = panel / self.prior.factors
+        return {group: np.clip(table * moved, 1 / LARGEST_FACTOR, LARGEST_FACTOR) for group, table in tables.items()}
+
+    def _multipliers_before(self) -> Array:
+        return np.array([self.prior.series.get(name, 1.0) for name in self.names])
+
+    def _measure(self, rows: Rows) -> SeriesErrors:
+        """The errors of the series in some rows; NaN for the others."""
+        _, origin = np.unique(self.outcomes.origin, return_inverse=True)
+        size = np.full(len(self.outcomes), np.nan)
+        size[rows] = self.outcomes.sizes[rows]
+        return measure_series(self.index, origin, size, 1 / self.outcomes.step)
+
+
+def _fit_factors(outcomes: Outcomes, prior: Array) -> Array:
+    """Factors [H, Q] from outcomes that are not told apart by series, and the factors without them."""
+    horizon = len(prior)
+    factors = prior.copy()
     rows_of_step = [np.flatnonzero(outcomes.step == step) for step in range(1, horizon + 1)]
     weight = _weights(outcomes, rows_of_step)
     weight_of_step = np.array([weight[rows].sum() for rows in rows_of_step])
@@ -178,13 +341,13 @@ def fit_calibration(outcomes: Outcomes, *, horizon: int, prior: Calibration | No
         rows = np.concatenate(rows_of_step[pooled])
         if len(rows):
             sample = outcomes.take(rows)
-            estimate = _conformal_factors(sample, weight[rows], prior_factors[h])
+            estimate = _conformal_factors(sample, weight[rows], prior[h])
             independent = sample.num_independent(_MAX_SERIES_PER_ORIGIN)
-            factors[h] = _shrink(prior_factors[h], estimate, weight_of_step[pooled].sum(), independent)
+            factors[h] = _shrink(prior[h], estimate, weight_of_step[pooled].sum(), independent)
     for q in range(len(LEVELS)):
         factors[:, q] = np.exp(np.interp(np.arange(horizon), fitted_steps, np.log(factors[fitted_steps, q])))
     factors[:, MEDIAN] = 1.0
-    return Calibration(factors=np.round(factors, 4), num_outcomes=len(outcomes))
+    return factors
 
 
 def _newest(outcomes: Outcomes) -> Outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
 from pipeline.forecasting.calibration import Calibration
+from pipeline.forecasting.expected_value import expected_demand, expected_values
 from pipeline.forecasting.forecaster import Forecaster
+from pipeline.forecasting.series_scale import volatility_groups
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
-from pipeline.timeseries.forecast import NETWORK, Forecast
+from pipeline.timeseries.forecast import LOWER_95, MEDIAN, NETWORK, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -21,8 +24,16 @@ Indices = npt.NDArray[np.int64]
 
 #: a forecast further from the last value than this many ranges of the context is not published
 MAX_RANGES_AWAY = 10.0
+#: an interval that reaches more than this many ranges of the context beyond its values and the median is not published ...
+MAX_RANGES_BEYOND = 3.0
+#: ... if it also is wider than this many times the baseline's
+MAX_BASELINE_WIDTHS = 4.0
 _NOT_FINITE = "the network's forecast is not finite"
 _TOO_FAR = f"the network's forecast is more than {MAX_RANGES_AWAY:g} ranges away from the context"
+_TOO_WIDE = (
+    f"the interval has the baseline's width: the network's reached more than {MAX_RANGES_BEYOND:g} ranges beyond the "
+    f"context and was more than {MAX_BASELINE_WIDTHS:g} times as wide"
+)
 
 
 def forecast_panel(
@@ -44,7 +55,11 @@ def forecast_panel(
     4. the network has forecast it worse than the baseline;
     5. a covariate is not known ahead: from the first step on for which it is not, unless the recipe carries it forward.
 
-    The network's quantiles are calibrated, a baseline's have their own width. Both are then clipped to the recipe's bounds.
+    The network's quantiles are calibrated, a baseline's have their own width. An interval of the network that reaches more
+    than `MAX_RANGES_BEYOND` ranges beyond context and median and is more than `MAX_BASELINE_WIDTHS` times as wide as the
+    baseline's gets the baseline's width around the network's median, with the reason. The mean is the expected value of
+    the quantiles, or the demand rate of an intermittent series, whose quantiles are at least 0. All numbers are then
+    clipped to the recipe's bounds.
 
     Args:
         forecaster: the network with its scaling and covariates.
@@ -62,20 +77,40 @@ def forecast_panel(
 
     is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
     published = series[is_published]
+    groups = volatility_groups(panel, stand_in.scale, recipe.season)
+    multipliers = calibration.series if calibration else {}
+    factor = np.array([multipliers.get(name, 0.0) for name in panel.series])  # [S]
     calibrated = network_quantiles[is_published]
     if calibration is not None:
-        calibrated = calibration.apply(calibrated)
+        calibrated = calibration.apply(calibrated, [panel.series[s] for s in published.tolist()], groups[published])
+    deviation = stand_in.deviation[published]
+    bounded, is_too_wide = _bound_intervals(panel, forecaster.needs.context, published, calibrated, deviation)
+    for s in published[is_too_wide].tolist():
+        reasons[s] = _TOO_WIDE
+    worse_widths = calibration.baseline_widths if calibration else {}
+    has_worse_width = np.isin(groups[published], list(worse_widths)) & (deviation > 0).all(axis=1)
+    for s in published[has_worse_width & ~is_too_wide].tolist():
+        reasons[s] = f"the interval has the baseline's width: {worse_widths[int(groups[s])]}"
+    of_baseline = normal_quantiles(network_mean[is_published], deviation)
+    bounded = np.where(has_worse_width[:, None, None], of_baseline, bounded)
+    has_baseline_width = np.zeros(len(panel.series), bool)
+    has_baseline_width[published] = is_too_wide | has_worse_width
+
     mean, quantiles = stand_in.mean.copy(), normal_quantiles(stand_in.mean, stand_in.deviation)
     num_steps = np.zeros(len(panel.series), np.int64)  # that the network makes, [S]
     num_steps[published] = recipe.horizon
     if (missing := find_missing_covariates(panel, recipe)) is not None:
         for s in published[missing.num_known_steps[published] < recipe.horizon].tolist():
-            reasons[s] = _reason_of_missing(missing.reasons[s], recipe)
+            reasons[s] = _join(_reason_of_missing(missing.reasons[s], recipe), reasons[s])
         if not recipe.covariates.carries_forward:
             num_steps = np.minimum(num_steps, missing.num_known_steps)
     is_network = (np.arange(recipe.horizon) < num_steps[:, None])[published]  # [n, H]
-    mean[published] = np.where(is_network, network_mean[is_published], mean[published])
-    quantiles[published] = np.where(is_network[:, :, None], calibrated, quantiles[published])
+    expected = expected_values(bounded, logarithms=forecaster.reads_logarithms)
+    mean[published] = np.where(is_network, expected, mean[published])
+    quantiles[published] = np.where(is_network[:, :, None], bounded, quantiles[published])
+    is_intermittent, demand = expected_demand(panel, recipe.horizon, recipe.season)
+    mean[is_intermittent] = demand[is_intermittent]
+    quantiles[is_intermittent] = np.maximum(quantiles[is_intermittent], 0.0)
 
     low, high = recipe.publish.minimum, recipe.publish.maximum
     is_seasonal = recipe.gate.baseline == "seasonal-naive"
@@ -93,6 +128,9 @@ def forecast_panel(
         network_steps=tuple((num_steps % recipe.horizon).tolist()),
         baseline=stand_in.mean if is_seasonal else forecast_naive(panel, recipe.horizon, 1).mean,
         scale=stand_in.scale,
+        volatility_group=groups,
+        interval_factor=factor,
+        has_baseline_width=has_baseline_width,
     )
 
 
@@ -101,6 +139,43 @@ def _reason_of_missing(reason: str | None, recipe: Recipe) -> str | None:
     if recipe.covariates.missing is None:
         return None
     return f"{reason}: the last value is carried forward" if recipe.covariates.carries_forward else reason
+
+
+def _join(*reasons: str | None) -> str | None:
+    return "; ".join(filter(None, reasons)) or None
+
+
+def _bound_intervals(
+    panel: Panel, context: int, series: Indices, quantiles: Array, deviation: Array
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The network's quantiles [N, H, Q], with the baseline's widths where they are implausible; and where that is [N].
+
+    Where the baseline's have no width, because nothing ever changed, the quantiles are clipped instead.
+
+    Args:
+        panel: that was forecast.
+        context: L, periods that the network reads.
+        series: which series were forecast, [N].
+        quantiles: calibrated, [N, H, Q].
+        deviation: standard deviation of the baseline, [N, H].
+    """
+    values = _ContextValues.of(panel, series, context)
+    beyond, median = (MAX_RANGES_BEYOND * values.value_range)[:, None, None], quantiles[:, :, MEDIAN, None]
+    lowest = np.minimum(values.lowest[:, None, None], median) - beyond
+    highest = np.maximum(values.highest[:, None, None], median) + beyond
+    is_far = (quantiles < lowest) | (quantiles > highest)
+    of_baseline = normal_quantiles(quantiles[:, :, MEDIAN], deviation)
+    with np.errstate(over="ignore"):
+        is_wide = _width(quantiles) > MAX_BASELINE_WIDTHS * _width(of_baseline)
+    is_replaced: npt.NDArray[np.bool_] = np.asarray((is_far.any(axis=2) & is_wide).any(axis=1))
+    has_width = (deviation > 0)[:, :, None]
+    replacement = np.where(has_width, of_baseline, np.clip(quantiles, lowest, highest))
+    return np.where(is_replaced[:, None, None], replacement, quantiles), is_replaced
+
+
+def _width(quantiles: Array) -> Array:
+    """Width of the 95 % intervals of quantiles [N, H, Q]: [N, H]."""
+    return np.asarray(quantiles[:, :, UPPER_95] - quantiles[:, :, LOWER_95])
 
 
 def _implausible_reasons(
@@ -116,26 +191,36 @@ def _implausible_reasons(
         quantiles: [N, H, Q].
     """
     is_finite = np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
-    value_range, last = _range_and_last(panel, series, context)
-    is_near = np.abs(mean - last[:, None]).max(axis=1, initial=0.0) <= MAX_RANGES_AWAY * value_range
+    values = _ContextValues.of(panel, series, context)
+    is_near = np.abs(mean - values.last[:, None]).max(axis=1, initial=0.0) <= MAX_RANGES_AWAY * values.value_range
     reasons = np.full(len(series), None, dtype=object)
     reasons[~is_near] = _TOO_FAR
     reasons[~is_finite] = _NOT_FINITE
     return list(reasons)
 
 
-def _range_and_last(panel: Panel, series: Indices, length: int) -> tuple[Array, Array]:
-    """The range of the last `length` values of some series, and their last values: [N] each.
+@dataclass(frozen=True, slots=True)
+class _ContextValues:
+    """Extremes of the last values of N series."""
 
-    The range of a constant context is the size of its value, at least 1.
-    """
-    if not len(series):
-        return np.empty(0), np.empty(0)
-    end = panel.offsets[series + 1]
-    start = np.maximum(end - length, panel.offsets[series])
-    bounds = np.stack([start, end], axis=1).ravel()
-    values = np.append(panel.values, np.nan)  # reduceat needs a value at every bound, the last end included
-    highest, lowest = np.fmax.reduceat(values, bounds)[::2], np.fmin.reduceat(values, bounds)[::2]
-    last = panel.values[end - 1]
-    value_range = highest - lowest
-    return np.where(value_range > 0, value_range, np.maximum(np.abs(last), 1.0)), last
+    highest: Array  # [N]
+    lowest: Array  # [N]
+    last: Array  # [N]
+
+    @property
+    def value_range(self) -> Array:
+        """The range; of a constant context the size of its value, at least 1: [N]."""
+        value_range = self.highest - self.lowest
+        return np.where(value_range > 0, value_range, np.maximum(np.abs(self.last), 1.0))
+
+    @classmethod
+    def of(cls, panel: Panel, series: Indices, length: int) -> _ContextValues:
+        """Those of the last `length` values of some series."""
+        if not len(series):
+            return cls(np.empty(0), np.empty(0), np.empty(0))
+        end = panel.offsets[series + 1]
+        start = np.maximum(end - length, panel.offsets[series])
+        bounds = np.stack([start, end], axis=1).ravel()
+        values = np.append(panel.values, np.nan)  # reduceat needs a value at every bound, the last end included
+        highest, lowest = np.fmax.reduceat(values, bounds)[::2], np.fmin.reduceat(values, bounds)[::2]
+        return cls(highest, lowest, panel.values[end - 1])

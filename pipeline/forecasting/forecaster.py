@@ -101,6 +101,11 @@ class Forecaster:
         positive = ", all of them positive," if self.scaling.logarithms else ""
         return f"the network needs {number}{positive} in the context and one at the origin"
 
+    @property
+    def reads_logarithms(self) -> bool:
+        """Whether the network's quantiles are those of logarithms."""
+        return self.scaling.logarithms
+
     def predict(self, panel: Panel) -> tuple[Positions, Array, Array]:
         """Forecast from the panel's origin every series that meets the network's requirements there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -114,6 +114,7 @@ def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInpu
         _NotAsRecorded: part of it is gone or was changed.
     """
     recipe, model = _load_recipe(run, store), _load_model(run, store)
+    calibration = None if run["calibration"] is None else Calibration.from_text(run["calibration"])
     reasons = zip(published.series, published.reason, strict=True)
     try:
         forecaster, panel = load_forecaster_and_panel(model, recipe, store, run["as_of"])
@@ -125,9 +126,16 @@ def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInpu
         recipe=recipe,
         forecaster=forecaster,
         panel=panel,
-        calibration=None if run["calibration"] is None else Calibration.from_text(run["calibration"]),
+        calibration=calibration and replace(calibration, series=_factors_by_series(published)),
         worse_than_baseline={name: reason for name, reason in reasons if reason and reason.startswith(_WORSE_THAN)},
     )
+
+
+def _factors_by_series(published: Forecast) -> dict[str, float]:
+    """What multiplied the calibration of single series; runs of earlier releases had nothing of the kind."""
+    assert published.interval_factor is not None
+    factors = zip(published.series, published.interval_factor.tolist(), strict=True)
+    return {name: factor for name, factor in factors if factor > 0}
 
 
 def _read_published(run: Row, store: Store) -> Forecast:

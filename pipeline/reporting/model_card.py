@@ -34,7 +34,7 @@ forecaster = load_forecaster(read_model_files(folder / "forecaster"), "{model_ha
 windows = forecaster.inputs_at_origin(panel)
 inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
 quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
-if forecaster.calibration:
+if forecaster.calibration:  # what is published is calibrated by series, too
     quantiles = forecaster.calibration.apply(quantiles)
 ```"""
 

@@ -206,7 +206,7 @@ def _insert_run(transaction: Transaction, publication: Publication) -> tuple[str
         model_version=publication.model.model_version,
         as_of=lineage.as_of,
         code_version=lineage.code_version,
-        calibration=publication.calibration.as_text() if publication.calibration else None,
+        calibration=publication.calibration.without_series().as_text() if publication.calibration else None,
         **publication.inputs,
     )
     return run_id, int(row["run_number"])
@@ -221,7 +221,11 @@ def _run_id(publication: Publication, num_earlier: int) -> str:
 
 
 def _load_series(transaction: Transaction, staged: _StagedRun, forecast: Forecast) -> None:
-    """Write method, reason and scale of each series, one load for all series with the same method and reason."""
+    """Write what a run keeps of each series, one load for all series with the same method and reason."""
+    volatility, factor = forecast.volatility_group, forecast.interval_factor
+    has_baseline_width = forecast.has_baseline_width
+    if has_baseline_width is None:
+        has_baseline_width = np.zeros(len(forecast.series), bool)
     groups: dict[tuple[str, str | None, int], list[int]] = {}
     steps = forecast.num_network_steps.tolist()
     for s, how in enumerate(zip(forecast.method, forecast.reason, steps, strict=True)):
@@ -235,6 +239,9 @@ def _load_series(transaction: Transaction, staged: _StagedRun, forecast: Forecas
             "reason": reason,
             "network_steps": np.full(len(order), network_steps, np.int32),
             "scale": forecast.scale[order],
+            "volatility_group": None if volatility is None else volatility[order].astype(np.int32),
+            "interval_factor": None if factor is None else factor[order],
+            "has_baseline_width": has_baseline_width[order].astype(np.int32),
         }
         load(transaction, "run_series", columns)
 
@@ -293,7 +300,7 @@ def _is_as_computed(transaction: Transaction, staged: _StagedRun, forecast: Fore
     """Whether the rows in the database equal the forecast bit for bit."""
     order = np.argsort(staged.series_ids)
     columns = transaction.columns("series_of_run", run_number=staged.run_number)
-    series_ids, _, methods, reasons, network_steps, scales = columns
+    series_ids, _, methods, reasons, network_steps, scales, _ = columns
     (periods,) = transaction.columns("steps_of_run", run_number=staged.run_number)
     numbers = read_numbers_of_run(transaction, staged.run_number)
     parts = [forecast.mean[:, :, None], forecast.quantiles, forecast.baseline[:, :, None]]
@@ -316,7 +323,7 @@ def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime
         ValueError: a step of a series is missing.
     """
     columns = transaction.columns("series_of_run", run_number=run_number)
-    _, series, method, reason, network_steps, scale = columns or ((),) * 6
+    _, series, method, reason, network_steps, scale, interval_factor = columns or ((),) * 7
     periods = np.array([row["period"] for row in transaction.rows("steps_of_run", run_number=run_number)])
     numbers = read_numbers_of_run(transaction, run_number).reshape(len(series), len(periods), 2 + len(QUANTILE_COLUMNS))
     order = sorted(range(len(series)), key=series.__getitem__)
@@ -331,4 +338,5 @@ def read_forecast(transaction: Transaction, run_number: int, origin: np.datetime
         baseline=numbers[order, :, -1],
         scale=np.array(scale, np.float64)[order],
         network_steps=tuple(network_steps[s] for s in order),
+        interval_factor=np.array(interval_factor, np.float64)[order],
     )

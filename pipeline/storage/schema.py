@@ -14,7 +14,7 @@ from pipeline.errors import SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0008"
+REVISION = "0009"
 
 VERSION_TABLE = "schema_version"
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.drift import OutcomesByPeriod
 from pipeline.forecasting.calibration import WINDOW, Calibration, Outcomes, conformity_ratios
+from pipeline.forecasting.series_scale import NO_GROUP
 from pipeline.records.lineage import ModelVersion, RunKind
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import Row, Transaction
@@ -159,26 +159,24 @@ def _read_outcomes(
     newest = {"recipe": recipe.name, "kind": kind, "origin": origin, "num_origins": num_origins}
     runs = transaction.rows("newest_runs_before", **newest, training_fingerprint=recipe.training_fingerprint)
     columns = transaction.columns("outcomes_of_forecasts", **newest, as_of=as_of, num_series=num_series) if runs else []
-    run_number, step, observed, *quantiles = columns or [()] * (3 + len(LEVELS))
+    run_number, series, group, multiplier, step, observed, *quantiles = columns or [()] * (6 + len(LEVELS))
     is_comparable = np.isin(run_number, [run["run_number"] for run in runs])  # by a model with the same settings
-    run_numbers = np.array(run_number, np.int64)[is_comparable]
+    of_run = np.array(run_number, np.int64)[is_comparable]
     steps = np.array(step, np.int64)[is_comparable]
-    values = np.array(observed, np.float64)[is_comparable]
+    groups = np.array([NO_GROUP if number is None else number for number in group], np.int64)[is_comparable]
     published = np.array(quantiles, np.float64).T.reshape(-1, len(LEVELS))[is_comparable]  # [N, Q]
-    origins, factors, run_index = _runs_of_outcomes(run_numbers, runs, recipe.horizon)
+    multipliers = np.array([number or 0.0 for number in multiplier], np.float64)[is_comparable]
+    factors = np.ones((len(steps), len(LEVELS)))
+    for run in runs:
+        if run["calibration"] is not None:
+            rows = np.flatnonzero(of_run == run["run_number"])
+            by_series = Calibration.from_text(run["calibration"]).scaled_factors(multipliers[rows], groups[rows])
+            factors[rows] = by_series[np.arange(len(rows)), steps[rows] - 1]
+    origin_of = {run["run_number"]: run["origin"] for run in runs}
     return Outcomes(
-        origin=origins[run_index], step=steps, ratio=conformity_ratios(values, published, factors[run_index, steps - 1])
+        origin=np.array([origin_of[number] for number in of_run.tolist()], "datetime64[us]"),
+        step=steps,
+        ratio=conformity_ratios(np.array(observed, np.float64)[is_comparable], published, factors),
+        series=np.array(series, object)[is_comparable],
+        group=groups,
     )
-
-
-def _runs_of_outcomes(
-    run_numbers: npt.NDArray[np.int64], runs: Sequence[Row], horizon: int
-) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Origins [R] and calibration factors [R, H, Q] of the runs with outcomes, and the run of each outcome [N]."""
-    by_number = {run["run_number"]: run for run in runs}
-    present, run_index = np.unique(run_numbers, return_inverse=True)
-    origins = np.array([by_number[number]["origin"] for number in present.tolist()], "datetime64[us]")
-    uncalibrated = np.ones((horizon, len(LEVELS)))
-    calibrations = [by_number[number]["calibration"] for number in present.tolist()]
-    factors = [uncalibrated if text is None else Calibration.from_text(text).factors for text in calibrations]
-    return origins, np.array(factors).reshape(-1, *uncalibrated.shape), run_index

@@ -44,7 +44,8 @@ class Forecast:
     quantiles: npt.NDArray[np.float64]  # [S, H, Q], at LEVELS, ascending in Q
     #: for each series "lstm", or "fallback:" and the name of the baseline that stands in
     method: tuple[str, ...]
-    #: for each series why a fallback stands in, or what the network did not know; None for its own forecast
+    #: for each series why a fallback stands in, what the network did not know, or why the interval has the baseline's
+    #: width; None for its own forecast
     reason: tuple[str | None, ...]
     #: the forecast of the recipe's baseline from the same origin, to score against; NaN where it was not kept
     baseline: npt.NDArray[np.float64]  # [S, H]
@@ -53,6 +54,12 @@ class Forecast:
     #: for each series how many of its first steps are the network's own although a fallback makes the later ones;
     #: empty: 0 for all
     network_steps: tuple[int, ...] = ()
+    #: which series have similar volatility; None: it was not kept
+    volatility_group: npt.NDArray[np.int64] | None = None  # [S]
+    #: what multiplies the calibration of a typical series of the group; 0: nothing; None: it was not kept
+    interval_factor: npt.NDArray[np.float64] | None = None  # [S]
+    #: which intervals have the baseline's width around the network's median; None: none
+    has_baseline_width: npt.NDArray[np.bool_] | None = None  # [S]
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.quantiles).all()):
@@ -79,7 +86,7 @@ class Forecast:
         """Return a row for each series and step, in this order.
 
         The columns are series, period, step (from 1 on), mean, lower_95, lower_80, median, upper_80, upper_95, method
-        and reason, which is missing where no fallback stands in.
+        and reason, which is missing where all of it is the network's.
         """
         num_series, horizon = self.mean.shape
         numbers = {"mean": self.mean, **{name: self.quantiles[:, :, q] for q, name in enumerate(QUANTILE_COLUMNS)}}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.holdout import HoldoutBacktest, fit_holdout_calibration, seasonal_scales
-from pipeline.forecasting.baselines import forecast_baseline
+from pipeline.evaluation.holdout import (
+    HoldoutBacktest,
+    find_worse_intervals,
+    fit_holdout_calibration,
+    seasonal_scales,
+)
+from pipeline.forecasting.baselines import forecast_baseline, forecast_naive
 from pipeline.forecasting.calibration import Calibration
+from pipeline.forecasting.series_scale import volatility_groups
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.preprocessing.windows import Positions, Windows, find_windows_ending, read_contexts, read_targets
@@ -67,7 +75,7 @@ def _forecast_test_part(
     calibration = None
     if recipe.loss == "pinball":
         every = 1 + len(candidates) * recipe.horizon // _MOST_CALIBRATED
-        calibration = _calibrate(windows, outputs, observed, every=every)
+        calibration = _calibrate(panel, recipe.season, windows, outputs, observed, every=every)
     return HoldoutBacktest(
         windows=windows,
         context=context,
@@ -111,10 +119,23 @@ def _forecast_windows(
     return usable, np.concatenate(outputs) if outputs else np.empty((0, 0, 0))
 
 
-def _calibrate(windows: Windows, quantiles: Array, observed: Array, *, every: int) -> Calibration | None:
-    """Calibrate quantiles [N, H, Q] on the windows of every so many-th series."""
+def _calibrate(
+    panel: Panel, season: int, windows: Windows, quantiles: Array, observed: Array, *, every: int
+) -> Calibration | None:
+    """Calibrate quantiles [N, H, Q] on the windows of every so many-th series, by groups of similar volatility."""
     is_chosen = windows.series % every == 0
-    return fit_holdout_calibration(windows.take(is_chosen), quantiles[is_chosen], observed[is_chosen])
+    windows, quantiles, observed = windows.take(is_chosen), quantiles[is_chosen], observed[is_chosen]
+    groups = volatility_groups(panel, forecast_naive(panel, 1, season).scale, season)
+    calibration = fit_holdout_calibration(windows, quantiles, observed, names=panel.series, groups=groups)
+    if calibration is None:
+        return None
+    names = [panel.series[s] for s in windows.series.tolist()]
+    calibrated = calibration.apply(quantiles, names, groups[windows.series])
+    is_disjoint = (windows.end - windows.end.min()) % observed.shape[1] == 0
+    worse = find_worse_intervals(
+        panel, windows.take(is_disjoint), observed[is_disjoint], calibrated[is_disjoint], groups=groups, season=season
+    )
+    return replace(calibration, baseline_widths=worse)
 
 
 def _mase_scales_by_series(panel: Panel, fitting_part: Panel, season: int) -> Array:

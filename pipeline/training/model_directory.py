@@ -8,17 +8,20 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused
-from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths
+from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths, fit_series_widths
 from pipeline.forecasting.baselines import seasonal_naive
-from pipeline.forecasting.forecaster import IntervalWidths, build_manifest, mean_seasonal_change
+from pipeline.forecasting.forecaster import build_manifest, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import Ensemble, select_windows
 from pipeline.training.export import export_network, pack_weights, predict, to_npz
+
+Array = npt.NDArray[np.float64]
 
 #: windows whose outputs are stored, to be compared before the model is used
 _GOLDEN_WINDOWS = 16
@@ -65,8 +68,12 @@ def _forecaster_fields(
     panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutBacktest | None
 ) -> dict[str, Any]:
     """The content of forecaster.json, except for `instead_of`."""
-    widths = None if recipe.loss == "pinball" else _fit_interval_widths(panel, recipe, ensemble, backtest)
     calibration = backtest.calibration if backtest else None
+    widths = None
+    if recipe.loss != "pinball":
+        windows, residuals, scale = _past_errors(panel, recipe, ensemble, backtest)
+        widths = fit_interval_widths(residuals, scale, windows)
+        calibration = fit_series_widths(windows, residuals, scale, widths, panel.series)
     return {
         "recipe": recipe.model_dump(mode="json"),
         "training_fingerprint": recipe.training_fingerprint,
@@ -85,10 +92,10 @@ def _forecaster_fields(
     }
 
 
-def _fit_interval_widths(
+def _past_errors(
     panel: Panel, recipe: Recipe, ensemble: Ensemble, backtest: HoldoutBacktest | None
-) -> IntervalWidths:
-    """Fit widths on the backtest's residuals; without a backtest on those of the seasonal naive forecast."""
+) -> tuple[Windows, Array, Array]:
+    """Windows, residuals [N, H] and scales [N, 1] of the backtest; without a backtest of the seasonal naive forecast."""
     length = ensemble.needs.context
     if backtest is not None:
         windows, residuals = backtest.windows, backtest.residuals()
@@ -98,7 +105,7 @@ def _fit_interval_widths(
         residuals = read_targets(panel, windows, recipe.horizon) - seasonal_naive(
             context, recipe.horizon, recipe.season
         )
-    return fit_interval_widths(residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season))
+    return windows, residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season)
 
 
 def _golden_windows(panel: Panel) -> Windows:

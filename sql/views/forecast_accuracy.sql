@@ -1,4 +1,5 @@
 -- How good the published forecasts turned out to be, by recipe, model version, series and step.
+-- Absolute errors are those of the median, which they judge best; bias is that of the mean.
 create view forecast_accuracy as
 select
     runs.recipe,
@@ -6,14 +7,15 @@ select
     series.series,
     scores.step,
     count(*) as num_scored,
-    avg(abs(scores.error)) as mae,
-    avg(abs(scores.error) / nullif(scores.scale, 0)) as mase,
-    avg(case when abs(scores.observed) + abs(scores.observed + scores.error) = 0 then 0
-        else 200 * abs(scores.error) / (abs(scores.observed) + abs(scores.observed + scores.error)) end) as smape,
+    avg(abs(coalesce(scores.median_error, scores.error))) as mae,
+    avg(abs(coalesce(scores.median_error, scores.error)) / nullif(scores.scale, 0)) as mase,
+    avg(case when abs(scores.observed) + abs(scores.observed + coalesce(scores.median_error, scores.error)) = 0 then 0
+        else 200 * abs(coalesce(scores.median_error, scores.error))
+            / (abs(scores.observed) + abs(scores.observed + coalesce(scores.median_error, scores.error))) end) as smape,
     avg(scores.error) as bias,
     avg(cast(scores.inside_80 as double precision)) as coverage_80,
     avg(cast(scores.inside_95 as double precision)) as coverage_95,
-    1 - avg(case when scores.naive_error is not null then abs(scores.error) end)
+    1 - avg(case when scores.naive_error is not null then abs(coalesce(scores.median_error, scores.error)) end)
         / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_number = scores.run_number

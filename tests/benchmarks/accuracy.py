@@ -1,7 +1,8 @@
 """How accurate the global network's defaults are on the M4 competition's training parts: `python -m tests.benchmarks.accuracy`.
 
 The last horizon of each series is held out, all before it is trained on. Metrics are the competition's:
-Makridakis, Spiliotis and Assimakopoulos (2020), International Journal of Forecasting 36(1).
+Makridakis, Spiliotis and Assimakopoulos (2020), International Journal of Forecasting 36(1). MSIS and the scaled quantile loss
+are those of the published intervals: calibrated, and with the baseline's width where that is published.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import pandas as pd
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
+from pipeline.evaluation.metrics import METRICS, EvaluationSet
+from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
+from pipeline.forecasting.fallback import forecast_panel
+from pipeline.timeseries.forecast import MEDIAN
 from pipeline.timeseries.panel import Panel
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainingJob
@@ -126,6 +131,18 @@ def smape_and_mase(forecast: Array, observed: Array, series: list[Array], season
     return float(smape), float((error.mean(axis=1)[scale > 0] / scale[scale > 0]).mean())
 
 
+def interval_scores(quantiles: Array, observed: Array, scale: Array) -> tuple[float, float]:
+    """MSIS of the 95 % intervals and scaled quantile loss of quantiles [N, H, Q], in units of each series' scale [N]."""
+    data = EvaluationSet(
+        observed=observed,
+        mean=quantiles[:, :, MEDIAN],
+        quantiles=quantiles,
+        scale=scale[:, None],
+        root_scale=scale[:, None],
+    )
+    return float(METRICS["msis_95"].over(data)), float(METRICS["sql"].over(data))
+
+
 def run(part: Part) -> dict[str, Any]:
     """Train as a cycle does, forecast with ONNX Runtime, and score."""
     from pipeline.forecasting.forecaster import hash_model, load_forecaster
@@ -148,7 +165,12 @@ def run(part: Part) -> dict[str, Any]:
         float(((observed[which] >= quantiles[:, :, low]) & (observed[which] <= quantiles[:, :, high])).mean())
         for low, high in ((1, 3), (0, 4))
     ]
+    published = forecast_panel(forecaster, panel, recipe, forecaster.calibration)
+    baseline = forecast_naive(panel, part.horizon, part.season)
+    scale = np.array([np.abs(one[part.season :] - one[: -part.season]).mean() for one in series])
     return {
+        "intervals": interval_scores(published.quantiles, observed, scale),
+        "baseline": interval_scores(normal_quantiles(baseline.mean, baseline.deviation), observed, scale),
         "series": len(series),
         "owa": (ours[0] / theirs[0] + ours[1] / theirs[1]) / 2,
         "smape": ours[0],
@@ -164,8 +186,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=[part.name for part in PARTS], action="append")
     asked = parser.parse_args()
-    print("| part | series | OWA | Theta's | sMAPE | MASE | inside 80 % | inside 95 % | seconds of training |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| part | series | OWA | Theta's | sMAPE | MASE | inside 80 % | inside 95 % | MSIS | seasonal naive's "
+        "| scaled quantile loss | seasonal naive's | seconds of training |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for part in PARTS:
         if asked.part and part.name not in asked.part:
             continue
@@ -173,7 +198,8 @@ def main() -> None:
         print(
             f"| {part.name} | {made['series']:,} | {made['owa']:.3f} | {part.theta} | {made['smape']:.2f} "
             f"| {made['mase']:.3f} | {100 * made['inside'][0]:.1f} | {100 * made['inside'][1]:.1f} "
-            f"| {made['seconds']:.0f} |",
+            f"| {made['intervals'][0]:.2f} | {made['baseline'][0]:.2f} | {made['intervals'][1]:.3f} "
+            f"| {made['baseline'][1]:.3f} | {made['seconds']:.0f} |",
             flush=True,
         )
 

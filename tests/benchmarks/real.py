@@ -20,11 +20,15 @@ import pandas as pd
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
+from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
+from pipeline.forecasting.fallback import forecast_panel
+from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.preprocessing.gaps import fill_gaps
+from pipeline.preprocessing.windows import Windows, read_targets
 from pipeline.timeseries.panel import Panel, panel_from_observations
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainingJob
-from tests.benchmarks.accuracy import panel_of
+from tests.benchmarks.accuracy import interval_scores, panel_of
 
 REAL = Path(__file__).parents[3] / "shared/data/real"
 ORIGINS = 5
@@ -166,6 +170,30 @@ COLLECTIONS = (
 )
 
 
+def published_interval_scores(collection: Collection) -> tuple[tuple[float, float], tuple[float, float]]:
+    """MSIS and scaled quantile loss of what is published from the same origins, and of seasonal naive.
+
+    By a network that is fitted once on everything before them, with the intervals of a backtest of its own.
+    """
+    panel, recipe = collection.panel(), collection.recipe()
+    ends = [len(panel.grid) - 1 - n * recipe.horizon for n in range(ORIGINS, 0, -1)]
+    job = TrainingJob(panel=panel.until(ends[0]), recipe=recipe, training="retrain", reason="benchmark")
+    files = run_training(job).files
+    forecaster = load_forecaster(files, hash_model(files))
+    parts = []
+    for end in ends:
+        history = panel.until(end)
+        forecast = forecast_panel(forecaster, history, recipe, forecaster.calibration)
+        baseline = forecast_naive(history, recipe.horizon, recipe.season)
+        index_of = {name: s for s, name in enumerate(panel.series)}
+        windows = Windows(np.array([index_of[name] for name in history.series]), np.full(len(history.series), end))
+        observed = read_targets(panel, windows, recipe.horizon)
+        naive = normal_quantiles(baseline.mean, baseline.deviation)
+        parts.append((forecast.quantiles, naive, observed, baseline.scale))
+    ours, theirs, observed, scale = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return interval_scores(ours, observed, scale), interval_scores(theirs, observed, scale)
+
+
 def line(collection: Collection) -> str:
     """A row of the table."""
     panel = collection.panel()
@@ -178,9 +206,11 @@ def line(collection: Collection) -> str:
     assert ours is not None
     assert seasonal is not None
     assert naive is not None
+    intervals, baseline = published_interval_scores(collection)
     return (
         f"| {collection.name} | {len(panel.series)} | {len(panel.grid):,} | {collection.horizon} | {ORIGINS} "
-        f"| {ours:.3f} | {seasonal:.3f} | {naive:.3f} | {ours / seasonal:.3f} | {ours / naive:.3f} | {seconds:.0f} |"
+        f"| {ours:.3f} | {seasonal:.3f} | {naive:.3f} | {ours / seasonal:.3f} | {ours / naive:.3f} "
+        f"| {intervals[0]:.2f} | {baseline[0]:.2f} | {intervals[1]:.3f} | {baseline[1]:.3f} | {seconds:.0f} |"
     )
 
 
@@ -191,9 +221,10 @@ def main() -> None:
     asked = parser.parse_args()
     print(
         "| collection | series | periods | horizon | origins | MASE | seasonal naive | naive "
-        "| to seasonal naive | to naive | seconds of training |"
+        "| to seasonal naive | to naive | MSIS | seasonal naive's | scaled quantile loss | seasonal naive's "
+        "| seconds of training |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|" + "---|" * 15)
     for collection in COLLECTIONS:
         if not asked.collection or collection.name in asked.collection:
             print(line(collection), flush=True)

@@ -36,6 +36,7 @@ class StandIn:
     width: npt.NDArray[np.float64] | float = 1.0
     context: int = 8
     requirement_text: str = "it lacks what the network needs"
+    reads_logarithms: bool = False
 
     @property
     def needs(self) -> ContextRequirements:
@@ -344,3 +345,71 @@ def test_a_model_of_an_earlier_release_is_refused_in_words(outcome: TrainedModel
 
     with pytest.raises(ModelRefused, match="was made by an earlier release, which wrote other fields; train again"):
         load_forecaster({**files, "manifest.json": manifest}, hashlib.sha256(manifest).hexdigest())
+
+
+def test_an_interval_beyond_all_measure_gets_the_baselines_width_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    values = np.linspace(2_000, 14_000, 40) + rng.normal(0, 500, 40)
+    wide = np.array([0.0, 100.0, 1e9])
+
+    forecast = forecast_of(panel_of({"a": values.tolist()}), StandIn(distance=100.0, width=wide[:, None]))
+
+    last = float(values[-1])
+    baseline = forecast_of(panel_of({"a": values.tolist()}), StandIn(distance=1e12))
+    assert forecast.method == ("lstm",)
+    assert forecast.reason[0] is not None
+    assert "the interval has the baseline's width" in forecast.reason[0]
+    np.testing.assert_allclose(forecast.quantiles[0, :, 2], last + 100)
+    widths = np.diff(forecast.quantiles[0], axis=1)
+    np.testing.assert_allclose(widths, np.diff(baseline.quantiles[0], axis=1))
+    assert forecast.quantiles.max() < 30_000
+
+
+@pytest.mark.parametrize("width", [1.0, 20.0, 1e3])
+def test_a_wide_interval_within_the_measure_stays(width: float) -> None:
+    values = (np.random.default_rng(0).normal(0, 500, 40) + 8_000).tolist()
+
+    forecast = forecast_of(panel_of({"a": values}), StandIn(width=width))
+
+    assert forecast.reason == (None,)
+    np.testing.assert_allclose(forecast.quantiles[0, 0], values[-1] + np.linspace(-1, 1, len(LEVELS)) * width)
+
+
+def test_an_implausible_interval_of_one_series_changes_no_other() -> None:
+    values = small_values()
+    widths = np.array([1.0, 1e9])[:, None, None]
+
+    forecast = forecast_of(panel_of({"a": values, "b": values}), StandIn(width=widths))
+
+    assert forecast.reason[0] is None
+    assert forecast.reason[1] is not None
+    assert numbers(forecast, "a") == numbers(forecast_of(panel_of({"a": values}), StandIn()), "a")
+
+
+def test_an_interval_around_what_never_changed_is_clipped() -> None:
+    forecast = forecast_of(panel_of({"a": [5.0] * 40}), StandIn(width=1e6))
+
+    assert (forecast.quantiles.min(), forecast.quantiles.max()) == (-10.0, 20.0)
+    assert forecast.mean.tolist() == [[5.0] * 3]
+
+
+def test_the_mean_is_the_expected_value_of_skewed_quantiles() -> None:
+    skewed = np.array([1.0, 1.0, 1.0, 6.0, 9.0])
+
+    forecast = forecast_of(small_panel(), StandIn(width=skewed))
+
+    assert (forecast.mean > forecast.quantiles[:, :, 2]).all()
+    assert (forecast.mean < forecast.quantiles[:, :, 3]).all()
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e9], ids=["by the network", "by the baseline"])
+def test_the_mean_of_intermittent_demand_is_its_rate_and_no_quantile_is_negative(distance: float) -> None:
+    rng = np.random.default_rng(0)
+    rows = {f"part {n}": np.where(rng.random(48) < 0.1, 9.0, 0.0).tolist() for n in range(50)}
+    for n, values in enumerate(rows.values()):
+        values[n % 48] = 9.0
+
+    forecast = forecast_of(panel_of(rows), StandIn(distance=distance))
+
+    assert forecast.mean.sum(axis=0) == pytest.approx(np.full(3, np.sum(list(rows.values())) / 48), rel=0.1)
+    assert forecast.quantiles.min() == 0

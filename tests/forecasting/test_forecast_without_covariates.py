@@ -32,6 +32,7 @@ class Network:
     """Forecasts the same number for every step of every series."""
 
     requirement_text: str = "it lacks what the network needs"
+    reads_logarithms: bool = False
 
     @property
     def needs(self) -> ContextRequirements:
@@ -39,7 +40,7 @@ class Network:
 
     def predict(self, panel: Panel) -> Any:
         mean = np.full((len(panel.series), HORIZON), FORECAST)
-        return np.arange(len(panel.series)), mean, mean[:, :, None] + np.linspace(-10, 10, len(LEVELS))
+        return np.arange(len(panel.series)), mean, mean[:, :, None] + np.linspace(-1, 1, len(LEVELS))
 
 
 def recipe_with(missing: str | None = "fallback") -> Recipe:

@@ -243,7 +243,7 @@ def test_steps_depend_on_each_other_as_the_process_says(times: float) -> None:
 
 def test_a_sum_over_the_horizon_spreads_as_the_sum_of_a_random_walk() -> None:
     """Its variance is that of 6 errors, 5, … 1 of them: far more than that of independent steps."""
-    panel = panel_of([[0.0] * 5 + [1.0, 0.0]])
+    panel = panel_of([[0.0] * 5 + [-1.0, 0.0]])
     paths, _ = drawn_from(autoregressive(1.0, panel), panel, recipe_of(), count=4000)
 
     np.testing.assert_allclose(paths[0].sum(axis=1).var(), sum(n * n for n in range(1, 7)), rtol=0.1)

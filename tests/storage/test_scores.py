@@ -84,6 +84,23 @@ def test_scores_equal_those_computed_by_hand(published: Store) -> None:
     assert [smape for (smape,) in accuracy(published, "smape")] == pytest.approx([200 * 2 / 28, 200 * 10 / 50])
 
 
+def test_absolute_errors_are_those_of_the_median_and_bias_is_that_of_the_mean(
+    observed_store: Store, model: ModelVersion
+) -> None:
+    made = forecast([15, 20, 26], origin="2023-01-01")
+    object.__setattr__(made, "mean", made.mean + 3)
+    publish(observed_store, made, model)
+
+    score_forecasts(small_recipe(), observed_store)
+
+    ((error, median_error, observed),) = rows(
+        observed_store.database, "select error, median_error, observed from scores where step = 1"
+    )
+    assert (error, median_error) == (18 - observed, 15 - observed)
+    mae, bias = accuracy(observed_store, "mae, bias")[0]
+    assert (mae, bias) == (abs(15 - observed), 18 - observed)
+
+
 def test_a_revised_observation_is_scored_again_and_the_newest_counts(published: Store) -> None:
     observe(published, 1, september=13)
     score_forecasts(small_recipe(), published)

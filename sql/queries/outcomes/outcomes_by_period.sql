@@ -5,13 +5,14 @@
 select
     outcomes.origin,
     avg(outcomes.error / outcomes.scale) as bias,
-    avg(abs(outcomes.error) / outcomes.scale) as error,
+    avg(abs(outcomes.median_error) / outcomes.scale) as error,
     avg(abs(outcomes.naive_error) / outcomes.scale) as naive_error,
     avg(cast(outcomes.inside_80 as double precision)) as inside_80
 from (
     select
         newest.origin,
         scores.error,
+        coalesce(scores.median_error, scores.error) as median_error,
         scores.naive_error,
         scores.scale,
         scores.inside_80,

@@ -1,7 +1,11 @@
 -- Observed values and quantiles of the network's newest forecasts as of an instant, for a fixed sample of series.
+-- An interval with the baseline's width does not count.
 -- parameters: as_of instant, origin period
 select
     outcomes.run_number,
+    outcomes.series,
+    outcomes.volatility_group,
+    outcomes.interval_factor,
     outcomes.step,
     outcomes.observed,
     forecasts.lower_95,
@@ -13,6 +17,9 @@ from (
     select
         scores.run_number,
         scores.series_id,
+        sampled.series,
+        run_series.volatility_group,
+        run_series.interval_factor,
         scores.step,
         scores.observed,
         row_number() over (
@@ -26,7 +33,7 @@ from (
         limit :num_origins
     ) as newest
     cross join (
-        select series_id
+        select series_id, series
         from series
         where recipe = :recipe and variable = ''
         order by (series_id * 2654435761) % 4294967296
@@ -36,6 +43,7 @@ from (
     cross join scores
     where run_series.run_number = newest.run_number and run_series.series_id = sampled.series_id
       and (run_series.method = 'lstm' or scores.step <= run_series.network_steps)
+      and run_series.has_baseline_width = 0
       and scores.run_number = newest.run_number and scores.series_id = sampled.series_id
       and scores.as_of <= :as_of
 ) as outcomes

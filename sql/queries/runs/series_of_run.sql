@@ -5,7 +5,8 @@ select
     run_series.method,
     run_series.reason,
     run_series.network_steps,
-    run_series.scale
+    run_series.scale,
+    run_series.interval_factor
 from run_series
 join series on series.series_id = run_series.series_id
 where run_series.run_number = :run_number

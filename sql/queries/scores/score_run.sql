@@ -1,6 +1,6 @@
 -- Score the forecasts of a run against the values of the batches after one batch, up to another.
 -- parameters: first_period period, last_period period
-insert into scores (run_number, series_id, step, as_of, observed, error, naive_error, scale, inside_80, inside_95)
+insert into scores (run_number, series_id, step, as_of, observed, error, median_error, naive_error, scale, inside_80, inside_95)
 select
     forecasts.run_number,
     forecasts.series_id,
@@ -8,6 +8,7 @@ select
     batches.recorded_at,
     latest.value,
     forecasts.mean - latest.value,
+    forecasts.median - latest.value,
     forecasts.baseline - latest.value,
     latest.scale,
     case when latest.value between forecasts.lower_80 and forecasts.upper_80 then 1 else 0 end,

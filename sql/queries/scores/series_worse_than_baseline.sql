@@ -5,8 +5,8 @@ from (
     select
         scores.series_id,
         count(*) as num_scored,
-        sum(case when abs(scores.error) > abs(scores.naive_error) then 1 else 0 end) as num_lost,
-        avg(abs(scores.error)) as mae,
+        sum(case when abs(coalesce(scores.median_error, scores.error)) > abs(scores.naive_error) then 1 else 0 end) as num_lost,
+        avg(abs(coalesce(scores.median_error, scores.error))) as mae,
         avg(abs(scores.naive_error)) as naive_mae
     from (
         select run_number

@@ -1,0 +1,88 @@
+"""Intervals from a backtest: misfits widen none but their own, and what the baseline does better gets its width."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline.evaluation.holdout import find_worse_intervals, fit_interval_widths, fit_series_widths
+from pipeline.forecasting.baselines import forecast_naive
+from pipeline.forecasting.series_scale import volatility_groups
+from pipeline.preprocessing.windows import Windows, read_targets
+from pipeline.timeseries.forecast import NORMAL_SCORES
+from pipeline.timeseries.panel import Panel
+from tests.support.panels import panel_of
+
+Array = npt.NDArray[np.float64]
+
+HORIZON, NUM_ORIGINS, SEASON = 3, 8, 4
+SHOPS = [f"shop {n}" for n in range(12)]
+
+
+def residuals_of(sizes: list[float]) -> tuple[Windows, Array]:
+    """Windows of series whose errors have these sizes, and the errors [N, H]."""
+    windows = Windows(np.repeat(np.arange(len(sizes)), NUM_ORIGINS), np.tile(np.arange(NUM_ORIGINS), len(sizes)))
+    rng = np.random.default_rng(0)
+    return windows, rng.normal(size=(len(windows), HORIZON)) * np.repeat(sizes, NUM_ORIGINS)[:, None]
+
+
+@pytest.mark.parametrize("odd", [[9.0] * 3, [200.0], [6.0] * 5])
+def test_misfits_do_not_widen_the_intervals_of_the_others(odd: list[float]) -> None:
+    alone_windows, alone = residuals_of([1.0] * 12)
+    windows, beside = residuals_of([*[1.0] * 12, *odd])
+
+    expected = fit_interval_widths(alone, np.ones((len(alone), 1)), alone_windows)
+    found = fit_interval_widths(beside, np.ones((len(beside), 1)), windows)
+
+    np.testing.assert_allclose(found.by_step, expected.by_step, rtol=1e-12)
+    np.testing.assert_allclose(found.at_level, expected.at_level, rtol=1e-12)
+
+
+def test_a_misfit_has_wider_intervals_of_its_own_and_the_others_hardly_any() -> None:
+    windows, residuals = residuals_of([*[1.0] * 12, 8.0])
+    scale = np.ones((len(residuals), 1))
+    widths = fit_interval_widths(residuals, scale, windows)
+
+    calibration = fit_series_widths(windows, residuals, scale, widths, [*SHOPS, "odd"])
+
+    assert calibration is not None
+    assert 4 < calibration.series["odd"] < 10
+    assert max(calibration.series.get(name, 1.0) for name in SHOPS) < 1.5
+    assert (calibration.factors == 1).all()
+
+
+def test_a_single_series_has_the_intervals_of_its_errors_alone() -> None:
+    windows, residuals = residuals_of([2.0])
+    scale = np.ones((len(residuals), 1))
+    widths = fit_interval_widths(residuals, scale, windows)
+
+    assert fit_series_widths(windows, residuals, scale, widths, ["a"]) is None
+    np.testing.assert_array_equal(widths.at_level, fit_interval_widths(residuals, scale).at_level)
+
+
+def noisy_panel() -> Panel:
+    rng = np.random.default_rng(1)
+    return panel_of({name: (50 + rng.normal(0, 1, 60)).tolist() for name in SHOPS})
+
+
+def worse(panel: Panel, width: float) -> dict[int, str]:
+    """What is found of a network that forecasts the mean with so many times the right width."""
+    windows = Windows(np.arange(len(SHOPS)), np.full(len(SHOPS), 50))
+    observed = read_targets(panel, windows, HORIZON)
+    groups = volatility_groups(panel, forecast_naive(panel, 1, SEASON).scale, SEASON)
+    quantiles = np.full((len(SHOPS), HORIZON, 1), 50.0) + width * NORMAL_SCORES
+    return find_worse_intervals(panel, windows, observed, quantiles, groups=groups, season=SEASON)
+
+
+@pytest.mark.parametrize("width", [7.0, 0.02])
+def test_intervals_worse_than_the_baselines_get_its_width_with_the_figures(width: float) -> None:
+    found = worse(noisy_panel(), width)
+
+    (reason,) = set(found.values())
+    assert reason.startswith("in the backtest of similar series MSIS was ")
+    assert "of seasonal-naive" in reason
+
+
+def test_intervals_better_than_the_baselines_stay() -> None:
+    assert worse(noisy_panel(), 1.0) == {}
