@@ -12,6 +12,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import CsvSource, TextSource
 from pipeline.sources.columns import named_columns, number_columns
@@ -33,6 +37,9 @@ from pipeline.sources.files import find_files
 from pipeline.sources.number_evidence import NumberEvidence, UnclearNumbers
 from pipeline.sources.number_format import NumberFormat
 from pipeline.sources.text import TextScan, open_decompressed, scan_text
+
+#: values of a file without marks that are looked at for spaces and units
+FEW_VALUES = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -148,10 +155,10 @@ def _detect_numbers(scans: Sequence[_FileScan], recipe: Recipe, source: TextSour
     """
     evidence = NumberEvidence(is_one_series=source.layout == "long" and source.series is None)
     for scan in scans:
-        with closing(_read_file(scan, recipe, scan.dialect)) as chunks:
-            for chunk in chunks:
-                _add_numbers(evidence, chunk, recipe)
-                if evidence.is_settled or (_has_usual_numbers(scan) and evidence.num_values):
+        with closing(_read_number_columns(scan, recipe)) as columns:
+            for column, column_name, lines in columns:
+                evidence.add(column, column_name, lines)
+                if evidence.is_settled or (_has_usual_numbers(scan) and evidence.num_values >= FEW_VALUES):
                     break
     delimiters = {scan.dialect.delimiter for scan in scans}
     try:
@@ -171,7 +178,13 @@ def _has_usual_numbers(scan: _FileScan) -> bool:
     return scan.dialect.delimiter == "," and not (scan.text.has_quote or scan.text.has_point)
 
 
-def _add_numbers(evidence: NumberEvidence, chunk: Chunk, recipe: Recipe) -> None:
-    for column in number_columns(recipe, chunk.columns.schema.names):
-        if column in chunk.columns.schema.names:
-            evidence.add(chunk.columns.column(column), column, chunk.line.tolist())
+def _read_number_columns(
+    scan: _FileScan, recipe: Recipe
+) -> Generator[tuple[pa.Array, str, npt.NDArray[np.int64]], None, None]:
+    """Yield the texts of the columns of numbers, with the name of the column and the line of each text."""
+    with closing(_read_file(scan, recipe, scan.dialect)) as chunks:
+        for chunk in chunks:
+            names = chunk.columns.schema.names
+            for name in number_columns(recipe, names):
+                if name in names:
+                    yield chunk.columns.column(name), name, chunk.line

@@ -62,6 +62,9 @@ class _Converter(io.RawIOBase):
         self._num_read = 0
         self._num_lines = 0
         self._is_at_end = False
+        self._is_ascii = True
+        #: reads the same bytes as UTF-8, until they are none
+        self._utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")("strict")
 
     def readable(self) -> bool:
         """Whether it can be read: always."""
@@ -80,6 +83,7 @@ class _Converter(io.RawIOBase):
         block = self.stream.read(_BLOCK_BYTES)
         self._num_read += len(block)
         self._is_at_end = not block
+        self._refuse_utf8(block)
         try:
             text = self._decoder.decode(block, final=self._is_at_end)
             self._converted = text.encode()
@@ -88,6 +92,21 @@ class _Converter(io.RawIOBase):
         except UnicodeError as error:
             refuse(self.file.name, f"is not {self.encoding}: {error}; set source.encoding", "encoding")
         self._num_lines += self._converted.count(b"\n")
+
+    def _refuse_utf8(self, block: bytes) -> None:
+        """Refuse a text that is UTF-8 throughout: in another encoding its letters would become others."""
+        self._is_ascii = self._is_ascii and block.isascii()
+        try:
+            if self._utf8 is not None:
+                self._utf8.decode(block, final=self._is_at_end)
+        except UnicodeDecodeError:
+            self._utf8 = None
+        if self._is_at_end and self._utf8 is not None and not self._is_ascii:
+            refuse(
+                self.file.name,
+                f"is UTF-8, the recipe's source.encoding is {self.encoding}: leave the key out",
+                "encoding",
+            )
 
     def _refuse(self, error: UnicodeDecodeError) -> None:
         offset = self._num_read - len(error.object) + error.start

@@ -37,7 +37,15 @@ _BINARY = (
 )
 #: accepted content types by format
 CONTENT_TYPES: dict[str, tuple[str, ...]] = {
-    "csv": ("text/csv", "text/plain", "application/csv", "text/x-csv", "application/vnd.ms-excel", *_BINARY),
+    "csv": (
+        "text/csv",
+        "text/tab-separated-values",
+        "text/plain",
+        "application/csv",
+        "text/x-csv",
+        "application/vnd.ms-excel",
+        *_BINARY,
+    ),
     "jsonl": (
         "application/x-ndjson",
         "application/ndjson",

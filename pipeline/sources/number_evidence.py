@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -114,7 +116,7 @@ class NumberEvidence:
     #: values of 1000 and more without a mark between their thousands
     _num_unseparated: int = 0
 
-    def add(self, column: pa.Array, name: str, lines: Sequence[int]) -> None:
+    def add(self, column: pa.Array, name: str, lines: Sequence[int] | npt.NDArray[np.int64]) -> None:
         """Look at the texts of a column.
 
         Args:

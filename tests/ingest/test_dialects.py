@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
@@ -363,6 +366,11 @@ def test_bytes_that_are_not_utf_8_are_named_with_their_line_and_the_key(tmp_path
         ("month,sold\n2020-01-01,1\n".encode("utf-16")[:-1], "", "sales.csv is not utf-16: byte 0x0a at offset 48"),
         ("\ufeffmonth,sold\n".encode(), 'encoding = "cp1252"', "begins with the byte order mark of utf-8"),
         ("month,sold\n2020-01-01,1\0\n".encode("utf-16"), "", "holds a NUL byte at offset 23"),
+        (
+            GERMAN.encode(),
+            'encoding = "cp1252"',
+            "sales.csv is UTF-8, the recipe's source.encoding is cp1252: leave the key out",
+        ),
     ],
 )
 def test_a_text_that_is_not_of_its_encoding_is_refused(
@@ -437,3 +445,76 @@ def test_files_of_one_pattern_may_have_different_delimiters(tmp_path: Path) -> N
     recipe = recipe_with(SOURCE.replace("sales.csv", "*.csv"), tmp_path)
 
     assert ingest(recipe).values == [1.5, 1513.25, 2.5]
+
+
+def test_the_first_line_in_which_excel_names_the_delimiter_is_no_header(tmp_path: Path) -> None:
+    assert read_values(tmp_path, "sep=;\nmonth;sold\n2020-01-01;1,5\n") == [1.5]
+
+
+def test_unicode_text_of_excel_is_read(tmp_path: Path) -> None:
+    content = "month\tsold\r\n2020-01-01\t1.513,82\r\n2020-02-01\t980\r\n"
+
+    assert read_values(tmp_path, content.encode("utf-16")) == [1513.82, 980]
+
+
+def test_fields_are_quoted_with_any_delimiter(tmp_path: Path) -> None:
+    content = '"month";"sold";"note"\n"2020-01-01";"1.513,82";"a; b"\n"2020-02-01";"980,00";"two\nlines"\n'
+
+    assert read_values(tmp_path, content) == [1513.82, 980]
+
+
+def test_a_delimiter_at_the_end_of_all_lines_is_an_unnamed_column(tmp_path: Path) -> None:
+    assert read_values(tmp_path, "month;sold;\n2020-01-01;1,5;\n2020-02-01;2,5;\n") == [1.5, 2.5]
+
+
+def test_a_column_may_be_named_with_another_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text('month;"sold, pieces"\n2020-01-01;1,5\n')
+
+    assert ingest(recipe_with(SOURCE.replace('"sold"', '"sold, pieces"'), tmp_path)).values == [1.5]
+
+
+WRITERS = [
+    # delimiter, before decimals, between thousands
+    *((delimiter, ".", thousands) for delimiter in ",;\t|" for thousands in ("", ",", " ", "'")),
+    *((delimiter, ",", thousands) for delimiter in ",;\t|" for thousands in ("", " ")),
+    *((delimiter, ",", ".") for delimiter in ";\t|"),
+]
+
+
+def write_number(value: Decimal, decimal: str, thousands: str) -> str:
+    return f"{value:,f}".translate({ord(","): thousands, ord("."): decimal})
+
+
+def read_or_ask(recipe: Recipe) -> list[float] | str:
+    """The values in order, or the rule for which all of them are refused."""
+    try:
+        return ingest(recipe).values
+    except BatchRefused as refused:
+        return ", ".join(rejection.rule for rejection in refused.rejections)
+
+
+@given(
+    writer=st.sampled_from(WRITERS),
+    whole=st.lists(st.integers(-3_000_000, 3_000_000) | st.integers(-2000, 2000), min_size=1, max_size=30),
+    places=st.integers(0, 4),
+    is_trimmed=st.booleans(),
+)
+@settings(max_examples=500, deadline=None)
+def test_whatever_is_written_is_read_or_asked_for_and_never_read_wrongly(
+    tmp_path_factory: pytest.TempPathFactory,
+    writer: tuple[str, str, str],
+    whole: list[int],
+    places: int,
+    is_trimmed: bool,
+) -> None:
+    delimiter, decimal, thousands = writer
+    values = [Decimal(number).scaleb(-places) for number in whole]
+    if is_trimmed:
+        values = [value.normalize() for value in values]
+        # hundreds without decimals beside a value of three: documented as thousands
+        assume(len({value for value in values if value == value.to_integral() and 100 <= abs(value) < 1000}) < 3)
+    texts = [write_number(value, decimal, thousands) for value in values]
+
+    read = read_or_ask(written(tmp_path_factory.getbasetemp(), table(texts, delimiter)))
+
+    assert read in ("number format", [float(value) for value in values])

@@ -67,13 +67,25 @@ def fetch_error(
     [
         response(CSV, Content_Type="text/csv; charset=utf-8"),
         response(CSV),
+        response(CSV.replace(",", "\t"), Content_Type="text/tab-separated-values"),
+        response(CSV.replace(",", ";").encode("utf-16"), Content_Type="text/csv; charset=utf-16"),
+        response("Sales\n\n" + CSV + "Source: tills\n", Content_Type="text/csv"),
         response(gzip.compress(CSV.encode()), Content_Type="text/csv", Content_Encoding="gzip"),
         response(gzip.compress(CSV.encode()), Content_Type="application/gzip"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (CSV[:7].encode(), CSV[7:].encode()))
         + b"0\r\n\r\n",
     ],
-    ids=["csv", "no content type", "content encoding", "packed file", "chunked"],
+    ids=[
+        "csv",
+        "no content type",
+        "tabs",
+        "UTF-16 and semicolons",
+        "preamble and footer",
+        "content encoding",
+        "packed file",
+        "chunked",
+    ],
 )
 def test_the_same_rows_are_read_however_they_are_sent(answer: bytes) -> None:
     assert [row for _, row in fetch_once(answer)] == TWO_ROWS
