@@ -57,6 +57,7 @@ comment on column batches.num_rejected is 'rows that were refused';
 comment on column batches.state is 'what the source left for its next reading, as JSON';
 comment on column batches.first_period is 'first period of which it tells something new; null: of none';
 comment on column batches.last_period is 'last period of which it tells something new; null: of none';
+comment on column batches.known_at is 'instant since when the world knew what it brought, where the source says so; null: recorded_at';
 comment on column batches.releases is 'batch on hold that this one accepts; null for most';
 
 comment on table rejections is 'A row that was refused, or a whole file.';
@@ -81,7 +82,13 @@ comment on table revisions is 'A later value for a period that was observed befo
 comment on column revisions.series_id is 'series that was observed';
 comment on column revisions.period is 'start of the period, UTC';
 comment on column revisions.batch_id is 'batch that reported it; as of an instant the highest one counts';
-comment on column revisions.value is 'value in the unit of the recipe, finite';
+comment on column revisions.value is 'value in the unit of the recipe, finite; null: the value was withdrawn, from then on the period is a gap';
+
+comment on table older_versions is 'A value that was known before another one which was recorded first; added to, never changed.';
+comment on column older_versions.series_id is 'series that was observed';
+comment on column older_versions.period is 'start of the period, UTC';
+comment on column older_versions.batch_id is 'batch that reported it; its known_at is earlier than that of a version in observations or revisions';
+comment on column older_versions.value is 'value in the unit of the recipe, finite; null: withdrawn';
 
 comment on table attributes is 'What a source says of a series as a whole; a change is a new row.';
 comment on column attributes.series_id is 'series that it describes';
@@ -131,6 +138,7 @@ comment on column runs.kind is 'live, or backfill: made afterwards as of then, a
 comment on column runs.origin is 'last period that the forecasts use, UTC; step 1 is the period after it';
 comment on column runs.as_of is 'instant up to which observations were known to it';
 comment on column runs.status is 'staged (nobody sees it), published, or superseded by another run at the same origin';
+comment on column runs.recorded_by is 'instant up to which observations had been recorded when it was made; null: as_of';
 comment on column runs.data_hash is 'hash of the observations that it used';
 comment on column runs.recipe_fingerprint is 'fingerprint of the recipe then';
 comment on column runs.model_version is 'model that forecast';

@@ -84,7 +84,7 @@ begin
   end if;
   if old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
      or new.superseded_by is null or new.superseded_by = new.run_id
-     or new.run_number is distinct from old.run_number or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at or new.calibration is distinct from old.calibration) then
+     or new.run_number is distinct from old.run_number or new.run_id is distinct from old.run_id or new.recipe is distinct from old.recipe or new.kind is distinct from old.kind or new.origin is distinct from old.origin or new.as_of is distinct from old.as_of or new.data_hash is distinct from old.data_hash or new.recipe_fingerprint is distinct from old.recipe_fingerprint or new.model_version is distinct from old.model_version or new.model_hash is distinct from old.model_hash or new.code_version is distinct from old.code_version or new.num_series is distinct from old.num_series or new.num_fallback is distinct from old.num_fallback or new.num_rows is distinct from old.num_rows or new.content_hash is distinct from old.content_hash or new.expected_next_by is distinct from old.expected_next_by or new.published_at is distinct from old.published_at or new.calibration is distinct from old.calibration or new.recorded_by is distinct from old.recorded_by) then
     raise exception 'a published run is never changed, only superseded';
   end if;
   return new;
@@ -107,6 +107,7 @@ CREATE TABLE batches (
     releases bigint,
     first_period timestamp without time zone,
     last_period timestamp without time zone,
+    known_at timestamp with time zone,
     CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
 );
 
@@ -144,6 +145,8 @@ COMMENT ON COLUMN batches.first_period IS 'first period of which it tells someth
 
 COMMENT ON COLUMN batches.last_period IS 'last period of which it tells something new; null: of none';
 
+COMMENT ON COLUMN batches.known_at IS 'instant since when the world knew what it brought, where the source says so; null: recorded_at';
+
 CREATE TABLE observations (
     series_id bigint NOT NULL,
     period timestamp without time zone NOT NULL,
@@ -167,7 +170,7 @@ CREATE TABLE revisions (
     series_id bigint NOT NULL,
     period timestamp without time zone NOT NULL,
     batch_id bigint NOT NULL,
-    value double precision NOT NULL,
+    value double precision,
     CONSTRAINT revision_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308)))
 );
 
@@ -179,7 +182,7 @@ COMMENT ON COLUMN revisions.period IS 'start of the period, UTC';
 
 COMMENT ON COLUMN revisions.batch_id IS 'batch that reported it; as of an instant the highest one counts';
 
-COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite';
+COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite; null: the value was withdrawn, from then on the period is a gap';
 
 CREATE TABLE series (
     series_id bigint NOT NULL,
@@ -202,7 +205,10 @@ CREATE VIEW current_observations AS
  SELECT series.recipe,
     series.series,
     observations.period,
-    COALESCE(revisions.value, observations.value) AS value,
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END AS value,
     batches.recorded_at
    FROM (((series
      JOIN observations ON ((observations.series_id = series.series_id)))
@@ -210,7 +216,7 @@ CREATE VIEW current_observations AS
            FROM revisions newest
           WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
      JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
-  WHERE (series.variable = ''::text);
+  WHERE ((series.variable = ''::text) AND ((revisions.batch_id IS NULL) OR (revisions.value IS NOT NULL)));
 
 COMMENT ON VIEW current_observations IS 'The newest value of each series and period.';
 
@@ -333,6 +339,7 @@ CREATE TABLE runs (
     superseded_by text,
     run_number bigint NOT NULL,
     calibration text,
+    recorded_by timestamp with time zone,
     CONSTRAINT run_kind CHECK ((kind = ANY (ARRAY['live'::text, 'backfill'::text]))),
     CONSTRAINT run_published_at CHECK (((status = 'staged'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT run_status CHECK ((status = ANY (ARRAY['staged'::text, 'published'::text, 'superseded'::text])))
@@ -379,6 +386,8 @@ COMMENT ON COLUMN runs.superseded_by IS 'run that took its place; null if none d
 COMMENT ON COLUMN runs.run_number IS 'number of the run, which its forecasts repeat';
 
 COMMENT ON COLUMN runs.calibration IS 'what its intervals were widened or narrowed by, as JSON; null: by nothing';
+
+COMMENT ON COLUMN runs.recorded_by IS 'instant up to which observations had been recorded when it was made; null: as_of';
 
 CREATE VIEW anomalies AS
  SELECT runs.recipe,
@@ -920,6 +929,24 @@ CREATE TABLE observations_default (
 
 COMMENT ON TABLE observations_default IS 'Observations of the periods that have no partition of their own.';
 
+CREATE TABLE older_versions (
+    series_id bigint NOT NULL,
+    period timestamp without time zone NOT NULL,
+    batch_id bigint NOT NULL,
+    value double precision,
+    CONSTRAINT older_version_finite CHECK (((value >= -1.7976931348623157e308) AND (value <= 1.7976931348623157e308)))
+);
+
+COMMENT ON TABLE older_versions IS 'A value that was known before another one which was recorded first; added to, never changed.';
+
+COMMENT ON COLUMN older_versions.series_id IS 'series that was observed';
+
+COMMENT ON COLUMN older_versions.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN older_versions.batch_id IS 'batch that reported it; its known_at is earlier than that of a version in observations or revisions';
+
+COMMENT ON COLUMN older_versions.value IS 'value in the unit of the recipe, finite; null: withdrawn';
+
 CREATE TABLE outbox (
     outbox_id bigint NOT NULL,
     recipe text NOT NULL,
@@ -1197,6 +1224,9 @@ ALTER TABLE ONLY observations
 ALTER TABLE ONLY observations_default
     ADD CONSTRAINT observations_default_pkey PRIMARY KEY (series_id, period);
 
+ALTER TABLE ONLY older_versions
+    ADD CONSTRAINT older_version_once PRIMARY KEY (series_id, period, batch_id);
+
 ALTER TABLE ONLY outbox
     ADD CONSTRAINT outbox_once UNIQUE (recipe, kind, reference);
 
@@ -1255,6 +1285,8 @@ CREATE UNIQUE INDEX one_published_run ON runs USING btree (recipe, kind, origin)
 
 CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
 
+CREATE INDEX withdrawn_values ON revisions USING btree (series_id) WHERE (value IS NULL);
+
 ALTER INDEX observation_first ATTACH PARTITION observations_default_pkey;
 
 CREATE TRIGGER decisions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON decisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
@@ -1266,6 +1298,8 @@ CREATE TRIGGER guard_all_forecasts BEFORE TRUNCATE ON forecasts FOR EACH STATEME
 CREATE TRIGGER guard_all_observations BEFORE TRUNCATE ON observations FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER guard_all_observations_default BEFORE TRUNCATE ON observations_default FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_all_older_versions BEFORE TRUNCATE ON older_versions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER guard_all_revisions BEFORE TRUNCATE ON revisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
@@ -1286,6 +1320,8 @@ CREATE TRIGGER guard_forecasts_update_of AFTER UPDATE ON forecasts REFERENCING O
 CREATE TRIGGER guard_forecasts_update_to AFTER UPDATE ON forecasts REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION guard_forecasts();
 
 CREATE TRIGGER guard_observations BEFORE DELETE OR UPDATE ON observations FOR EACH ROW EXECUTE FUNCTION guard_history();
+
+CREATE TRIGGER guard_older_versions BEFORE DELETE OR UPDATE ON older_versions FOR EACH ROW EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER guard_revisions BEFORE DELETE OR UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION guard_history();
 
@@ -1342,6 +1378,12 @@ ALTER TABLE ONLY leases
 
 ALTER TABLE ONLY models
     ADD CONSTRAINT models_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+
+ALTER TABLE ONLY older_versions
+    ADD CONSTRAINT older_versions_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
+
+ALTER TABLE ONLY older_versions
+    ADD CONSTRAINT older_versions_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
 
 ALTER TABLE ONLY recipe_versions
     ADD CONSTRAINT recipe_versions_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);

@@ -103,7 +103,7 @@ CREATE TABLE "batches" (
     num_rejected integer not null,
     state text not null default '{}',
     releases integer references batches (batch_id)
-, first_period text, last_period text) strict;
+, first_period text, last_period text, known_at text) strict;
 
 CREATE INDEX batches_of_recipe on batches (recipe, recorded_at);
 
@@ -115,15 +115,6 @@ CREATE TABLE observations (
     value real not null constraint observation_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
     batch_id integer not null references batches (batch_id),
     constraint observation_first primary key (series_id, period)
-) strict, without rowid;
-
-CREATE TABLE revisions (
-    series_id integer not null,
-    period text not null,
-    batch_id integer not null references batches (batch_id),
-    value real not null constraint revision_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
-    constraint revision_once primary key (series_id, period, batch_id),
-    constraint revision_of_observation foreign key (series_id, period) references observations (series_id, period)
 ) strict, without rowid;
 
 CREATE TABLE attributes (
@@ -154,12 +145,6 @@ begin select raise(abort, 'observations are appended, never changed'); end;
 CREATE TRIGGER observations_stay_on_delete before delete on observations
 begin select raise(abort, 'observations are appended, never changed'); end;
 
-CREATE TRIGGER revisions_stay_on_update before update on revisions
-begin select raise(abort, 'revisions are appended, never changed'); end;
-
-CREATE TRIGGER revisions_stay_on_delete before delete on revisions
-begin select raise(abort, 'revisions are appended, never changed'); end;
-
 CREATE TRIGGER attributes_stay_on_update before update on attributes
 begin select raise(abort, 'attributes are appended, never changed'); end;
 
@@ -185,7 +170,7 @@ CREATE TABLE "runs" (
     content_hash text not null,
     expected_next_by text not null,
     published_at text,
-    superseded_by text references runs (run_id), calibration text,
+    superseded_by text references runs (run_id), calibration text, recorded_by text,
     constraint run_by_model foreign key (recipe, model_version) references models (recipe, model_version),
     constraint run_published_at check (status = 'staged' or published_at is not null)
 ) strict;
@@ -348,12 +333,6 @@ CREATE TABLE sample_paths (
     constraint sample_once primary key (run_number, series_id, path, step)
 ) strict, without rowid;
 
-CREATE TRIGGER published_run_stays before update on runs
-when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
-  or new.superseded_by is null or new.superseded_by = new.run_id
-  or new.run_number is not old.run_number or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at or new.calibration is not old.calibration)
-begin select raise(abort, 'a published run is never changed, only superseded'); end;
-
 CREATE TRIGGER decisions_stay_on_update before update on decisions
 begin select raise(abort, 'decisions are appended, never changed'); end;
 
@@ -371,6 +350,43 @@ begin select raise(abort, 'sample_paths are appended, never changed'); end;
 
 CREATE TRIGGER sample_paths_stay_on_delete before delete on sample_paths
 begin select raise(abort, 'sample_paths are appended, never changed'); end;
+
+CREATE TABLE older_versions (
+    series_id integer not null references series (series_id),
+    period text not null,
+    batch_id integer not null references batches (batch_id),
+    value real constraint older_version_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint older_version_once primary key (series_id, period, batch_id)
+) strict, without rowid;
+
+CREATE TABLE "revisions" (
+    series_id integer not null,
+    period text not null,
+    batch_id integer not null references batches (batch_id),
+    value real constraint revision_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint revision_once primary key (series_id, period, batch_id),
+    constraint revision_of_observation foreign key (series_id, period) references observations (series_id, period)
+) strict, without rowid;
+
+CREATE TRIGGER revisions_stay_on_update before update on revisions
+begin select raise(abort, 'revisions are appended, never changed'); end;
+
+CREATE TRIGGER revisions_stay_on_delete before delete on revisions
+begin select raise(abort, 'revisions are appended, never changed'); end;
+
+CREATE TRIGGER older_versions_stay_on_update before update on older_versions
+begin select raise(abort, 'older_versions are appended, never changed'); end;
+
+CREATE TRIGGER older_versions_stay_on_delete before delete on older_versions
+begin select raise(abort, 'older_versions are appended, never changed'); end;
+
+CREATE INDEX withdrawn_values on revisions (series_id) where value is null;
+
+CREATE TRIGGER published_run_stays before update on runs
+when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
+  or new.superseded_by is null or new.superseded_by = new.run_id
+  or new.run_number is not old.run_number or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at or new.calibration is not old.calibration or new.recorded_by is not old.recorded_by)
+begin select raise(abort, 'a published run is never changed, only superseded'); end;
 
 CREATE VIEW latest_forecasts as
 select
@@ -436,7 +452,7 @@ select
     series.recipe,
     series.series,
     observations.period,
-    coalesce(revisions.value, observations.value) as value,
+    case when revisions.batch_id is null then observations.value else revisions.value end as value,
     batches.recorded_at
 from series
 join observations on observations.series_id = series.series_id
@@ -449,7 +465,8 @@ left join revisions
      where newest.series_id = observations.series_id and newest.period = observations.period
  )
 join batches on batches.batch_id = coalesce(revisions.batch_id, observations.batch_id)
-where series.variable = '';
+where series.variable = ''
+  and (revisions.batch_id is null or revisions.value is not null);
 
 CREATE VIEW forecast_accuracy as
 select

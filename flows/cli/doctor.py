@@ -12,7 +12,6 @@ from flows.cli.console import print_json, print_table
 from flows.context import require_prefect, utc_now
 from flows.forecast_table import list_fallbacks
 from pipeline.config.loader import load_recipe, recipe_names
-from pipeline.config.recipe import Recipe
 from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import NextperiodError
 from pipeline.storage.engine import open_database
@@ -55,14 +54,9 @@ def _check_recipes(settings: Settings) -> str:
     names = recipe_names(settings.recipes)
     if not names:
         raise NextperiodError(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
-    recipes = [load_recipe(name, settings.recipes) for name in names]
-    listed = [f"{recipe.name} ({_describe_frequency(recipe)})" for recipe in recipes]
-    return f"{settings.recipes}: {', '.join(listed)}"
-
-
-def _describe_frequency(recipe: Recipe) -> str:
-    season = f"season of {recipe.season}" if recipe.season > 1 else "no season"
-    return f"{recipe.calendar or recipe.frequency}, {season}"
+    for name in names:
+        load_recipe(name, settings.recipes)
+    return f"{settings.recipes}: {', '.join(names)}"
 
 
 def _check_database(settings: Settings) -> str:

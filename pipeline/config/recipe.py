@@ -224,9 +224,6 @@ class CovariateSettings(Table):
         return value if value is None else Frequency("D", value).calendar
 
 
-_SEASONS_BY_SPELLING = {"QS": 4, "QE": 4, "MS": 12, "ME": 12, "W": 52, "D": 7, "B": 5, "h": 24, "min": 60}
-
-
 class Recipe(Table):
     """Everything that decides a forecasting job."""
 
@@ -308,12 +305,9 @@ class Recipe(Table):
     @property
     def season(self) -> int:
         """Steps per season (m)."""
-        return self.season_length or self.grid.season_length
-
-    @property
-    def _season_by_spelling(self) -> int:
-        """The season that earlier releases looked up by the text of the frequency; models were trained with it."""
-        return 5 if self.calendar else _SEASONS_BY_SPELLING.get(self.frequency.split("-")[0], 1)
+        if self.season_length is not None:
+            return self.season_length
+        return 5 if self.calendar else self.grid.season_length
 
     @property
     def context(self) -> int:
@@ -383,8 +377,6 @@ class Recipe(Table):
             },
             exclude={"covariates": {"missing"}},
         )
-        if self.season != (self.season_length or self._season_by_spelling):
-            fields["season_length"] = self.season
         fields["training"] = self.training.model_dump(mode="json", exclude=_SCHEDULING)
         return _hash(fields)
 

@@ -100,8 +100,16 @@ class _Gap:
 
 
 def compare_values(delivered: LongValues, stored: LongValues) -> Change:
-    """Return what delivered values add to the stored values of the same series."""
-    return _find_changes(delivered, stored, stored.positions(delivered.series, delivered.period))
+    """Return what delivered values add to the stored values of the same series; NaN withdraws a value."""
+    if len(stored) == 0:
+        return Change(new=delivered.without_withdrawn(), revised=stored)
+    stored_rows = stored.positions(delivered.series, delivered.period)
+    is_stored, withdraws = stored_rows >= 0, np.isnan(delivered.value)
+    is_new = ~is_stored & ~withdraws
+    is_equal = (delivered.value == stored.value[stored_rows]) | (withdraws & np.isnan(stored.value[stored_rows]))
+    is_revised = is_stored & ~is_equal
+    num_same = int((is_stored & is_equal).sum())
+    return Change(new=delivered.take(is_new), revised=delivered.take(is_revised), num_same=num_same)
 
 
 def measure_spacing(values: LongValues, grid: Periods, is_measured: Mask) -> Spacing:
@@ -200,6 +208,8 @@ class BatchDiff:
         """
         if len(delivered) == 0:
             return Change(new=delivered, revised=delivered)
+        change = compare_values(delivered, stored)
+        stored = stored.without_withdrawn()  # from here on withdrawn values are gaps
         stored_rows = stored.positions(delivered.series, delivered.period)
         merged = merge(stored, delivered)
         self._check_cut(delivered, merged)
@@ -207,7 +217,6 @@ class BatchDiff:
         self.history.add(delivered, stored, stored_rows, self.batch.names)
         self.history.num_expected += self._count_expected(stored)
         self._measure_longest(merged)
-        change = _find_changes(delivered, stored, stored_rows)
         self.counts.add(change)
         return change
 
@@ -403,15 +412,6 @@ class BatchDiff:
         is_first = number < self.longest.number
         if length > self.longest.length or (length == self.longest.length and is_first):
             self.longest = LongestSeries(self.batch.names[number][0], length, number)
-
-
-def _find_changes(delivered: LongValues, stored: LongValues, stored_rows: Counts) -> Change:
-    if len(stored) == 0:
-        return Change(new=delivered, revised=stored)
-    is_new = stored_rows < 0
-    is_revised = ~is_new & (delivered.value != stored.value[stored_rows])
-    num_same = int((~is_new & ~is_revised).sum())
-    return Change(new=delivered.take(is_new), revised=delivered.take(is_revised), num_same=num_same)
 
 
 def _are_ends_on(grid: Periods, *parts: LongValues) -> bool:

@@ -233,7 +233,7 @@ class BatchWriter:
     def stored_values(
         self, delivered: LongValues, frequency: Frequency, *, since: np.datetime64 | None = None, before: int = 0
     ) -> LongValues:
-        """The stored values of the series in `delivered`, under the batch's numbers and in their order.
+        """The stored values of the series in `delivered`, under the batch's numbers and in their order; NaN: withdrawn.
 
         Args:
             delivered: values of the batch.
@@ -262,7 +262,12 @@ class BatchWriter:
         return count_values(self.transaction, sorted(self._stored_ids - self._compared_ids))
 
     def add(self, new: LongValues, revised: LongValues) -> None:
-        """Write new values, and collect revisions, of which each part of a batch has few, to write them together."""
+        """Write new values, and collect revisions, of which each part of a batch has few, to write them together.
+
+        Args:
+            new: values of periods that have none yet.
+            revised: other values of periods that have one; NaN withdraws it.
+        """
         new, revised = (LongValues(self._series_ids[v.series], v.period, v.value) for v in (new, revised))
         for changed in (new, revised):
             if len(changed):
@@ -281,13 +286,17 @@ class BatchWriter:
     def _load(self, table: str, values: LongValues) -> None:
         if len(values) == 0:
             return
-        columns: dict[str, Column] = {
-            "series_id": values.series,
-            "period": values.period,
-            "value": values.value,
-            "batch_id": self.batch_id,
-        }
-        load(self.transaction, table, columns)
+        is_withdrawn = np.isnan(values.value)
+        if is_withdrawn.any():
+            self._insert(table, values.take(is_withdrawn), value=None)
+            values = values.take(~is_withdrawn)
+        self._insert(table, values, value=values.value)
+
+    def _insert(self, table: str, values: LongValues, *, value: Column) -> None:
+        if len(values) == 0:
+            return
+        columns: dict[str, Column] = {"series_id": values.series, "period": values.period}
+        load(self.transaction, table, {**columns, "value": value, "batch_id": self.batch_id})
 
     def add_attributes(self, attributes: Mapping[tuple[str, str], str], names: Sequence[tuple[str, str]]) -> None:
         """Write attributes, given by (series, attribute), that are new or have changed."""
@@ -365,6 +374,7 @@ def _insert_batch(
         state=json.dumps(dict(header.state), sort_keys=True),
         releases=header.releases,
         recorded_at=recorded_at,
+        known_at=None,
         status=status,
         message=message,
         num_read=num_read,

@@ -140,7 +140,7 @@ def values_as_of(
     length: int | None = None,
     since: np.datetime64 | None = None,
 ) -> LongValues:
-    """Values of series after a batch, revisions included, ascending by series and period.
+    """Values of series after a batch, revisions included, ascending by series and period; NaN: withdrawn.
 
     One statement, which reads by the primary key and reads no other rows.
 
@@ -157,7 +157,7 @@ def values_as_of(
         parameters = {"series_ids": list(series_ids), "batch_id": batch_id, "length": length, "since": moment}
         series, (periods, numbers, *revisions) = _fetch_arrays(transaction, "values_as_of", parameters, 5)
         first_values = _sort_by_series(_decode_values(series, periods, numbers))
-        return apply_revisions(first_values, _decode_values(series, *revisions))
+        return apply_revisions(first_values, _mark_withdrawn(_decode_values(series, *revisions)))
     rows = _fetch_sqlite_rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since)
     return apply_revisions(empty_values(), rows)
 
@@ -199,7 +199,7 @@ def _fetch_packed_postgresql(
     series, (first, last, content) = _fetch_arrays(transaction, "packed_values_as_of", parameters, 4)
     packed = _PackedSeries(series, _decode_periods(first), _decode_periods(last), _not_null(content), np.dtype(">f8"))
     revised_series, fields = _fetch_arrays(transaction, "revisions_as_of", parameters, 3)
-    return packed, _decode_values(revised_series, *fields)
+    return packed, _mark_withdrawn(_decode_values(revised_series, *fields))
 
 
 def _fetch_packed_sqlite(transaction: Transaction, series_ids: Sequence[int], batch_id: int) -> _PackedSeries:
@@ -301,7 +301,17 @@ def _fetch_sqlite_rows(
         period = _parse_periods(list(map(itemgetter(1), rows)))
         value = np.fromiter(map(itemgetter(2), rows), np.float64, len(rows))
         parts.append((series, period, value))
-    return LongValues(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else empty_values()
+    if not parts:
+        return empty_values()
+    return _mark_withdrawn(LongValues(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+
+
+def _mark_withdrawn(values: LongValues) -> LongValues:
+    """Values with NaN where a query returns infinity: there a value was withdrawn."""
+    is_withdrawn = np.isinf(values.value)
+    if not is_withdrawn.any():
+        return values
+    return LongValues(values.series, values.period, np.where(is_withdrawn, np.nan, values.value))
 
 
 def _parse_periods(texts: Sequence[str]) -> Periods:

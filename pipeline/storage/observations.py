@@ -103,10 +103,12 @@ def _read_observations(
     columns = transaction.columns("series_of_recipe", recipe=recipe.name, variable=variable)
     series_ids, names = columns or ((), ())
     if length:
-        values = values_as_of(transaction, series_ids, batch_id, length=length)
+        withdrawn = transaction.row("most_withdrawn", recipe=recipe.name)
+        num_withdrawn = int(withdrawn["num_withdrawn"] or 0) if withdrawn else 0
+        values = values_as_of(transaction, series_ids, batch_id, length=length + num_withdrawn)
     else:
         values = all_values(transaction, series_ids, batch_id, frequency=recipe.grid)
-    return _order_by_name(values, dict(zip(series_ids, names, strict=True)))
+    return _order_by_name(values.without_withdrawn(), dict(zip(series_ids, names, strict=True)))
 
 
 def _order_by_name(values: LongValues, names: Mapping[int, str]) -> Observations:

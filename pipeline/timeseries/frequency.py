@@ -6,8 +6,6 @@ its sessions: the period after a Friday is Monday or, if that is a holiday, Tues
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,19 +22,8 @@ from pipeline.text import counted
 
 Periods = npt.NDArray[np.datetime64]
 
-#: a season within a day has at most so many periods: five minutes have the day as their season, one minute the hour
-_MAX_PERIODS_WITHIN_DAY = 300
-#: seasons of periods shorter than a day, the longest first
-_SEASONS_WITHIN_DAY = tuple(pd.Timedelta(1, unit) for unit in ("D", "h", "min"))
-_DAYS_PER_WEEK, _BUSINESS_DAYS_PER_WEEK, _WEEKS_PER_YEAR, _MONTHS_PER_YEAR = 7, 5, 52, 12
-#: months of the calendar offsets, and half months, by the first letters of their alias
-_MONTHS = {"BYS": 12, "BYE": 12, "YS": 12, "YE": 12, "BQS": 3, "BQE": 3, "QS": 3, "QE": 3}
-_MONTHS |= {"BMS": 1, "BME": 1, "CBMS": 1, "CBME": 1, "MS": 1, "ME": 1, "WOM": 1, "LWOM": 1}
-#: aliases that pandas 3 no longer has, with what replaces them
-_RENAMED = {"M": "ME or MS", "BM": "BME or BMS", "CBM": "CBME or CBMS", "SM": "SME or SMS", "Q": "QE or QS"}
-_RENAMED |= {"BQ": "BQE or BQS", "Y": "YE or YS", "A": "YE or YS", "AS": "YS", "BY": "BYE or BYS", "BA": "BYE or BYS"}
-_RENAMED |= {"BAS": "BYS", "H": "h", "BH": "bh", "T": "min", "MIN": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
-_RENAMED |= {"w": "W", "d": "D", "b": "B"}
+#: Steps per season of the usual frequencies, by the alias without its anchor.
+SEASON_LENGTHS = {"YS": 1, "YE": 1, "QS": 4, "QE": 4, "MS": 12, "ME": 12, "W": 52, "D": 7, "B": 5, "h": 24, "min": 60}
 
 _MARGIN = pd.Timedelta(days=31)
 #: sessions of exchanges are looked up within these years only
@@ -55,9 +42,6 @@ class Frequency:
     calendar: str | None = None
 
     def __post_init__(self) -> None:
-        replacement = _find_replacement(self.alias)
-        if replacement is not None:
-            raise InvalidRecipe(f'frequency "{self.alias}" is not known: it is written {replacement} today')
         try:
             forward = to_offset(self.alias).n > 0
         except ValueError:
@@ -71,30 +55,8 @@ class Frequency:
 
     @property
     def season_length(self) -> int:
-        """The usual number of steps per season, by what the frequency means; 1 if no season is usual for it.
-
-        Periods within a day: the day, or the hour or minute where a day has more than 300 periods. Days: the week.
-        Weeks, months and quarters: the year. Sessions of an exchange and business days: the week of five days.
-        For example, `h` and `60min` have 24, `15min` 96, `min` 60, `D` 7, `B` 5, `W-MON` 52, `4W` 13, `MS` and `BME` 12,
-        `3MS` 4.
-        """
-        if self.calendar is not None:
-            return _BUSINESS_DAYS_PER_WEEK
-        offset = to_offset(self.alias)
-        if self.length is not None:
-            return _season_within_day(self.length)
-        code = offset.rule_code.split("-")[0]
-        if code == "D":
-            return _season_of_days(offset.n, _DAYS_PER_WEEK)
-        if code in ("B", "C"):
-            return _season_of_days(offset.n, _BUSINESS_DAYS_PER_WEEK)
-        if code == "W":
-            return _divide(_WEEKS_PER_YEAR, offset.n)
-        if code in ("SMS", "SME"):
-            return _divide(2 * _MONTHS_PER_YEAR, offset.n)
-        if code in _MONTHS:
-            return _divide(_MONTHS_PER_YEAR, offset.n * _MONTHS[code])
-        return 1
+        """The usual number of steps per season; 1 if no season is usual for this frequency."""
+        return SEASON_LENGTHS.get(self.alias.split("-")[0], 1)
 
     @property
     def is_within_day(self) -> bool:
@@ -159,38 +121,6 @@ class Frequency:
         position = np.searchsorted(every_day, days[is_on_grid])
         is_on_grid[is_on_grid] = _on_most_common(position % offset.n)
         return is_on_grid
-
-
-def _season_within_day(length: pd.Timedelta) -> int:
-    """Return the periods of a length in a day, an hour or a minute; in a week if a period is a whole day."""
-    if length >= pd.Timedelta(1, "D"):
-        return _season_of_days(length.days, _DAYS_PER_WEEK) if length % pd.Timedelta(1, "D") == pd.Timedelta(0) else 1
-    for season in _SEASONS_WITHIN_DAY:
-        if length < season and season % length == pd.Timedelta(0) and season // length <= _MAX_PERIODS_WITHIN_DAY:
-            return int(season // length)
-    return 1
-
-
-def _season_of_days(num_days: int, days_per_week: int) -> int:
-    """Return the periods after which the days of the week repeat; of whole weeks, the periods of a year."""
-    if num_days % days_per_week == 0:
-        return _divide(_WEEKS_PER_YEAR, num_days // days_per_week)
-    return math.lcm(num_days, days_per_week) // num_days
-
-
-def _divide(total: int, size: int) -> int:
-    """Return how many parts of a size are the total; 1 if they do not divide it."""
-    return total // size if total % size == 0 else 1
-
-
-def _find_replacement(alias: str) -> str | None:
-    """Return how an alias of earlier pandas versions is written today; None if it is no such alias."""
-    match = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Za-z]{3})?", alias)
-    if match is None or match[2] not in _RENAMED:
-        return None
-    anchor = (match[3] or "").upper()
-    names = [f'"{match[1]}{name}{anchor}"' for name in _RENAMED[match[2]].split(" or ")]
-    return " (ends of the periods) or ".join(names) + (" (starts)" if len(names) > 1 else "")
 
 
 def _on_most_common(phases: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

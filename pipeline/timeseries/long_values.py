@@ -20,7 +20,7 @@ class LongValues:
 
     series: npt.NDArray[np.int64]  # [n]
     period: Periods  # [n]
-    value: npt.NDArray[np.float64]  # [n]
+    value: npt.NDArray[np.float64]  # [n], NaN: withdrawn
 
     def __len__(self) -> int:
         return len(self.value)
@@ -28,6 +28,11 @@ class LongValues:
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> LongValues:
         """Return the rows that indices or a mask [n] select."""
         return LongValues(self.series[rows], self.period[rows], self.value[rows])
+
+    def without_withdrawn(self) -> LongValues:
+        """Return the values that were not withdrawn."""
+        is_withdrawn = np.isnan(self.value)
+        return self.take(~is_withdrawn) if is_withdrawn.any() else self
 
     def positions(self, series: npt.NDArray[np.int64], period: Periods) -> npt.NDArray[np.int64]:
         """Return the row of each of m pairs of series and period, -1 where there is none: [m]."""

@@ -1,10 +1,10 @@
--- The newest value of each series and period.
+-- The newest value of each series and period; withdrawn values are left out.
 create view current_observations as
 select
     series.recipe,
     series.series,
     observations.period,
-    coalesce(revisions.value, observations.value) as value,
+    case when revisions.batch_id is null then observations.value else revisions.value end as value,
     batches.recorded_at
 from series
 join observations on observations.series_id = series.series_id
@@ -18,3 +18,4 @@ left join revisions
  )
 join batches on batches.batch_id = coalesce(revisions.batch_id, observations.batch_id)
 where series.variable = ''
+  and (revisions.batch_id is null or revisions.value is not null)

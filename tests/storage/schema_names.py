@@ -21,6 +21,7 @@ TABLES = {
     "leases",
     "observations_default",
     "revisions",
+    "older_versions",
     "attempts",
     "batches",
     "forecasts",

@@ -1,5 +1,5 @@
 -- One run, and the current fingerprint and champion of its recipe.
--- columns: origin period, as_of instant, expected_next_by instant, published_at instant
+-- columns: origin period, as_of instant, expected_next_by instant, recorded_by instant, published_at instant
 select
     runs.*,
     recipes.fingerprint as present_fingerprint,

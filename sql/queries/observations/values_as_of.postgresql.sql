@@ -1,4 +1,4 @@
--- The last values of series after a batch without revisions, and their revisions, in arrays.
+-- The last values of series after a batch without revisions, and their revisions, in arrays; infinity: withdrawn.
 -- With a period: all values after it, and so many up to it.
 select
     wanted.series_id,
@@ -29,7 +29,7 @@ cross join lateral (
 cross join lateral (
     select
         array_agg(period order by batch_id) as periods,
-        array_agg(value order by batch_id) as numbers
+        array_agg(coalesce(value, 'Infinity') order by batch_id) as numbers
     from revisions
     where series_id = wanted.series_id and period >= observed.first and batch_id <= cast(:batch_id as bigint)
 ) as revised

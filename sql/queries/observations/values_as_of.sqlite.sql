@@ -1,4 +1,4 @@
--- The last values of series after a batch, then the revisions of these periods.
+-- The last values of series after a batch, then the revisions of these periods; infinity: withdrawn.
 -- With a period: all values after it, and so many up to it.
 with wanted (series_id, since) as materialized (
     select
@@ -19,7 +19,7 @@ cross join observations on observations.series_id = wanted.series_id
 where observations.period >= wanted.since and observations.batch_id <= :batch_id
 union all
 select series_id, period, value from (
-    select revisions.series_id, revisions.period, revisions.value
+    select revisions.series_id, revisions.period, coalesce(revisions.value, 9e999) as value
     from wanted
     cross join revisions on revisions.series_id = wanted.series_id
     where revisions.period >= wanted.since and revisions.batch_id <= :batch_id

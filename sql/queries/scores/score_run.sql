@@ -19,7 +19,7 @@ from (
         run_series.series_id,
         run_series.scale,
         run_steps.step,
-        coalesce(revisions.value, observations.value) as value,
+        case when revisions.batch_id is null then observations.value else revisions.value end as value,
         coalesce(revisions.batch_id, observations.batch_id) as batch_id
     from run_steps
     join run_series on run_series.run_number = run_steps.run_number
@@ -41,5 +41,5 @@ from (
 join forecasts
   on forecasts.run_number = latest.run_number and forecasts.series_id = latest.series_id and forecasts.step = latest.step
 join batches on batches.batch_id = latest.batch_id
-where latest.batch_id > :since
+where latest.batch_id > :since and latest.value is not null
 on conflict (run_number, series_id, step, as_of) do nothing
