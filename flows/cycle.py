@@ -48,6 +48,7 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
     head = [
         f"# {recipe.name} after {origin}",
         f"{facts['status']}, model {facts['model_version']} ({facts['reason']}): {training}",
+        *([_cell(facts["quarantine"])] if facts["quarantine"] else []),
     ]
     table = read_forecast_table(recipe, context.store, with_series=True)
     return "\n\n".join([*head, *(_markdown(table) if table else ())])

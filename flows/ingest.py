@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from flows.context import open_context
 from flows.steps import run_ingest
@@ -16,4 +17,9 @@ from flows.tasks import as_task
 def ingest(recipe: str) -> dict[str, Any]:
     """Ingest what the source delivers; returns the fields of an `IngestResult`."""
     with open_context(recipe, as_step=as_task) as context:
-        return asdict(run_ingest(context))
+        result = run_ingest(context)
+        if result.quarantine:
+            create_markdown_artifact(
+                result.quarantine, key=f"ingest-{context.recipe.name}", description=f"rejected rows of {result.source}"
+            )
+        return asdict(result)

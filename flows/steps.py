@@ -36,8 +36,9 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
         The facts that `nextperiod run --json` prints.
     """
     with record_attempt(context.recipe, context.store, "run", context.clock) as outcome:
+        ingested = IngestResult(source="")
         if as_of is None:
-            context.run_step("ingest", ingest_source, context.now, must_train=True)
+            ingested = context.run_step("ingest", ingest_source, context.now, must_train=True)
         context.run_step("score", score_forecasts, as_of=as_of)
         trained = context.run_step(
             "train", train_model, context.now, requested=training, as_of=as_of, registry=context.registry
@@ -46,7 +47,7 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
         context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
         context.run_step("mlflow", deliver_outbox, context.registry, context.now)
         outcome.append(published.status)
-        return cycle_facts(context, trained, published)
+        return cycle_facts(context, ingested, trained, published)
 
 
 def run_ingest(context: RunContext, *, approve: bool = False) -> IngestResult:
@@ -149,12 +150,16 @@ def _nothing_to_backfill(name: str, instants: list[datetime], first: datetime, u
     return f"{name} received no new data {received}: expected a range that holds an instant from {oldest} to {newest}"
 
 
-def cycle_facts(context: RunContext, trained: TrainResult, published: PublishResult) -> dict[str, Any]:
+def cycle_facts(
+    context: RunContext, ingested: IngestResult, trained: TrainResult, published: PublishResult
+) -> dict[str, Any]:
     """The facts of a cycle under the keys of `run --json`; the seconds of `sql` are contained in those of the steps."""
     model = context.store.models.by_version(context.recipe.name, published.model_version)
     return {
         "recipe": context.recipe.name,
         **{key: value for key, value in asdict(published).items() if key != "num_fallback"},
+        "num_rejected": ingested.num_rejected,
+        "quarantine": ingested.quarantine,
         "training": trained.training,
         "reason": trained.reason,
         "skill": model.skill if model else None,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.text import one_line, without_secrets
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class NextperiodError(Exception):
@@ -112,6 +116,8 @@ class Rejection:
     line: int | None = None
     column: str | None = None
     series: str | None = None
+    #: None if the row has none that can be read
+    period: np.datetime64 | None = None
     text: str | None = None
     #: the file, if the source has many
     file: str | None = None

@@ -67,6 +67,7 @@ comment on column rejections.file is 'file of several that it was in; null: the 
 comment on column rejections.line is 'line in the file, the header being 1; null: the whole file';
 comment on column rejections.column_name is 'column at fault; null: the whole row';
 comment on column rejections.series is 'series that the row names; null: none, or unreadable';
+comment on column rejections.period is 'period that the row names, UTC; null: none, or unreadable';
 comment on column rejections.text is 'what stood there; null: nothing';
 comment on column rejections.rule is 'rule that it broke';
 
@@ -301,7 +302,7 @@ comment on column recipe_status.last_attempt_at is 'instant at which the last co
 comment on column recipe_status.last_attempt_status is 'running, or how it ended; null: there was none';
 comment on column recipe_status.last_error is 'its message in one line; null: none';
 
-comment on view rejected_observations is 'Rows that were refused, with the place and the rule.';
+comment on view rejected_observations is 'Rows that were rejected, with the place and the rule; a row that is delivered again is listed once.';
 comment on column rejected_observations.recipe is 'recipe that was read for';
 comment on column rejected_observations.source is 'file or address that the row was in, without secrets';
 comment on column rejected_observations.line is 'line in the file, the header being 1; null: the whole file';
@@ -309,7 +310,8 @@ comment on column rejected_observations.column_name is 'column at fault; null: t
 comment on column rejected_observations.series is 'series that the row names; null: none, or unreadable';
 comment on column rejected_observations.text is 'what stood there; null: nothing';
 comment on column rejected_observations.rule is 'rule that it broke';
-comment on column rejected_observations.rejected_at is 'instant of the refusal';
+comment on column rejected_observations.rejected_at is 'instant at which it was first rejected';
+comment on column rejected_observations.period is 'period that the row names, UTC; null: none, or unreadable';
 
 comment on view latest_paths is 'The sample paths of the newest published forecast: values that may follow each other.';
 comment on column latest_paths.recipe is 'name of the recipe';

@@ -1075,7 +1075,8 @@ CREATE TABLE rejections (
     series text,
     text text,
     rule text NOT NULL,
-    file text
+    file text,
+    period timestamp without time zone
 );
 
 COMMENT ON TABLE rejections IS 'A row that was refused, or a whole file.';
@@ -1096,6 +1097,8 @@ COMMENT ON COLUMN rejections.rule IS 'rule that it broke';
 
 COMMENT ON COLUMN rejections.file IS 'file of several that it was in; null: the batch''s source';
 
+COMMENT ON COLUMN rejections.period IS 'period that the row names, UTC; null: none, or unreadable';
+
 CREATE VIEW rejected_observations AS
  SELECT batches.recipe,
     COALESCE(rejections.file, batches.source) AS source,
@@ -1104,11 +1107,12 @@ CREATE VIEW rejected_observations AS
     rejections.series,
     rejections.text,
     rejections.rule,
-    batches.recorded_at AS rejected_at
+    batches.recorded_at AS rejected_at,
+    rejections.period
    FROM (rejections
      JOIN batches ON ((batches.batch_id = rejections.batch_id)));
 
-COMMENT ON VIEW rejected_observations IS 'Rows that were refused, with the place and the rule.';
+COMMENT ON VIEW rejected_observations IS 'Rows that were rejected, with the place and the rule; a row that is delivered again is listed once.';
 
 COMMENT ON COLUMN rejected_observations.recipe IS 'recipe that was read for';
 
@@ -1124,7 +1128,9 @@ COMMENT ON COLUMN rejected_observations.text IS 'what stood there; null: nothing
 
 COMMENT ON COLUMN rejected_observations.rule IS 'rule that it broke';
 
-COMMENT ON COLUMN rejected_observations.rejected_at IS 'instant of the refusal';
+COMMENT ON COLUMN rejected_observations.rejected_at IS 'instant at which it was first rejected';
+
+COMMENT ON COLUMN rejected_observations.period IS 'period that the row names, UTC; null: none, or unreadable';
 
 CREATE SEQUENCE rejections_rejection_id_seq
     START WITH 1
@@ -1418,4 +1424,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0009');
+insert into schema_version (version_num) values ('0011');

@@ -19,7 +19,7 @@ CREATE TABLE rejections (
     column_name TEXT,
     series TEXT,
     text TEXT,
-    rule TEXT NOT NULL, file text,
+    rule TEXT NOT NULL, file text, period text,
     PRIMARY KEY (rejection_id),
     FOREIGN KEY(batch_id) REFERENCES batches (batch_id)
 ) STRICT;
@@ -558,7 +558,8 @@ select
     rejections.series,
     rejections.text,
     rejections.rule,
-    batches.recorded_at as rejected_at
+    batches.recorded_at as rejected_at,
+    rejections.period
 from rejections
 join batches on batches.batch_id = rejections.batch_id;
 
@@ -584,4 +585,4 @@ where runs.kind = 'live'
       where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
   );
 
-insert into schema_version (version_num) values ('0009');
+insert into schema_version (version_num) values ('0011');

@@ -129,6 +129,8 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
 
 
 def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
+    if facts["quarantine"]:
+        print(facts["quarantine"])
     with open_context(name) as context:
         recipe = context.recipe
         table = read_forecast_table(recipe, context.store)
@@ -214,6 +216,8 @@ def print_ingest(name: str, *, approve: bool, as_json: bool) -> None:
             f"{result.source}: {counted(result.num_read, 'row')} read, {result.num_new} new, {result.num_revised} revised, "
             f"{result.num_same} unchanged, {result.num_rejected} rejected"
         )
+    if result.quarantine and not as_json:
+        print(result.quarantine)
 
 
 def print_training(name: str, *, training: str | None, as_json: bool) -> None:

@@ -240,7 +240,7 @@ class Recipe(Table):
     max_gap: int = Field(
         0,
         ge=0,
-        description="longest run of missing periods that is interpolated; a batch with a longer gap is put on hold",
+        description="longest run of missing periods that is interpolated; if it is given, or the source is `strict`, a batch with a longer gap is put on hold",
     )
     source: Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)]
     covariates: CovariateSettings = CovariateSettings()
@@ -301,6 +301,11 @@ class Recipe(Table):
     def labels(self) -> PeriodLabels:
         """How people read the recipe's periods."""
         return PeriodLabels(is_within_day=self.grid.is_within_day, zone=self.source.zone)
+
+    @property
+    def holds_gaps(self) -> bool:
+        """Whether a gap longer than `max_gap` puts a batch on hold: where the recipe names it, or is strict."""
+        return self.source.strict or "max_gap" in self.model_fields_set
 
     @property
     def season(self) -> int:

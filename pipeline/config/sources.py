@@ -22,9 +22,13 @@ from pipeline.text import list_names
 
 ENTRY_POINTS = "nextperiod.sources"
 
+#: where the recipe names no share, so much of a delivery may be rejected, and of a small one so many rows
+MAX_REJECTED = 0.05
+MAX_REJECTED_ROWS = 2
+
 #: keys that say where the rows come from and when they are refused, not what they mean
 _NOT_MEANING = {
-    *("hint", "max_rejected", "max_revised", "rolling", "on_empty"),
+    *("hint", "strict", "max_rejected", "max_revised", "rolling", "on_empty"),
     *("path", "url", "base_url", "hosts", "headers", "since"),
     *("max_gib", "timeout_seconds", "final_newline"),
 }
@@ -83,11 +87,16 @@ class Source(Table):
         None, min_length=1, description="column that marks the first (0) and the second (1) of two equal local times"
     )
     start: str | None = Field(None, description="the date of period 1, if periods are counted 1, 2, 3 …")
+    strict: bool = Field(
+        False,
+        description="one faulty row refuses the whole delivery, an empty value is a fault, and a gap longer than `max_gap` is put on hold; keys that are given win",
+    )
     missing: Literal["reject", "gap"] = Field(
-        "reject", description="how to treat empty values and NaN: reject the row, or leave a gap"
+        "gap", description='how to treat empty values and NaN: leave a gap, or reject the row (`strict`: "reject")'
     )
     duplicates: Literal["error", "first", "last"] = Field(
-        "error", description="two different values for one period: reject both, or keep the first or the last"
+        "error",
+        description="two different values for one period: reject both, so that what is stored stays, or keep the first or the last",
     )
     extra_columns: Literal["ignore", "error"] = Field(
         "ignore", description="columns that the recipe does not name: ignore them, or refuse the batch"
@@ -96,8 +105,11 @@ class Source(Table):
     minimum: float | None = Field(None, description="smaller values are rejected")
     maximum: float | None = Field(None, description="larger values are rejected")
     allow_zero: bool = Field(True, description="whether 0 is accepted; if not, it is rejected")
-    max_rejected: float = Field(
-        0.0, ge=0, lt=1, description="share of rows that may be rejected before the whole batch is refused"
+    max_rejected: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of rows that may be rejected before the whole batch is refused; none: 5 %, and always 2 rows (`strict`: 0)",
     )
     max_revised: float = Field(
         0.5, ge=0, le=1, description="share of the stored values that may change before the batch is put on hold"
@@ -110,6 +122,13 @@ class Source(Table):
         "error", description="a delivery without rows: refuse it, or treat it as nothing new"
     )
     hint: str | None = Field(None, description="where to get the data; shown when the source is missing")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_strict_defaults(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("strict") is True:
+            return {"missing": "reject", "max_rejected": 0.0, **fields}
+        return fields
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -141,6 +160,12 @@ class Source(Table):
         if self.fold is not None and self.zone is None:
             raise _contradiction("source.fold is for local times: expected source.zone beside it")
         return self
+
+    def allows_rejected(self, num_rejected: int, num_read: int) -> bool:
+        """Return whether a delivery of so many rows may have so many rejected ones."""
+        if self.max_rejected is None:
+            return num_rejected <= max(MAX_REJECTED_ROWS, MAX_REJECTED * num_read)
+        return num_rejected / max(num_read, 1) <= self.max_rejected
 
     @property
     def settings(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
+from pipeline.config.sources import MAX_REJECTED
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
 from pipeline.ingest.history_checks import MAX_LAG, MIN_OVERLAP, HistoryCheck
-from pipeline.ingest.reader import ParsedBatch
-from pipeline.ingest.row_spool import Rows
+from pipeline.ingest.reader import CONFLICT, ParsedBatch
+from pipeline.ingest.row_spool import ROW, Rows
+from pipeline.ingest.stray_periods import count_stray, find_stray
 from pipeline.text import counted, format_period
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.long_values import LongValues, merge
@@ -21,6 +24,10 @@ from pipeline.timeseries.observations import TARGET
 
 #: a last line without a newline counts as cut if its step is larger than this many times any other
 CUT_STEP = 2.0
+STRAY = "lies further before all others than those are long: expected a period near them"
+_CUT = "the file may be cut off; fetch it again, or add a newline if it is complete"
+#: what a number may be cut to that is none
+_BEGUN_NUMBER = re.compile(r"[+-]?[0-9.]*([eE][+-]?)?")
 #: lines and periods that a message lists
 _MAX_LISTED = 5
 
@@ -146,9 +153,15 @@ class BatchDiff:
     history: HistoryCheck = field(init=False)
     counts: BatchCounts = field(init=False)
     longest: LongestSeries = field(init=False, default=LongestSeries())
+    #: periods inside series that have no value and had one neither before
+    num_missing: int = field(init=False, default=0)
+    #: rows that were rejected because they lie far before all others: series number and period
+    stray: set[tuple[int, int]] = field(default_factory=set)
     _off_grid: Periods | None = None
-    #: file and line of the rows that were rejected because their period is not on the grid
-    _off_grid_lines: set[tuple[int, int]] = field(default_factory=set)
+    #: the cleaned rows of the part that is compared next
+    _rows: Rows = field(default_factory=lambda: np.empty(0, ROW))
+    #: file and line of the rows that were rejected because of their period
+    _rejected_lines: set[tuple[int, int]] = field(default_factory=set)
     _is_cut: bool = False
     #: a delivered and a stored period that lie on different grids
     _different_grids: tuple[np.datetime64, np.datetime64] | None = None
@@ -193,11 +206,13 @@ class BatchDiff:
         is_repeated = np.zeros(len(rows), bool)
         is_repeated[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
         kept = self._resolve_duplicates(rows, is_repeated) if is_repeated.any() else slice(None)
-        return LongValues(
+        self._rows = rows
+        values = LongValues(
             series[kept].astype(np.int64),
             period[kept].view("datetime64[us]"),
             np.ascontiguousarray(rows["value"][kept]),
         )
+        return values.take(~self._are_known_stray(values)) if self.stray else values
 
     def compare(self, delivered: LongValues, stored: LongValues) -> Change:
         """Return what changes if the batch is accepted; count it, and look for signs that the batch is faulty.
@@ -206,12 +221,15 @@ class BatchDiff:
             delivered: cleaned values of some whole series.
             stored: the stored values of these series, as far back as `compared_since` and `num_values_before` say.
         """
+        merged = merge(stored.without_withdrawn(), delivered)
+        if self._reject_stray(stored, merged):
+            delivered = delivered.take(~self._are_known_stray(delivered))
+            merged = merge(stored.without_withdrawn(), delivered)
         if len(delivered) == 0:
             return Change(new=delivered, revised=delivered)
         change = compare_values(delivered, stored)
         stored = stored.without_withdrawn()  # from here on withdrawn values are gaps
         stored_rows = stored.positions(delivered.series, delivered.period)
-        merged = merge(stored, delivered)
         self._check_cut(delivered, merged)
         self._check_spacing(delivered, stored, merged)
         self.history.add(delivered, stored, stored_rows, self.batch.names)
@@ -241,8 +259,11 @@ class BatchDiff:
         if self.batch.num_read == 0:
             return
         self._hold_coarser()
-        self._hold_gap()
-        suspicion = self.history.find_suspicion(self.recipe.source, incremental=self.batch.incremental)
+        if self.recipe.holds_gaps:
+            self._hold_gap()
+        suspicion = self.history.find_suspicion(
+            self.recipe.source, incremental=self.batch.incremental, num_rejected=len(self.batch.rejections)
+        )
         if suspicion is not None:
             raise self._hold(suspicion.message, Rejection(rule=suspicion.rule, series=suspicion.series))
 
@@ -254,26 +275,41 @@ class BatchDiff:
         return BatchHeld(f"{self.batch.source}: {reason}; {advice}", [rejection], source=self.batch.source)
 
     def _drop_off_grid(self, rows: Rows) -> Rows:
-        """Return the rows whose period is on the grid; reject the others, each line once."""
+        """Return the rows whose period is on the grid and not stray; reject the others, each line once."""
         if self._off_grid is None:
             periods = self.batch.periods
-            self._off_grid = periods[~self.recipe.grid.on_grid(periods)].astype(np.int64)
-        if len(self._off_grid) == 0:
-            return rows
-        is_off_grid = np.isin(rows["period"], self._off_grid)
-        for row in rows[is_off_grid]:
-            self._reject_off_grid(row)
-        return rows[~is_off_grid]
-
-    def _reject_off_grid(self, row: np.void) -> None:
-        line = int(row["file"]), int(row["line"])
-        if line in self._off_grid_lines:
-            return
-        self._off_grid_lines.add(line)
+            self._off_grid = periods[~self.recipe.grid.on_grid(periods)]
         calendar, frequency = self.recipe.calendar, self.recipe.frequency
         rule = f"is not a session of {calendar}" if calendar else f'is not on the frequency "{frequency}"'
-        text = self._format_period(row["period"].astype("datetime64[us]"))
-        self.batch.reject([self.batch.rejection_of(row, rule, text=text, column=self.recipe.source.period)])
+        for periods, broken_rule in ((self._off_grid, rule), (self.batch.stray, STRAY)):
+            if len(periods):
+                is_faulty = np.isin(rows["period"], periods.astype(np.int64))
+                self._reject_periods(rows[is_faulty], broken_rule)
+                rows = rows[~is_faulty]
+        return rows
+
+    def _reject_periods(self, rows: Rows, rule: str) -> None:
+        for row in rows:
+            line = int(row["file"]), int(row["line"])
+            if line not in self._rejected_lines:
+                self._rejected_lines.add(line)
+                text = self._format_period(row["period"].astype("datetime64[us]"))
+                self.batch.reject([self.batch.rejection_of(row, rule, text=text, column=self.recipe.source.period)])
+
+    def _reject_stray(self, stored: LongValues, merged: LongValues) -> bool:
+        """Reject new values that lie far before all others of their series; return whether there are any."""
+        if self.recipe.source.strict:
+            return False
+        stray = merged.take(find_stray(merged))
+        stray = stray.take(stored.positions(stray.series, stray.period) < 0)
+        for series, period in zip(stray.series.tolist(), stray.period.astype(np.int64).tolist(), strict=True):
+            self.stray.add((series, period))
+            self._reject_periods(self._rows[(self._rows["series"] == series) & (self._rows["period"] == period)], STRAY)
+        return len(stray) > 0
+
+    def _are_known_stray(self, values: LongValues) -> Mask:
+        pairs = zip(values.series.tolist(), values.period.astype(np.int64).tolist(), strict=True)
+        return np.array([pair in self.stray for pair in pairs], bool)
 
     def _resolve_duplicates(self, rows: Rows, is_repeated: Mask) -> Mask:
         """Return which rows count. Equal values of one period are one value; for others the recipe has a rule."""
@@ -296,7 +332,7 @@ class BatchDiff:
         """Reject rows of one series and period with different values."""
         batch, period = self.batch, self._format_period(rows["period"][0].astype("datetime64[us]"))
         num_values = len(np.unique(rows["value"]))
-        rule = f"is one of {num_values} different values for {period} (lines {_list_first(rows['line'].tolist())})"
+        rule = f"{CONFLICT} {num_values} different values for {period} (lines {_list_first(rows['line'].tolist())})"
         column = batch.column_of(int(rows["series"][0]))
         batch.reject(
             batch.rejection_of(row, rule, text=repr(float(row["value"])).removesuffix(".0"), column=column)
@@ -304,12 +340,13 @@ class BatchDiff:
         )
 
     def _refuse_too_many_rejected(self) -> None:
-        batch, max_rejected = self.batch, self.recipe.source.max_rejected
-        num_rejected = len({(rejection.file, rejection.line) for rejection in batch.rejections})
-        if num_rejected and num_rejected / max(batch.num_read, 1) > max_rejected:
+        batch, source = self.batch, self.recipe.source
+        is_nothing_left = self.counts.num_values == 0 and not batch.may_be_empty
+        if batch.rejections and (is_nothing_left or not source.allows_rejected(batch.num_faults, batch.num_read)):
+            share = MAX_REJECTED if source.max_rejected is None else source.max_rejected
             raise self._refusal(
-                f"{batch.source} {batch.describe_first_rejection()}; {num_rejected} of {counted(batch.num_read, 'row')} "
-                f"rejected, at most {100 * max_rejected:g} % allowed; nothing was ingested"
+                f"{batch.source} {batch.describe_first_rejection()}; {batch.num_rejected} of "
+                f"{counted(batch.num_read, 'row')} rejected, at most {100 * share:g} % allowed; nothing was ingested"
             )
 
     def _check_cut(self, delivered: LongValues, merged: LongValues) -> None:
@@ -324,15 +361,23 @@ class BatchDiff:
         self._is_cut = abs(last.value - values[-1]) > CUT_STEP * float(np.abs(np.diff(values)).max())
 
     def _refuse_cut(self) -> None:
+        """Refuse a text that breaks off in its last line: that line has no newline, and ends in mid-row or mid-number."""
+        for rejection in self.batch.rejections:
+            if (rejection.file, rejection.line) == self.batch.unended_line and self._may_be_cut(rejection):
+                place = self.batch.describe_rejection(rejection)
+                raise self._refusal(f"{self.batch.source} {place}, and ends there without a newline: {_CUT}")
         last = self.batch.unended
         if last is None or not self._is_cut:
             return
         raise self._refusal(
             f'{self.batch.source} ends in line {last.line} without a newline, and "{last.text}" is further from the '
-            "value before it than any other value: the file may be cut off; fetch it again, or add a newline if it is "
-            "complete",
+            f"value before it than any other value: {_CUT}",
             self.batch.rejection_at(last, "cut", column=self.batch.column_of(last.series)),
         )
+
+    def _may_be_cut(self, rejection: Rejection) -> bool:
+        is_of_row = rejection.column in (None, self.recipe.source.period)
+        return is_of_row or bool(_BEGUN_NUMBER.fullmatch(rejection.text or ""))
 
     def _check_spacing(self, delivered: LongValues, stored: LongValues, merged: LongValues) -> None:
         """Note a different grid, the steps between delivered values, and the first gap that is too long."""
@@ -341,20 +386,24 @@ class BatchDiff:
             self._different_grids = delivered.period.min(), stored.period.min()
             return
         self._step_counts.update(measure_spacing(delivered, grid, self._are_targets(delivered)).counts())
-        self._note_gap(stored, merged, grid)
+        self._note_gaps(stored, merged, grid)
 
-    def _note_gap(self, stored: LongValues, merged: LongValues, grid: Periods) -> None:
-        """Note the first series with a gap longer than the recipe allows, unless the gap is stored already."""
+    def _note_gaps(self, stored: LongValues, merged: LongValues, grid: Periods) -> None:
+        """Count the periods in new gaps, and note the first series with one that is longer than the recipe allows."""
         spacing = measure_spacing(merged, grid, self._are_targets(merged))
-        rows = spacing.rows[spacing.steps > self.recipe.max_gap + 1]
-        if len(rows):
-            rows = rows[~_is_stored_gap(rows, stored, merged)]
-        if len(rows) == 0:
+        is_new = spacing.steps > 1
+        if is_new.any():
+            is_new &= ~_is_stored_gap(spacing.rows, stored, merged)
+        self.num_missing += int((spacing.steps[is_new] - 1).sum())
+        is_long = is_new & (spacing.steps > self.recipe.max_gap + 1)
+        if not is_long.any():
             return
-        series = int(merged.series[rows[0]])
+        series = int(merged.series[spacing.rows[is_long][0]])
         if self._gap is None or series < self._gap.series:
-            present = np.searchsorted(grid, merged.period[merged.series == series])
-            self._gap = _Gap(series=series, missing=grid[np.setdiff1d(np.arange(present[0], present[-1]), present)])
+            is_own = is_long & (merged.series[spacing.rows] == series)
+            starts = np.searchsorted(grid, merged.period[spacing.rows[is_own]])
+            parts = [grid[s + 1 : s + step] for s, step in zip(starts, spacing.steps[is_own], strict=True)]
+            self._gap = _Gap(series=series, missing=np.concatenate(parts))
 
     def _are_targets(self, values: LongValues) -> Mask:
         """Return which series are targets, not covariates. [S]"""
@@ -402,7 +451,8 @@ class BatchDiff:
         if not self.recipe.source.rolling:
             return len(stored)
         periods = self.batch.periods
-        return int((stored.period >= periods[0]).sum()) if len(periods) else 0
+        # an old value may come alone before the window: a correction, or a mistyped year
+        return int((stored.period >= periods[count_stray(periods)]).sum()) if len(periods) else 0
 
     def _measure_longest(self, merged: LongValues) -> None:
         starts = merged.starts()

@@ -111,18 +111,19 @@ class HistoryCheck:
             series = np.repeat(np.arange(len(numbers)), lengths)
             self._note_shifts_and_factors(keys, _Overlap(delivered, stored, stored_rows, series, rows))
 
-    def find_suspicion(self, source: Source, *, incremental: bool) -> Suspicion | None:
+    def find_suspicion(self, source: Source, *, incremental: bool, num_rejected: int = 0) -> Suspicion | None:
         """Return the first reason to hold the batch; None if it is plausible.
 
         Args:
             source: how much of the history the recipe allows to change.
             incremental: whether the source delivers only what is new, so that it need not repeat its history.
+            num_rejected: values of rejected rows, which were delivered, too.
         """
         return (
             self._find_shift()
             or self._find_rescaling()
             or self._find_rewriting(source)
-            or (None if incremental else self._find_shrinking())
+            or (None if incremental else self._find_shrinking(source, num_rejected))
             or self._find_revisions(source)
         )
 
@@ -168,8 +169,10 @@ class HistoryCheck:
         message = f'nearly all stored values of series "{name}" are revised, {self.rewritten[name]}{others}'
         return Suspicion("rewritten", f"{message} (set source.max_revised = 1 if this source does so regularly)", name)
 
-    def _find_shrinking(self) -> Suspicion | None:
-        if self.num_overlap >= MIN_REPEATED * self.num_expected:
+    def _find_shrinking(self, source: Source, num_rejected: int) -> Suspicion | None:
+        num_lost = self.num_expected - self.num_overlap - num_rejected
+        may_be_lost = (1 - MIN_REPEATED) * self.num_expected
+        if num_lost <= (may_be_lost if source.strict else max(may_be_lost, 1)):
             return None
         return Suspicion(
             "shrunk",

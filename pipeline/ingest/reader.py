@@ -29,6 +29,7 @@ from pipeline.ingest.parsers import (
 from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, Rows, RowSpool
 from pipeline.ingest.schema_check import find_schema_fault, series_columns
 from pipeline.ingest.series_index import Positions, SeriesIndex
+from pipeline.ingest.stray_periods import count_stray
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.number_format import PLAIN
 from pipeline.text import counted
@@ -43,6 +44,8 @@ MAX_REJECTIONS = 100_000
 _MAX_UNMERGED = 2_000_000
 #: characters of a rejected field that are kept
 _MAX_TEXT = 200
+#: how the rule of rows with different values for one period begins
+CONFLICT = "is one of"
 _INVALID_NAME = "is not a name of a series: expected visible characters"
 
 
@@ -75,7 +78,10 @@ class ParsedBatch:
     files: list[str | None] = field(default_factory=list)
     #: all periods of any series, ascending, each once
     periods: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
-    #: the last target of a text whose last line has no newline
+    #: of these, those that lie so far before all others that they are mistyped; their rows are to be rejected
+    stray: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
+    #: file and number of the last line of a text, if that line has no newline; and the last target of such a text
+    unended_line: tuple[str | None, int] | None = None
     unended: ValueLocation | None = None
     #: whether the source delivers only what is new since the last fetch
     incremental: bool = False
@@ -106,6 +112,7 @@ class ParsedBatch:
             line=int(row["line"]),
             column=column,
             series=None if is_whole_row else self.names[int(row["series"])][0],
+            period=row["period"].astype("datetime64[us]"),
             text=text,
             rule=rule,
         )
@@ -117,23 +124,63 @@ class ParsedBatch:
             line=place.line,
             column=column,
             series=self.names[place.series][0],
+            period=place.period,
             text=place.text,
             rule=rule,
         )
 
+    @property
+    def num_rejected(self) -> int:
+        """How many rows of the delivery were rejected, wholly or in one of their fields."""
+        return len({(rejection.file, rejection.line) for rejection in self.rejections})
+
+    @property
+    def num_faults(self) -> int:
+        """How many of these rows are at fault: of different values for one period only one is too many."""
+        return len(
+            {
+                (rejection.series, rejection.period)
+                if rejection.rule.startswith(CONFLICT)
+                else (rejection.file, rejection.line)
+                for rejection in self.rejections
+            }
+        )
+
     def describe_first_rejection(self) -> str:
         """Describe the rejected row that comes first in the delivery; at least one is needed."""
+        return self.describe_rejection(self._first_rejection())
+
+    def describe_rejection(self, rejection: Rejection) -> str:
+        """Describe a rejected row: its place, its text and the rule that it broke."""
+        return f"{_describe_place(rejection)} {rejection.rule}"
+
+    def describe_quarantine(self) -> str | None:
+        """Say in one line which rows of an accepted batch were quarantined; None if none was."""
+        if not self.rejections:
+            return None
+        first, num_others = self._first_rejection(), self.num_rejected - 1
+        others = f" (and {num_others:,} more)" if num_others else ""
+        return (
+            f"{self.num_rejected:,} of {self.num_read:,} row{'s' * (self.num_read != 1)} quarantined: {_describe_place(first)} "
+            f"{first.rule.split(': expected')[0]}{others}; "
+            f"select * from rejected_observations where recipe = '{self.recipe.name}'"
+        )
+
+    def _first_rejection(self) -> Rejection:
         file_order = {file: n for n, file in enumerate(self.files)}
-        first = min(self.rejections, key=lambda row: (file_order.get(row.file, len(file_order)), row.line or 0))
-        text = f' "{first.text}"' if first.text is not None else ""
-        column = f", column {first.column}" if first.column else ""
-        file = f"{first.file} " if first.file else ""
-        return f"{file}line {first.line}{column}:{text} {first.rule}"
+        return min(self.rejections, key=lambda row: (file_order.get(row.file, len(file_order)), row.line or 0))
 
     def column_of(self, series: int) -> str | None:
         """Return the column that holds the values of a series number."""
         name, variable = self.names[series]
         return variable or (self.recipe.source.value if self.recipe.source.layout == "long" else name)
+
+
+def _describe_place(rejection: Rejection) -> str:
+    text = f' "{rejection.text}"' if rejection.text is not None else ""
+    column = f", column {rejection.column}" if rejection.column else ""
+    file = f"{rejection.file} " if rejection.file else ""
+    return f"{file}line {rejection.line}{column}:{text}"
 
 
 @contextmanager
@@ -235,6 +282,7 @@ class _BatchReader:
         #: the values with the first and the last period so far
         self.ends: list[ValueLocation] = []
         self.last_target: ValueLocation | None = None
+        self.last_line: tuple[str | None, int] | None = None
         #: rows without a target, and how their target is written, where periods ahead may be known by their covariates
         self.open_targets: list[tuple[Rows, pa.Array]] = []
 
@@ -249,6 +297,8 @@ class _BatchReader:
         if not batch.files or batch.files[-1] != chunk.file:
             batch.files.append(chunk.file)
         batch.reject(chunk.rejections)
+        lines = [*(rejection.line or 0 for rejection in chunk.rejections), *chunk.line[-1:].tolist()]
+        self.last_line = (chunk.file, max(lines)) if lines else self.last_line
         self._refuse_wrong_columns(chunk)
         if chunk.columns.num_rows == 0:
             return
@@ -274,10 +324,11 @@ class _BatchReader:
             raise BatchRefused(f"{batch.source} contains no row: expected at least one", source=batch.source)
         batch.names = self.series.numbered
         batch.periods = self.periods.sorted()
-        self._refuse_wide_span()
+        self._drop_stray_periods()
         self._reject_open_targets()
         if not ended:
             batch.unended = self.last_target
+            batch.unended_line = self.last_line
 
     def _refuse_wrong_columns(self, chunk: Chunk) -> None:
         fault = find_schema_fault(self.recipe, chunk.columns.schema.names)
@@ -411,6 +462,7 @@ class _BatchReader:
                 line=int(rows.chunk.line[row]),
                 column=column,
                 series=self.series.names[rows.series[row]] if is_of_series else None,
+                period=None if np.isnat(rows.period[row]) else rows.period[row],
                 text=format_field(fields, row)[:_MAX_TEXT],
                 rule=faults[row],
             )
@@ -437,17 +489,25 @@ class _BatchReader:
             line=int(row["line"]),
             column=self.source.value,
             series=self.series.names[int(row["series"])],
+            period=row["period"].astype("datetime64[us]"),
             text=text,
             rule=MISSING,
         )
 
-    def _refuse_wide_span(self) -> None:
-        """One mistyped year must not make a grid of millions of periods."""
-        if not self.ends:
-            return
-        batch, (first, last) = self.batch, self.ends
-        num_periods = self.recipe.grid.steps_between(first.period, last.period)
+    def _drop_stray_periods(self) -> None:
+        """One mistyped year must not make a grid of millions of periods.
+
+        Raises:
+            BatchRefused: the periods span too much, and not because of one or two of them.
+        """
+        batch = self.batch
+        num_periods = self._count_periods(batch.periods)
         if num_periods <= max_num_periods(batch.num_read):
+            return
+        num_stray = 0 if self.source.strict else count_stray(batch.periods)
+        batch.stray, others = np.split(batch.periods, [num_stray])
+        if num_stray and self._count_periods(others) <= max_num_periods(batch.num_read):
+            batch.periods = others
             return
         start, end = (
             f'"{place.text}" in {place.file + " " if place.file else ""}line {place.line}' for place in self.ends
@@ -458,3 +518,6 @@ class _BatchReader:
             [batch.rejection_at(place, "span", column=self.source.period) for place in self.ends],
             source=batch.source,
         )
+
+    def _count_periods(self, periods: Periods) -> int:
+        return self.recipe.grid.steps_between(periods[0], periods[-1]) if len(periods) else 0

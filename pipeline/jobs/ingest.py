@@ -15,13 +15,14 @@ from pipeline.ingest.reader import ParsedBatch, parse_delivery
 from pipeline.sources.registry import fetch
 from pipeline.storage.batches import BatchHeader, HeldPart
 from pipeline.storage.store import Store
+from pipeline.text import counted
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestResult:
-    """What a source delivered: rows read, values by what they change, rows rejected."""
+    """What a source delivered: rows read, values by what they change, rows rejected, new gaps."""
 
     source: str
     num_read: int = 0
@@ -29,6 +30,10 @@ class IngestResult:
     num_revised: int = 0
     num_same: int = 0
     num_rejected: int = 0
+    #: periods between two values of a series that have none, and were no gap before this delivery
+    num_missing: int = 0
+    #: which rows were rejected, in one line; None if none was
+    quarantine: str | None = None
 
 
 def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = False) -> IngestResult:
@@ -41,7 +46,7 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
         must_train: refuse a history that is too short to train on, before anything of it is kept.
 
     Raises:
-        BatchRefused: the source is faulty; the rejected rows are kept with their place and rule.
+        BatchRefused: the source is faulty as a whole; the rejected rows are kept with their place and rule.
         BatchHeld: the source would change its history in an unlikely way; the batch is kept for `approve_batch`.
         NotEnoughHistory: with `must_train`, every series is too short.
     """
@@ -94,7 +99,13 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
             writer.add(change.new, change.revised)
             writer.add_attributes(part.attributes, part.names)
         writer.finish(counts.as_dict(), [])
-    result = IngestResult(source=held.source, **counts.as_dict())
+    result = IngestResult(
+        source=held.source,
+        num_read=counts.num_read,
+        num_new=counts.num_new,
+        num_revised=counts.num_revised,
+        num_same=counts.num_same,
+    )
     _log_result(result)
     return result
 
@@ -103,11 +114,12 @@ def _ingest_batch(
     batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
 ) -> IngestResult:
     """Accept a parsed batch, or put it on hold; every error lists all rejected rows."""
+    diff = BatchDiff(batch)
     try:
-        return _write_changes(batch, header, store, now, must_train=must_train)
+        return _write_changes(diff, header, store, now, must_train=must_train)
     except BatchHeld as hold:
         complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
-        store.batches.hold(header, complete, _clean_parts(batch), batch.num_read, now)
+        store.batches.hold(header, complete, _clean_parts(diff), batch.num_read, now)
         raise complete from None
     except BatchRefused as refusal:
         rejections = [*batch.rejections, *refusal.rejections]
@@ -115,10 +127,10 @@ def _ingest_batch(
 
 
 def _write_changes(
-    batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
+    diff: BatchDiff, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
 ) -> IngestResult:
     """Compare and write the batch part by part in one transaction; an error leaves nothing of it."""
-    diff = BatchDiff(batch)
+    batch = diff.batch
     with store.batches.write(header, now) as writer:
         writer.register(batch.names)
         for rows in batch.spool.parts():
@@ -136,15 +148,25 @@ def _write_changes(
             require_history(diff.longest.name, diff.longest.length, batch.recipe)
         writer.add_attributes(batch.attributes, batch.names)
         writer.finish(diff.counts.as_dict(), batch.rejections)
-    return IngestResult(source=batch.source, num_rejected=len(batch.rejections), **diff.counts.as_dict())
+    return IngestResult(
+        source=batch.source,
+        num_read=diff.counts.num_read,
+        num_new=diff.counts.num_new,
+        num_revised=diff.counts.num_revised,
+        num_same=diff.counts.num_same,
+        num_rejected=len(batch.rejections),
+        num_missing=diff.num_missing,
+        quarantine=batch.describe_quarantine(),
+    )
 
 
-def _clean_parts(batch: ParsedBatch) -> Iterator[HeldPart]:
+def _clean_parts(diff: BatchDiff) -> Iterator[HeldPart]:
     """Clean the values of a batch once more, to keep them; what this rejects is in the batch already."""
-    diff = BatchDiff(replace(batch, rejections=[]))
+    batch = diff.batch
+    again = BatchDiff(replace(batch, rejections=[]), stray=diff.stray)
     for n, rows in enumerate(batch.spool.parts()):
         attributes = batch.attributes if n == 0 else {}
-        yield HeldPart(names=batch.names, values=diff.clean(rows), attributes=attributes)
+        yield HeldPart(names=batch.names, values=again.clean(rows), attributes=attributes)
 
 
 def _log_result(result: IngestResult) -> None:
@@ -156,3 +178,7 @@ def _log_result(result: IngestResult) -> None:
         result.num_same,
         result.num_rejected,
     )
+    if result.quarantine:
+        logger.warning("%s: %s", result.source, result.quarantine)
+    if result.num_missing:
+        logger.info("%s: %s without a value stay gaps", result.source, counted(result.num_missing, "period"))

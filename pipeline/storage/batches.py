@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +28,9 @@ from pipeline.timeseries.observations import TARGET
 
 #: so many revisions are collected from several parts before they are written
 MAX_COLLECTED_REVISIONS = 200_000
+
+#: where a rule lists the lines of conflicting rows
+_LINES = re.compile(r" \(lines [^)]*\)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +137,7 @@ class BatchRepository:
             batch_id = _insert_batch(
                 transaction, header, recorded_at, status="refused", message=message, num_rejected=len(rejections)
             )
-            _insert_rejections(transaction, batch_id, rejections)
+            _insert_rejections(transaction, header.recipe, batch_id, rejections)
 
     def hold(
         self, header: BatchHeader, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime
@@ -162,7 +167,7 @@ class BatchRepository:
                 num_read=num_read,
                 num_rejected=len(held.rejections),
             )
-            _insert_rejections(transaction, batch_id, held.rejections)
+            _insert_rejections(transaction, header.recipe, batch_id, held.rejections)
             for n, part in enumerate(parts):
                 transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.to_bytes())
 
@@ -325,7 +330,7 @@ class BatchWriter:
             last_period=last_period,
             **counts,
         )
-        _insert_rejections(self.transaction, self.batch_id, rejections)
+        _insert_rejections(self.transaction, self.header.recipe, self.batch_id, rejections)
         if self.header.releases is not None:
             self.transaction.execute("approve_batch", batch_id=self.header.releases)
 
@@ -384,8 +389,26 @@ def _insert_batch(
     return int(row["batch_id"])
 
 
-def _insert_rejections(transaction: Transaction, batch_id: int, rejections: Sequence[Rejection]) -> None:
-    transaction.execute_many("insert_rejection", [rejection_row(batch_id, rejection) for rejection in rejections])
+def _insert_rejections(transaction: Transaction, recipe: str, batch_id: int, rejections: Sequence[Rejection]) -> None:
+    """Keep rejected rows. A row that an earlier delivery had, too, is not kept again."""
+    rows = [rejection_row(batch_id, rejection) for rejection in rejections]
+    known: Counter[tuple[Any, ...]] = Counter()
+    if any(row["line"] is not None for row in rows):
+        known.update(map(_identity, transaction.rows("rejected_rows", recipe=recipe)))
+    added = []
+    for row in rows:
+        identity = _identity(row)
+        if row["line"] is not None and known[identity]:
+            known[identity] -= 1
+        else:
+            added.append(row)
+    transaction.execute_many("insert_rejection", added)
+
+
+def _identity(rejected: Row) -> tuple[Any, ...]:
+    """What makes a rejected row the same one in the next delivery, where it may stand in another line or file."""
+    rule = _LINES.sub("", rejected["rule"])
+    return rejected["column_name"], rejected["series"], rejected["period"], rejected["text"], rule
 
 
 def _is_same(batch: Row | None, header: BatchHeader, message: str) -> bool:

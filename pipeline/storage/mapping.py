@@ -19,6 +19,7 @@ def rejection_row(batch_id: int, rejection: Rejection) -> dict[str, Any]:
         "line": rejection.line,
         "column_name": rejection.column,
         "series": _storable_text(rejection.series),
+        "period": rejection.period,
         "text": _storable_text(rejection.text),
         "rule": rejection.rule,
     }

@@ -1,4 +1,4 @@
--- Rows that were refused, with the place and the rule.
+-- Rows that were rejected, with the place and the rule; a row that is delivered again is listed once.
 create view rejected_observations as
 select
     batches.recipe,
@@ -8,6 +8,7 @@ select
     rejections.series,
     rejections.text,
     rejections.rule,
-    batches.recorded_at as rejected_at
+    batches.recorded_at as rejected_at,
+    rejections.period
 from rejections
 join batches on batches.batch_id = rejections.batch_id

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
 from pipeline.ingest.parsers import MISSING, parse_value
 from pipeline.ingest.row_spool import ROW, RowSpool
-from tests.support.deliveries import Ingested, Key, delivery_of, ingest_delivery, recipe_of
+from tests.support.deliveries import Ingested, Key, delivery_of, ingest_delivery, recipe_of, strict
 from tests.support.examples import NOW
 
 Row = tuple[str, str, str]
 
 #: everything that can be refused one by one is
-LENIENT = recipe_of('series = "shop"\nmax_rejected = 0.999', top="max_gap = 10000")
+LENIENT = strict(recipe_of('series = "shop"\nmax_rejected = 0.999', top="max_gap = 10000"))
 NAMES = st.sampled_from(["a", "b", "NA", "007", "1e5", "", "two\nlines"])
 MONTHS = st.sampled_from(
     [
@@ -158,7 +158,9 @@ def test_a_message_about_gaps_names_the_series_that_comes_first_in_the_delivery(
     ]
 
     with pytest.raises(BatchHeld, match='series "shop 0" has no value for 1 period'):
-        ingest_delivery(delivery_of(rows, chunk_rows=7), recipe_of('series = "shop"'), max_rows_in_memory=in_memory)
+        ingest_delivery(
+            delivery_of(rows, chunk_rows=7), strict(recipe_of('series = "shop"')), max_rows_in_memory=in_memory
+        )
 
 
 def rows_of(series: list[int]) -> np.ndarray:  # type: ignore[type-arg]

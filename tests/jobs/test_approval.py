@@ -119,7 +119,7 @@ def test_of_two_held_batches_the_newer_one_is_approved(held: Recipe, store: Stor
 def test_a_held_batch_is_accepted_without_approval_once_the_recipe_allows_it(store: Store, tmp_path: Path) -> None:
     whole = small_csv().splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(whole[:6] + whole[8:]))
-    recipe = small_recipe(tmp_path)
+    recipe = small_recipe(tmp_path, "strict = true")
     store.recipes.register(recipe)
     with pytest.raises(BatchHeld, match="add the values, or raise max_gap"):
         ingest_source(recipe, store, NOW)
@@ -182,7 +182,7 @@ def test_a_cursor_only_counts_once_its_batch_is_approved(
     store: Store, deliver: tuple[Deliver, list[FetchContext]]
 ) -> None:
     give, contexts = deliver
-    recipe = small_recipe()
+    recipe = small_recipe(source="strict = true")
     store.recipes.register(recipe)
     delivered = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(delivered[:20], "20"))
@@ -272,7 +272,7 @@ def test_values_of_a_replaced_held_batch_are_deleted(held: Recipe, store: Store,
 
 
 def test_an_approved_gap_does_not_hold_the_next_delivery(store: Store, tmp_path: Path) -> None:
-    recipe = write(tmp_path, small_values())
+    recipe = small_recipe(tmp_path, "strict = true")
     store.recipes.register(recipe)
     gappy = small_csv(small_values()).splitlines(keepends=True)
     del gappy[10:13]
@@ -306,7 +306,7 @@ def test_a_moving_window_is_compared_with_the_history_that_it_covers(
 ) -> None:
     """Of a long history only the last part is read again: a revision at its beginning, and a gap, are still seen."""
     monkeypatch.setattr(BatchDiff, "num_values_before", 4)
-    recipe = small_recipe(tmp_path, "rolling = true")
+    recipe = small_recipe(tmp_path, "rolling = true\nstrict = true")
     store.recipes.register(recipe)
     every = small_csv(small_values(70)).splitlines(keepends=True)
     (tmp_path / "small.csv").write_text("".join(every[:51]))

@@ -28,7 +28,7 @@ CONTRACT = {
         "recipe, latest_origin, published_at, expected_next_by, is_stale, num_series, num_fallback, model_version, "
         "model_age_days, last_attempt_at, last_attempt_status, last_error"
     ),
-    "rejected_observations": "recipe, source, line, column_name, series, text, rule, rejected_at",
+    "rejected_observations": "recipe, source, line, column_name, series, text, rule, rejected_at, period",
     "latest_paths": "recipe, series, path, step, period, value, origin, run_id",
 }
 

@@ -134,12 +134,19 @@ def ingest_delivery(
 def refusal(
     delivery: Delivery, recipe: Recipe, stored: Mapping[Key, float] | None = None, **limits: int
 ) -> BatchRefused:
-    """The error that a delivery ends in."""
+    """The error that a delivery ends in where the recipe is strict."""
     with pytest.raises(BatchRefused) as refused:
-        ingest_delivery(delivery, recipe, stored, **limits)
+        ingest_delivery(delivery, strict(recipe), stored, **limits)
     message = str(refused.value)
     assert message.isprintable(), message
     return refused.value
+
+
+def strict(recipe: Recipe) -> Recipe:
+    """The recipe with a strict source; keys that it names stay."""
+    defaults = {"strict": True, "missing": "reject", "max_rejected": 0.0}
+    named = recipe.source.model_dump(include=recipe.source.model_fields_set)
+    return recipe.model_copy(update={"source": recipe.source.model_copy(update=defaults | named)})
 
 
 def by_key(values: LongValues, names: Sequence[tuple[str, str]]) -> dict[Key, float]:

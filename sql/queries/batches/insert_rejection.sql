@@ -1,3 +1,4 @@
 -- Insert a rejected row, or a rejected file.
-insert into rejections (batch_id, file, line, column_name, series, text, rule)
-values (:batch_id, :file, :line, :column_name, :series, :text, :rule)
+-- parameters: period period
+insert into rejections (batch_id, file, line, column_name, series, period, text, rule)
+values (:batch_id, :file, :line, :column_name, :series, :period, :text, :rule)

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 FINITE = "value between -1.7976931348623157e308 and 1.7976931348623157e308"
 UNCHANGED = "new.calibration {} old.calibration"
