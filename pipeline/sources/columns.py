@@ -97,4 +97,5 @@ def text_batch(names: Sequence[str], values: Sequence[Sequence[str]]) -> pa.Reco
 
 def ragged_row(line: int, text: str, *, num_fields: int, num_columns: int) -> Rejection:
     """Return the rejection of a row that has more or fewer fields than the header."""
-    return Rejection(line=line, text=text[:200], rule=f"has {num_fields} of {num_columns} columns (is the file cut?)")
+    why = "is the file cut?" if num_fields < num_columns else "is a text or a decimal comma not quoted?"
+    return Rejection(line=line, text=text[:200], rule=f"has {num_fields} of {num_columns} columns ({why})")

@@ -22,7 +22,7 @@ from pipeline.sources.columns import named_columns, number_columns
 from pipeline.sources.csv_plain import plain_chunks
 from pipeline.sources.csv_quoted import quoted_chunks
 from pipeline.sources.delivery import Chunk, Delivery, FetchContext
-from pipeline.sources.dialect import Dialect, find_footer, find_header
+from pipeline.sources.dialect import Dialect, find_footer, find_header, has_blanks_before_quotes
 from pipeline.sources.file import (
     File,
     FileStamp,
@@ -105,13 +105,13 @@ def _scan(file: File, recipe: Recipe, source: TextSource) -> _FileScan:
             "not csv",
         )
     dialect = _detect_dialect(text, recipe, source)
+    text.forget_content()
     return _FileScan(file=file, stamp=stamp, text=text, content_hash=content_hash, dialect=dialect)
 
 
 def _detect_dialect(text: TextScan, recipe: Recipe, source: TextSource) -> Dialect:
     """Return how a text is laid out; how its numbers are written is not known yet."""
-    names = [*named_columns(recipe)]
-    header = find_header(text.head, names, delimiter=source.delimiter, skip_rows=source.skip_rows)
+    header = find_header(text.head, named_columns(recipe), delimiter=source.delimiter, skip_rows=source.skip_rows)
     tail_start = text.num_bytes - len(text.tail)
     footer = find_footer(text.tail, tail_start, header, period=source.period, skip=source.skip_footer)
     return Dialect(
@@ -121,6 +121,7 @@ def _detect_dialect(text: TextScan, recipe: Recipe, source: TextSource) -> Diale
         start=header.start,
         end=footer.start if footer else None,
         num_footer_lines=footer.num_lines if footer else 0,
+        has_blanks_before_quotes=has_blanks_before_quotes(text.head, header),
     )
 
 

@@ -55,7 +55,9 @@ def quoted_chunks(
         BatchRefused: the text cannot be split, or more than `max_unreadable` rows do not fit the header.
     """
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-    reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+    reader = csv.reader(
+        text, delimiter=dialect.delimiter, skipinitialspace=dialect.has_blanks_before_quotes, strict=True
+    )
     try:
         header = parse_header(next(fields for fields in reader if not is_blank(fields)), file, recipe)
         yield from _read_rows(reader, header, file, recipe, dialect, max_unreadable)

@@ -53,6 +53,8 @@ class Dialect:
     end: int | None = None
     #: lines after the last row that are left out, blank ones not counted
     num_footer_lines: int = 0
+    #: whether blanks stand between a delimiter and a quote
+    has_blanks_before_quotes: bool = False
     numbers: NumberFormat = field(default=PLAIN)
 
     @property
@@ -134,7 +136,10 @@ def _read_record(lines: Sequence[_Line], position: int, delimiter: str) -> tuple
     """Return the fields of the record that begins in a line, without blanks around them; none if it is no record."""
     record = (line.text + "\n" for line in lines[position : position + _MAX_HEADER_LINES])
     try:
-        return tuple(name.strip() for name in next(csv.reader(record, delimiter=delimiter, strict=True), []))
+        return tuple(
+            name.strip()
+            for name in next(csv.reader(record, delimiter=delimiter, skipinitialspace=True, strict=True), [])
+        )
     except csv.Error:
         return ()
 
@@ -184,6 +189,11 @@ def find_footer(ending: bytes, offset: int, header: Header, *, period: str, skip
     return Footer(lines[length - 1].start, num_filled) if num_filled else None
 
 
+def has_blanks_before_quotes(beginning: bytes, header: Header) -> bool:
+    """Return whether blanks stand between a delimiter and a quote, as in `month, "sold"`."""
+    return header.delimiter != " " and f'{header.delimiter} "'.encode() in beginning
+
+
 def count_footer(rows: Sequence[Sequence[str]], position: int) -> int:
     """Return how many rows at the end of a table are no rows of data, blank ones included.
 
@@ -231,7 +241,7 @@ def _is_blank(line: _Line, delimiter: str) -> bool:
 def _is_remark(fields: Sequence[str], position: int) -> bool:
     """Whether a line says that it is a total or a remark, and has no period."""
     period = fields[position] if position < len(fields) else ""
-    if _TOTALS.fullmatch(period.rstrip(": ")):
+    if _TOTALS.fullmatch((period or "".join(fields[:1])).rstrip(": ")):
         return True
     has_period = position > 0 and any(character.isdigit() for character in period)
     return not has_period and bool(fields) and _REMARKS.match(fields[0]) is not None

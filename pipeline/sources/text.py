@@ -179,6 +179,10 @@ class TextScan:
             self._refuse_byte(self._undecoded[0], self.num_bytes - len(self._undecoded), self.num_newlines)
         self.has_lone_return = self.has_lone_return or self._last_byte == b"\r"
 
+    def forget_content(self) -> None:
+        """Drop the beginning and the end of the text: many files may be scanned before one is read."""
+        self.head, self.tail = b"", b""
+
     def _check_encoding(self, block: bytes) -> None:
         """Refuse NUL and bytes that are not UTF-8, also where two blocks share a character."""
         nul = block.find(0)

@@ -299,6 +299,13 @@ def test_what_says_that_it_is_no_row_ends_the_rows(
     assert f"{num_lines} line{'s' * (num_lines > 1)} after the rows left out" in caplog.text
 
 
+def test_a_total_of_all_series_has_no_period(tmp_path: Path) -> None:
+    content = "shop,month,sold\na,2020-01-01,1\nTotal,2020-01-01,2\nTotal,,3\n"
+    (tmp_path / "sales.csv").write_text(content)
+
+    assert ingest(recipe_with(SOURCE + 'series = "shop"', tmp_path)).values == [2, 1]
+
+
 @pytest.mark.parametrize(
     "ending",
     ["2020-03-0", "2020-03-01", "2020-03-01,", "Berlin", "\n2020-03", "Total 2020,4.0\n"],
@@ -461,6 +468,18 @@ def test_fields_are_quoted_with_any_delimiter(tmp_path: Path) -> None:
     content = '"month";"sold";"note"\n"2020-01-01";"1.513,82";"a; b"\n"2020-02-01";"980,00";"two\nlines"\n'
 
     assert read_values(tmp_path, content) == [1513.82, 980]
+
+
+def test_blanks_may_stand_between_a_delimiter_and_a_quote(tmp_path: Path) -> None:
+    content = 'month, "sold", note\n2020-01-01, "1,513.82", "a, b"\n2020-02-01, "980.5", c\n'
+
+    assert read_values(tmp_path, content) == [1513.82, 980.5]
+
+
+def test_a_decimal_comma_without_quotes_is_recognised(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "month,sold\n2020-01-01,1513,82\n2020-02-01,980,5\n")
+
+    assert 'line 2: "2020-01-01,1513,82" has 3 of 2 columns (is a text or a decimal comma not quoted?)' in str(error)
 
 
 def test_a_delimiter_at_the_end_of_all_lines_is_an_unnamed_column(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ FAULTS = {
     ),
     "too many fields": Fault(
         delivered=with_line(6, "2020-05-01,1,234\n"),
-        message=f'small.csv line 6: "2020-05-01,1,234" has 3 of 2 columns (is the file cut?){ALONE}',
+        message=f'small.csv line 6: "2020-05-01,1,234" has 3 of 2 columns (is a text or a decimal comma not quoted?){ALONE}',
         rejected=[(6, None, None, "2020-05-01,1,234", "has 3 of 2 columns")],
     ),
     "more rejected than allowed": Fault(

@@ -175,7 +175,7 @@ def test_a_row_with_too_few_or_too_many_fields_is_kept_as_rejected(tmp_path: Pat
     assert rows_in(chunks)[0] == (3, ("2020-02-01", "2.5"))
     assert rejections_in(chunks) == [
         Rejection(line=2, text="2020-01-01", rule="has 1 of 2 columns (is the file cut?)"),
-        Rejection(line=4, text="2020-03-01,3,4", rule="has 3 of 2 columns (is the file cut?)"),
+        Rejection(line=4, text="2020-03-01,3,4", rule="has 3 of 2 columns (is a text or a decimal comma not quoted?)"),
     ]
 
 
