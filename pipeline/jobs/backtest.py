@@ -145,7 +145,7 @@ def prepare_backtest(
 def _warn_of_unknown_covariates(present: Panel, recipe: Recipe) -> None:
     """Say that origins know no more ahead than the newest period does, where that is not everything."""
     missing = find_missing_covariates(present, recipe)
-    if missing is None:
+    if missing is None or not any(missing.reasons):
         return
     example = next(reason for reason in missing.reasons if reason is not None)
     instead = "the last value is carried forward" if recipe.covariates.carries_forward else "the baseline stands in"

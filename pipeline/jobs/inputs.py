@@ -63,7 +63,7 @@ def check_covariates(panel: Panel, recipe: Recipe) -> None:
         CovariateMissing: the recipe wants no forecast then.
     """
     missing = find_missing_covariates(panel, recipe)
-    if missing is None:
+    if missing is None or not any(missing.reasons):
         return
     lacking = [name for name, reason in zip(panel.series, missing.reasons, strict=True) if reason is not None]
     example = next(reason for reason in missing.reasons if reason is not None)

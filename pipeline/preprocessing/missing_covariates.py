@@ -18,7 +18,7 @@ class MissingCovariates:
 
     #: how many of the first steps have all covariates, [S]; H: every step has
     num_known_steps: npt.NDArray[np.int64]
-    #: for each series what is not known; None: nothing
+    #: for each series what is not known; None: nothing, or the series ended before the origin and is not forecast
     reasons: tuple[str | None, ...]
 
 
@@ -45,8 +45,9 @@ def find_missing_covariates(panel: Panel, recipe: Recipe) -> MissingCovariates |
         num_known = np.where(late, 0, num_known)
     if (num_known == horizon).all():
         return None
-    unknown = {name: np.where(is_used[name], _num_unknown(panel, name, horizon), 0) for name in future}
-    late_by = {name: np.where(is_late[name], lags[name], 0) for name in past}
+    is_current = panel.last == len(panel.grid) - 1
+    unknown = {name: np.where(is_used[name] & is_current, _num_unknown(panel, name, horizon), 0) for name in future}
+    late_by = {name: np.where(is_late[name] & is_current, lags[name], 0) for name in past}
     return MissingCovariates(num_known_steps=num_known, reasons=_reasons(unknown, late_by, horizon))
 
 

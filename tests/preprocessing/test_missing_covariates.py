@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import prepare_inputs
+from pipeline.jobs.inputs import check_covariates
 from pipeline.preprocessing.covariates import Features, fit_features
 from pipeline.preprocessing.missing_covariates import MissingCovariates, find_missing_covariates
 from pipeline.preprocessing.scaling import Scaling
@@ -129,6 +130,25 @@ def test_a_covariate_that_a_series_never_had_is_not_missing() -> None:
 
     assert missing.num_known_steps.tolist() == [HORIZON, HORIZON - 1]
     assert missing.reasons == (None, "offer is not known for 1 of 3 periods ahead")
+
+
+def test_a_series_that_has_ended_lacks_nothing() -> None:
+    """Its promotions are not delivered any more, and it is not forecast."""
+    panel, recipe = shops_panel(), recipe_of()
+    offer = panel.future["offer"].copy()
+    offer[LENGTHS[0] - 4 : LENGTHS[0] + HORIZON - 4] = NAN
+    kept = np.r_[0 : LENGTHS[0] + HORIZON - 4, LENGTHS[0] + HORIZON : len(offer)]
+    ended = replace(
+        panel,
+        offsets=panel.offsets - np.array([0, 4, 4]),
+        values=np.delete(panel.values, np.s_[LENGTHS[0] - 4 : LENGTHS[0]]),
+        past={"price": np.delete(panel.past["price"], np.s_[LENGTHS[0] - 4 : LENGTHS[0]])},
+        future={"offer": offer[kept]},
+    )
+
+    assert ended.last.tolist() == [LENGTHS[0] - 5, LENGTHS[0] - 1]
+    assert find_missing_covariates(ended, recipe) is None
+    check_covariates(ended, recipe_of('missing = "error"'))
 
 
 # what was known at an earlier period
