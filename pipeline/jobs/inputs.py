@@ -69,7 +69,7 @@ def check_covariates(panel: Panel, recipe: Recipe) -> None:
     example = next(reason for reason in missing.reasons if reason is not None)
     where = "" if len(panel.series) == 1 else f' of "{lacking[0]}", one of {len(lacking)} such series'
     what = f"{recipe.name}: {example}{where}"
-    deliver = "deliver rows for the periods ahead"
+    deliver = "deliver its missing values"
     if recipe.covariates.missing == "error":
         raise CovariateMissing(f'{what}; nothing was published: {deliver}, or set covariates.missing = "fallback"')
     if recipe.covariates.carries_forward:

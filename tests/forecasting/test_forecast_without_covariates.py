@@ -137,7 +137,7 @@ def test_a_forecast_is_refused_where_the_recipe_says_error() -> None:
     assert is_refusal(refused.value)
     assert str(refused.value) == (
         'shop: promo is not known for 4 of 4 periods ahead of "b", one of 2 such series; nothing was published: deliver '
-        'rows for the periods ahead, or set covariates.missing = "fallback"'
+        'its missing values, or set covariates.missing = "fallback"'
     )
 
 
@@ -155,7 +155,7 @@ def test_what_is_not_known_is_warned_of(missing: str | None, what: str, caplog: 
         check_covariates(panel_with(1), recipe_with(missing))
 
     (warning,) = caplog.messages
-    assert warning == f"shop: promo is not known for 3 of 4 periods ahead; {what}: deliver rows for the periods ahead"
+    assert warning == f"shop: promo is not known for 3 of 4 periods ahead; {what}: deliver its missing values"
 
 
 def test_hashes_of_forecasts_without_such_series_stay_as_they_were() -> None:
