@@ -54,9 +54,9 @@ def _check_recipes(settings: Settings) -> str:
     names = recipe_names(settings.recipes)
     if not names:
         raise NextperiodError(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
-    for name in names:
-        load_recipe(name, settings.recipes)
-    return f"{settings.recipes}: {', '.join(names)}"
+    recipes = [load_recipe(name, settings.recipes) for name in names]
+    described = [f"{name} ({recipe.describe_periods()})" for name, recipe in zip(names, recipes, strict=True)]
+    return f"{settings.recipes}: {', '.join(described)}"
 
 
 def _check_database(settings: Settings) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.config.architectures import ARCHITECTURES, GLOBAL, Architecture
 from pipeline.config.sources import Source, Table, parse_source
 from pipeline.config.tutorial import Tutorial
 from pipeline.text import counted
-from pipeline.timeseries.frequency import Frequency
+from pipeline.timeseries.frequency import Frequency, earlier_season_length
 from pipeline.timeseries.period_labels import PeriodLabels
 
 #: the keys of [model] and of [training] that the global architecture leaves to the recipe
@@ -232,9 +232,16 @@ class Recipe(Table):
         description="never changes; names the MLflow experiment and the registered model",
     )
     description: str = Field("", description="one line that describes the recipe")
-    frequency: str = Field(description="pandas offset alias: MS, W-SUN, D, B, h …")
-    calendar: str | None = Field(None, description="an exchange whose sessions are the periods, such as XNYS")
-    season_length: int | None = Field(None, gt=0, description="periods per season; default: by frequency")
+    frequency: str = Field(description="pandas offset alias: MS, W-MON, D, B, h, 15min …")
+    calendar: str | None = Field(
+        None,
+        description="an exchange whose sessions are the periods, such as XNYS, or a country whose business days are, such as DE or DE-BY",
+    )
+    season_length: int | None = Field(
+        None,
+        gt=0,
+        description="periods per season; default: by frequency, such as 12 for months, 7 for days, 96 for 15min",
+    )
     horizon: int = Field(gt=0, description="periods to forecast")
     unit: str = Field("", description="unit of the values")
     max_gap: int = Field(
@@ -255,8 +262,8 @@ class Recipe(Table):
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for each contradiction between tables; each table looks for its own first."""
-        if self.calendar and self.grid.alias not in ("B", "D"):
-            yield f'frequency is "{self.frequency}", but the sessions of {self.calendar} are days: expected "B" or "D"'
+        if self.calendar and not self.grid.is_daily:
+            yield f'frequency is "{self.frequency}", but the periods of calendar {self.calendar} are days: expected "B" or "D"'
         yield from self._short_contexts()
         if self.model.architecture == GLOBAL:
             yield from _keys_of_others("training", self.training, _GLOBAL_TRAINING)
@@ -275,6 +282,18 @@ class Recipe(Table):
                 f'model.context is {self.context}, but scaling "{scaling}" compares with {counted(lag, "period")} before: '
                 f"expected more than {lag}" + (', or scaling "last"' if lag > 1 else "")
             )
+
+    @model_validator(mode="after")
+    def _write_out_new_season(self) -> Recipe:
+        """Write a season into the definition that earlier releases would not have taken: they took 1 for 1h or 15min.
+
+        A stored definition without a season means the one that was taken then.
+        """
+        if self.season_length is None:
+            season = self.grid.season_length
+            if season != earlier_season_length(self.frequency, self.calendar):
+                object.__setattr__(self, "season_length", season)
+        return self
 
     @field_validator("calendar", "frequency")
     @classmethod
@@ -310,9 +329,12 @@ class Recipe(Table):
     @property
     def season(self) -> int:
         """Steps per season (m)."""
-        if self.season_length is not None:
-            return self.season_length
-        return 5 if self.calendar else self.grid.season_length
+        return self.season_length or self.grid.season_length
+
+    def describe_periods(self) -> str:
+        """Return what a period is, and the season: `15min: 15 minutes, season of 96`."""
+        season = f"season of {self.season}" if self.season > 1 else "no season"
+        return f"{self.frequency}: {self.grid.meaning}, {season}"
 
     @property
     def context(self) -> int:
@@ -395,6 +417,11 @@ def recipe_from_definition(definition: Mapping[str, Any]) -> Recipe:
         pydantic.ValidationError: the definition is not one of a recipe.
     """
     fields = dict(definition)
+    if fields.get("season_length") is None:
+        alias, calendar = fields["frequency"], fields.get("calendar")
+        season = earlier_season_length(alias, calendar)
+        if season != Frequency(alias, calendar).season_length:
+            fields["season_length"] = season
     for (table, key), value in _BEFORE_ADDED.items():
         if isinstance(fields.get(table), Mapping):
             fields[table] = {key: value, **fields[table]}

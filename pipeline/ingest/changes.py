@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.config.sources import MAX_REJECTED
 from pipeline.errors import BatchHeld, BatchRefused, Rejection
+from pipeline.ingest.frequency_advice import off_grid_rule
 from pipeline.ingest.history_checks import MAX_LAG, MIN_OVERLAP, HistoryCheck
 from pipeline.ingest.reader import CONFLICT, ParsedBatch
 from pipeline.ingest.row_spool import ROW, Rows
@@ -158,6 +159,7 @@ class BatchDiff:
     #: rows that were rejected because they lie far before all others: series number and period
     stray: set[tuple[int, int]] = field(default_factory=set)
     _off_grid: Periods | None = None
+    _off_grid_rule: str = ""
     #: the cleaned rows of the part that is compared next
     _rows: Rows = field(default_factory=lambda: np.empty(0, ROW))
     #: file and line of the rows that were rejected because of their period
@@ -279,9 +281,8 @@ class BatchDiff:
         if self._off_grid is None:
             periods = self.batch.periods
             self._off_grid = periods[~self.recipe.grid.on_grid(periods)]
-        calendar, frequency = self.recipe.calendar, self.recipe.frequency
-        rule = f"is not a session of {calendar}" if calendar else f'is not on the frequency "{frequency}"'
-        for periods, broken_rule in ((self._off_grid, rule), (self.batch.stray, STRAY)):
+            self._off_grid_rule = off_grid_rule(periods, self.recipe.grid) if len(self._off_grid) else ""
+        for periods, broken_rule in ((self._off_grid, self._off_grid_rule), (self.batch.stray, STRAY)):
             if len(periods):
                 is_faulty = np.isin(rows["period"], periods.astype(np.int64))
                 self._reject_periods(rows[is_faulty], broken_rule)

@@ -59,7 +59,7 @@ def _facts(recipe: Recipe, model: ModelVersion, verdict: str | None) -> Iterator
     record = model.record
     unit = f" in {_escape(recipe.unit)}" if recipe.unit else ""
     intervals = "quantiles from the network" if recipe.loss == "pinball" else "intervals from its past errors"
-    yield f"forecasts the next {counted(recipe.horizon, 'period')} (frequency {recipe.frequency}){unit}, with {intervals}"
+    yield f"forecasts the next {counted(recipe.horizon, 'period')} ({recipe.describe_periods()}){unit}, with {intervals}"
     yield f"network: {recipe.model.architecture}, {counted(recipe.num_members, 'member')}, loss {recipe.loss}"
     start = f"{record.began[:10]} to " if record.began else "up to "
     size = f", {counted(record.num_observations, 'observation')}" if record.num_observations else ""

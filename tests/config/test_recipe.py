@@ -61,7 +61,7 @@ def test_the_smallest_recipe_says_name_frequency_horizon_and_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frequency", "season"), [("MS", 12), ("W-SUN", 52), ("D", 7), ("B", 5), ("h", 24), ("2MS", 1)]
+    ("frequency", "season"), [("MS", 12), ("W-SUN", 52), ("D", 7), ("B", 5), ("h", 24), ("2MS", 6)]
 )
 def test_the_season_is_the_usual_one_of_the_frequency(frequency: str, season: int) -> None:
     assert recipe_of(changed('"MS"', f'"{frequency}"')).season == season
@@ -338,7 +338,7 @@ def test_the_fingerprint_of_the_training_does_not_change_with_when_or_what_is_pu
         (SMALLEST + "[publish]\nminimum = nan", '"publish.minimum": .*finite'),
         (SMALLEST + "[publish]\nminimum = 5\nmaximum = 1", "publish.minimum 5 is above publish.maximum 1"),
         (SMALLEST + "[training]\nlearning_rate = inf", '"training.learning_rate": .*finite'),
-        (with_key('calendar = "XNYS"'), 'frequency is "MS", but the sessions of XNYS are days'),
+        (with_key('calendar = "XNYS"'), 'frequency is "MS", but the periods of calendar XNYS are days'),
         (
             SMALLEST + '[model]\narchitecture = "vanilla"\nscaling = "last"\ncontext = 1',
             "compares with 1 period before: expected more than 1",

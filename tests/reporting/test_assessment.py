@@ -130,7 +130,7 @@ def test_the_card_holds_facts_accuracy_usage_and_lineage() -> None:
     for fact in (
         "# milk: Monthly milk production",
         "**Can I trust it?** With care.",
-        "forecasts the next 3 periods (frequency MS) in pounds per cow",
+        "forecasts the next 3 periods (MS: month named by the first day, season of 12) in pounds per cow",
         "data: 1 series, 1962-01-01 to 1965-12-01, 48 observations",
         "training: retrain; reason: 12 new periods",
         "gate: promoted: better at 12 origins",
