@@ -45,6 +45,9 @@ _COMMENT_OR_LITERAL = re.compile(
 #: messages of SQLite that pass with time
 _SQLITE_TEMPORARY = ("locked", "busy", "interrupted", "disk i/o", "unable to open")
 
+#: how dates, intervals and numbers are returned; the order in which a query writes dates stays that of the role
+_POSTGRESQL_OUTPUT = """select set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'postgres', true),
+set_config('extra_float_digits', '1', true)"""
 #: the types that a cursor can have, and how each is read back from the state
 _PARSE_CURSOR: dict[str, Any] = {
     "int": int,
@@ -279,6 +282,7 @@ def _read_only_connection(request: _Request, seconds: float) -> Iterator[sa.Conn
                 connection.execute(sa.text("set transaction read only"))
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.text(f"set local statement_timeout = {int(1000 * seconds)}"))
+                connection.execute(sa.text(_POSTGRESQL_OUTPUT))
             yield connection
             connection.rollback()
     finally:
@@ -291,7 +295,11 @@ def _create_engine(request: _Request, seconds: float) -> sa.Engine:
     backend = request.url.get_backend_name()
     if backend == "sqlite":
         return sa.create_engine("sqlite://", creator=partial(_open_sqlite, request, seconds), poolclass=sa.NullPool)
-    options = {"connect_timeout": _CONNECT_SECONDS} if backend == "postgresql" else {}
+    options: dict[str, Any] = {}
+    if backend == "postgresql":
+        options = {"connect_timeout": _CONNECT_SECONDS}
+        if request.url.get_driver_name() == "psycopg":  # behind a pooler prepared statements are somebody else's
+            options |= {"prepare_threshold": None, "client_encoding": "UTF8"}
     return sa.create_engine(request.url, connect_args=options, poolclass=sa.NullPool)
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
 from pipeline.storage.statements import SqlTimer, Transaction
-from pipeline.text import without_secrets
+from pipeline.text import list_names, without_secrets
 
 #: the installed drivers, by the names that a URL may use
 _DRIVERS = {
@@ -31,6 +31,21 @@ _SQLITE_UNAVAILABLE = tuple(
 )
 #: PostgreSQL's code of insufficient_privilege
 _NOT_ALLOWED = "42501"
+#: the schema of the store: the first one of the search path that has it, otherwise the only one that has it
+_FIND_SCHEMA = """
+select case when count(place) > 0 or count(*) = 1 then (array_agg(nspname order by place, nspname))[1] end
+from (
+  select nspname, array_position(current_schemas(false), nspname) as place
+  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where relname = 'schema_version' and relkind = 'r'
+) as schemas"""
+#: what a role or a database may set otherwise: how dates, zones and numbers are written, and that a commit is on disk
+_SET = """
+select set_config('datestyle', 'ISO, MDY', true), set_config('timezone', 'UTC', true),
+  set_config('intervalstyle', 'postgres', true), set_config('standard_conforming_strings', 'on', true),
+  set_config('extra_float_digits', '1', true), set_config('transform_null_equals', 'off', true),
+  set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true),
+  set_config('search_path', format('%%I, pg_temp', %s::text), true)"""
 _EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 
@@ -51,8 +66,7 @@ class Database:
         """The connection pool."""
         if self.url.get_backend_name() == "sqlite":
             return _sqlite_engine(self.url)
-        options = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
-        return sa.create_engine(self.url, connect_args=options, pool_pre_ping=True)
+        return _postgresql_engine(self.url)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -113,7 +127,80 @@ def open_database(url: str) -> Database:
         raise InvalidArgument(f"NEXTPERIOD_DATABASE_URL is not a database URL: expected {_EXPECTED_URL}") from None
     if parsed.drivername not in _DRIVERS:
         raise InvalidArgument(f"NEXTPERIOD_DATABASE_URL begins with {parsed.drivername}: expected {_EXPECTED_URL}")
-    return Database(parsed.set(drivername=_DRIVERS[parsed.drivername]))
+    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
+    if parsed.get_backend_name() == "postgresql":
+        _check_postgresql_options(parsed)
+    return Database(parsed)
+
+
+def _check_postgresql_options(url: sa.URL) -> None:
+    """Check the names of the options after the `?` of a PostgreSQL URL, before anything is connected.
+
+    Raises:
+        InvalidArgument: libpq does not know an option, or the number of `prepare_threshold` is none.
+    """
+    from psycopg import pq
+
+    known = {"prepare_threshold", *(option.keyword.decode() for option in pq.Conninfo.get_defaults())}
+    unknown = sorted(set(url.query) - known)
+    if unknown:
+        raise InvalidArgument(
+            f"the database URL has the option {unknown[0]}, which is not known: expected {list_names(sorted(known))}"
+        )
+    _read_prepare_threshold(url)
+
+
+def _postgresql_arguments(url: sa.URL) -> dict[str, Any]:
+    """What the driver needs beside a URL; options of the URL itself win.
+
+    No statement is prepared unless the URL asks for it: behind a pooler that gives each transaction another session,
+    such as pgbouncer, a prepared statement is missing there or is somebody else's.
+    """
+    defaults = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000, "client_encoding": "UTF8"}
+    options = {name: value for name, value in defaults.items() if name not in url.query}
+    return {**options, "prepare_threshold": _read_prepare_threshold(url)}
+
+
+def _read_prepare_threshold(url: sa.URL) -> int | None:
+    """Return after how many executions a statement is prepared, at least one; None: never.
+
+    A script of several statements cannot be prepared, and is executed once.
+    """
+    text = url.query.get("prepare_threshold", "None")
+    if isinstance(text, str) and (text in ("", "None") or text.isdecimal()):
+        return max(int(text), 1) if text.isdecimal() else None
+    raise InvalidArgument(
+        f"the database URL has prepare_threshold={text}: expected None or the number of executions after which a "
+        "statement is prepared"
+    )
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url.difference_update_query(["prepare_threshold"]),
+        connect_args=_postgresql_arguments(url),
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+    )
+    sa.event.listen(engine, "begin", _PostgresqlSettings().apply)
+    return engine
+
+
+@dataclass(slots=True)
+class _PostgresqlSettings:
+    """Sets what our statements rely on, whatever the role or the database has, at the beginning of each transaction.
+
+    For a session it would be set in vain: a pooler may give the next transaction another one.
+    """
+
+    #: where the store is, once it exists
+    _schema: str | None = None
+
+    def apply(self, connection: sa.Connection) -> None:
+        if self._schema is None:
+            self._schema = connection.exec_driver_sql(_FIND_SCHEMA).scalar()
+        schema = self._schema or connection.exec_driver_sql("select coalesce(current_schema(), 'public')").scalar_one()
+        connection.exec_driver_sql(_SET, (schema,))
 
 
 def _is_unavailable(error: sa.exc.DBAPIError) -> bool:

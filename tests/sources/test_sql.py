@@ -334,6 +334,22 @@ def test_an_infinite_date_is_refused(warehouse: Warehouse) -> None:
         read(warehouse.query("select 'infinity'::date as month, sold, shop from sales"))
 
 
+@pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "setting", ["datestyle = 'German, DMY'", "extra_float_digits = -10", "client_encoding = LATIN1", "timezone = Japan"]
+)
+def test_rows_are_the_same_whatever_the_role_sets(warehouse: Warehouse, setting: str) -> None:
+    with sa.create_engine(warehouse.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
+        connection.exec_driver_sql(f"alter database {warehouse.url.database} set {setting}")
+        connection.exec_driver_sql(
+            "insert into sales (month, sold, shop) values ('2020-03-01', 1.2345678901234567, 'Łódź')"
+        )
+
+    rows = rows_of(warehouse, warehouse.recipe())
+
+    assert ("2020-03-01", 1.2345678901234567, "Łódź") in rows
+
+
 # without a database
 
 
