@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,49 +157,61 @@ def fit_holdout_calibration(
     return calibration and calibration.only_widening()
 
 
-def find_worse_intervals(
-    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, groups: Indices, season: int
-) -> dict[int, str]:
-    """Volatility groups whose intervals are worse than the seasonal naive forecast's, by MSIS or by the quantile loss.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalComparison:
+    """N forecasts with the network's intervals, with seasonal naive's, and with the network's median between the latter's widths."""
 
-    Only where the baseline's width around the network's median is better than the network's own.
+    network: EvaluationSet
+    baseline: EvaluationSet
+    combined: EvaluationSet
+
+    def worse(self, labels: npt.NDArray[Any], *, least_gain: float) -> dict[Any, str]:
+        """By label whose intervals are better with the baseline's width, the figures.
+
+        Where they gain at least so much in the mean of MSIS and scaled quantile loss; or anything, where the network's are
+        worse than the baseline's own by one of the two.
+
+        Args:
+            labels: of the forecasts, [N].
+            least_gain: as a share.
+        """
+        reasons = {}
+        for label in np.unique(labels).tolist():
+            rows = labels == label
+            msis, loss = (
+                np.array([metric.over(data.take(rows)) for data in (self.network, self.baseline, self.combined)])
+                for metric in (METRICS["msis_95"], METRICS["sql"])
+            )
+            with np.errstate(divide="ignore", invalid="ignore"):
+                gain = 1 - (msis[2] / msis[0] + loss[2] / loss[0]) / 2
+            if gain > (0 if msis[0] > msis[1] or loss[0] > loss[1] else least_gain):
+                reasons[label] = f"MSIS {msis[2]:.3g} instead of {msis[0]:.3g} in the backtest"
+        return reasons
+
+
+def compare_intervals(
+    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, season: int
+) -> IntervalComparison:
+    """Compare a network's intervals with seasonal naive's.
 
     Args:
         panel: of the windows.
-        windows: N windows of the test part, at most one horizon of each period.
+        windows: N windows of the test part.
         observed: [N, H], NaN where nothing is observed.
         quantiles: of the network, calibrated, [N, H, Q].
-        groups: volatility groups of the panel's series, [S].
         season: periods in a season.
-
-    Returns:
-        by group, the figures.
     """
-    baseline, deviation, scale = _baseline_at(panel, windows, observed.shape[1], season)
-    candidates = (
-        quantiles,
-        normal_quantiles(baseline, deviation),
-        normal_quantiles(quantiles[:, :, MEDIAN], deviation),
+    mean, deviation, scale = _baseline_at(panel, windows, observed.shape[1], season)
+
+    def evaluation_set(quantiles: Array) -> EvaluationSet:
+        median = quantiles[:, :, MEDIAN]
+        return EvaluationSet(observed=observed, mean=median, quantiles=quantiles, scale=scale, root_scale=scale)
+
+    return IntervalComparison(
+        network=evaluation_set(quantiles),
+        baseline=evaluation_set(normal_quantiles(mean, deviation)),
+        combined=evaluation_set(normal_quantiles(quantiles[:, :, MEDIAN], deviation)),
     )
-    sets = [
-        EvaluationSet(
-            observed=observed, mean=of_method[:, :, MEDIAN], quantiles=of_method, scale=scale, root_scale=scale
-        )
-        for of_method in candidates
-    ]
-    worse = {}
-    for group in np.unique(groups[windows.series]).tolist():
-        rows = groups[windows.series] == group
-        msis, loss = (
-            [float(metric.over(data.take(rows))) for data in sets] for metric in (METRICS["msis_95"], METRICS["sql"])
-        )
-        is_worse = msis[0] > msis[1] or loss[0] > loss[1]
-        if is_worse and msis[0] / msis[1] + loss[0] / loss[1] > msis[2] / msis[1] + loss[2] / loss[1]:
-            worse[group] = (
-                f"in the backtest of similar series MSIS was {msis[0]:.3g} against {msis[1]:.3g} of seasonal-naive, the "
-                f"scaled quantile loss {loss[0]:.3g} against {loss[1]:.3g}"
-            )
-    return worse
 
 
 def _baseline_at(panel: Panel, windows: Windows, horizon: int, season: int) -> tuple[Array, Array, Array]:

@@ -78,6 +78,8 @@ class Calibration:
     series: Mapping[str, float] = field(default_factory=dict)
     #: by volatility group whose intervals get the baseline's width, the reason
     baseline_widths: Mapping[int, str] = field(default_factory=dict)
+    #: the same by name of a series
+    baseline_widths_of_series: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.factors.ndim != 2 or self.factors.shape[1] != len(LEVELS):
@@ -153,6 +155,7 @@ class Calibration:
             "typical": {str(group): factors.tolist() for group, factors in self.typical.items()},
             "series": dict(self.series),
             "baseline_widths": {str(group): reason for group, reason in self.baseline_widths.items()},
+            "baseline_widths_of_series": dict(self.baseline_widths_of_series),
         }
 
     @classmethod
@@ -165,6 +168,7 @@ class Calibration:
             typical=_tables_from_dict(fields.get("typical", {})),
             series={name: float(multiplier) for name, multiplier in fields.get("series", {}).items()},
             baseline_widths={int(group): str(reason) for group, reason in fields.get("baseline_widths", {}).items()},
+            baseline_widths_of_series=dict(fields.get("baseline_widths_of_series", {})),
         )
 
     def as_text(self) -> str:

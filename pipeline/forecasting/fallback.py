@@ -87,10 +87,10 @@ def forecast_panel(
     bounded, is_too_wide = _bound_intervals(panel, forecaster.needs.context, published, calibrated, deviation)
     for s in published[is_too_wide].tolist():
         reasons[s] = _TOO_WIDE
-    worse_widths = calibration.baseline_widths if calibration else {}
-    has_worse_width = np.isin(groups[published], list(worse_widths)) & (deviation > 0).all(axis=1)
-    for s in published[has_worse_width & ~is_too_wide].tolist():
-        reasons[s] = f"the interval has the baseline's width: {worse_widths[int(groups[s])]}"
+    worse_widths = [_worse_widths(calibration, panel.series[s], int(groups[s])) for s in published.tolist()]
+    has_worse_width = np.array([reason is not None for reason in worse_widths], bool) & (deviation > 0).all(axis=1)
+    for n in np.flatnonzero(has_worse_width & ~is_too_wide).tolist():
+        reasons[int(published[n])] = f"the interval has the baseline's width: {worse_widths[n]}"
     of_baseline = normal_quantiles(network_mean[is_published], deviation)
     bounded = np.where(has_worse_width[:, None, None], of_baseline, bounded)
     has_baseline_width = np.zeros(len(panel.series), bool)
@@ -139,6 +139,13 @@ def _reason_of_missing(reason: str | None, recipe: Recipe) -> str | None:
     if recipe.covariates.missing is None:
         return None
     return f"{reason}: the last value is carried forward" if recipe.covariates.carries_forward else reason
+
+
+def _worse_widths(calibration: Calibration | None, name: str, group: int) -> str | None:
+    """Why a series gets the baseline's width in place of the network's; None: it does not."""
+    if calibration is None:
+        return None
+    return calibration.baseline_widths_of_series.get(name) or calibration.baseline_widths.get(group)
 
 
 def _join(*reasons: str | None) -> str | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.holdout import (
     HoldoutBacktest,
-    find_worse_intervals,
+    compare_intervals,
     fit_holdout_calibration,
     seasonal_scales,
 )
@@ -33,6 +33,8 @@ MOST_TESTED = 200_000
 _WINDOWS_PER_BATCH = 20_000
 #: about so many steps of the test part calibrate the quantiles: of every series, or of some
 _MOST_CALIBRATED = 100_000
+#: by so much better, intervals with the baseline's width are published: of a group of series, or of a single one
+_GAIN_OF_GROUP, _GAIN_OF_SERIES = 0.1, 0.4
 
 
 def last_fitted_position(panel: Panel, recipe: Recipe) -> int:
@@ -132,10 +134,13 @@ def _calibrate(
     names = [panel.series[s] for s in windows.series.tolist()]
     calibrated = calibration.apply(quantiles, names, groups[windows.series])
     is_disjoint = (windows.end - windows.end.min()) % observed.shape[1] == 0
-    worse = find_worse_intervals(
-        panel, windows.take(is_disjoint), observed[is_disjoint], calibrated[is_disjoint], groups=groups, season=season
+    tested = windows.take(is_disjoint)
+    compared = compare_intervals(panel, tested, observed[is_disjoint], calibrated[is_disjoint], season=season)
+    return replace(
+        calibration,
+        baseline_widths=compared.worse(groups[tested.series], least_gain=_GAIN_OF_GROUP),
+        baseline_widths_of_series=compared.worse(np.array(names)[is_disjoint], least_gain=_GAIN_OF_SERIES),
     )
-    return replace(calibration, baseline_widths=worse)
 
 
 def _mase_scales_by_series(panel: Panel, fitting_part: Panel, season: int) -> Array:
