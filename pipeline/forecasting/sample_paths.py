@@ -11,6 +11,8 @@ bounded: ensemble copula coupling (Schefzik, Thorarinsdottir and Gneiting 2013, 
 sample (Hu et al. 2016, Water Resources Research 52). With ranks of past values it would be the Schaake shuffle (Clark et al. 2004, Journal
 of Hydrometeorology 5). Where a baseline stands in, the paths are random walks with the deviation of its intervals.
 
+Where the published mean is not that of the quantiles, as of intermittent demand, it is matched between and beyond them.
+
 Paths are drawn in blocks, each with random numbers of its own: a larger number of paths begins with those of a smaller
 one. Paths of different series are independent.
 """
@@ -37,13 +39,14 @@ from pipeline.forecasting.error_autocorrelation import (
     lag1_autocorrelation,
     network_error_scores,
 )
+from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.fallback import MAX_RANGES_AWAY
 from pipeline.forecasting.forecaster import Forecaster, prepare_inputs_from_contexts
 from pipeline.forecasting.quantile_function import values_at_scores
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.text import counted
-from pipeline.timeseries.forecast import NETWORK, Forecast
+from pipeline.timeseries.forecast import LEVELS, NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -54,6 +57,8 @@ PATHS_PER_BLOCK = 100
 MAX_ROWS = 20_000_000
 #: blocks that are being drawn or wait to be taken
 _BLOCKS_AHEAD = 64
+#: means that differ by less than this share of the interval are the same
+_SAME_MEAN = 1e-3
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -111,12 +116,14 @@ class PathSampler:
         scores = correlate_scores(rng.standard_normal(shape), float(self.autocorrelation[s]))
         jitter = rng.random(shape)
         is_network = forecast.method[s] == NETWORK
+        logarithms = is_network and self.forecaster.scaling.logarithms
         return couple_ranks(
             self.feed_back(p, scores) if is_network else self.walk_randomly(p, scores),
             forecast.quantiles[s],
             ties=scores,
             jitter=jitter,
-            logarithms=is_network and self.forecaster.scaling.logarithms,
+            logarithms=logarithms,
+            mean=self._mean_to_match(s, logarithms),
             minimum=self.recipe.publish.minimum,
             maximum=self.recipe.publish.maximum,
         )
@@ -165,6 +172,13 @@ class PathSampler:
         for step in range(lag, len(variance)):
             paths[:, step] += paths[:, step - lag]
         return paths
+
+    def _mean_to_match(self, s: int, logarithms: bool) -> Array | None:
+        """The published means [H] of series s where they are not those of its quantiles, NaN elsewhere; None: nowhere."""
+        quantiles, mean = self.forecast.quantiles[s], self.forecast.mean[s]
+        difference = np.abs(mean - expected_values(quantiles, logarithms=logarithms))
+        is_other = difference > _SAME_MEAN * (quantiles[:, -1] - quantiles[:, 0]) + _SAME_MEAN * np.abs(mean)
+        return np.where(is_other, mean, np.nan) if is_other.any() else None
 
     def _plausible_bounds(self, context: Array, is_observed: npt.NDArray[np.bool_]) -> tuple[float, float]:
         """Bounds of the values that are fed back: the recipe's, and as near to the context as a published mean."""
@@ -255,6 +269,7 @@ def couple_ranks(
     ties: Array,
     jitter: Array,
     logarithms: bool = False,
+    mean: Array | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> Array:
@@ -266,6 +281,7 @@ def couple_ranks(
         ties: decide the ranks of equal paths, [N, H].
         jitter: position of each value in its share 1 / N of the probability, from 0 to below 1, [N, H].
         logarithms: interpolate the quantiles' logarithms, see `values_at_scores`.
+        mean: of each step, [H], to match between and beyond the quantiles; NaN where it is theirs; None: of all steps.
         minimum: lower bound of all values.
         maximum: upper bound of all values.
     """
@@ -275,7 +291,33 @@ def couple_ranks(
     level = np.maximum((rank + jitter) / len(paths), np.finfo(np.float64).tiny)
     with np.errstate(over="ignore"):
         values = values_at_scores(quantiles, ndtri(level), logarithms=logarithms)
+    if mean is not None:
+        values = _match_means(values, level, quantiles, mean)
     return np.clip(values, -_LARGEST if minimum is None else minimum, _LARGEST if maximum is None else maximum)
+
+
+def _match_means(values: Array, level: Array, quantiles: Array, mean: Array) -> Array:
+    """Values [N, H] whose mean is another one, with the same quantiles.
+
+    A higher mean comes from beyond the outermost level, in proportion to an exponential tail. A lower one comes from values
+    that move towards the quantile below them, at most onto it.
+
+    Args:
+        values: [N, H], at
+        level: probabilities, [N, H].
+        quantiles: of each step, [H, Q].
+        mean: of each step, [H]; NaN: it stays.
+    """
+    missing = np.nan_to_num(mean - values.mean(axis=0))  # [H]
+    tail = np.log((1 - LEVELS[-1]) / np.clip(1 - level, 1e-12, 1 - LEVELS[-1]))
+    total = tail.sum(axis=0)
+    raised = values + np.maximum(missing, 0.0) * len(values) * tail / np.where(total > 0, total, 1.0)
+    below = np.searchsorted(LEVELS, level) - 1  # [N, H]
+    floor = np.where(below >= 0, np.take_along_axis(quantiles.T, np.maximum(below, 0), axis=0), values)
+    room = np.maximum(values - floor, 0.0)
+    total = room.sum(axis=0)
+    share = np.clip(np.maximum(-missing, 0.0) * len(values) / np.where(total > 0, total, 1.0), 0.0, 1.0)
+    return np.asarray(raised - share * room)
 
 
 def _lag(baseline: NaiveForecast, p: int, recipe: Recipe) -> int:

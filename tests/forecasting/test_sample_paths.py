@@ -563,3 +563,24 @@ def test_paths_of_a_trained_global_network_with_quantiles() -> None:
     assert set(forecast.method) == {"lstm"}
     assert_spread_as_published(paths, forecast)
     assert (paths > 0).all()
+
+
+@pytest.mark.parametrize("mean", [0.15, 0.6, 3.0])
+def test_paths_have_another_mean_than_their_quantiles_where_that_was_published(mean: float) -> None:
+    rng = np.random.default_rng(0)
+    shape = (100, 2)
+    quantiles = np.array([[0.0, 0.0, 0.0, 0.0, 4.0], [0.0, 0.0, 1.0, 3.0, 8.0]])
+
+    found = couple_ranks(
+        rng.normal(size=shape),
+        quantiles,
+        ties=rng.normal(size=shape),
+        jitter=rng.random(shape),
+        mean=np.array([mean, np.nan]),
+    )
+
+    untouched = couple_ranks(rng.normal(size=shape), quantiles, ties=rng.normal(size=shape), jitter=np.full(shape, 0.5))
+    assert found[:, 0].mean() == pytest.approx(mean, rel=0.05)
+    assert found[:, 1].mean() == pytest.approx(untouched[:, 1].mean(), rel=0.05)
+    assert (found[:, 0] <= 4.0).sum() in (97, 98)
+    assert (found >= 0).all()
