@@ -42,12 +42,13 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
     All rows of a single series, the first of several; below the table how many there are beside these.
     """
     recipe = context.recipe
-    run = facts["mlflow_run_id"]
+    run, version = facts["mlflow_run_id"], facts["model_version"]
     training = context.registry.run_address(run) if run else "not in MLflow yet"
+    model = "baselines" if version is None else f"model {version}"
     origin = recipe.labels.text(np.datetime64(facts["origin"], "us"))
     head = [
         f"# {recipe.name} after {origin}",
-        f"{facts['status']}, model {facts['model_version']} ({facts['reason']}): {training}",
+        f"{facts['status']}, {model} ({facts['reason']})" + ("" if version is None else f": {training}"),
         *([_cell(facts["quarantine"])] if facts["quarantine"] else []),
     ]
     table = read_forecast_table(recipe, context.store, with_series=True)

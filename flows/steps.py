@@ -38,7 +38,7 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
     with record_attempt(context.recipe, context.store, "run", context.clock) as outcome:
         ingested = IngestResult(source="")
         if as_of is None:
-            ingested = context.run_step("ingest", ingest_source, context.now, must_train=True)
+            ingested = context.run_step("ingest", ingest_source, context.now)
         context.run_step("score", score_forecasts, as_of=as_of)
         trained = context.run_step(
             "train", train_model, context.now, requested=training, as_of=as_of, registry=context.registry
@@ -154,7 +154,8 @@ def cycle_facts(
     context: RunContext, ingested: IngestResult, trained: TrainResult, published: PublishResult
 ) -> dict[str, Any]:
     """The facts of a cycle under the keys of `run --json`; the seconds of `sql` are contained in those of the steps."""
-    model = context.store.models.by_version(context.recipe.name, published.model_version)
+    version = published.model_version
+    model = None if version is None else context.store.models.by_version(context.recipe.name, version)
     return {
         "recipe": context.recipe.name,
         **{key: value for key, value in asdict(published).items() if key != "num_fallback"},

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.config.history import require_history
 from pipeline.config.loader import validate_recipe
 from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
@@ -34,6 +33,7 @@ from pipeline.storage.schema import revision_of
 from pipeline.storage.store import Store
 from pipeline.timeseries.frames import observations_from_frame
 from pipeline.timeseries.panel import Panel, add_covariate
+from pipeline.training.history import require_trainable
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainingJob
 
@@ -167,14 +167,13 @@ def fit(
     Raises:
         InvalidRecipe: a key is not known, or its value cannot be used.
         InvalidArgument: a column is missing, or its periods or values cannot be used.
-        NotEnoughHistory: every series is too short.
+        NotEnoughHistory: no network can be fitted on so short a history.
         ModelRefused: the training did not stay finite.
         TrainingFailed: the training process crashed, was killed, or ran past its limits.
     """
     parsed = _recipe(frequency, horizon, (series, period, value), recipe)
     panel = prepare_panel(_panel(frame, parsed), parsed)
-    longest = int(panel.lengths.argmax())
-    require_history(panel.series[longest], int(panel.lengths[longest]), parsed)
+    require_trainable(panel, parsed)
     trained = run_training(TrainingJob(panel=panel, recipe=parsed, training="retrain", reason="asked for"))
     return _model(trained.files, trained.record)
 

@@ -142,8 +142,8 @@ comment on column runs.status is 'staged (nobody sees it), published, or superse
 comment on column runs.recorded_by is 'instant up to which observations had been recorded when it was made; null: as_of';
 comment on column runs.data_hash is 'hash of the observations that it used';
 comment on column runs.recipe_fingerprint is 'fingerprint of the recipe then';
-comment on column runs.model_version is 'model that forecast';
-comment on column runs.model_hash is 'sha256 of the manifest of its files';
+comment on column runs.model_version is 'model that forecast; null: baselines, before there was a network';
+comment on column runs.model_hash is 'sha256 of the manifest of its files; null: no model';
 comment on column runs.code_version is 'version of nextperiod that forecast';
 comment on column runs.num_series is 'series that it forecasts';
 comment on column runs.num_fallback is 'of these, how many by a simpler method than the model';
@@ -232,7 +232,7 @@ comment on column latest_forecasts.upper_80 is 'quantile 0.9';
 comment on column latest_forecasts.upper_95 is 'quantile 0.975';
 comment on column latest_forecasts.method is 'lstm, or fallback: and the simpler method that stood in';
 comment on column latest_forecasts.reason is 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
-comment on column latest_forecasts.model_version is 'model that forecast';
+comment on column latest_forecasts.model_version is 'model that forecast; null: baselines, before there was a network';
 comment on column latest_forecasts.origin is 'last period that the forecast uses, UTC';
 comment on column latest_forecasts.as_of is 'instant up to which observations were known to it';
 comment on column latest_forecasts.published_at is 'instant at which it went out';
@@ -251,7 +251,7 @@ comment on column forecast_history.upper_80 is 'quantile 0.9';
 comment on column forecast_history.upper_95 is 'quantile 0.975';
 comment on column forecast_history.method is 'lstm, or fallback: and the simpler method that stood in';
 comment on column forecast_history.reason is 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
-comment on column forecast_history.model_version is 'model that forecast';
+comment on column forecast_history.model_version is 'model that forecast; null: baselines, before there was a network';
 comment on column forecast_history.origin is 'last period that the forecast uses, UTC';
 comment on column forecast_history.as_of is 'instant up to which observations were known to it';
 comment on column forecast_history.published_at is 'instant at which it went out';
@@ -267,7 +267,7 @@ comment on column current_observations.recorded_at is 'instant since which this 
 
 comment on view forecast_accuracy is 'How good the live forecasts turned out to be, by model version, series and step.';
 comment on column forecast_accuracy.recipe is 'name of the recipe';
-comment on column forecast_accuracy.model_version is 'model that forecast';
+comment on column forecast_accuracy.model_version is 'model that forecast; null: baselines, before there was a network';
 comment on column forecast_accuracy.series is 'name of the series';
 comment on column forecast_accuracy.step is 'periods after the origin, counted from 1';
 comment on column forecast_accuracy.num_scored is 'forecasts whose period is observed by now';
@@ -277,7 +277,7 @@ comment on column forecast_accuracy.smape is 'symmetric mean absolute percentage
 comment on column forecast_accuracy.bias is 'average of mean - observed in the unit of the recipe';
 comment on column forecast_accuracy.coverage_80 is 'share observed between lower_80 and upper_80; 0.8 is right';
 comment on column forecast_accuracy.coverage_95 is 'share observed between lower_95 and upper_95; 0.95 is right';
-comment on column forecast_accuracy.skill is '1 - mae / mae of the seasonal naive forecast: above 0 is better; null: nothing to compare with';
+comment on column forecast_accuracy.skill is '1 - mae / mae of the baseline published beside the forecast: above 0 is better; null: nothing to compare with';
 
 comment on view anomalies is 'Observations outside the 95 % interval that was published for them from the last origin before.';
 comment on column anomalies.recipe is 'name of the recipe';
@@ -296,7 +296,7 @@ comment on column recipe_status.expected_next_by is 'instant from which they are
 comment on column recipe_status.is_stale is 'whether that instant is past, or nothing is published';
 comment on column recipe_status.num_series is 'series that they hold; null: nothing is published';
 comment on column recipe_status.num_fallback is 'of these, how many by a simpler method than the model; null: nothing is published';
-comment on column recipe_status.model_version is 'model that forecast; null: nothing is published';
+comment on column recipe_status.model_version is 'model that forecast; null: none did, or nothing is published';
 comment on column recipe_status.model_age_days is 'days since its training; null: nothing is published';
 comment on column recipe_status.last_attempt_at is 'instant at which the last command began; null: none did';
 comment on column recipe_status.last_attempt_status is 'running, or how it ended; null: there was none';
@@ -322,3 +322,10 @@ comment on column latest_paths.period is 'period that is forecast: its start, UT
 comment on column latest_paths.value is 'value in the unit of the recipe';
 comment on column latest_paths.origin is 'last period that the forecast uses, UTC';
 comment on column latest_paths.run_id is 'publication that they are drawn from';
+
+comment on view inactive_series is 'Series that have ended: no value within the last periods, and no rows in the newest published forecast.';
+comment on column inactive_series.recipe is 'name of the recipe';
+comment on column inactive_series.series is 'name of the series';
+comment on column inactive_series.last_period is 'last period with a value, UTC';
+comment on column inactive_series.origin is 'origin of the newest published forecast, UTC';
+comment on column inactive_series.run_id is 'run without it';

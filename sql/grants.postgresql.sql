@@ -45,7 +45,7 @@ begin
 
   grant select on
       latest_forecasts, forecast_history, current_observations, forecast_accuracy, anomalies, recipe_status,
-      rejected_observations, latest_paths
+      rejected_observations, latest_paths, inactive_series
   to nextperiod_consumer;
 
   -- no condition of a reader's is tried on staged rows, where its error would show them

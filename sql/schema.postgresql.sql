@@ -327,8 +327,8 @@ CREATE TABLE runs (
     status text NOT NULL,
     data_hash text NOT NULL,
     recipe_fingerprint text NOT NULL,
-    model_version integer NOT NULL,
-    model_hash text NOT NULL,
+    model_version integer,
+    model_hash text,
     code_version text NOT NULL,
     num_series integer NOT NULL,
     num_fallback integer NOT NULL,
@@ -363,9 +363,9 @@ COMMENT ON COLUMN runs.data_hash IS 'hash of the observations that it used';
 
 COMMENT ON COLUMN runs.recipe_fingerprint IS 'fingerprint of the recipe then';
 
-COMMENT ON COLUMN runs.model_version IS 'model that forecast';
+COMMENT ON COLUMN runs.model_version IS 'model that forecast; null: baselines, before there was a network';
 
-COMMENT ON COLUMN runs.model_hash IS 'sha256 of the manifest of its files';
+COMMENT ON COLUMN runs.model_hash IS 'sha256 of the manifest of its files; null: no model';
 
 COMMENT ON COLUMN runs.code_version IS 'version of nextperiod that forecast';
 
@@ -602,7 +602,7 @@ COMMENT ON VIEW forecast_accuracy IS 'How good the live forecasts turned out to 
 
 COMMENT ON COLUMN forecast_accuracy.recipe IS 'name of the recipe';
 
-COMMENT ON COLUMN forecast_accuracy.model_version IS 'model that forecast';
+COMMENT ON COLUMN forecast_accuracy.model_version IS 'model that forecast; null: baselines, before there was a network';
 
 COMMENT ON COLUMN forecast_accuracy.series IS 'name of the series';
 
@@ -622,7 +622,7 @@ COMMENT ON COLUMN forecast_accuracy.coverage_80 IS 'share observed between lower
 
 COMMENT ON COLUMN forecast_accuracy.coverage_95 IS 'share observed between lower_95 and upper_95; 0.95 is right';
 
-COMMENT ON COLUMN forecast_accuracy.skill IS '1 - mae / mae of the seasonal naive forecast: above 0 is better; null: nothing to compare with';
+COMMENT ON COLUMN forecast_accuracy.skill IS '1 - mae / mae of the baseline published beside the forecast: above 0 is better; null: nothing to compare with';
 
 CREATE VIEW forecast_history AS
  SELECT runs.recipe,
@@ -682,7 +682,7 @@ COMMENT ON COLUMN forecast_history.method IS 'lstm, or fallback: and the simpler
 
 COMMENT ON COLUMN forecast_history.reason IS 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
 
-COMMENT ON COLUMN forecast_history.model_version IS 'model that forecast';
+COMMENT ON COLUMN forecast_history.model_version IS 'model that forecast; null: baselines, before there was a network';
 
 COMMENT ON COLUMN forecast_history.origin IS 'last period that the forecast uses, UTC';
 
@@ -707,6 +707,39 @@ COMMENT ON COLUMN held_rows.batch_id IS 'batch that waits';
 COMMENT ON COLUMN held_rows.part IS 'counted from 0';
 
 COMMENT ON COLUMN held_rows.content IS 'a part of the values, as compressed NumPy arrays of numbers and text';
+
+CREATE VIEW inactive_series AS
+ SELECT ended.recipe,
+    ended.series,
+    ended.last_period,
+    runs.origin,
+    runs.run_id
+   FROM (runs
+     JOIN ( SELECT series.recipe,
+            series.series,
+            series.series_id,
+            ( SELECT max(observations.period) AS max
+                   FROM observations
+                  WHERE (observations.series_id = series.series_id)) AS last_period
+           FROM series
+          WHERE (series.variable = ''::text)) ended ON (((ended.recipe = runs.recipe) AND (ended.last_period < runs.origin))))
+  WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
+           FROM runs newest
+          WHERE ((newest.recipe = runs.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))) AND (NOT (EXISTS ( SELECT 1
+           FROM run_series
+          WHERE ((run_series.run_number = runs.run_number) AND (run_series.series_id = ended.series_id))))));
+
+COMMENT ON VIEW inactive_series IS 'Series that have ended: no value within the last periods, and no rows in the newest published forecast.';
+
+COMMENT ON COLUMN inactive_series.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN inactive_series.series IS 'name of the series';
+
+COMMENT ON COLUMN inactive_series.last_period IS 'last period with a value, UTC';
+
+COMMENT ON COLUMN inactive_series.origin IS 'origin of the newest published forecast, UTC';
+
+COMMENT ON COLUMN inactive_series.run_id IS 'run without it';
 
 CREATE VIEW latest_forecasts AS
  SELECT runs.recipe,
@@ -767,7 +800,7 @@ COMMENT ON COLUMN latest_forecasts.method IS 'lstm, or fallback: and the simpler
 
 COMMENT ON COLUMN latest_forecasts.reason IS 'why a fallback stood in, what the model did not know, or why the interval has the width of the baseline; null: none of them';
 
-COMMENT ON COLUMN latest_forecasts.model_version IS 'model that forecast';
+COMMENT ON COLUMN latest_forecasts.model_version IS 'model that forecast; null: baselines, before there was a network';
 
 COMMENT ON COLUMN latest_forecasts.origin IS 'last period that the forecast uses, UTC';
 
@@ -1043,7 +1076,7 @@ COMMENT ON COLUMN recipe_status.num_series IS 'series that they hold; null: noth
 
 COMMENT ON COLUMN recipe_status.num_fallback IS 'of these, how many by a simpler method than the model; null: nothing is published';
 
-COMMENT ON COLUMN recipe_status.model_version IS 'model that forecast; null: nothing is published';
+COMMENT ON COLUMN recipe_status.model_version IS 'model that forecast; null: none did, or nothing is published';
 
 COMMENT ON COLUMN recipe_status.model_age_days IS 'days since its training; null: nothing is published';
 
@@ -1424,4 +1457,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0011');
+insert into schema_version (version_num) values ('0012');

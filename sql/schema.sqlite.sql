@@ -139,44 +139,6 @@ CREATE TABLE leases (
     expires_at text not null
 ) strict;
 
-CREATE TRIGGER observations_stay_on_update before update on observations
-begin select raise(abort, 'observations are appended, never changed'); end;
-
-CREATE TRIGGER observations_stay_on_delete before delete on observations
-begin select raise(abort, 'observations are appended, never changed'); end;
-
-CREATE TRIGGER attributes_stay_on_update before update on attributes
-begin select raise(abort, 'attributes are appended, never changed'); end;
-
-CREATE TRIGGER attributes_stay_on_delete before delete on attributes
-begin select raise(abort, 'attributes are appended, never changed'); end;
-
-CREATE TABLE "runs" (
-    run_number integer primary key autoincrement,
-    run_id text not null unique,
-    recipe text not null references recipes (recipe),
-    kind text not null constraint run_kind check (kind in ('live', 'backfill')),
-    origin text not null,
-    as_of text not null,
-    status text not null constraint run_status check (status in ('staged', 'published', 'superseded')),
-    data_hash text not null,
-    recipe_fingerprint text not null,
-    model_version integer not null,
-    model_hash text not null,
-    code_version text not null,
-    num_series integer not null,
-    num_fallback integer not null,
-    num_rows integer not null,
-    content_hash text not null,
-    expected_next_by text not null,
-    published_at text,
-    superseded_by text references runs (run_id), calibration text, recorded_by text,
-    constraint run_by_model foreign key (recipe, model_version) references models (recipe, model_version),
-    constraint run_published_at check (status = 'staged' or published_at is not null)
-) strict;
-
-CREATE UNIQUE INDEX one_published_run on runs (recipe, kind, origin) where status = 'published';
-
 CREATE TABLE run_steps (
     run_number integer not null references runs (run_number),
     step integer not null constraint run_step check (step >= 1),
@@ -208,37 +170,6 @@ CREATE TABLE scores (
         references forecasts (run_number, series_id, step)
 ) strict, without rowid;
 
-CREATE TRIGGER run_is_staged_first before insert on runs
-when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id or run_number = new.run_number)
-begin select raise(abort, 'a run is staged, once, before it is published'); end;
-
-CREATE TRIGGER published_run_is_kept before delete on runs when old.status <> 'staged'
-begin select raise(abort, 'a published run is never deleted'); end;
-
-CREATE TRIGGER published_run_steps_stay_on_insert before insert on run_steps
-when exists (select 1 from runs where run_number in (new.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_run_steps_stay_on_update before update on run_steps
-when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_run_steps_stay_on_delete before delete on run_steps
-when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_run_series_stay_on_insert before insert on run_series
-when exists (select 1 from runs where run_number in (new.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_run_series_stay_on_update before update on run_series
-when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_run_series_stay_on_delete before delete on run_series
-when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
 CREATE TABLE "forecasts" (
     run_number integer not null,
     series_id integer not null,
@@ -257,42 +188,6 @@ CREATE TABLE "forecasts" (
         and median <= upper_80 and upper_80 <= upper_95 and upper_95 <= 1.7976931348623157e308
     )
 ) strict, without rowid;
-
-CREATE TRIGGER published_forecasts_stay_on_insert before insert on forecasts
-when (select status from runs where run_number = new.run_number) is not 'staged'
-begin select raise(abort, 'the forecasts of a published run are never changed, and those of no run never written'); end;
-
-CREATE TRIGGER published_forecasts_stay_on_update before update on forecasts
-when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER published_forecasts_stay_on_delete before delete on forecasts
-when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
-begin select raise(abort, 'the forecasts of a published run are never changed'); end;
-
-CREATE TRIGGER staged_run_is_deleted_last before delete on runs
-when old.status = 'staged' and exists (select 1 from forecasts where run_number = old.run_number)
-begin select raise(abort, 'a staged run is deleted after its forecasts'); end;
-
-CREATE TRIGGER run_goes_out_whole before update on runs
-when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or
-(select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
-  or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
-  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
-  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
-  or exists (
-      select 1
-      from (
-          select series_id, count(*) as found, max(step) as last
-          from forecasts where run_number = new.run_number
-          group by series_id
-      ) as told
-      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
-  or exists (
-      select 1 from (select distinct series_id from forecasts where run_number = new.run_number) as told
-      where not exists (
-          select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
-begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
 CREATE TABLE scored (
     recipe text not null references recipes (recipe),
@@ -333,6 +228,130 @@ CREATE TABLE sample_paths (
     constraint sample_once primary key (run_number, series_id, path, step)
 ) strict, without rowid;
 
+CREATE TABLE older_versions (
+    series_id integer not null references series (series_id),
+    period text not null,
+    batch_id integer not null references batches (batch_id),
+    value real constraint older_version_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint older_version_once primary key (series_id, period, batch_id)
+) strict, without rowid;
+
+CREATE TABLE "revisions" (
+    series_id integer not null,
+    period text not null,
+    batch_id integer not null references batches (batch_id),
+    value real constraint revision_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
+    constraint revision_once primary key (series_id, period, batch_id),
+    constraint revision_of_observation foreign key (series_id, period) references observations (series_id, period)
+) strict, without rowid;
+
+CREATE INDEX withdrawn_values on revisions (series_id) where value is null;
+
+CREATE TABLE "runs" (
+    run_number integer primary key autoincrement,
+    run_id text not null unique,
+    recipe text not null references recipes (recipe),
+    kind text not null constraint run_kind check (kind in ('live', 'backfill')),
+    origin text not null,
+    as_of text not null,
+    status text not null constraint run_status check (status in ('staged', 'published', 'superseded')),
+    data_hash text not null,
+    recipe_fingerprint text not null,
+    model_version integer,
+    model_hash text,
+    code_version text not null,
+    num_series integer not null,
+    num_fallback integer not null,
+    num_rows integer not null,
+    content_hash text not null,
+    expected_next_by text not null,
+    published_at text,
+    superseded_by text references runs (run_id), calibration text, recorded_by text,
+    constraint run_by_model foreign key (recipe, model_version) references models (recipe, model_version),
+    constraint run_published_at check (status = 'staged' or published_at is not null)
+) strict;
+
+CREATE UNIQUE INDEX one_published_run on runs (recipe, kind, origin) where status = 'published';
+
+CREATE TRIGGER observations_stay_on_update before update on observations
+begin select raise(abort, 'observations are appended, never changed'); end;
+
+CREATE TRIGGER observations_stay_on_delete before delete on observations
+begin select raise(abort, 'observations are appended, never changed'); end;
+
+CREATE TRIGGER attributes_stay_on_update before update on attributes
+begin select raise(abort, 'attributes are appended, never changed'); end;
+
+CREATE TRIGGER attributes_stay_on_delete before delete on attributes
+begin select raise(abort, 'attributes are appended, never changed'); end;
+
+CREATE TRIGGER run_is_staged_first before insert on runs
+when new.status <> 'staged' or exists (select 1 from runs where run_id = new.run_id or run_number = new.run_number)
+begin select raise(abort, 'a run is staged, once, before it is published'); end;
+
+CREATE TRIGGER published_run_is_kept before delete on runs when old.status <> 'staged'
+begin select raise(abort, 'a published run is never deleted'); end;
+
+CREATE TRIGGER published_run_steps_stay_on_insert before insert on run_steps
+when exists (select 1 from runs where run_number in (new.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_run_steps_stay_on_update before update on run_steps
+when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_run_steps_stay_on_delete before delete on run_steps
+when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_run_series_stay_on_insert before insert on run_series
+when exists (select 1 from runs where run_number in (new.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_run_series_stay_on_update before update on run_series
+when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_run_series_stay_on_delete before delete on run_series
+when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_forecasts_stay_on_insert before insert on forecasts
+when (select status from runs where run_number = new.run_number) is not 'staged'
+begin select raise(abort, 'the forecasts of a published run are never changed, and those of no run never written'); end;
+
+CREATE TRIGGER published_forecasts_stay_on_update before update on forecasts
+when exists (select 1 from runs where run_number in (old.run_number, new.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER published_forecasts_stay_on_delete before delete on forecasts
+when exists (select 1 from runs where run_number in (old.run_number) and status <> 'staged')
+begin select raise(abort, 'the forecasts of a published run are never changed'); end;
+
+CREATE TRIGGER staged_run_is_deleted_last before delete on runs
+when old.status = 'staged' and exists (select 1 from forecasts where run_number = old.run_number)
+begin select raise(abort, 'a staged run is deleted after its forecasts'); end;
+
+CREATE TRIGGER run_goes_out_whole before update on runs
+when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'published' or
+(select count(*) from forecasts where run_number = new.run_number) <> new.num_rows
+  or (select count(*) from run_series where run_number = new.run_number) <> new.num_series
+  or (select count(*) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or (select max(step) from run_steps where run_number = new.run_number) * new.num_series <> new.num_rows
+  or exists (
+      select 1
+      from (
+          select series_id, count(*) as found, max(step) as last
+          from forecasts where run_number = new.run_number
+          group by series_id
+      ) as told
+      where told.found * new.num_series <> new.num_rows or told.last * new.num_series <> new.num_rows)
+  or exists (
+      select 1 from (select distinct series_id from forecasts where run_number = new.run_number) as told
+      where not exists (
+          select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
+begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
+
 CREATE TRIGGER decisions_stay_on_update before update on decisions
 begin select raise(abort, 'decisions are appended, never changed'); end;
 
@@ -351,23 +370,6 @@ begin select raise(abort, 'sample_paths are appended, never changed'); end;
 CREATE TRIGGER sample_paths_stay_on_delete before delete on sample_paths
 begin select raise(abort, 'sample_paths are appended, never changed'); end;
 
-CREATE TABLE older_versions (
-    series_id integer not null references series (series_id),
-    period text not null,
-    batch_id integer not null references batches (batch_id),
-    value real constraint older_version_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
-    constraint older_version_once primary key (series_id, period, batch_id)
-) strict, without rowid;
-
-CREATE TABLE "revisions" (
-    series_id integer not null,
-    period text not null,
-    batch_id integer not null references batches (batch_id),
-    value real constraint revision_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
-    constraint revision_once primary key (series_id, period, batch_id),
-    constraint revision_of_observation foreign key (series_id, period) references observations (series_id, period)
-) strict, without rowid;
-
 CREATE TRIGGER revisions_stay_on_update before update on revisions
 begin select raise(abort, 'revisions are appended, never changed'); end;
 
@@ -379,8 +381,6 @@ begin select raise(abort, 'older_versions are appended, never changed'); end;
 
 CREATE TRIGGER older_versions_stay_on_delete before delete on older_versions
 begin select raise(abort, 'older_versions are appended, never changed'); end;
-
-CREATE INDEX withdrawn_values on revisions (series_id) where value is null;
 
 CREATE TRIGGER published_run_stays before update on runs
 when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'superseded'
@@ -585,4 +585,34 @@ where runs.kind = 'live'
       where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
   );
 
-insert into schema_version (version_num) values ('0011');
+CREATE VIEW inactive_series as
+select
+    ended.recipe,
+    ended.series,
+    ended.last_period,
+    runs.origin,
+    runs.run_id
+from runs
+join (
+    select
+        series.recipe,
+        series.series,
+        series.series_id,
+        (select max(observations.period) from observations where observations.series_id = series.series_id) as last_period
+    from series
+    where series.variable = ''
+) as ended on ended.recipe = runs.recipe and ended.last_period < runs.origin
+where runs.kind = 'live'
+  and runs.status = 'published'
+  and runs.origin = (
+      select max(newest.origin)
+      from runs as newest
+      where newest.recipe = runs.recipe and newest.kind = 'live' and newest.status = 'published'
+  )
+  and not exists (
+      select 1
+      from run_series
+      where run_series.run_number = runs.run_number and run_series.series_id = ended.series_id
+  );
+
+insert into schema_version (version_num) values ('0012');

@@ -282,7 +282,9 @@ def test_an_argument_that_cannot_be_used_is_refused_by_name(arguments: dict[str,
 
 
 def test_a_history_that_is_too_short_is_refused_before_training() -> None:
-    with pytest.raises(NotEnoughHistory, match='series "a" has 10 observations'):
+    with pytest.raises(
+        NotEnoughHistory, match='series, "a", has 10 periods, horizon 3 needs 11: 1 more, or model.context of at most 7'
+    ):
         api.fit(shops()[lambda rows: rows.series == "a"].iloc[:10], frequency="MS", horizon=3, **SMALL)
 
 

@@ -150,11 +150,13 @@ def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
 
 
 def _model_text(facts: dict[str, Any]) -> str:
+    if facts["model_version"] is None:
+        return f"baselines, without a model ({facts['reason']})"
     return f"model {facts['model_version']} ({facts['training']}: {facts['reason']})"
 
 
-def _print_holdout_scores(context: RunContext, model_version: int) -> None:
-    model = context.store.models.by_version(context.recipe.name, model_version)
+def _print_holdout_scores(context: RunContext, model_version: int | None) -> None:
+    model = None if model_version is None else context.store.models.by_version(context.recipe.name, model_version)
     if model is None or model.record.backtest is None:
         return
     metrics = ["rmse", "mae", "mase", "smape"]
@@ -228,8 +230,12 @@ def print_training(name: str, *, training: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"recipe": recipe.name, **asdict(result)})
         return
+    if result.model_version is None:
+        print(f"{recipe.name}: no model: {result.reason}")
+        return
     action = "kept" if result.training == "keep" else f"trained ({result.training})"
-    skill = "" if result.skill is None else f"; skill against {recipe.gate.baseline} {result.skill:+.3f}"
+    baseline = result.baseline or recipe.gate.baseline
+    skill = "" if result.skill is None else f"; skill against {baseline} {result.skill:+.3f}"
     print(f"{recipe.name}: {action} model {result.model_version}: {result.reason}{skill}")
 
 

@@ -11,6 +11,7 @@ from flows.cli.console import print_json
 from flows.cli.run_lookup import open_run
 from pipeline.config.recipe import recipe_from_definition
 from pipeline.jobs.inputs import code_version
+from pipeline.records.lineage import ModelVersion
 from pipeline.storage.run_lineage import RunLineage
 from pipeline.storage.store import Store
 from pipeline.text import counted, one_line
@@ -69,15 +70,19 @@ def _facts(run_lineage: RunLineage) -> dict[str, Any]:
         "recipe_has_changed": lineage.recipe_fingerprint != run_lineage.present_fingerprint,
         "code_version": lineage.code_version,
         "code_has_changed": lineage.code_version != code_version(),
-        "model": {
-            **{key: getattr(model, key) for key in ("model_version", "model_hash", "training", "reason", "cutoff")},
-            "is_champion": run_lineage.is_champion,
-            "trained_at": model.trained_at,
-            **asdict(model.lineage),
-            "skill": model.skill,
-            "mlflow_run_id": model.mlflow_run_id,
-        },
+        "model": None if model is None else _model_facts(model, is_champion=run_lineage.is_champion),
         "decision": asdict(run_lineage.decision),
+    }
+
+
+def _model_facts(model: ModelVersion, *, is_champion: bool) -> dict[str, Any]:
+    return {
+        **{key: getattr(model, key) for key in ("model_version", "model_hash", "training", "reason", "cutoff")},
+        "is_champion": is_champion,
+        "trained_at": model.trained_at,
+        **asdict(model.lineage),
+        "skill": model.skill,
+        "mlflow_run_id": model.mlflow_run_id,
     }
 
 
@@ -162,6 +167,8 @@ def _code_section(run_lineage: RunLineage) -> list[tuple[str, str]]:
 
 def _model_section(run_lineage: RunLineage, labels: PeriodLabels) -> list[tuple[str, str]]:
     model, decision = run_lineage.model, run_lineage.decision
+    if model is None:
+        return [("model", f"none: {decision.reason}")]
     role = "the champion" if run_lineage.is_champion else "not the champion"
     skill = "no backtest" if model.skill is None else f"skill {model.skill:+.3f} against the baseline"
     mlflow = f"MLflow run {model.mlflow_run_id}" if model.mlflow_run_id else "not in MLflow yet"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -53,7 +53,14 @@ LONGEST_FRAMED_SEASON = 12
 _BEFORE_ADDED: dict[tuple[str, str], Any] = {
     # the last value was carried forward, and no reason was published
     ("covariates", "missing"): None,
+    # series that had ended were forecast for ever
+    ("publish", "inactive"): "keep",
 }
+
+#: the baseline is the best one on the backtest
+AUTO_BASELINE: Final = "auto"
+#: what it is before there is a backtest
+USUAL_BASELINE = "seasonal-naive"
 
 Optimizer = Literal["adam", "adamw", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -145,7 +152,10 @@ class BacktestSettings(Table):
 class GateSettings(Table):
     """What a model is measured against."""
 
-    baseline: Literal["naive", "seasonal-naive"] = Field("seasonal-naive", description="naive or seasonal-naive")
+    baseline: Literal["auto", "naive", "seasonal-naive", "drift"] = Field(
+        AUTO_BASELINE,
+        description="naive, seasonal-naive or drift; auto: the best of the three on the backtest itself",
+    )
 
 
 class PublishSettings(Table):
@@ -153,6 +163,15 @@ class PublishSettings(Table):
 
     minimum: float | None = Field(None, description="published numbers are raised to this")
     maximum: float | None = Field(None, description="published numbers are lowered to this")
+    inactive: Literal["drop", "keep"] = Field(
+        "drop",
+        description="series that have ended: drop (no rows; they are in the view inactive_series) or keep (a forecast for ever)",
+    )
+    active_within: int | None = Field(
+        None,
+        gt=0,
+        description="a series has ended without a value in so many last periods; default: a season, the horizon and at least 6",
+    )
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
 
     def contradictions(self) -> Iterator[str]:
@@ -356,10 +375,13 @@ class Recipe(Table):
 
     @property
     def least_history(self) -> int:
-        """The least number of observations of a series to fit on."""
-        if self.model.architecture == GLOBAL:
-            return self.horizon + (7 * self.season if self.season > LONGEST_FRAMED_SEASON else 2)
-        return self.horizon + self.context
+        """The shortest history of a series, in periods, that the smallest of the recipe's networks can be fitted on."""
+        return self.horizon + _least_context(self.horizon, self)
+
+    @property
+    def active_within(self) -> int:
+        """Last periods of a panel in one of which a series that goes on has a value."""
+        return self.publish.active_within or max(self.season, self.horizon, FEWEST_PERIODS)
 
     @property
     def scale_window(self) -> int:
@@ -436,6 +458,20 @@ def _keys_of_others(name: str, table: Table, own: set[str]) -> Iterator[str]:
                 f'{name}.{key} is for the other architectures: "global" chooses it by the season, the horizon and '
                 "the lengths of the series; leave it out"
             )
+
+
+def _least_context(horizon: int, recipe: Recipe) -> int:
+    """Periods before a target that the smallest of a recipe's networks needs, if it forecasts so many periods."""
+    if recipe.model.architecture == GLOBAL:
+        half_frame = max(horizon // 2, 2)  # of one horizon
+        return half_frame if recipe.season == 1 else min(half_frame, 2 * recipe.season)
+    return recipe.model.context or 2
+
+
+def longest_horizon(num_periods: int, recipe: Recipe) -> int:
+    """Return the longest horizon for which a recipe's network can be fitted on so many periods; 0: there is none."""
+    horizons = range(min(num_periods, recipe.horizon), 0, -1)
+    return next((horizon for horizon in horizons if horizon + _least_context(horizon, recipe) <= num_periods), 0)
 
 
 def scale_window(season: int) -> int:

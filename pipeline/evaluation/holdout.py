@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
 from pipeline.evaluation.metrics import MAE, MASE, METRICS, RMSE, SMAPE, EvaluationSet, seasonal_scale
-from pipeline.forecasting.baselines import forecast_naive, naive, normal_quantiles, seasonal_naive
+from pipeline.forecasting.baselines import BASELINES, forecast_baseline, forecast_naive, normal_quantiles
 from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.forecasting.series_scale import SeriesErrors, measure_series
@@ -31,7 +31,7 @@ class HoldoutBacktest:
     """Forecasts of N windows, one for each series and origin of the test part, next to what was observed."""
 
     windows: Windows
-    context: Array  # [N, L], gaps filled
+    context: Array  # [N, L], NaN in gaps, which it does not end with
     observed: Array  # [N, H], NaN where nothing is observed, as after the newest period
     forecast: Array  # [N, H], as published: the network's, or a baseline's where covariates are not known ahead
     mase_scale: Array  # [N, 1], of each window's series, from its fitting part
@@ -66,11 +66,10 @@ class HoldoutBacktest:
     def forecasts(self) -> dict[str, Array]:
         """Forecasts [N, H] of the network and of the baselines from the same origins, by method."""
         horizon = self.observed.shape[1]
-        return {
-            NETWORK: self.forecast,
-            "naive": naive(self.context, horizon),
-            "seasonal-naive": seasonal_naive(self.context, horizon, self.season),
+        baselines = {
+            name: forecast_baseline(name, self.context, horizon=horizon, season=self.season) for name in BASELINES
         }
+        return {NETWORK: self.forecast, **baselines}
 
     def evaluation_sets(self) -> dict[str, EvaluationSet]:
         """What `pipeline.evaluation.metrics` scores, by method; only the network's has quantiles."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
+from pipeline.evaluation.comparison import choose_baseline
 from pipeline.evaluation.holdout import HoldoutBacktest, skill_score
 from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MASE
 from pipeline.records.training import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
@@ -28,14 +29,15 @@ _MIN_BINS, _MAX_BINS = 5, 40
 
 def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
     """The record of a backtest on the test part of a panel, as it is stored with the training."""
-    scores = backtest.scores()
+    scores, baseline = backtest.scores(), choose_baseline(backtest, recipe.gate.baseline)
     return BacktestRecord(
         cutoff=str(panel.grid[backtest.windows.end.min()]),
         num_origins=len(np.unique(backtest.windows.end)),
         scores=scores,
         mae_by_step=backtest.mae_by_step(),
         path=_path_of_first_series(backtest, panel),
-        skill=skill_score(scores, recipe.gate.baseline),
+        skill=skill_score(scores, baseline),
+        baseline=baseline,
         **build_backtest_details(backtest, panel),
     )
 

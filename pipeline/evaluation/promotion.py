@@ -110,16 +110,17 @@ def diebold_mariano_p_value(gains: Array) -> Any:
     return np.where(is_constant, np.where(mean > 0, 0.0, 1.0), p_value)
 
 
-def is_significantly_worse(errors: Array, baseline: Array) -> npt.NDArray[np.bool_]:
+def is_significantly_worse(errors: Array, baseline: Array, *, num_tests: int = 1) -> npt.NDArray[np.bool_]:
     """Which series [S] a model forecasts significantly worse than a baseline, by more than `MIN_GAIN`.
 
     Args:
         errors: of the model, [S, T].
         baseline: errors of the baseline in the same periods, [S, T]. A series with a NaN in either is not worse.
+        num_tests: baselines that the model is compared with, among which the level is shared (Bonferroni).
     """
     if errors.shape[1] < FEWEST_PERIODS:
         return np.zeros(len(errors), bool)
     is_known = np.asarray(~np.isnan(errors + baseline).any(axis=1))
     excess = np.where(is_known[:, None], errors - (1 + MIN_GAIN) * baseline, 0.0)
-    is_worse: npt.NDArray[np.bool_] = is_known & (diebold_mariano_p_value(excess) <= SIGNIFICANCE_LEVEL)
+    is_worse: npt.NDArray[np.bool_] = is_known & (diebold_mariano_p_value(excess) <= SIGNIFICANCE_LEVEL / num_tests)
     return is_worse

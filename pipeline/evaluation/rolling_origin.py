@@ -208,11 +208,11 @@ def collect_forecasts(
     """
     by_period = forecast_naive(panel, forecast.horizon, 1)
     by_season = forecast_naive(panel, forecast.horizon, recipe.season)
-    drift_mean, drift_deviation = forecast_drift(panel, forecast.horizon)
+    drift_mean, drift_deviation = forecast_drift(panel, forecast.horizon, recipe.season)
     unbounded = {
-        "naive": _normal_forecast(by_period.mean, by_period.deviation),
-        "seasonal-naive": _normal_forecast(by_season.mean, by_season.deviation),
-        "drift": _normal_forecast(drift_mean, drift_deviation),
+        "naive": MethodForecast(mean=by_period.mean, quantiles=by_period.quantiles),
+        "seasonal-naive": MethodForecast(mean=by_season.mean, quantiles=by_season.quantiles),
+        "drift": MethodForecast(mean=drift_mean, quantiles=normal_quantiles(drift_mean, drift_deviation)),
         **others,
     }
     low, high = recipe.publish.minimum, recipe.publish.maximum
@@ -227,10 +227,6 @@ def collect_forecasts(
         root_scale=root_seasonal_scale(panel, recipe.season),
         forecasts={NETWORK: MethodForecast(mean=forecast.mean, quantiles=forecast.quantiles), **bounded},
     )
-
-
-def _normal_forecast(mean: Array, deviation: Array) -> MethodForecast:
-    return MethodForecast(mean=mean, quantiles=normal_quantiles(mean, deviation))
 
 
 def combine_origins(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import Recipe
-from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
+from pipeline.config.recipe import AUTO_BASELINE, USUAL_BASELINE, Recipe
+from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.expected_value import expected_demand, expected_values
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.forecasting.series_scale import volatility_groups
+from pipeline.preprocessing.activity import select_active
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
-from pipeline.timeseries.forecast import LOWER_95, MEDIAN, NETWORK, UPPER_95, Forecast
+from pipeline.timeseries.forecast import LEVELS, LOWER_95, MEDIAN, NETWORK, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -36,20 +37,29 @@ _TOO_WIDE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class NoNetwork:
+    """Stands for the forecaster where no network could be trained yet: baselines forecast every series."""
+
+    #: published with every row
+    reason: str
+
+
 def forecast_panel(
-    forecaster: Forecaster,
+    forecaster: Forecaster | NoNetwork,
     panel: Panel,
     recipe: Recipe,
     calibration: Calibration | None = None,
     *,
     worse: Mapping[str, str] = MappingProxyType({}),
+    baseline: str = USUAL_BASELINE,
 ) -> Forecast:
-    """Forecast every series of the panel from its origin, by the network or by a baseline that stands in.
+    """Forecast every active series of the panel from its origin, by the network or by a baseline that stands in.
 
     A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than two
     seasons, for one of these reasons, the first that applies:
 
-    1. it lacks what the network needs at the origin;
+    1. there is no network, or the series lacks what the network needs at the origin;
     2. the network's forecast is not finite;
     3. the network's forecast is more than `MAX_RANGES_AWAY` ranges of the context away from its last value;
     4. the network has forecast it worse than the baseline;
@@ -62,18 +72,28 @@ def forecast_panel(
     clipped to the recipe's bounds.
 
     Args:
-        forecaster: the network with its scaling and covariates.
+        forecaster: the network with its scaling and covariates, or why there is none.
         panel: up to the origin.
         recipe: its horizon, season, bounds and baseline.
         calibration: of the network's quantiles; None: they are published as they are.
-        worse: by name, why a series is forecast by the baseline although the network could.
+        worse: by name, why a series is forecast by a baseline although the network could; the reason names the baseline.
+        baseline: that the forecast is scored against.
     """
+    panel = select_active(panel, recipe)
     stand_in = forecast_naive(panel, recipe.horizon, recipe.season)
-    series, network_mean, network_quantiles = forecaster.predict(panel)  # [N], [N, H], [N, H, Q]
-    reasons: list[str | None] = [forecaster.requirement_text] * len(panel.series)
-    implausible = _implausible_reasons(panel, forecaster.needs.context, series, network_mean, network_quantiles)
-    for s, reason in zip(series.tolist(), implausible, strict=True):
-        reasons[s] = reason or worse.get(panel.series[s])
+    reasons: list[str | None]
+    if isinstance(forecaster, NoNetwork):
+        reasons = [forecaster.reason] * len(panel.series)
+        context, reads_logarithms = 1, False
+        series, network_mean = np.empty(0, np.int64), np.empty((0, recipe.horizon))
+        network_quantiles = np.empty((0, recipe.horizon, len(LEVELS)))
+    else:
+        reasons = [forecaster.requirement_text] * len(panel.series)
+        context, reads_logarithms = forecaster.needs.context, forecaster.reads_logarithms
+        series, network_mean, network_quantiles = forecaster.predict(panel)  # [N], [N, H], [N, H, Q]
+        implausible = _implausible_reasons(panel, context, series, network_mean, network_quantiles)
+        for s, reason in zip(series.tolist(), implausible, strict=True):
+            reasons[s] = reason or worse.get(panel.series[s])
 
     is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
     published = series[is_published]
@@ -84,7 +104,7 @@ def forecast_panel(
     if calibration is not None:
         calibrated = calibration.apply(calibrated, [panel.series[s] for s in published.tolist()], groups[published])
     deviation = stand_in.deviation[published]
-    bounded, is_too_wide = _bound_intervals(panel, forecaster.needs.context, published, calibrated, deviation)
+    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, deviation)
     for s in published[is_too_wide].tolist():
         reasons[s] = _TOO_WIDE
     worse_widths = [_worse_widths(calibration, panel.series[s], int(groups[s])) for s in published.tolist()]
@@ -96,7 +116,12 @@ def forecast_panel(
     has_baseline_width = np.zeros(len(panel.series), bool)
     has_baseline_width[published] = is_too_wide | has_worse_width
 
-    mean, quantiles = stand_in.mean.copy(), normal_quantiles(stand_in.mean, stand_in.deviation)
+    mean, quantiles, methods = stand_in.mean.copy(), stand_in.quantiles, list(stand_in.method)
+    if recipe.gate.baseline == AUTO_BASELINE:
+        for name in ("naive", "drift"):
+            better = [s for s, reason in enumerate(reasons) if reason and reason.startswith(f"worse than {name} ")]
+            for s, own_mean, own_quantiles in _forecast_better(panel, better, name, recipe):
+                mean[s], quantiles[s], methods[s] = own_mean, own_quantiles, name
     num_steps = np.zeros(len(panel.series), np.int64)  # that the network makes, [S]
     num_steps[published] = recipe.horizon
     if (missing := find_missing_covariates(panel, recipe)) is not None:
@@ -105,7 +130,7 @@ def forecast_panel(
         if not recipe.covariates.carries_forward:
             num_steps = np.minimum(num_steps, missing.num_known_steps)
     is_network = (np.arange(recipe.horizon) < num_steps[:, None])[published]  # [n, H]
-    expected = expected_values(bounded, logarithms=forecaster.reads_logarithms)
+    expected = expected_values(bounded, logarithms=reads_logarithms)
     mean[published] = np.where(is_network, expected, mean[published])
     quantiles[published] = np.where(is_network[:, :, None], bounded, quantiles[published])
     is_intermittent, demand = expected_demand(panel, recipe.horizon, recipe.season)
@@ -113,7 +138,6 @@ def forecast_panel(
     quantiles[is_intermittent] = np.maximum(quantiles[is_intermittent], 0.0)
 
     low, high = recipe.publish.minimum, recipe.publish.maximum
-    is_seasonal = recipe.gate.baseline == "seasonal-naive"
     return Forecast(
         series=panel.series,
         origin=panel.origin,
@@ -122,16 +146,32 @@ def forecast_panel(
         quantiles=np.clip(quantiles, low, high),
         method=tuple(
             NETWORK if steps == recipe.horizon else f"fallback:{name}"
-            for steps, name in zip(num_steps.tolist(), stand_in.method, strict=True)
+            for steps, name in zip(num_steps.tolist(), methods, strict=True)
         ),
         reason=tuple(reasons),
         network_steps=tuple((num_steps % recipe.horizon).tolist()),
-        baseline=stand_in.mean if is_seasonal else forecast_naive(panel, recipe.horizon, 1).mean,
+        baseline=stand_in.mean if baseline == "seasonal-naive" else _forecast_simply(panel, baseline, recipe)[0],
         scale=stand_in.scale,
         volatility_group=groups,
         interval_factor=factor,
         has_baseline_width=has_baseline_width,
     )
+
+
+def _forecast_simply(panel: Panel, name: str, recipe: Recipe) -> tuple[Array, Array]:
+    """Mean [S, H] and quantiles [S, H, Q] of the naive or the drift method."""
+    if name == "drift":
+        mean, deviation = forecast_drift(panel, recipe.horizon, recipe.season)
+        return mean, normal_quantiles(mean, deviation)
+    forecast = forecast_naive(panel, recipe.horizon, 1)
+    return forecast.mean, forecast.quantiles
+
+
+def _forecast_better(panel: Panel, better: list[int], name: str, recipe: Recipe) -> Iterator[tuple[int, Array, Array]]:
+    """Mean [H] and quantiles [H, Q] of the series at some indices, by a method that forecasts them better."""
+    if better:
+        mean, quantiles = _forecast_simply(panel.take(np.array(better)), name, recipe)
+        yield from zip(better, mean, quantiles, strict=True)
 
 
 def _reason_of_missing(reason: str | None, recipe: Recipe) -> str | None:

@@ -99,7 +99,8 @@ class Forecaster:
         values = counted(num_observed, "value")
         number = f"{counted(length, 'period')} with {values}" if length > num_observed else values
         positive = ", all of them positive," if self.scaling.logarithms else ""
-        return f"the network needs {number}{positive} in the context and one at the origin"
+        season = f", one of each of the {self.needs.season} periods of a season" if self.needs.season > 1 else ""
+        return f"the network needs {number}{positive} in the context{season} and one at the origin"
 
     @property
     def reads_logarithms(self) -> bool:

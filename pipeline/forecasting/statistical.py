@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InvalidArgument
-from pipeline.forecasting.baselines import forecast_naive, normal_quantiles
+from pipeline.forecasting.baselines import forecast_naive
 from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,10 @@ def forecast_statistical(panel: Panel, horizon: int, season: int) -> Mapping[str
     from statsforecast import models
 
     stand_in = forecast_naive(panel, horizon, season)
-    stand_in_quantiles = normal_quantiles(stand_in.mean, stand_in.deviation)
     at_origin = np.flatnonzero(panel.last == len(panel.grid) - 1)
     by_method = {}
     for name, class_name in METHODS.items():
-        quantiles, num_failed = stand_in_quantiles.copy(), len(panel.series) - len(at_origin)
+        quantiles, num_failed = stand_in.quantiles, len(panel.series) - len(at_origin)
         for s in at_origin.tolist():
             model = getattr(models, class_name)(season_length=season)
             forecast = _forecast_series(model, _interpolate_gaps(panel.series_values(s)), horizon)

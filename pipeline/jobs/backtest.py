@@ -10,7 +10,6 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoObservations, NotEnoughHistory
 from pipeline.evaluation.rolling_origin import (
@@ -31,6 +30,7 @@ from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.ingest import ingest_source
 from pipeline.jobs.inputs import LATEST, ForecastInputs, code_version, prepare_panel, produce_forecast
 from pipeline.preprocessing import gaps
+from pipeline.preprocessing.activity import select_active
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.records.training import FitRecord, TutorialRecord
 from pipeline.storage.store import Store
@@ -39,6 +39,7 @@ from pipeline.text import format_period
 from pipeline.timeseries.forecast import NETWORK
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.panel import Panel
+from pipeline.training.history import require_trainable
 from pipeline.training.process import run_fits, run_tutorial
 
 logger = logging.getLogger(__name__)
@@ -216,9 +217,8 @@ def _load_present(recipe: Recipe, store: Store, clock: Callable[[], datetime]) -
 
 
 def _require_history(panel: Panel, recipe: Recipe) -> None:
-    longest = int(panel.lengths.argmax())
     try:
-        require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
+        require_trainable(panel, recipe)
     except NotEnoughHistory as short:
         raise NotEnoughHistory(
             f"at origin {format_period(panel.origin)}, {short}; or use the values known now: --as-of-now"
@@ -240,8 +240,7 @@ def _fit(panels: Sequence[Panel], recipe: Recipe) -> list[_FittedAtOrigin]:
 
 def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, plan: BacktestPlan) -> OriginForecasts:
     """Forecast from one origin by every method."""
-    panel = inputs.panel
-    forecaster = fitted.forecaster
+    panel, forecaster = select_active(inputs.panel, recipe), fitted.forecaster
     forecast = produce_forecast(
         ForecastInputs(recipe=recipe, forecaster=forecaster, panel=panel, calibration=forecaster.calibration)
     )
@@ -255,7 +254,7 @@ def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, 
         epochs=fitted.record.epochs,
         num_series=len(panel.series),
         num_fallback=sum(method != NETWORK for method in forecast.method),
-        data_hash=panel.data_hash,
+        data_hash=inputs.panel.data_hash,
     )
     statistical = _forecast_statistically(panel, recipe) if plan.classical else {}
     return collect_forecasts(origin, panel, forecast, recipe, statistical)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NoForecaster
 from pipeline.forecasting.calibration import fit_calibration
+from pipeline.forecasting.fallback import NoNetwork
 from pipeline.jobs.inputs import (
     ForecastInputs,
     check_covariates,
@@ -21,6 +22,7 @@ from pipeline.records.lineage import Lineage, ModelVersion, Run, RunKind, run_ki
 from pipeline.storage.runs import Publication
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import NETWORK, Forecast
+from pipeline.training.history import describe_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +39,16 @@ class PublishResult:
     num_series: int
     num_rows: int
     num_fallback: int
-    model_version: int
+    #: None: no network could be trained yet
+    model_version: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublicationInputs:
     """Everything a publication is computed and checked with."""
 
-    model: ModelVersion
+    #: None: no network could be trained yet
+    model: ModelVersion | None
     inputs: ForecastInputs
     lineage: Lineage
     #: the lease's token before anything was read; a later one means that another worker took over
@@ -54,7 +58,8 @@ class PublicationInputs:
 def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: datetime | None = None) -> PublishResult:
     """Forecast the next periods with the champion and publish them as one run.
 
-    Publishing the same forecast again changes nothing.
+    Publishing the same forecast again changes nothing. As long as the history is too short for any network, baselines
+    forecast, and the run has no model.
 
     Args:
         recipe: what is forecast.
@@ -64,7 +69,7 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
 
     Raises:
         NoObservations: nothing was ingested yet.
-        NoForecaster: nothing was trained yet.
+        NoForecaster: nothing was trained yet, although the history is long enough.
         ModelRefused: the model's files are not those that were recorded.
         CovariateMissing: a covariate is not known ahead, and the recipe wants no forecast then.
         Overtaken: another worker took over in the meantime.
@@ -84,28 +89,42 @@ def load_publication_inputs(recipe: Recipe, store: Store, as_of: datetime | None
     Observations are scored first, so that calibration and comparison use the newest outcomes.
     """
     fencing_token = store.leases.fencing_token(recipe.name)
-    model = _load_champion(recipe, store, as_of)
+    model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
+    if model is None:
+        return _inputs_without_network(recipe, store, as_of, fencing_token)
     forecaster, panel = load_forecaster_and_panel(model, recipe, store, as_of)
     kind, lineage = run_kind(as_of), new_lineage(recipe, panel)
     store.scores.score(recipe.name, kind, lineage.as_of)
     outcomes = store.scores.outcomes(recipe, kind, origin=panel.origin, as_of=lineage.as_of)
-    recently_worse = store.scores.series_worse_than_baseline(model, kind, lineage.as_of, recipe.gate.baseline)
+    baseline = model.record.resolve_baseline(recipe.gate.baseline)
+    recently_worse = store.scores.series_worse_than_baseline(model, kind, lineage.as_of, baseline)
     inputs = ForecastInputs(
         recipe=recipe,
         forecaster=forecaster,
         panel=panel,
         calibration=fit_calibration(outcomes, horizon=recipe.horizon, prior=forecaster.calibration),
         worse_than_baseline={**model.record.worse, **recently_worse},
+        baseline=baseline,
     )
     return PublicationInputs(model=model, inputs=inputs, lineage=lineage, fencing_token=fencing_token)
 
 
-def _load_champion(recipe: Recipe, store: Store, as_of: datetime | None) -> ModelVersion:
-    model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
-    if model is None:
-        load_panel(recipe, store, as_of, length=1)  # raises NoObservations where that is the first thing missing
+def _inputs_without_network(
+    recipe: Recipe, store: Store, as_of: datetime | None, fencing_token: int
+) -> PublicationInputs:
+    """Read what a publication needs where the history is too short for a network.
+
+    Raises:
+        NoForecaster: the history is long enough, and nothing was trained.
+    """
+    panel = load_panel(recipe, store, as_of)
+    shortage = describe_shortage(panel, recipe)
+    if shortage is None:
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    return model
+    lineage = new_lineage(recipe, panel)
+    store.scores.score(recipe.name, run_kind(as_of), lineage.as_of)
+    inputs = ForecastInputs(recipe=recipe, forecaster=NoNetwork(shortage), panel=panel, calibration=None)
+    return PublicationInputs(model=None, inputs=inputs, lineage=lineage, fencing_token=fencing_token)
 
 
 def _publication(loaded: PublicationInputs, forecast: Forecast, kind: RunKind) -> Publication:

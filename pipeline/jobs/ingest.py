@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
-from pipeline.errors import BatchHeld, BatchRefused, NotEnoughHistory, NothingHeld
+from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.ingest.changes import BatchCounts, BatchDiff, compare_values
 from pipeline.ingest.reader import ParsedBatch, parse_delivery
 from pipeline.sources.registry import fetch
@@ -36,19 +35,17 @@ class IngestResult:
     quarantine: str | None = None
 
 
-def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bool = False) -> IngestResult:
+def ingest_source(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
     """Ingest what the recipe's source has, in one transaction; nothing if it has not changed since the last time.
 
     Args:
         recipe: which source, and what is expected of it.
         store: where observations are kept.
         now: the clock.
-        must_train: refuse a history that is too short to train on, before anything of it is kept.
 
     Raises:
         BatchRefused: the source is faulty as a whole; the rejected rows are kept with their place and rule.
         BatchHeld: the source would change its history in an unlikely way; the batch is kept for `approve_batch`.
-        NotEnoughHistory: with `must_train`, every series is too short.
     """
     header = BatchHeader(recipe=recipe.name, source=recipe.source.kind, content_hash="")
     context = store.batches.fetch_context(recipe.name, now)
@@ -59,14 +56,11 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime, *, must_train: bo
                 logger.info("%s has not changed since it was last ingested", delivery.source)
                 return IngestResult(source=delivery.source)
             with parse_delivery(delivery, recipe, now=now) as batch:
-                result = _ingest_batch(batch, header, store, now, must_train=must_train)
+                result = _ingest_batch(batch, header, store, now)
     except BatchHeld:
         raise
     except BatchRefused as refusal:
         store.batches.refuse(replace(header, source=refusal.source), str(refusal), refusal.rejections, now)
-        raise
-    except NotEnoughHistory as refusal:
-        store.batches.refuse(header, str(refusal), [], now)
         raise
     if not delivery.ended:
         logger.info("%s ends without a newline; its last row was accepted as complete", delivery.source)
@@ -110,13 +104,11 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
     return result
 
 
-def _ingest_batch(
-    batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
-) -> IngestResult:
+def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
     """Accept a parsed batch, or put it on hold; every error lists all rejected rows."""
     diff = BatchDiff(batch)
     try:
-        return _write_changes(diff, header, store, now, must_train=must_train)
+        return _write_changes(diff, header, store, now)
     except BatchHeld as hold:
         complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
         store.batches.hold(header, complete, _clean_parts(diff), batch.num_read, now)
@@ -126,9 +118,7 @@ def _ingest_batch(
         raise BatchRefused(str(refusal), rejections, source=refusal.source) from None
 
 
-def _write_changes(
-    diff: BatchDiff, header: BatchHeader, store: Store, now: datetime, *, must_train: bool
-) -> IngestResult:
+def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
     """Compare and write the batch part by part in one transaction; an error leaves nothing of it."""
     batch = diff.batch
     with store.batches.write(header, now) as writer:
@@ -144,8 +134,6 @@ def _write_changes(
             diff.history.num_expected += writer.num_missing_values()
         diff.refuse_faulty()
         diff.hold_suspicious()
-        if must_train and batch.num_read and not batch.incremental:
-            require_history(diff.longest.name, diff.longest.length, batch.recipe)
         writer.add_attributes(batch.attributes, batch.names)
         writer.finish(diff.counts.as_dict(), batch.rejections)
     return IngestResult(

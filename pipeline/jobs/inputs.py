@@ -16,10 +16,10 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from pipeline.config.recipe import MOST_OTHER_SERIES, Recipe
+from pipeline.config.recipe import MOST_OTHER_SERIES, USUAL_BASELINE, Recipe
 from pipeline.errors import CovariateMissing, ModelRefused, NoObservations
 from pipeline.forecasting.calibration import Calibration
-from pipeline.forecasting.fallback import forecast_panel
+from pipeline.forecasting.fallback import NoNetwork, forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
@@ -40,19 +40,26 @@ class ForecastInputs:
     """Everything that decides the numbers of a forecast."""
 
     recipe: Recipe
-    forecaster: Forecaster
+    forecaster: Forecaster | NoNetwork
     #: prepared by `prepare_panel`; its newest period is the origin
     panel: Panel
     #: corrects the network's intervals; None: they stay as they are
     calibration: Calibration | None
     #: by series that the network forecasts worse than the baseline, the reason; these get the baseline
     worse_than_baseline: Mapping[str, str] = field(default_factory=dict)
+    #: that the forecast is scored against
+    baseline: str = USUAL_BASELINE
 
 
 def produce_forecast(inputs: ForecastInputs) -> Forecast:
     """Forecast the periods after the panel's origin; the same inputs give the same numbers."""
     return forecast_panel(
-        inputs.forecaster, inputs.panel, inputs.recipe, inputs.calibration, worse=inputs.worse_than_baseline
+        inputs.forecaster,
+        inputs.panel,
+        inputs.recipe,
+        inputs.calibration,
+        worse=inputs.worse_than_baseline,
+        baseline=inputs.baseline,
     )
 
 

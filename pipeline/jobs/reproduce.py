@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import Recipe, compute_fingerprint, recipe_from_definition
+from pipeline.config.recipe import USUAL_BASELINE, Recipe, compute_fingerprint, recipe_from_definition
 from pipeline.errors import NextperiodError, Transient
 from pipeline.forecasting.calibration import Calibration
-from pipeline.jobs.inputs import ForecastInputs, code_version, load_forecaster_and_panel, produce_forecast
+from pipeline.forecasting.fallback import NoNetwork
+from pipeline.forecasting.forecaster import Forecaster
+from pipeline.jobs.inputs import (
+    ForecastInputs,
+    code_version,
+    load_forecaster_and_panel,
+    load_panel,
+    produce_forecast,
+)
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.statements import Row
 from pipeline.storage.store import Store
@@ -116,8 +124,13 @@ def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInpu
     recipe, model = _load_recipe(run, store), _load_model(run, store)
     calibration = None if run["calibration"] is None else Calibration.from_text(run["calibration"])
     reasons = zip(published.series, published.reason, strict=True)
+    forecaster: Forecaster | NoNetwork
     try:
-        forecaster, panel = load_forecaster_and_panel(model, recipe, store, run["as_of"])
+        if model is None:
+            forecaster = NoNetwork(published.reason[0] or "")
+            panel = load_panel(recipe, store, run["as_of"])
+        else:
+            forecaster, panel = load_forecaster_and_panel(model, recipe, store, run["as_of"])
     except Transient:
         raise
     except NextperiodError as error:
@@ -127,6 +140,7 @@ def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInpu
         forecaster=forecaster,
         panel=panel,
         calibration=calibration and replace(calibration, series=_factors_by_series(published)),
+        baseline=model.record.resolve_baseline(recipe.gate.baseline) if model else USUAL_BASELINE,
         worse_than_baseline={name: reason for name, reason in reasons if reason and reason.startswith(_WORSE_THAN)},
     )
 
@@ -161,7 +175,10 @@ def _load_recipe(run: Row, store: Store) -> Recipe:
         raise _NotAsRecorded(f"{described} was written by an earlier release, with other keys") from None
 
 
-def _load_model(run: Row, store: Store) -> ModelVersion:
+def _load_model(run: Row, store: Store) -> ModelVersion | None:
+    """The model of a run; None for a run that was published before a network could be trained."""
+    if run["model_version"] is None:
+        return None
     model = store.models.by_version(run["recipe"], run["model_version"])
     if model is None:
         raise _NotAsRecorded(f"model {run['model_version']} of {run['recipe']} was not kept")

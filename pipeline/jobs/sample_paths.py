@@ -128,6 +128,11 @@ def _require_folder(file: Path) -> None:
 
 def _load_sampler(recipe: Recipe, store: Store, paths: RunPaths, seed: int) -> PathSampler:
     """The sampler of the model and the data that the run was produced from."""
+    if paths.run["model_version"] is None:
+        raise InvalidArgument(
+            f"run {paths.run['run_id']} was forecast without a network, and paths are drawn from one: draw paths of a run "
+            "after the first training"
+        )
     model = store.models.by_version(recipe.name, paths.run["model_version"])
     assert model is not None
     forecaster = load_forecaster(store.models.files(model), model.model_hash)

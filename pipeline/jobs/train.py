@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pipeline.config.history import require_history
 from pipeline.config.recipe import Recipe
+from pipeline.errors import NotEnoughHistory
 from pipeline.forecasting.forecaster import hash_model, load_forecaster
 from pipeline.jobs.inputs import load_panel, new_lineage
 from pipeline.jobs.training_decision import TrainingDecision, decide_training, record_training_decision
@@ -21,6 +21,7 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
+from pipeline.training.history import require_trainable
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
 from pipeline.training.progress import OnProgress
@@ -40,8 +41,11 @@ class TrainResult:
     #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
-    model_version: int
+    #: None: no network could be trained yet
+    model_version: int | None
     skill: float | None
+    #: what the skill is measured against
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,8 @@ def train_model(
 ) -> TrainResult:
     """Train if that is due or requested; otherwise keep the champion.
 
+    Where the history is too short to train on, the champion is kept, if there is one, and the reason says what is missing.
+
     Args:
         recipe: what is forecast.
         store: holds observations and models.
@@ -73,7 +79,6 @@ def train_model(
 
     Raises:
         NoObservations: nothing was ingested yet.
-        NotEnoughHistory: every series is too short.
         Busy: another worker trains the recipe.
         ModelRefused: the training did not stay finite; the champion stays.
         TrainingFailed: the training process crashed, was killed, or ran past its limits.
@@ -83,12 +88,27 @@ def train_model(
         with _training_lease(recipe, store) as fencing_token:
             decision = decide_training(recipe, store, requested, as_of)  # another worker may just have trained
             if decision.kept is None:
-                return _train(decision, store, now, fencing_token=fencing_token, registry=registry)
-    champion = decision.kept
+                try:
+                    return _train(decision, store, now, fencing_token=fencing_token, registry=registry)
+                except NotEnoughHistory as shortage:
+                    decision = replace(decision, training="keep", reason=str(shortage))
+    return _keep(decision, store, now)
+
+
+def _keep(decision: TrainingDecision, store: Store, now: datetime) -> TrainResult:
+    """The champion, if there is one, with the reason why it is kept."""
     record_training_decision(decision, store, now)
+    champion = decision.champion
+    if champion is None:
+        logger.warning("%s: baselines forecast every series: %s", decision.recipe.name, decision.reason)
+        return TrainResult(training="keep", reason=decision.reason, model_version=None, skill=None)
     logger.info("kept model %s: %s", champion.model_version, decision.reason)
     return TrainResult(
-        training="keep", reason=decision.reason, model_version=champion.model_version, skill=champion.skill
+        training="keep",
+        reason=decision.reason,
+        model_version=champion.model_version,
+        skill=champion.skill,
+        baseline=champion.record.resolve_baseline(decision.recipe.gate.baseline),
     )
 
 
@@ -112,7 +132,7 @@ def _train(
     record = trained.record
     record_training_decision(replace(decision, training=record.training, reason=record.reason), store, now)
     model_version = store.models.add(_new_model(decision, trained, inputs.lineage, fencing_token), now)
-    return _result(model_version, record, decision.champion)
+    return _result(model_version, record, decision)
 
 
 def load_training_inputs(decision: TrainingDecision, store: Store) -> TrainingInputs:
@@ -120,7 +140,7 @@ def load_training_inputs(decision: TrainingDecision, store: Store) -> TrainingIn
 
     Raises:
         NoObservations: nothing was ingested yet.
-        NotEnoughHistory: every series is too short.
+        NotEnoughHistory: no network can be fitted on so short a history.
     """
     recipe, champion = decision.recipe, decision.champion
     panel = load_panel(recipe, store, decision.as_of)
@@ -138,8 +158,7 @@ def load_training_inputs(decision: TrainingDecision, store: Store) -> TrainingIn
 
 
 def _require_trainable(panel: Panel, recipe: Recipe) -> None:
-    longest = int(panel.lengths.argmax())
-    require_history(panel.series[longest], int(panel.lengths[longest]), recipe)
+    require_trainable(panel, recipe)
     constant = [name for s, name in enumerate(panel.series) if gaps.is_constant(panel.series_values(s))]
     if constant:
         logger.warning("constant: %s", ", ".join(constant[:_MAX_LISTED]))
@@ -179,14 +198,27 @@ def _new_model(decision: TrainingDecision, trained: TrainedModel, lineage: Linea
     )
 
 
-def _result(model_version: int, record: TrainingRecord, champion: ModelVersion | None) -> TrainResult:
+def _result(model_version: int, record: TrainingRecord, decision: TrainingDecision) -> TrainResult:
     """The new model if it was promoted, otherwise the champion with the gate's reason."""
+    champion, configured = decision.champion, decision.recipe.gate.baseline
     logger.info("trained model %s (%s: %s)", model_version, record.training, record.reason)
     gate = record.gate
     if gate is None or gate.outcome == PROMOTED or champion is None:
         skill = record.backtest.skill if record.backtest else None
-        return TrainResult(training=record.training, reason=record.reason, model_version=model_version, skill=skill)
+        return TrainResult(
+            training=record.training,
+            reason=record.reason,
+            model_version=model_version,
+            skill=skill,
+            baseline=record.resolve_baseline(configured),
+        )
     kept = champion.model_version
     logger.info("model %s stays: model %s is %s: %s", kept, model_version, gate.outcome, gate.reason)
     reason = f"{record.reason}; {gate.outcome}: {gate.reason}"
-    return TrainResult(training=record.training, reason=reason, model_version=kept, skill=champion.skill)
+    return TrainResult(
+        training=record.training,
+        reason=reason,
+        model_version=kept,
+        skill=champion.skill,
+        baseline=champion.record.resolve_baseline(configured),
+    )

@@ -4,7 +4,7 @@ A window of values x up to the origin is turned into steps, each step's input re
 that come from the window alone:
 
     level   last value of the window (or of the frame); mean of a folded window whose base is a season
-    scale   s = 2 mean |x_t - x_{t-1}| + ε
+    scale   s = 2 mean |x_t - x_{t-1}| + ε, over pairs of known values
     base    last season repeated over the horizon, or the last value
     output  base + s · net(steps)
 
@@ -16,6 +16,8 @@ Two ways to make steps (Smyl, 2020, International Journal of Forecasting 36(1), 
             every position
 
 A folded window may be read without its profile: the mean at each place of a longer season. The base gets it back.
+Base, level, scale and profile use known values alone. A place of the last season that is unknown has the value of the
+season before; a position of a frame where a place was never known does not count in the loss.
 The LSTM learns from the error of the median alone. The other quantiles are read from the states that it has learned.
 """
 
@@ -29,7 +31,15 @@ import numpy as np
 from keras import ops
 
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
+from pipeline.models.heads import (
+    build_inputs,
+    fill_by_season,
+    known_mean,
+    mean_change,
+    num_latent,
+    predict_scaled_quantiles,
+    repeat_season,
+)
 from pipeline.models.specs import InputSpec
 
 #: smallest scale: values are logarithms, or relative to the level of their series
@@ -67,13 +77,34 @@ def _make_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: 
     num_frames = values.shape[1] - size + 1
     frames = ops.take(values, np.arange(num_frames)[:, None] + np.arange(size), axis=1)  # [B, T, size]
     level = frames[:, :, -1:]
-    mean_change = ops.mean(ops.abs(frames[:, :, 1:] - frames[:, :, :-1]), axis=-1, keepdims=True)
-    scale = 2 * mean_change + _LEAST_SCALE  # [B, T, 1]
+    scale = (
+        2 * mean_change(values, is_known, _pairs_of_frames(num_frames, size))[:, :, None] + _LEAST_SCALE
+    )  # [B, T, 1]
     steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
-    base = ops.take(frames, size - config.base + np.arange(horizon) % config.base, axis=2)
+    base, is_base_known = _season_before_frames(values, is_known, config, horizon)
     num_known = ops.cumsum(is_known, axis=1)[:, size - 1 :]  # [B, T]
-    weight = ops.cast(num_known >= 2, values.dtype) * is_known[:, size - 1 :]
+    weight = ops.cast(num_known >= config.least_known, values.dtype) * is_known[:, size - 1 :] * is_base_known
     return WindowSteps(steps=steps, skip=steps[:, :, :0], base=base, scale=scale, weight=weight)
+
+
+def _pairs_of_frames(num_frames: int, size: int) -> Any:
+    """Whether a pair of neighbours, the second being period 1 … L - 1 of a window, lies in a frame (1 or 0): [L - 1, T]."""
+    pair, frame = np.arange(num_frames + size - 2)[:, None], np.arange(num_frames)
+    return ((pair >= frame) & (pair < frame + size - 1)).astype(np.float32)
+
+
+def _season_before_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any]:
+    """The last season up to each position of windows [B, L], repeated over the horizon: [B, T, H].
+
+    And whether all of its values are known, here or a season or more before (1 or 0): [B, T].
+    """
+    if config.base > 1:
+        values, is_known = fill_by_season(values, is_known, config.base)
+    else:
+        is_known = ops.ones_like(is_known)  # a position counts only where its last value is known
+    first = np.arange(config.size - config.base, values.shape[1] - config.base + 1)[:, None]  # [T, 1]
+    base = ops.take(values, first + np.arange(horizon) % config.base, axis=1)
+    return base, ops.min(ops.take(is_known, first + np.arange(config.base), axis=1), axis=2)
 
 
 def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
@@ -84,7 +115,7 @@ def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: i
         profile, profile_ahead = _seasonal_profile(values, is_known, config.profile, horizon)
         values = values - profile
     level = known_mean(values, is_known) if config.base > 1 else values[:, -1:]  # [B, 1]
-    scale = _volatility(values, is_known)  # [B, 1]
+    scale = 2 * mean_change(values, is_known, np.ones((length - 1, 1), np.float32)) + _LEAST_SCALE  # [B, 1]
     scaled = (values - level) / scale * is_known  # [B, L]
 
     num_steps = length // size
@@ -93,10 +124,12 @@ def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: i
     first_is_known = ops.reshape(is_known[:, start:], (-1, num_steps, size))[:, :, :1]
     log_scale = ops.ones_like(first_is_known) * (0.3 * ops.log(scale))[:, :, None]
 
+    base_values = fill_by_season(values, is_known, config.base)[0] if config.base > 1 else values
+
     return WindowSteps(
         steps=ops.concatenate([folds, first_is_known, log_scale], axis=-1),
         skip=scaled[:, None, length - config.skip :] if config.skip else scaled[:, None, :0],
-        base=(repeat_season(values, config.base, horizon) + profile_ahead)[:, None, :],
+        base=(repeat_season(base_values, config.base, horizon) + profile_ahead)[:, None, :],
         scale=scale[:, :, None],
         weight=is_known[:, -1:],
     )
@@ -119,13 +152,6 @@ def _seasonal_profile(values: Any, is_known: Any, period: int, horizon: int) -> 
     profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_complete
     in_window = ops.concatenate([profile] * (num_seasons + 1), axis=1)[:, (num_seasons + 1) * period - length :]
     return in_window, repeat_season(profile, period, horizon)
-
-
-def _volatility(values: Any, is_known: Any) -> Any:
-    """Scale of windows: twice the mean absolute change after a known value, [B, 1]."""
-    changes = ops.abs(values[:, 1:] - values[:, :-1]) * is_known[:, :-1]
-    num_changes = ops.sum(is_known[:, :-1], axis=1, keepdims=True)
-    return 2 * ops.sum(changes, axis=1, keepdims=True) / ops.maximum(num_changes, 1.0) + _LEAST_SCALE
 
 
 def step_features(features: Any, *, kind: str, size: int) -> Any:

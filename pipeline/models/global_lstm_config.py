@@ -2,11 +2,11 @@
 
 | panel | a step reads | context | base |
 |---|---|---|---|
-| season above 12 | one season | 14 seasons | last season |
+| season above 12 | one season | 14 seasons, or twice as many as most series have | last season |
 | none such, but histories of 40 seasons or horizons, whichever is longer | one of these | 5 and 8 of these | last season |
 | others with a season below 6 | the last 2 and 3 seasons | 4 horizons and more | last season |
 | others with a season | the last 3 and 2 seasons; 1, 1½ and 2 of a panel with less than 20 or where changes do not repeat | 4 to 6 seasons | last season |
-| others without | one horizon, and three quarters of it | 4 horizons | last value |
+| others without a season, or without a series of two seasons and a horizon | one horizon, and three quarters of it | 4 horizons | last value |
 
 The first two fold whole seasons into a step, with the loss at the end of the window. The others read frames, with the
 loss at every position. The base is the last season where changes repeat after a season, otherwise the last value.
@@ -37,7 +37,7 @@ MANY_SEASONS = 20
 _MOST_SERIES = 500
 #: autocorrelation of changes above which they are seasonal
 _LEAST_AUTOCORRELATION = 0.15
-#: most seasons in a longer season: half of a context
+#: most seasons that a window of folded seasons must have: half of its context
 _MOST_SEASONS = 7
 #: times that a typical value is forecast in a fit, from each distance; with more passes a small panel is overfitted
 _PASSES = {"frame": 40, "fold": 4}
@@ -82,8 +82,10 @@ class GlobalLSTMConfig:
 
     @property
     def least_known(self) -> int:
-        """Known values that a window must have."""
-        return 2 if self.kind == "frame" else self.context // 2
+        """Known values that a window must have: a whole base; where that is one value, half of a frame; half of a fold."""
+        if self.kind == "fold":
+            return self.context // 2
+        return self.base if self.base > 1 else max(self.size // 2, 2)
 
 
 def default_configs(
@@ -100,13 +102,18 @@ def default_configs(
         members: number of members.
         with_features: whether the network reads features beside the values.
     """
+    if int(panel.lengths.max()) < 2 * season + horizon:
+        season = 1
     stride = max(season, horizon, 4)
     is_seasonal = season > 1 and changes_autocorrelation(panel, season) > _LEAST_AUTOCORRELATION
     base = season if is_seasonal else 1
     if season > LONGEST_FRAMED_SEASON:
+        known = _seasons_known(panel, season, horizon)
         variants = [
-            _fold_config(season, 14 * season, base, profile=profile, skip=7 * season, steps=2400, draw="series")
-            for profile in (0, _find_longer_season(panel, season))
+            _fold_config(
+                season, 2 * known * season, base, profile=profile, skip=known * season, steps=2400, draw="series"
+            )
+            for profile in (0, _find_longer_season(panel, season, most=known))
         ]
     elif float(np.median(panel.lengths)) >= LONG_HISTORY * stride:
         variants = [_fold_config(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
@@ -130,12 +137,21 @@ def _seasonal_frame_configs(season: int, horizon: int, base: int, *, num_seasons
     return [_frame_config(size, context, base, "relative" if base > 1 else "half") for size, context in sizes]
 
 
-def _find_longer_season(panel: Panel, season: int) -> int:
-    """Periods of the longer season after which changes repeat best, such as the week of hourly data.
+def _seasons_known(panel: Panel, season: int, horizon: int) -> int:
+    """Whole seasons that most series have before a horizon, at most `_MOST_SEASONS`.
+
+    Where most have less than two, those of the longest series.
+    """
+    usual, longest = ((int(length) - horizon) // season for length in (np.median(panel.lengths), panel.lengths.max()))
+    return min(usual if usual >= 2 else longest, _MOST_SEASONS)
+
+
+def _find_longer_season(panel: Panel, season: int, *, most: int) -> int:
+    """Periods of the longer season, of at most so many seasons, after which changes repeat best, such as the week of hourly data.
 
     The season itself if its autocorrelation only fades with the distance; 0 if changes do not repeat at all.
     """
-    autocorrelations = [changes_autocorrelation(panel, n * season) for n in range(1, _MOST_SEASONS + 1)]
+    autocorrelations = [changes_autocorrelation(panel, n * season) for n in range(1, most + 1)]
     best = int(np.argmax(autocorrelations[1:])) + 1
     if autocorrelations[best] <= autocorrelations[best - 1]:
         best = 0

@@ -91,6 +91,46 @@ def repeat_season(values: Any, season: int, horizon: int) -> Any:
     return seasons[:, :horizon]
 
 
+def fill_by_season(values: Any, is_known: Any, season: int) -> tuple[Any, Any]:
+    """Replace what is unknown in windows [B, L] by the newest known value before it at the same place of the season.
+
+    Returns:
+        the values [B, L], and whether such a value is known (1 or 0) [B, L]; where none is, the value means nothing.
+    """
+    length = values.shape[1]
+    num_seasons = -(-length // season)
+    missing = num_seasons * season - length  # periods before the window, to begin with a whole season
+    padded = (ops.pad(channel, ((0, 0), (missing, 0))) for channel in (values, is_known))
+    seasons, is_known_at = (ops.reshape(channel, (-1, num_seasons, season)) for channel in padded)
+    filled, is_filled = [seasons[:, 0]], [is_known_at[:, 0]]
+    for n in range(1, num_seasons):
+        filled.append(ops.where(is_known_at[:, n] > 0, seasons[:, n], filled[-1]))
+        is_filled.append(ops.maximum(is_known_at[:, n], is_filled[-1]))
+    joined = (ops.concatenate(parts, axis=1)[:, missing:] for parts in (filled, is_filled))
+    values, is_known = joined
+    return values, is_known
+
+
+def mean_change(values: Any, is_known: Any, is_counted: Any) -> Any:
+    """Mean absolute change from period to period of windows [B, L], for each of T parts of them: [B, T].
+
+    Over the pairs of neighbours that are both known. A part without such a pair has the changes from one known value to
+    the next, as far apart as they are; one without these, 0.
+
+    Args:
+        values: [B, L], a gap filled by the value before it.
+        is_known: which of these are known (1 or 0), [B, L].
+        is_counted: which pairs belong to which part (1 or 0), [L - 1, T].
+    """
+    changes = ops.abs(values[:, 1:] - values[:, :-1])
+    is_pair = is_known[:, 1:] * is_known[:, :-1]
+    is_next = is_known[:, 1:] * ops.cast(ops.cumsum(is_known, axis=1)[:, :-1] > 0, values.dtype)
+    num_pairs, num_next = ops.matmul(is_pair, is_counted), ops.matmul(is_next, is_counted)
+    of_pairs = ops.matmul(changes * is_pair, is_counted) / ops.maximum(num_pairs, 1.0)
+    of_next = ops.matmul(changes * is_next, is_counted) / ops.maximum(num_next, 1.0)
+    return ops.where(num_pairs > 0, of_pairs, of_next)
+
+
 def known_mean(values: Any, is_known: Any) -> Any:
     """Mean of the known values of windows [B, L], whose mask is 1 or 0: [B, 1]; 0 without any."""
     num_known = ops.maximum(ops.sum(is_known, axis=1, keepdims=True), 1.0)

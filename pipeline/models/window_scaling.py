@@ -8,8 +8,9 @@
 | standard | mean | standard deviation | mean |
 | min-max | minimum | range | minimum |
 
-All of them are computed over the known values of the window alone. A scale of zero counts as 1, so a constant window
-stays constant. A window that was already scaled with the parameters of its series (`given`) has centre 0 and scale 1.
+All of them are computed over the known values of the window alone. A place of the last season that is unknown has the
+value of the season before. A window without a seasonal difference takes the changes from period to period.
+A scale of zero counts as 1, so a constant window stays constant. A window that was already scaled with the parameters of its series (`given`) has centre 0 and scale 1.
 """
 
 from __future__ import annotations
@@ -18,9 +19,18 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from pipeline.models.heads import build_inputs, known_mean, num_latent, predict_scaled_quantiles, repeat_season
+from pipeline.models.heads import (
+    build_inputs,
+    fill_by_season,
+    known_mean,
+    mean_change,
+    num_latent,
+    predict_scaled_quantiles,
+    repeat_season,
+)
 from pipeline.models.network_builder import build_network
 from pipeline.models.specs import InputSpec, NetworkSpec
 
@@ -38,20 +48,29 @@ def scale_windows(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[A
         the scaled and masked context [B, L, 2], the base [B, 1, H] and the scale [B, 1, 1].
     """
     values, is_known = context[:, :, 0], context[:, :, 1]
-    centre, scale = _centre_and_scale(values, is_known, kind, lag)
+    season = fill_by_season(values, is_known, lag)[0] if lag > 1 else values
+    centre, scale = _centre_and_scale(values, is_known, kind, season[:, -lag:], lag)
     scale = ops.where(scale > 0, scale, ops.ones_like(scale))
     scaled = ops.stack([(values - centre) / scale * is_known, is_known], axis=-1)
-    base = repeat_season(values, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
+    base = repeat_season(season, lag, horizon) if lag else ops.repeat(centre, horizon, axis=1)
     return scaled, base[:, None, :], scale[:, None, :]
 
 
-def _centre_and_scale(values: Any, is_known: Any, kind: str, lag: int) -> tuple[Any, Any]:
-    """Centre and scale of windows: both [B, 1], the scale 0 for constant windows."""
+def _centre_and_scale(values: Any, is_known: Any, kind: str, last_season: Any, lag: int) -> tuple[Any, Any]:
+    """Centre and scale of windows: both [B, 1], the scale 0 for constant windows.
+
+    Args:
+        values: of the windows, [B, L].
+        is_known: which of these are known (1 or 0), [B, L].
+        kind: a scaling of the table above, or "given".
+        last_season: the newest known value at each place of the season, [B, lag].
+        lag: periods that are compared.
+    """
     if kind == "given":
         zero = ops.zeros_like(values[:, :1])
         return zero, zero
     if kind in ("seasonal", "last"):
-        return ops.mean(values[:, -lag:], axis=1, keepdims=True), _mean_change(values, is_known, lag)
+        return ops.mean(last_season, axis=1, keepdims=True), _mean_change(values, is_known, lag)
     if kind == "min-max":
         known = ops.where(is_known > 0, values, values[:, -1:])  # the last value of a usable window is known
         minimum = ops.min(known, axis=1, keepdims=True)
@@ -63,10 +82,14 @@ def _centre_and_scale(values: Any, is_known: Any, kind: str, lag: int) -> tuple[
 
 
 def _mean_change(values: Any, is_known: Any, lag: int) -> Any:
-    """Mean absolute difference of known values `lag` periods apart: [B, 1]."""
-    both_known = is_known[:, lag:] * is_known[:, :-lag]
-    changes = ops.sum(ops.abs(values[:, lag:] - values[:, :-lag]) * both_known, axis=1, keepdims=True)
-    return changes / ops.maximum(ops.sum(both_known, axis=1, keepdims=True), 1.0)
+    """Mean absolute difference of known values `lag` periods apart, or else from period to period: [B, 1]."""
+    by_period = mean_change(values, is_known, np.ones((values.shape[1] - 1, 1), np.float32))
+    if lag == 1:
+        return by_period
+    is_pair = is_known[:, lag:] * is_known[:, :-lag]
+    num_pairs = ops.sum(is_pair, axis=1, keepdims=True)
+    changes = ops.sum(ops.abs(values[:, lag:] - values[:, :-lag]) * is_pair, axis=1, keepdims=True)
+    return ops.where(num_pairs > 0, changes / ops.maximum(num_pairs, 1.0), by_period)
 
 
 def build_scaled_trunk(

@@ -20,6 +20,8 @@ Positions = npt.NDArray[np.int64]
 
 #: windows are drawn so many times at most, until enough of them can be fitted on
 _MOST_DRAWS = 20
+#: periods of contexts with gaps that are looked through at a time
+_PERIODS_PER_BATCH = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class ContextRequirements:
     least_known: int
     #: whether a series with at least one full context is fitted on full contexts only
     rather_whole: bool = False
+    #: periods of the season that the forecast starts from: a value of each place in it must be among the L periods
+    season: int = 1
 
 
 def count_windows(panel: Panel, *, needs: ContextRequirements, horizon: int) -> int:
@@ -152,8 +156,36 @@ def have_enough_context(panel: Panel, windows: Windows, needs: ContextRequiremen
     is_inside = (length >= 1) & (windows.end <= panel.last[windows.series])
     last = np.where(is_inside, last, first)
     num_observed = _count_observed(panel, np.maximum(last + 1 - needs.context, first), last + 1)
-    is_long = is_inside & (length >= needs.least_length)
-    return np.asarray(is_long & (num_observed >= needs.least_known) & ~np.isnan(panel.values[last]))
+    is_enough = is_inside & (length >= needs.least_length) & (num_observed >= needs.least_known)
+    is_enough &= ~np.isnan(panel.values[last])
+    if needs.season > 1:
+        is_enough[is_enough] = _have_whole_season(panel, first[is_enough], last[is_enough], needs)
+    return np.asarray(is_enough)
+
+
+def _have_whole_season(
+    panel: Panel, first: Positions, last: Positions, needs: ContextRequirements
+) -> npt.NDArray[np.bool_]:
+    """Return which of N contexts have an observed value at each place of the season.
+
+    Args:
+        panel: with the values.
+        first: flat index of the first value of each window's series, [N].
+        last: flat index of the last value of each context, [N].
+        needs: of the network.
+    """
+    season = needs.season
+    start = np.maximum(last + 1 - season, first)
+    is_whole = np.asarray(_count_observed(panel, start, last + 1) == season)
+    with_gaps = np.flatnonzero(~is_whole & (last - first + 1 >= season))
+    num_seasons = -(-needs.context // season)
+    back = np.arange(num_seasons * season)
+    for rows in np.array_split(with_gaps, 1 + len(with_gaps) * len(back) // _PERIODS_PER_BATCH):
+        index = last[rows, None] - back  # [n, seasons x season], the newest first
+        is_inside = (index >= first[rows, None]) & (back < needs.context)
+        is_observed = is_inside & ~np.isnan(panel.values[np.maximum(index, 0)])
+        is_whole[rows] = is_observed.reshape(-1, num_seasons, season).any(axis=1).all(axis=1)
+    return is_whole
 
 
 def _count_observed(panel: Panel, start: Positions, stop: Positions) -> Positions:
@@ -168,7 +200,8 @@ def _count_observed(panel: Panel, start: Positions, stop: Positions) -> Position
 def read_contexts(panel: Panel, windows: Windows, length: int) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Return the last `length` values up to the end of each window, and which of them are observed: [N, L], [N, L].
 
-    A gap takes the value before it; periods before the first one of a series take its first value.
+    A gap takes the value before it; periods before the first one of a series take its first value. These numbers fill a
+    place and say nothing: whoever reads them takes base, level and scale from what is observed.
     """
     first = panel.offsets[windows.series][:, None]
     index = first + (windows.end - panel.first[windows.series])[:, None] + np.arange(1 - length, 1)  # [N, L]

@@ -86,7 +86,8 @@ class Run:
     status: str
     num_series: int
     num_rows: int
-    model_version: int
+    #: None: no network could be trained yet, and baselines forecast every series
+    model_version: int | None
     content_hash: str
 
 

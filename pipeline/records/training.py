@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.config.recipe import AUTO_BASELINE, USUAL_BASELINE
 from pipeline.timeseries.forecast import NETWORK
 
 
@@ -65,14 +66,16 @@ class BacktestRecord(_Value):
     #: the last period that the network of the backtest was fitted on
     cutoff: str
     num_origins: int
-    #: by method ("lstm", "naive", "seasonal-naive") and metric ("rmse", "mae", "mase", "smape")
+    #: by method ("lstm", "naive", "seasonal-naive", "drift") and metric ("rmse", "mae", "mase", "smape")
     scores: dict[str, dict[str, float | None]]
     #: by method, one value for each step
     mae_by_step: dict[str, tuple[float | None, ...]]
     #: of the first series
     path: BacktestPath
-    #: 1 - MASE / MASE of the recipe's baseline
+    #: 1 - MASE / MASE of the baseline
     skill: float | None
+    #: the baseline: the recipe's, or the best one on this backtest; earlier releases had the recipe's alone
+    baseline: str | None = None
     #: number of origins whose targets do not overlap; `scores` are over these
     num_apart: int | None = None
     #: of the first series; a selection if there are many
@@ -179,3 +182,9 @@ class TrainingRecord(_Value):
     worse: dict[str, str] = {}
     #: duration of the whole training
     seconds: float | None = None
+
+    def resolve_baseline(self, configured: str) -> str:
+        """Return the baseline that a recipe names; for "auto" the one that was the best on the backtest."""
+        if configured != AUTO_BASELINE:
+            return configured
+        return (self.backtest.baseline if self.backtest else None) or USUAL_BASELINE

@@ -44,7 +44,7 @@ class Assessment:
 
 def assess_model(recipe: Recipe, record: TrainingRecord) -> Assessment:
     """Compare the network with the recipe's baseline on the backtest, and name every reason for caution."""
-    baseline, backtest = recipe.gate.baseline, record.backtest
+    baseline, backtest = record.resolve_baseline(recipe.gate.baseline), record.backtest
     if backtest is None:
         answer = "Unknown: the history is too short for a backtest, so nothing was measured."
         return Assessment(kind="unknown", answer=answer, skill=describe_skill(None, baseline), reasons=())

@@ -22,6 +22,7 @@ _METHOD_LINES = {
     NETWORK: partial(Line, NETWORK, color=BLUE),
     "naive": partial(Line, "naive", color=ORANGE, dash="dot"),
     "seasonal-naive": partial(Line, "seasonal-naive", color=GREEN, dash="dash"),
+    "drift": partial(Line, "drift", color=GREY, dash="dot"),
 }
 
 

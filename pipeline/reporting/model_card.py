@@ -47,7 +47,7 @@ def render_model_card(recipe: Recipe, model: ModelVersion, verdict: str | None =
         f"# {_escape(title)}",
         f"**Can I trust it?** {assess_model(recipe, record).text}",
         "## What it is\n" + _bullets(_facts(recipe, model, verdict)),
-        "## Backtest\n" + _backtest(record.backtest, recipe.gate.baseline),
+        "## Backtest\n" + _backtest(record.backtest, record.resolve_baseline(recipe.gate.baseline)),
         "## Limits\n" + _bullets(_limits(recipe, record)),
         "## How to use it\n" + _usage(recipe, model),
         "## Where it comes from\n" + _bullets(_lineage(model)),

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from pipeline.config.recipe import Recipe
+from pipeline.forecasting.baselines import BASELINES
 from pipeline.records.training import BacktestRecord, ProtocolRecord, TrainingRecord
 from pipeline.reporting.assessment import assess_model
 from pipeline.reporting.figures import build_charts
@@ -22,7 +23,7 @@ from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.period_labels import PeriodLabels
 
 #: rows and columns of the table of the backtest
-METHODS = (NETWORK, "naive", "seasonal-naive")
+METHODS = (NETWORK, *BASELINES)
 METRICS = ("rmse", "mae", "mase", "smape")
 _DASH = "\N{EN DASH}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,7 +71,8 @@ class RunLineage:
     since: ChangesSince
     #: the current fingerprint of the recipe
     present_fingerprint: str
-    model: ModelVersion
+    #: None: no network could be trained yet
+    model: ModelVersion | None
     is_champion: bool
     decision: TrainingChoice
 
@@ -87,14 +89,14 @@ class LineageRepository:
             run = transaction.row("run_with_recipe", run_id=run_id)
             if run is None:
                 return None
-            stored_model = transaction.one("model", recipe=run["recipe"], model_version=run["model_version"])
+            stored_model = transaction.row("model", recipe=run["recipe"], model_version=run["model_version"])
             source_batch = transaction.one("source_batch_as_of", recipe=run["recipe"], as_of=run["as_of"])
             batch = {"recipe": run["recipe"], "batch_id": source_batch["batch_id"]}
             batches = transaction.one("batches_around", **batch)
             revised = transaction.one("revisions_after_batch", **batch)
             superseded = transaction.rows("runs_superseded_by", run_id=run_id)
             methods = transaction.rows("methods_of_run", run_number=run["run_number"])
-        model = model_from_row(stored_model)
+        model = model_from_row(stored_model) if stored_model else None
         return RunLineage(
             run=run_from_row(run),
             lineage=lineage_from_row(run),
@@ -107,8 +109,8 @@ class LineageRepository:
             since=ChangesSince(num_batches=int(batches["num_batches"]), num_new=int(batches["num_new"]), **revised),
             present_fingerprint=run["present_fingerprint"],
             model=model,
-            is_champion=run["champion_version"] == model.model_version,
-            decision=_training_choice(run, model),
+            is_champion=model is not None and run["champion_version"] == model.model_version,
+            decision=_training_choice(run, model) if model else _no_training(methods),
         )
 
     def methods_with_reason(self, run_id: str) -> tuple[Method, ...]:
@@ -117,6 +119,11 @@ class LineageRepository:
             run = transaction.one("run", run_id=run_id)
             methods = transaction.rows("methods_of_run", run_number=run["run_number"])
         return tuple(Method(**row) for row in methods if row["reason"] is not None)
+
+
+def _no_training(methods: Sequence[Row]) -> TrainingChoice:
+    """Why no model was trained: the reason of every series of the run."""
+    return TrainingChoice(training="keep", reason=next((row["reason"] for row in methods if row["reason"]), ""))
 
 
 def _training_choice(run: Row, model: ModelVersion) -> TrainingChoice:

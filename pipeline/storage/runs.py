@@ -34,7 +34,8 @@ class Publication:
 
     recipe: Recipe
     forecast: Forecast
-    model: ModelVersion
+    #: None: no network could be trained yet, and baselines forecast every series
+    model: ModelVersion | None
     lineage: Lineage
     kind: RunKind
     #: when consumers may expect the next run
@@ -51,7 +52,7 @@ class Publication:
             **self.slot,
             "data_hash": self.lineage.data_hash,
             "recipe_fingerprint": self.lineage.recipe_fingerprint,
-            "model_hash": self.model.model_hash,
+            "model_hash": self.model.model_hash if self.model else None,
         }
 
     @property
@@ -203,7 +204,7 @@ def _insert_run(transaction: Transaction, publication: Publication) -> tuple[str
         num_rows=forecast.num_rows,
         content_hash=forecast.content_hash,
         expected_next_by=publication.expected_next_by,
-        model_version=publication.model.model_version,
+        model_version=publication.model.model_version if publication.model else None,
         as_of=lineage.as_of,
         code_version=lineage.code_version,
         calibration=publication.calibration.without_series().as_text() if publication.calibration else None,
@@ -290,7 +291,7 @@ def _make_visible(transaction: Transaction, staged: _StagedRun, publication: Pub
     transaction.execute("supersede_run", run_id=staged.run_id, **publication.slot)
     transaction.execute("publish_run", run_id=staged.run_id, published_at=now)
     transaction.execute("unmark_scored", recipe=recipe, kind=kind, as_of=publication.lineage.as_of)
-    if kind == "live":
+    if kind == "live" and publication.model is not None:
         reference = f"{publication.model.model_version} as {staged.run_id}"
         transaction.execute("insert_outbox", recipe=recipe, kind="publication", reference=reference, created_at=now)
     return run_from_row(transaction.one("run", run_id=staged.run_id))

@@ -14,7 +14,7 @@ from pipeline.errors import SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0011"
+REVISION = "0012"
 
 VERSION_TABLE = "schema_version"
 
@@ -28,6 +28,7 @@ VIEWS = (
     "recipe_status",
     "rejected_observations",
     "latest_paths",
+    "inactive_series",
 )
 
 #: Alembic works on globals: a process runs one migration at a time

@@ -113,6 +113,10 @@ class Panel:
         start = _next_observed(self.values)[oldest]
         return self._slice(kept, start, self.offsets[kept + 1], grid=slice(position, None))
 
+    def take(self, kept: npt.NDArray[np.int64]) -> Panel:
+        """Return the panel of the series at these indices, on the same grid."""
+        return self._slice(kept, self.offsets[kept], self.offsets[kept + 1], grid=slice(0, None))
+
     def _slice(
         self, kept: npt.NDArray[np.int64], start: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], *, grid: slice
     ) -> Panel:

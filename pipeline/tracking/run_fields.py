@@ -43,7 +43,7 @@ def training_metrics(recipe: Recipe, record: TrainingRecord) -> list[RunMetric]:
     """
     values = [*_losses(record), *_tutorial_errors(record)]
     if record.backtest is not None:
-        values += _backtest_metrics(record.backtest, recipe.gate.baseline)
+        values += _backtest_metrics(record.backtest, record.resolve_baseline(recipe.gate.baseline))
     return [
         RunMetric(name, float(f"{value:.{_SIGNIFICANT_DIGITS}g}"), step)
         for name, value, step in values
@@ -65,7 +65,7 @@ def training_params(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
         "batch_size": recipe.training.batch_size,
         "members": recipe.num_members,
         "seed": recipe.training.seed,
-        "baseline": recipe.gate.baseline,
+        "baseline": record.resolve_baseline(recipe.gate.baseline),
         "epochs": record.epochs,
         "num_windows": record.num_windows,
         "num_series": record.num_series,

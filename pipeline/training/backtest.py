@@ -70,7 +70,8 @@ def _forecast_test_part(
         return None
     observed = read_targets(panel, windows, recipe.horizon)
     own = outputs[:, :, outputs.shape[2] // 2]
-    context = read_contexts(panel, windows, max(ensemble.needs.context, recipe.season))[0]
+    context, is_known = read_contexts(panel, windows, recipe.scale_window)  # as for published baselines
+    context = np.where(is_known, context, np.nan)
     is_published = _are_steps_published(panel, recipe)[windows.series]  # [N, H]
     stand_in = forecast_baseline("seasonal-naive", context, horizon=recipe.horizon, season=recipe.season)
     has_quantiles = outputs.shape[2] == len(LEVELS)

@@ -15,7 +15,7 @@ from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change, p
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import FeatureArrays, Features, fit_features
-from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
+from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import (
     ContextRequirements,
     Windows,
@@ -29,6 +29,7 @@ from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.export import predict
 from pipeline.training.fit_network import FittedNetwork, fit_network
+from pipeline.training.history import fit_recipe_scaling
 from pipeline.training.members import Member, build_members
 from pipeline.training.progress import OnEpoch
 from pipeline.training.window_batches import flatten_panel
@@ -82,6 +83,7 @@ class Ensemble:
             context=max(need.context for need in needs),
             least_length=max(need.least_length for need in needs),
             least_known=max(need.least_known for need in needs),
+            season=max(need.season for need in needs),
         )
 
     def build_network(self) -> keras.Model:
@@ -128,7 +130,7 @@ class FitPlan:
         if self.champion is None:
             members = build_members(panel, self.recipe)
             return [member.for_epochs(self.search.epochs) for member in members] if self.search else members
-        members = build_members(panel, self.recipe, configs=self.champion.configs)
+        members = build_members(panel, self.recipe, champion=self.champion)
         if self.champion.epochs is not None:
             epochs = self.champion.epochs
             members = [member.for_epochs(count) for member, count in zip(members, epochs, strict=False)]
@@ -152,14 +154,6 @@ def have_windows(panel: Panel, members: Sequence[Member], recipe: Recipe) -> boo
     """Whether each member has at least one window to be fitted on."""
     readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
     return all(len(select_windows(readable, member, recipe)) > 0 for member in members)
-
-
-def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
-    """Fit the recipe's scaling on all of a panel; the global network reads logarithms where every value has one."""
-    if recipe.model.architecture == GLOBAL:
-        kind = "log" if all_positive(panel.values) else "last"
-        return fit_scaling(panel, kind=kind, per_series=False, season=recipe.season)
-    return fit_scaling(panel, kind=recipe.model.scaling, per_series=recipe.is_scaled_by_series, season=recipe.season)
 
 
 def select_windows(panel: Panel, member: Member, recipe: Recipe) -> Windows:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
-from pipeline.evaluation.comparison import compare_errors, forecast_windows
+from pipeline.evaluation.comparison import choose_baseline, compare_errors, forecast_windows
 from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.promotion import ErrorComparison, Verdict, decide_promotion
 from pipeline.preprocessing.windows import Windows
@@ -36,7 +36,7 @@ def judge_challenger(
         champion: the current model; None: there is none yet.
         on_epoch: called after each epoch, if the champion has to be fitted again.
     """
-    baseline = recipe.gate.baseline
+    baseline = choose_baseline(backtest, recipe.gate.baseline)
     replaced_because = _why_replaced(champion, recipe)
     errors = None
     if backtest is not None:
@@ -47,6 +47,7 @@ def judge_challenger(
             else:
                 backtest = _after_cutoff(backtest, champion, panel)
                 rival = forecast_windows(champion.forecaster, panel, backtest.windows)
+        baseline = choose_baseline(backtest, recipe.gate.baseline)
         errors = compare_errors(backtest, rival, baseline)
     return _gate_record(decide_promotion(errors, baseline=baseline, replaced=replaced_because), errors)
 

@@ -11,13 +11,15 @@ import keras
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
 from pipeline.models import global_lstm
-from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.windows import ContextRequirements
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
+from pipeline.training.champion import Champion
 from pipeline.training.fit_network import FitSettings
+from pipeline.training.history import choose_configs, choose_context, config_needs, context_needs, scaling_lag
 
 #: factors of the learning rate and of the epochs when a network is fine-tuned; `tests/benchmarks/fine_tuning.py` compares
 FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15
@@ -63,24 +65,26 @@ class Member:
         return replace(self, settings=replace(self.settings, epochs=epochs, patience=None))
 
 
-def build_members(panel: Panel, recipe: Recipe, *, configs: Sequence[GlobalLSTMConfig] | None = None) -> list[Member]:
+def build_members(
+    panel: Panel,
+    recipe: Recipe,
+    *,
+    champion: Champion | None = None,
+    configs: Sequence[GlobalLSTMConfig] = (),
+) -> list[Member]:
     """Derive the members of a recipe's ensemble; their seeds count up from the recipe's.
 
     Args:
-        panel: series that they are fitted on; the inputs of the global network follow from it.
+        panel: series that they are fitted on; what a default network reads follows from it.
         recipe: what to fit.
-        configs: of the members of a global network that was fitted before; None or empty: derived from the panel.
+        champion: read what its members read; None: what suits the panel.
+        configs: of the members of a global network, instead of these.
     """
     seed = recipe.training.seed
     if recipe.model.architecture != GLOBAL:
-        return [_recipe_member(recipe, seed + n) for n in range(recipe.num_members)]
-    configs = configs or default_configs(
-        panel,
-        season=recipe.season,
-        horizon=recipe.horizon,
-        members=recipe.num_members,
-        with_features=recipe.covariates.are_used,
-    )
+        context = champion.forecaster.needs.context if champion else choose_context(panel, recipe)
+        return [_recipe_member(recipe, context, seed + n) for n in range(recipe.num_members)]
+    configs = configs or (champion.configs if champion else ()) or choose_configs(panel, recipe)
     return [_global_member(config, recipe, seed + n) for n, config in enumerate(configs)]
 
 
@@ -91,12 +95,7 @@ def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Membe
         )
 
     return Member(
-        needs=ContextRequirements(
-            context=config.context,
-            least_length=config.least_known,
-            least_known=config.least_known,
-            rather_whole=config.kind == "frame",
-        ),
+        needs=config_needs(config),
         settings=FitSettings(
             epochs=max(1, round(config.steps / _STEPS_PER_EPOCH)),
             steps_per_epoch=_STEPS_PER_EPOCH,
@@ -114,11 +113,11 @@ def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Membe
     )
 
 
-def _recipe_member(recipe: Recipe, seed: int) -> Member:
+def _recipe_member(recipe: Recipe, context: int, seed: int) -> Member:
     """A member of an architecture whose inputs and fit the recipe states itself."""
     model, training = recipe.model, recipe.training
     spec = NetworkSpec(
-        context=recipe.context,
+        context=context,
         features=0,
         horizon=recipe.horizon,
         units=model.units,
@@ -129,7 +128,7 @@ def _recipe_member(recipe: Recipe, seed: int) -> Member:
         recurrent_dropout=model.recurrent_dropout,
     )
     window_scaling = "last" if model.scaling == "log" else model.scaling
-    lag = {"seasonal": recipe.season, "last": 1}.get(window_scaling, 0)
+    lag = scaling_lag(recipe, context)
 
     def build(input_spec: InputSpec, *, at_origin: bool = True) -> keras.Model:
         del at_origin  # the origin is its only position
@@ -137,11 +136,7 @@ def _recipe_member(recipe: Recipe, seed: int) -> Member:
         return build_scaled_trunk(model.architecture, spec, input_spec, scaling=scaling, lag=lag)
 
     return Member(
-        needs=ContextRequirements(
-            context=recipe.context,
-            least_length=recipe.context,
-            least_known=max(recipe.context // 2, min(2, recipe.context)),
-        ),
+        needs=context_needs(context, lag),
         settings=FitSettings(
             epochs=training.epochs,
             batch_size=training.batch_size,

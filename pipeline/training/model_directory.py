@@ -101,9 +101,9 @@ def _past_errors(
         windows, residuals = backtest.windows, backtest.residuals()
     else:
         windows = select_windows(panel, ensemble.members[0], recipe)
-        context, _ = read_contexts(panel, windows, length)
+        context, is_observed = read_contexts(panel, windows, length)
         residuals = read_targets(panel, windows, recipe.horizon) - seasonal_naive(
-            context, recipe.horizon, recipe.season
+            np.where(is_observed, context, np.nan), recipe.horizon, recipe.season
         )
     return windows, residuals, mean_seasonal_change(*read_contexts(panel, windows, length), recipe.season)
 

@@ -23,9 +23,10 @@ from pipeline.text import counted
 from pipeline.timeseries.panel import Panel
 from pipeline.training.backtest import backtest_plan, last_fitted_position
 from pipeline.training.champion import Champion, UnusableChampion
-from pipeline.training.ensemble import Ensemble, FitPlan, Search, fit_recipe_scaling, search_epochs
+from pipeline.training.ensemble import Ensemble, FitPlan, Search, search_epochs
 from pipeline.training.export import attention_weights
 from pipeline.training.gate import judge_challenger
+from pipeline.training.history import fit_recipe_scaling, no_window_message
 from pipeline.training.members import Member
 from pipeline.training.model_directory import build_model_directory
 from pipeline.training.process_files import TrainedModel
@@ -143,18 +144,13 @@ def _fit_final(panel: Panel, plan: FitPlan, on_epoch: OnEpoch | None) -> Ensembl
 
 
 def _no_window_message(panel: Panel, plan: FitPlan) -> str:
-    recipe = plan.recipe
     needs = max((member.needs for member in plan.members(panel)), key=lambda needs: needs.least_length)
-    positive = " above 0, whose logarithm there is," if fit_recipe_scaling(panel, recipe).logarithms else ""
-    return (
-        f"no series has a window to fit on: {needs.least_length + recipe.horizon} periods are needed, {needs.least_known} "
-        f"of those before the last {recipe.horizon} with values{positive} and one where the context ends"
-    )
+    return no_window_message(needs, plan.recipe, logarithms=fit_recipe_scaling(panel, plan.recipe).logarithms)
 
 
 def _build_record(panel: Panel, recipe: Recipe, phases: _Phases, *, training: str, reason: str) -> TrainingRecord:
     search, backtest, ensemble = phases.search, phases.backtest, phases.ensemble
-    baseline, members = recipe.gate.baseline, ensemble.members
+    members = ensemble.members
     return TrainingRecord(
         training=training,
         reason=reason,
@@ -172,7 +168,7 @@ def _build_record(panel: Panel, recipe: Recipe, phases: _Phases, *, training: st
         tutorial=(),
         tutorial_fingerprint=recipe.tutorial_fingerprint,
         gate=phases.gate,
-        worse=series_worse_than_baseline(backtest, baseline, panel.series) if backtest else {},
+        worse=series_worse_than_baseline(backtest, recipe.gate.baseline, panel.series) if backtest else {},
     )
 
 

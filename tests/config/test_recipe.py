@@ -119,7 +119,7 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",
-            'toy.toml: unknown key "publish.colour": expected one of grace, maximum, minimum',
+            'toy.toml: unknown key "publish.colour": expected one of active_within, grace, inactive, maximum, minimum',
         ),
     ],
     ids=["top level", "[source] integers", "[source] csv", "[model]", "[publish]"],

@@ -57,7 +57,7 @@ def shortened(name: str) -> Recipe:
 
 def publish(recipe: Recipe, store: Store) -> PublishResult:
     with record_attempt(recipe, store, "run", lambda: NOW):
-        ingest_source(recipe, store, NOW, must_train=True)
+        ingest_source(recipe, store, NOW)
         train_model(recipe, store, NOW)
         return publish_forecast(recipe, store, NOW)
 

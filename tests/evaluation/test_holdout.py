@@ -82,7 +82,7 @@ def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it()
 def test_the_network_and_the_baselines_forecast_from_the_same_origins() -> None:
     forecasts = small_backtest().forecasts()
 
-    assert list(forecasts) == ["lstm", "naive", "seasonal-naive"]
+    assert list(forecasts) == ["lstm", "naive", "seasonal-naive", "drift"]
     assert forecasts["naive"].tolist() == [[4, 4], [5, 5], [6, 6], [7, 7]]
     assert forecasts["seasonal-naive"].tolist() == [[3, 4], [4, 5], [5, 6], [6, 7]]
 
@@ -99,7 +99,12 @@ def test_scores_are_over_the_origins_one_horizon_apart() -> None:
 
 
 def test_the_error_of_each_step_is_over_all_origins() -> None:
-    assert small_backtest().mae_by_step() == {"lstm": [1, 1], "naive": [1, 2], "seasonal-naive": [2, 2]}
+    assert small_backtest().mae_by_step() == {
+        "lstm": [1, 1],
+        "naive": [1, 2],
+        "seasonal-naive": [2, 2],
+        "drift": [0, 0],
+    }
 
 
 @pytest.mark.parametrize(

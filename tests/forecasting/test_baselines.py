@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
+from scipy.stats import t as student
 from statsforecast.models import RandomWalkWithDrift
 
 from pipeline.config.recipe import scale_window
 from pipeline.forecasting.baselines import (
+    BASELINES,
     forecast_baseline,
     forecast_drift,
     forecast_naive,
@@ -16,7 +18,9 @@ from pipeline.forecasting.baselines import (
     normal_quantiles,
     root_seasonal_scale,
     seasonal_naive,
+    student_quantiles,
 )
+from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.timeseries.forecast import LEVELS
 from tests.support.panels import panel_of
 
@@ -77,6 +81,8 @@ def walked(row: list[float], length: int, horizon: int, season: int) -> tuple[li
     lag = season if is_seasonal else 1
     errors = [recent[n] - recent[n - lag] for n in recent if n - lag in recent]
     size = float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
+    if size == 0 and len(errors) < 4:
+        size = abs(at[max(at)]) / (1 + len(errors))
     by_season = [abs(recent[n] - recent[n - season]) for n in recent if n - season in recent]
     by_period = [abs(recent[n] - recent[n - 1]) for n in recent if n - 1 in recent]
     scale = float(np.mean(by_season or by_period or [0.0]))
@@ -125,7 +131,7 @@ def awkward_rows(seed: int) -> list[list[float]]:
 
 
 def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value() -> None:
-    mean, deviation = forecast_drift(panel_of([[10.0, 14, 12, 16], [5.0]], start="2000-01-01"), 2)
+    mean, deviation = forecast_drift(panel_of([[10.0, 14, 12, 16], [5.0]], start="2000-01-01"), 2, 12)
 
     assert mean.tolist() == [[18, 20], [5, 5]]
     # the changes 4, -2, 4 are 2, -4, 2 about the slope 2: 8 on the mean of squares
@@ -136,13 +142,14 @@ def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value() -> None
 def test_drift_is_what_one_finds_period_after_period(seed: int) -> None:
     rows, horizon = awkward_rows(seed), 5
 
-    mean, deviation = forecast_drift(panel_of(rows, start="2000-01-01"), horizon)
+    mean, deviation = forecast_drift(panel_of(rows, start="2000-01-01"), horizon, 20)
 
     for n, row in enumerate(rows):
         steps, behind = len(row) - 1, max(map(len, rows)) - len(row)
         slope = (row[-1] - row[0]) / steps if steps else 0.0
         errors = [row[t] - row[t - 1] - slope for t in range(1, len(row)) if not np.isnan(row[t] - row[t - 1])]
         size = np.sqrt(np.mean(np.square(errors))) if errors else 0.0
+        size = abs(slope) if steps == 1 else size
         for h in range(horizon):
             ahead = behind + h + 1
             assert mean[n, h] == pytest.approx(row[-1] + ahead * slope)
@@ -153,13 +160,78 @@ def test_drift_is_what_one_finds_period_after_period(seed: int) -> None:
 def test_drift_and_its_quantiles_are_what_statsforecast_finds(seed: int) -> None:
     values = np.cumsum(np.random.default_rng(seed).normal(1, 9, 30))
 
-    mean, deviation = forecast_drift(panel_of([values.tolist()], start="2000-01-01"), 5)
+    mean, deviation = forecast_drift(panel_of([values.tolist()], start="2000-01-01"), 5, 12)
 
     theirs = RandomWalkWithDrift().forecast(y=values, h=5, level=[80, 95])
     np.testing.assert_allclose(mean[0], theirs["mean"])
     quantiles = normal_quantiles(mean, deviation)[0]
     for q, key in enumerate(("lo-95", "lo-80", "mean", "hi-80", "hi-95")):
         np.testing.assert_allclose(quantiles[:, q], theirs[key])
+
+
+def test_drift_is_that_of_the_last_periods_whose_number_does_not_grow() -> None:
+    row = [*np.arange(1000.0), *np.full(60, 7.0)]
+
+    mean, deviation = forecast_drift(panel_of([row, row[:1000]], start="2000-01-01"), 2, 12)
+
+    assert mean.tolist() == [[7, 7], [999, 999]]  # the second has no value among the last 60
+    assert (deviation == 0).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_of_contexts_is_that_of_the_panel(name: str) -> None:
+    rows = [row for row in awkward_rows(0) if len(row) > 1]
+    panel = panel_of(rows, start="2000-01-01", align="end")
+    windows = Windows(np.arange(len(rows)), panel.last)
+    context, is_observed = read_contexts(panel, windows, scale_window(4))
+
+    forecasts = forecast_baseline(name, np.where(is_observed, context, np.nan), horizon=6, season=4)
+
+    if name == "drift":
+        np.testing.assert_allclose(forecasts, forecast_drift(panel, 6, 4)[0])
+    else:
+        published = forecast_naive(panel, 6, 4 if name == "seasonal-naive" else 1)
+        is_same = np.array([method == name for method in published.method])
+        np.testing.assert_allclose(forecasts[is_same], published.mean[is_same])
+
+
+def test_the_only_change_of_two_values_is_the_deviation_of_their_drift() -> None:
+    mean, deviation = forecast_drift(panel_of([[10.0, 30]], start="2000-01-01"), 2, 12)
+
+    assert mean.tolist() == [[50, 70]]
+    np.testing.assert_allclose(deviation, [20 * np.sqrt([1 * (1 + 1), 2 * (1 + 2)])])
+
+
+@pytest.mark.parametrize("num_errors", [2, 5, 30])
+def test_quantiles_are_those_of_student_where_errors_are_few(num_errors: int) -> None:
+    quantiles = student_quantiles(np.array([[3.0]]), np.array([[2.0]]), np.array([num_errors]))
+
+    exact = 3 + 2 * student(num_errors).ppf(LEVELS)
+    np.testing.assert_allclose(quantiles[0, 0], exact, rtol=0.05 if num_errors == 2 else 0.005)
+
+
+@pytest.mark.parametrize(
+    ("row", "least"), [([100.0], 200), ([100.0, 100], 100), ([12.0, 95], 400), ([12.0, 95, 210, 390, 410], 300)]
+)
+def test_few_values_give_wide_intervals(row: list[float], least: float) -> None:
+    quantiles = forecast_naive(panel_of([row]), 3, 12).quantiles[0]
+
+    assert (quantiles[:, 3] - quantiles[:, 1] > least).all()
+
+
+def test_five_equal_values_and_more_are_a_constant_series() -> None:
+    assert (forecast_naive(panel_of([[7.0] * 5]), 2, 12).quantiles == 7).all()
+
+
+def test_a_gap_one_season_ago_is_the_value_of_two_seasons_ago() -> None:
+    forecast = forecast_naive(panel_of([[1.0, 2, 3, 4, 5, 6, 7, np.nan, 9]]), 3, 3)
+
+    assert forecast.mean[0].tolist() == [7, 5, 9]
+    assert seasonal_naive(np.array([[1.0, 2, 3, 4, 5, 6, 7, np.nan, 9]]), 3, 3).tolist() == [[7, 5, 9]]
+
+
+def test_a_context_that_lacks_a_place_of_the_season_gives_the_last_value() -> None:
+    assert seasonal_naive(np.array([[np.nan, np.nan, 3.0], [1.0, 2, 3]]), 2, 3).tolist() == [[3, 3], [1, 2]]
 
 
 def test_quantiles_are_those_of_the_normal_distribution() -> None:

@@ -66,7 +66,7 @@ def write_file(folder: Path, content: str | bytes | None) -> None:
 def ingest(recipe: Recipe, store: Store) -> IngestResult:
     """As the first step of `nextperiod run`."""
     with record_attempt(recipe, store, "run", lambda: NOW):
-        return ingest_source(recipe, store, NOW, must_train=True)
+        return ingest_source(recipe, store, NOW)
 
 
 def refusal(recipe: Recipe, store: Store) -> str:
@@ -112,10 +112,11 @@ def test_names_of_series_are_kept_as_text(tmp_path: Path, store: Store) -> None:
     assert {tuple(row) for row in listed} == {(name, 12) for name in names}
 
 
-def test_exactly_one_context_and_horizon_of_observations_is_enough(tmp_path: Path, sqlite_store: Store) -> None:
-    write_file(tmp_path, "".join(LINES[:12]))
+@pytest.mark.parametrize("num_values", [1, 5, 11])
+def test_a_short_history_is_ingested(num_values: int, tmp_path: Path, sqlite_store: Store) -> None:
+    write_file(tmp_path, "".join(LINES[: 1 + num_values]))
 
-    assert ingest(small_recipe(tmp_path), sqlite_store).num_new == 11
+    assert ingest(small_recipe(tmp_path), sqlite_store).num_new == num_values
 
 
 def test_rows_rejected_within_the_allowed_share_are_listed_with_their_file(tmp_path: Path, sqlite_store: Store) -> None:
@@ -230,7 +231,11 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
         ),
         ("[training]", "[gate]\nbase = 1\n[training]", 'unknown key "gate.base": expected one of baseline'),
         ("[training]", "[backtest]\nn = 1\n[training]", 'unknown key "backtest.n": expected one of periods'),
-        ("[training]", "[publish]\nmin = 1\n[training]", 'unknown key "publish.min": expected one of grace, maximum'),
+        (
+            "[training]",
+            "[publish]\nmin = 1\n[training]",
+            'unknown key "publish.min": expected one of active_within, grace, inactive, maximum',
+        ),
         (
             'kind = "csv"',
             'kind = "xls"',

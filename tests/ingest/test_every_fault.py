@@ -91,7 +91,6 @@ class Fault:
     source: str = ""
     top: str = ""
     frequency: str = "MS"
-    must_train: bool = False
 
 
 def wrong_value(text: str, rule: str, source: str = "") -> Fault:
@@ -211,13 +210,6 @@ FAULTS = {
         message=f'small.csv line 40, column sold: "x" {NOT_A_NUMBER}; 2 of 40 rows rejected, at most 3 % allowed; '
         "nothing was ingested",
         rejected=[(40, "sold", "small", "x", NOT_A_NUMBER), (41, "sold", "small", "y", NOT_A_NUMBER)],
-    ),
-    "too short": Fault(
-        delivered=history(10),
-        stored=[],
-        must_train=True,
-        message='series "small" has 10 observations, context 8 + horizon 3 need 11: 1 are missing; '
-        "add them, or shorten model.context or horizon",
     ),
     # half a file
     "half a file: the end is missing": Fault(
@@ -469,9 +461,9 @@ def recipe_of(fault: Fault, folder: Path, *, strict: bool = True) -> Recipe:
     return parse_recipe(f"{fault.top}\n{text}", where="small.toml", folder=folder)
 
 
-def ingest(recipe: Recipe, store: Store, *, must_train: bool = False) -> IngestResult:
+def ingest(recipe: Recipe, store: Store) -> IngestResult:
     with record_attempt(recipe, store, "ingest", lambda: NOW):
-        return ingest_source(recipe, store, NOW, must_train=must_train)
+        return ingest_source(recipe, store, NOW)
 
 
 def recipe_with_history(fault: Fault, store: Store, folder: Path, *, strict: bool = True) -> Recipe:
@@ -491,7 +483,7 @@ def assert_refused_or_held(fault: Fault, store: Store, folder: Path, *, strict: 
     write(folder, fault.header, fault.delivered)
 
     with pytest.raises(NextperiodError) as refused:
-        ingest(recipe, store, must_train=fault.must_train)
+        ingest(recipe, store)
 
     message = str(refused.value)
     assert message == str(fault.message).replace("{folder}", str(folder))
@@ -545,7 +537,7 @@ def test_by_default_only_the_faulty_rows_are_rejected(name: str, tmp_path: Path,
     assert result.num_new + result.num_same > 0
 
 
-@pytest.mark.parametrize("name", ["text", "NaN", "duplicate rows: different", "too many fields", "too short"])
+@pytest.mark.parametrize("name", ["text", "NaN", "duplicate rows: different", "too many fields"])
 def test_both_databases_keep_what_was_rejected(name: str, tmp_path: Path, store: Store) -> None:
     assert_refused_or_held(FAULTS[name], store, tmp_path)
 

@@ -9,10 +9,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.config.history import require_history
-from pipeline.errors import BatchHeld, InvalidRecipe, NotEnoughHistory
+from pipeline.errors import BatchHeld, InvalidRecipe
 from pipeline.ingest.reader import CLOCK_TOLERANCE
-from pipeline.text import counted
 from tests.support.deliveries import Key, delivery_of, ingest_delivery, recipe_of, refusal
 from tests.support.examples import NOW, months, small_recipe, small_values
 
@@ -331,22 +329,6 @@ def test_the_longest_history_includes_stored_values() -> None:
 
     assert ingest_delivery(delivery_of(rows), recipe).longest == ("a", 5)
     assert ingest_delivery(delivery_of(rows, incremental=True), recipe, stored).longest == ("b", 7)
-
-
-@pytest.mark.parametrize(("has", "lacking"), [(0, 11), (1, 10), (10, 1)])
-def test_a_history_shorter_than_context_and_horizon_says_how_many_are_missing(has: int, lacking: int) -> None:
-    with pytest.raises(NotEnoughHistory) as short:
-        require_history("small", has, small_recipe())
-
-    assert str(short.value) == (
-        f'series "small" has {counted(has, "observation")}, context 8 + horizon 3 need 11: {lacking} are missing; '
-        "add them, or shorten model.context or horizon"
-    )
-
-
-@pytest.mark.parametrize("has", [11, 12])
-def test_a_history_of_context_and_horizon_is_long_enough(has: int) -> None:
-    require_history("small", has, small_recipe())
 
 
 def test_one_mistyped_year_is_named_before_a_grid_is_made_of_it() -> None:

@@ -208,11 +208,11 @@ def test_an_increment_without_rows_adds_nothing(store: Store, deliver: tuple[Del
     store.recipes.register(recipe)
     delivered = [(month, str(value)) for month, value in zip(months(40), small_values(), strict=True)]
     give(with_cursor(delivered, "40"))
-    ingest_source(recipe, store, NOW, must_train=True)
+    ingest_source(recipe, store, NOW)
 
     give(with_cursor([], "still 40"))
 
-    assert ingest_source(recipe, store, NOW, must_train=True).num_read == 0
+    assert ingest_source(recipe, store, NOW).num_read == 0
     assert len(values(store)) == 40
 
 
@@ -223,11 +223,11 @@ def test_an_increment_of_a_short_new_series_does_not_stop_the_others(
     recipe = small_recipe(source='series = "shop"')
     store.recipes.register(recipe)
     give(with_cursor([(month, "1", "a") for month in months(40)], "40"))
-    ingest_source(recipe, store, NOW, must_train=True)
+    ingest_source(recipe, store, NOW)
 
     give(with_cursor([("2023-05-01", "1", "b")], "41"))
 
-    assert ingest_source(recipe, store, NOW, must_train=True).num_new == 1
+    assert ingest_source(recipe, store, NOW).num_new == 1
 
 
 def test_an_approval_after_a_later_accepted_delivery_changes_nothing(

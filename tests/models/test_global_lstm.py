@@ -14,7 +14,7 @@ from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import build_forecast_network
 from pipeline.models.specs import InputSpec
 from pipeline.training.export import predict
-from tests.support.networks import FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
+from tests.support.networks import CONTEXT, FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,11 +46,76 @@ def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
 
     made = make_steps(window, replace(FRAME, size=3), 2)
 
-    np.testing.assert_allclose(np.asarray(made.scale)[0, :, 0], [2 * 1.5 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, :3], np.array([-3, -1, 0]) / 3.001, rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, 3], 0.5 * np.log(3.001), rtol=1e-5)
+    # the change from the unknown 1 to 3 does not count
+    np.testing.assert_allclose(np.asarray(made.scale)[0, :, 0], [2 * 1 + 1e-3, 2 * 2.5 + 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, :3], np.array([-3, -1, 0]) / 2.001, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(made.steps)[0, 0, 3], 0.5 * np.log(2.001), rtol=1e-5)
     assert np.asarray(made.base)[0].tolist() == [[4, 4], [8, 8]]
     assert np.asarray(made.weight)[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [replace(FRAME, base=2), replace(FRAME, base=4), replace(FOLD, base=4), replace(FOLD, base=4, profile=8)],
+    ids=["frame, base 2", "frame, base 4", "fold", "fold with a profile"],
+)
+def test_what_fills_a_gap_is_neither_base_nor_scale(config: GlobalLSTMConfig) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(5, CONTEXT))
+    is_known = np.ones_like(values)
+    is_known[0, :3] = 0  # began later
+    is_known[1, [6, 10]] = 0  # a gap in the last season, which the season before fills
+    is_known[2, 8:10] = 0
+    is_known[3, ::5] = 0
+    is_known[:, -1] = 1
+
+    made, other = (
+        make_steps(
+            keras.ops.convert_to_tensor(np.stack([_fill(values, is_known, by), is_known], axis=-1).astype(np.float32)),
+            config,
+            HORIZON,
+        )
+        for by in (0.0, 50.0)
+    )
+
+    counts = np.asarray(made.weight) > 0
+    np.testing.assert_array_equal(counts, np.asarray(other.weight) > 0)
+    assert counts[:, -1].all()
+    for part in ("base", "scale"):
+        np.testing.assert_allclose(
+            np.asarray(getattr(made, part))[counts], np.asarray(getattr(other, part))[counts], rtol=1e-4
+        )
+
+
+def _fill(values: np.ndarray, is_known: np.ndarray, by: float) -> np.ndarray:  # type: ignore[type-arg]
+    """The windows with gaps filled by the value before, and by any number where the window begins with one."""
+    filled = np.where(is_known > 0, values, np.nan)
+    filled[:, 0] = np.where(np.isnan(filled[:, 0]), by, filled[:, 0])
+    for t in range(1, filled.shape[1]):
+        filled[:, t] = np.where(np.isnan(filled[:, t]), filled[:, t - 1], filled[:, t])
+    return filled
+
+
+@BOTH
+def test_a_gap_in_the_last_season_is_the_season_before_it(config: GlobalLSTMConfig) -> None:
+    values = np.array([[1.0, 2, 3, 4, 5, 6, 7, 8, 9, 9, 11, 12]])  # the 10 of the last season is unknown: 9 fills it
+    is_known = np.ones_like(values)
+    is_known[0, 9] = 0
+    window = keras.ops.convert_to_tensor(np.stack([values, is_known], axis=-1).astype(np.float32))
+
+    made = make_steps(window, replace(config, base=4, size=8), 6)
+
+    assert np.asarray(made.base)[0, -1].tolist() == [9, 6, 11, 12, 9, 6]
+
+
+def test_a_position_counts_once_a_whole_season_is_known() -> None:
+    values = np.arange(12.0)[None]
+    is_known = (values >= 5).astype(float)
+    window = keras.ops.convert_to_tensor(np.stack([values, is_known], axis=-1).astype(np.float32))
+
+    made = make_steps(window, replace(FRAME, base=4, size=4), 2)
+
+    assert np.asarray(made.weight)[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]  # from the fourth known value on
 
 
 def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:

@@ -39,7 +39,6 @@ def test_no_design_reads_more_than_the_recipe_says(season: int, horizon: int, le
         assert design.profile in (0, *range(season, 7 * season + 1, season))
         assert design.skip <= design.context
         assert 2 <= design.least_known <= design.context
-        assert min(d.least_known for d in designs) + horizon >= recipe.least_history or length >= 40 * horizon
 
 
 @pytest.mark.parametrize(
@@ -65,6 +64,29 @@ def test_the_rule_as_it_is_documented(
     )
 
     assert {(design.kind, design.size, design.context) for design in designs} == expected
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([370], {("fold", 52, 14 * 52)}),  # 7 seasons and a horizon
+        ([369], {("fold", 52, 12 * 52)}),
+        ([160], {("fold", 52, 4 * 52)}),
+        ([160, 160, 800], {("fold", 52, 4 * 52)}),
+        ([60, 60, 800], {("fold", 52, 14 * 52)}),
+        ([109], {("frame", 6, 24), ("frame", 4, 24)}),  # less than two seasons and a horizon: no season
+    ],
+)
+def test_a_short_history_is_read_with_fewer_seasons_then_without_any(
+    lengths: list[int], expected: set[tuple[str, int, int]]
+) -> None:
+    rows = [np.sin(np.arange(length) * 2 * np.pi / 52) + 2 for length in lengths]
+    panel = panel_of(rows, frequency="D", start="2000-01-01", align="end")
+
+    designs = default_configs(panel, season=52, horizon=6, members=3)
+
+    assert {(design.kind, design.size, design.context) for design in designs} == expected
+    assert all(design.least_known + 6 <= max(lengths) and design.skip <= design.least_known for design in designs)
 
 
 def test_the_last_season_is_the_base_where_changes_repeat() -> None:

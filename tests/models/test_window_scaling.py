@@ -77,6 +77,23 @@ def test_seasonal_centres_on_the_last_season_which_it_repeats() -> None:
     np.testing.assert_allclose(steps, [[-2.5, 0.5, -5.5 / 3, 5.5 / 3]], rtol=1e-6)
 
 
+def test_an_unknown_place_of_the_last_season_has_the_value_of_the_season_before() -> None:
+    known = [[1, 1, 1, 0, 1, 1]]
+
+    steps, base, scale = scaled(layer_of("seasonal", season=3), [[1, 10, 3, 3, 14, 5]], known)
+
+    assert base.tolist() == [[1, 14, 5]]
+    assert scale.tolist() == [[3]]  # from 10 to 14 and from 3 to 5
+    np.testing.assert_allclose(steps, (np.array([[1, 10, 3, 0, 14, 5]]) - 20 / 3) / 3 * known, rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_seasonal_difference_changes_from_period_to_period_are_the_scale() -> None:
+    _, base, scale = scaled(layer_of("seasonal", season=3), [[4, 4, 4, 4, 6, 14]], [[0, 0, 0, 1, 1, 1]])
+
+    assert scale.tolist() == [[5]]  # from 4 to 6 and on to 14
+    assert base.tolist() == [[4, 6, 14]]
+
+
 @pytest.mark.parametrize(
     ("kind", "centre", "scale"), [("last", 7, 3), ("mean", 0, 11 / 3), ("min-max", 1, 6), ("given", 0, 1)]
 )
@@ -109,9 +126,11 @@ def test_seasonal_agrees_with_a_loop_over_what_is_known(season: int) -> None:
     for n, (x, told) in enumerate(zip(context, known, strict=True)):
         pairs = [t for t in range(season, 21) if told[t] and told[t - season]]
         size = sum(abs(x[t] - x[t - season]) for t in pairs) / len(pairs)
-        centre = sum(x[-season:]) / season
+        at_place = [[x[t] for t in range(21 - season + h, -1, -season) if told[t]] for h in range(season)]
+        newest = [values[0] if values else 0.0 for values in at_place]
+        centre = sum(newest) / season
         np.testing.assert_allclose(scale[n], size, rtol=1e-5)
-        np.testing.assert_allclose(base[n], [x[21 - season + h % season] for h in range(9)], rtol=1e-6)
+        np.testing.assert_allclose(base[n], [newest[h % season] for h in range(9)], rtol=1e-6)
         np.testing.assert_allclose(steps[n], np.where(told, (x - centre) / size, 0), atol=1e-5)
 
 
@@ -176,10 +195,10 @@ def test_a_constant_window_stays_constant(kind: str, value: float, length: int) 
 
 @pytest.mark.parametrize("kind", ["seasonal", "last", "mean", "standard", "given"])
 def test_what_is_not_known_changes_nothing(kind: str) -> None:
-    """Nothing of the last season, which is the base, is missing here."""
+    """Each place of the season is known somewhere, and two values follow each other."""
     rng = np.random.default_rng(0)
     context, known = rng.normal(size=(20, 9)), rng.random((20, 9)) < 0.6
-    known[:, -2:] = True
+    known[:, [2, 3, 8]] = True
     other = np.where(known, context, 1e4 * rng.normal(size=(20, 9)))
     layer = partial(scale_windows, kind=kind, lag={"seasonal": 2, "last": 1}.get(kind, 0), horizon=HORIZON)
 

@@ -25,7 +25,7 @@ NAN = float("nan")
 
 
 def needing(
-    context: int, *, length: int | None = None, known: int | None = None, rather_whole: bool = False
+    context: int, *, length: int | None = None, known: int | None = None, rather_whole: bool = False, season: int = 1
 ) -> ContextRequirements:
     """A whole context without gaps, where nothing else is said."""
     return ContextRequirements(
@@ -33,6 +33,7 @@ def needing(
         least_length=context if length is None else length,
         least_known=context if known is None else known,
         rather_whole=rather_whole,
+        season=season,
     )
 
 
@@ -66,7 +67,9 @@ def naive_has_enough(panel: Panel, s: int, end: int, needs: ContextRequirements)
     if not panel.first[s] <= end <= panel.last[s]:
         return False
     known = naive_context(panel, s, end, needs.context)[1]
-    return end - panel.first[s] + 1 >= needs.least_length and sum(known) >= needs.least_known and known[-1]
+    has_season = all(any(known[len(known) - 1 - place :: -needs.season]) for place in range(needs.season))
+    is_long = end - panel.first[s] + 1 >= needs.least_length
+    return is_long and sum(known) >= needs.least_known and known[-1] and has_season
 
 
 def naive_windows(panel: Panel, needs: ContextRequirements, horizon: int) -> list[tuple[int, int]]:
@@ -197,13 +200,18 @@ rows = st.tuples(numbers, st.lists(st.one_of(st.just(NAN), numbers), max_size=7)
     lambda parts: [parts[0], *parts[1], parts[2]]
 )
 shapes = st.builds(
-    lambda context, length, known, rather_whole: needing(
-        context, length=min(length, context), known=min(known, context), rather_whole=rather_whole
+    lambda context, length, known, rather_whole, season: needing(
+        context,
+        length=min(length, context),
+        known=min(known, context),
+        rather_whole=rather_whole,
+        season=min(season, context),
     ),
     st.integers(1, 5),
     st.integers(1, 5),
     st.integers(1, 5),
     st.booleans(),
+    st.integers(1, 3),
 )
 
 

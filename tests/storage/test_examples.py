@@ -32,6 +32,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     # step 1: (2 + 25) / 2 against (10 + 30) / 2; step 2: 29 against 40
     "forecast_accuracy": [("small", 1, 1, 2, 13.5, 0.5, 0.325), ("small", 1, 2, 1, 29.0, 0.0, 0.275)],
     "anomalies": [("small", "a", "2025-03-01", 150.0, 117.0, 133.0)],
+    "inactive_series": [("small", "b", "2025-01-01")],
     "recipe_status": [("idle", None, None, None, None, None)],
     "rejected_observations": [
         ("small", "small.csv", "number", 2, 7, "2025-05-01"),

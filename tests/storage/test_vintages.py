@@ -177,6 +177,6 @@ def test_an_origin_with_too_short_a_history_at_that_time_is_refused(store: Store
 
     with pytest.raises(
         NotEnoughHistory,
-        match=r'^at origin 2023-01-01, series "small" has 7 observations, .* need 11: .* known now: --as-of-now$',
+        match=r'^at origin 2023-01-01, no network .* "small", has 7 periods, .* needs 11: 4 more.* known now: --as-of-now$',
     ):
         backtest(small_recipe(), store, lambda: NOW, BacktestPlan(num_origins=1))

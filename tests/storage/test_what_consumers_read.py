@@ -24,6 +24,7 @@ CONTRACT = {
         "recipe, model_version, series, step, num_scored, mae, mase, smape, bias, coverage_80, coverage_95, skill"
     ),
     "anomalies": "recipe, series, period, value, lower_95, upper_95, run_id",
+    "inactive_series": "recipe, series, last_period, origin, run_id",
     "recipe_status": (
         "recipe, latest_origin, published_at, expected_next_by, is_stale, num_series, num_fallback, model_version, "
         "model_age_days, last_attempt_at, last_attempt_status, last_error"

@@ -124,7 +124,7 @@ def take_in_days(recipe: Recipe, store: Store, days: range) -> None:
     store.recipes.register(recipe)
     for day in days:
         (recipe.folder / "daily.csv").write_text(delivered(day), "utf-8")
-        ingest_source(recipe, store, START + day * DAY, must_train=True)
+        ingest_source(recipe, store, START + day * DAY)
 
 
 #: every challenger publishes, so that a life has several models; the gate has tests of its own

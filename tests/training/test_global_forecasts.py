@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config.history import require_history
-from pipeline.errors import ModelRefused, NotEnoughHistory
+from pipeline.errors import ModelRefused
 from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model
@@ -39,15 +38,6 @@ def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(t
     assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
     assert shown["loss"] == "pinball"
     assert not {"context", "scaling", "learning_rate", "batch_size"} & set(shown)
-
-
-def test_a_history_that_is_too_short_is_refused_in_words_that_fit() -> None:
-    with pytest.raises(
-        NotEnoughHistory, match="the global network and horizon 3 need 5: 1 are missing; add them, or shorten"
-    ):
-        require_history("shop", 4, recipe())
-
-    require_history("shop", 5, recipe())
 
 
 def test_series_of_every_size_are_forecast_alike(trained: TrainedModel) -> None:
@@ -123,11 +113,15 @@ def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_
     told = dict(zip(made.series, zip(made.method, made.reason, strict=True), strict=True))
     assert np.isfinite(made.mean).all()
     assert np.isfinite(made.quantiles).all()
-    for name in ("constant", "new", "with gaps", "exploding"):
+    for name in ("constant", "with gaps", "exploding"):
         assert told[name] == ("lstm", None), name
-    for name in ("one value", "zero at the end", "negative"):
+    needs = (
+        "the network needs 4 values, all of them positive, in the context, one of each of the 4 periods of a season and "
+        "one at the origin"
+    )
+    for name in ("new", "one value", "zero at the end", "negative"):
         assert told[name][0].startswith("fallback:"), name
-        assert told[name][1] == "the network needs 2 values, all of them positive, in the context and one at the origin"
+        assert told[name][1] == needs
     kept = [made.series.index(name) for name in alone.series]
     np.testing.assert_array_equal(made.quantiles[kept], alone.quantiles)
 
@@ -138,7 +132,7 @@ def test_zeros_and_negative_numbers_are_trained_on_without_logarithms() -> None:
     made = forecast(outcome, usual() | AWKWARD)
 
     told = dict(zip(made.series, made.method, strict=True))
-    assert [name for name, method in told.items() if method != "lstm"] == ["one value"]
+    assert [name for name, method in told.items() if method != "lstm"] == ["new", "one value"]
     assert np.isfinite(made.quantiles).all()
 
 

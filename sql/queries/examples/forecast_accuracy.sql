@@ -1,4 +1,4 @@
--- How far off forecasts are from step to step, over all series: skill above 0 is better than the seasonal naive forecast.
+-- How far off forecasts are from step to step, over all series: skill above 0 is better than the baseline.
 select
     recipe,
     model_version,

@@ -1,0 +1,141 @@
+"""What the networks of a recipe read, as far as the history allows; and why no network can be fitted on a shorter one.
+
+A default that the history is too short for becomes a shorter one: fewer seasons in the context, then no season. What the
+recipe says itself is not shortened. Keras is not imported here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.config.architectures import GLOBAL
+from pipeline.config.recipe import Recipe, longest_horizon
+from pipeline.errors import NotEnoughHistory
+from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
+from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
+from pipeline.preprocessing.windows import ContextRequirements, count_windows, draw_windows, find_windows
+from pipeline.text import counted
+from pipeline.timeseries.panel import Panel
+
+#: windows that are drawn to find one, before all are looked through
+_NUM_DRAWN = 1000
+
+
+def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
+    """Fit the recipe's scaling on all of a panel; the global network reads logarithms where every value has one."""
+    if recipe.model.architecture == GLOBAL:
+        kind = "log" if all_positive(panel.values) else "last"
+        return fit_scaling(panel, kind=kind, per_series=False, season=recipe.season)
+    return fit_scaling(panel, kind=recipe.model.scaling, per_series=recipe.is_scaled_by_series, season=recipe.season)
+
+
+def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
+    """Derive what each member of the global network reads from the panel that it is fitted on."""
+    return default_configs(
+        panel,
+        season=recipe.season,
+        horizon=recipe.horizon,
+        members=recipe.num_members,
+        with_features=recipe.covariates.are_used,
+    )
+
+
+def choose_context(panel: Panel, recipe: Recipe) -> int:
+    """Periods that a network of another architecture reads: the recipe's, or fewer where they are a default.
+
+    Where the longest series has no room for the default before a horizon, half of the room, or one season and a
+    period if that is longer and fits.
+    """
+    room = int(panel.lengths.max()) - recipe.horizon
+    if recipe.model.context is not None or room >= recipe.context:
+        return recipe.context
+    with_season = recipe.season + 1
+    return max(room // 2, with_season if room >= with_season else 2)
+
+
+def config_needs(config: GlobalLSTMConfig) -> ContextRequirements:
+    """What a member of the global network needs of a window."""
+    return ContextRequirements(
+        context=config.context,
+        least_length=config.least_known,
+        least_known=config.least_known,
+        rather_whole=config.kind == "frame",
+        season=config.base,
+    )
+
+
+def context_needs(context: int, lag: int) -> ContextRequirements:
+    """What a network of another architecture needs of a window; `lag` periods are its base, 0: none."""
+    return ContextRequirements(
+        context=context,
+        least_length=context,
+        least_known=max(context // 2, min(2, context)),
+        season=max(lag, 1),
+    )
+
+
+def scaling_lag(recipe: Recipe, context: int) -> int:
+    """Periods at the end of a context that the scaling inside the network repeats as its base; 0: none."""
+    scaling = "last" if recipe.model.scaling == "log" else recipe.model.scaling
+    if scaling == "seasonal":
+        return recipe.season if context > recipe.season else 1
+    return 1 if scaling == "last" else 0
+
+
+def describe_shortage(panel: Panel, recipe: Recipe) -> str | None:
+    """Why no network can be fitted on a panel, with what would help; None where one can."""
+    if recipe.model.architecture == GLOBAL:
+        needs = [config_needs(config) for config in choose_configs(panel, recipe)]
+    else:
+        context = choose_context(panel, recipe)
+        needs = [context_needs(context, scaling_lag(recipe, context))]
+    scaling = fit_recipe_scaling(panel, recipe)
+    readable = scaling.mask_unusable(panel)
+    lacking = [need for need in needs if not _has_window(readable, need, recipe.horizon)]
+    if not lacking:
+        return None
+    longest = int(panel.lengths.argmax())
+    has = int(panel.lengths[longest])
+    if has < recipe.least_history:
+        return _describe_short_history(panel.series[longest], has, recipe)
+    return no_window_message(lacking[0], recipe, logarithms=scaling.logarithms)
+
+
+def require_trainable(panel: Panel, recipe: Recipe) -> None:
+    """Refuse a panel that no network of a recipe can be fitted on.
+
+    Raises:
+        NotEnoughHistory: with what would help.
+    """
+    shortage = describe_shortage(panel, recipe)
+    if shortage is not None:
+        raise NotEnoughHistory(shortage)
+
+
+def no_window_message(needs: ContextRequirements, recipe: Recipe, *, logarithms: bool) -> str:
+    """Why no series of a panel has a window to fit on, although one is long enough."""
+    positive = " above 0, whose logarithm there is," if logarithms else ""
+    return (
+        f"no series has a window to fit on: {needs.least_length + recipe.horizon} periods are needed, {needs.least_known} "
+        f"of those before the last {recipe.horizon} with values{positive} and one where the context ends"
+    )
+
+
+def _describe_short_history(series: str, has: int, recipe: Recipe) -> str:
+    text = (
+        f'no network can be trained yet: the longest series, "{series}", has {counted(has, "period")}, horizon '
+        f"{recipe.horizon} needs {recipe.least_history}: {recipe.least_history - has} more"
+    )
+    if recipe.model.context is not None and has - recipe.horizon >= 2:
+        return f"{text}, or model.context of at most {has - recipe.horizon}"
+    horizon = longest_horizon(has, recipe)
+    return f"{text}, or horizon of at most {horizon}" if horizon else text
+
+
+def _has_window(panel: Panel, needs: ContextRequirements, horizon: int) -> bool:
+    """Whether a panel has a window to fit on."""
+    if not panel.series or count_windows(panel, needs=needs, horizon=horizon) == 0:
+        return False
+    rng = np.random.default_rng(0)
+    drawn = draw_windows(panel, _NUM_DRAWN, needs=needs, horizon=horizon, evenly="series", rng=rng)
+    return len(drawn) > 0 or len(find_windows(panel, needs=needs, horizon=horizon)) > 0
