@@ -62,8 +62,9 @@ def read_values(folder: Path, content: str | bytes, source: str = "") -> list[fl
 
 
 def refusal(folder: Path, content: str | bytes, source: str = "") -> BatchRefused:
+    """The error with which a file is refused where one faulty row is enough."""
     with pytest.raises(BatchRefused) as refused:
-        ingest(written(folder, content, source))
+        ingest(written(folder, content, f"{source}\nstrict = true"))
     assert "\n" not in str(refused.value)
     return refused.value
 

@@ -46,8 +46,10 @@ def ingest(recipe: Recipe) -> Ingested:
 
 
 def refusal(recipe: Recipe) -> BatchRefused:
+    """The error with which a file is refused where one faulty row is enough."""
+    strict = recipe.source.model_copy(update={"strict": True, "missing": "reject", "max_rejected": 0.0})
     with pytest.raises(BatchRefused) as refused:
-        ingest(recipe)
+        ingest(recipe.model_copy(update={"source": strict}))
     assert "\n" not in str(refused.value)
     return refused.value
 
