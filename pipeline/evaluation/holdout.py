@@ -164,7 +164,7 @@ class IntervalComparison:
     baseline: EvaluationSet
     combined: EvaluationSet
 
-    def worse(self, labels: npt.NDArray[Any], *, least_gain: float) -> dict[Any, str]:
+    def worse(self, labels: npt.NDArray[Any], *, least_gain: float, least_outcomes: int = 1) -> dict[Any, str]:
         """By label whose intervals are better with the baseline's width, the figures.
 
         Where they gain at least so much in the mean of MSIS and scaled quantile loss; or anything, where the network's are
@@ -173,10 +173,13 @@ class IntervalComparison:
         Args:
             labels: of the forecasts, [N].
             least_gain: as a share.
+            least_outcomes: with fewer, a label's intervals stay: the better ones by chance are no better ahead.
         """
         reasons = {}
         for label in np.unique(labels).tolist():
             rows = labels == label
+            if np.isfinite(self.network.observed[rows]).sum() < least_outcomes:
+                continue
             msis, loss = (
                 np.array([metric.over(data.take(rows)) for data in (self.network, self.baseline, self.combined)])
                 for metric in (METRICS["msis_95"], METRICS["sql"])

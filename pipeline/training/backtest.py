@@ -35,6 +35,8 @@ _WINDOWS_PER_BATCH = 20_000
 _MOST_CALIBRATED = 100_000
 #: by so much better, intervals with the baseline's width are published: of a group of series, or of a single one
 _GAIN_OF_GROUP, _GAIN_OF_SERIES = 0.1, 0.4
+#: a single series is judged by so many horizons of its own
+_ORIGINS_OF_SERIES = 3
 
 
 def last_fitted_position(panel: Panel, recipe: Recipe) -> int:
@@ -137,10 +139,12 @@ def _calibrate(
     is_disjoint = (windows.end - windows.end.min()) % observed.shape[1] == 0
     tested = windows.take(is_disjoint)
     compared = compare_intervals(panel, tested, observed[is_disjoint], calibrated[is_disjoint], season=season)
+    series = np.array(names)[is_disjoint]
+    few = _ORIGINS_OF_SERIES * observed.shape[1]
     return replace(
         calibration,
         baseline_widths=compared.worse(groups[tested.series], least_gain=_GAIN_OF_GROUP),
-        baseline_widths_of_series=compared.worse(np.array(names)[is_disjoint], least_gain=_GAIN_OF_SERIES),
+        baseline_widths_of_series=compared.worse(series, least_gain=_GAIN_OF_SERIES, least_outcomes=few),
     )
 
 

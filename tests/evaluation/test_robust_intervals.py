@@ -85,5 +85,15 @@ def test_intervals_worse_than_the_baselines_get_its_width_with_the_figures(width
     assert reason.endswith(" in the backtest")
 
 
+def test_few_outcomes_decide_nothing() -> None:
+    panel = noisy_panel()
+    windows = Windows(np.arange(len(SHOPS)), np.full(len(SHOPS), 50))
+    quantiles = np.full((len(SHOPS), HORIZON, 1), 50.0) + 7 * NORMAL_SCORES
+    compared = compare_intervals(panel, windows, read_targets(panel, windows, HORIZON), quantiles, season=SEASON)
+
+    assert len(compared.worse(np.array(SHOPS), least_gain=0.4)) == 12
+    assert compared.worse(np.array(SHOPS), least_gain=0.4, least_outcomes=HORIZON + 1) == {}
+
+
 def test_intervals_better_than_the_baselines_stay() -> None:
     assert worse(noisy_panel(), 1.0) == {}
