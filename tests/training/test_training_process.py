@@ -51,7 +51,7 @@ def test_the_record_says_how_the_model_came_to_be(outcome: TrainedModel) -> None
     assert len(record.loss) == record.epochs <= 2
     assert record.backtest is not None
     assert record.backtest.cutoff.startswith("2022-10-01")
-    assert set(record.backtest.scores) == {"lstm", "naive", "seasonal-naive"}
+    assert set(record.backtest.scores) == {"lstm", "naive", "seasonal-naive", "drift"}
     assert [str(period)[:7] for period in record.backtest.path.periods] == [
         *("2022-11", "2022-12", "2023-01"),
         *("2023-02", "2023-03", "2023-04"),

@@ -1,0 +1,123 @@
+"""A history that is too short for any network, and series that have ended, from the command line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.shell import Typed
+from tests.support.examples import months
+
+RECIPE = """
+name = "five"
+frequency = "MS"
+horizon = 6
+
+[source]
+kind = "csv"
+path = "data.csv"
+period = "month"
+value = "sold"
+{source}
+"""
+SHORTAGE = (
+    'no network can be trained yet: the longest series, "five", has 5 periods, horizon 6 needs 9: 4 more, or horizon of '
+    "at most 3"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def deliver(folder: Path, values: list[float]) -> str:
+    """Five months of one series, and its recipe; the path of the recipe."""
+    (folder / "recipe.toml").write_text(RECIPE.format(source=""))
+    rows = [f"{month},{value}" for month, value in zip(months(len(values)), values, strict=True)]
+    (folder / "data.csv").write_text("\n".join(["month,sold", *rows, ""]))
+    return str(folder / "recipe.toml")
+
+
+def facts(types: Typed, *arguments: str) -> Any:
+    status, out, err = types(*arguments, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def rows(folder: Path, statement: str) -> list[tuple[Any, ...]]:
+    return sqlite3.connect(folder / "store.db").execute(statement).fetchall()
+
+
+def test_five_months_are_forecast_by_a_baseline_that_says_what_is_missing(types: Typed, folder: Path) -> None:
+    recipe = deliver(folder, [12.0, 95, 210, 390, 410])
+
+    run = facts(types, "run", recipe)
+
+    assert (run["status"], run["training"], run["model_version"], run["skill"]) == ("published", "keep", None, None)
+    assert run["reason"] == SHORTAGE
+    published = rows(folder, "select mean, upper_80 - lower_80, method, reason, model_version from latest_forecasts")
+    assert {(mean, method, reason, version) for mean, _, method, reason, version in published} == {
+        (410.0, "fallback:naive", SHORTAGE, None)
+    }
+    assert len(published) == 6
+    assert all(width > 300 for _, width, *_ in published)
+
+
+def test_a_run_without_a_model_is_one_for_every_command(types: Typed, folder: Path) -> None:
+    recipe = deliver(folder, [12.0, 95, 210, 390, 410])
+    first = facts(types, "run", recipe)
+
+    assert facts(types, "run", recipe)["status"] == "unchanged"
+    assert facts(types, "train", recipe)["model_version"] is None
+    assert facts(types, "forecast", recipe)["run_id"] == first["run_id"]
+    assert facts(types, "explain", first["run_id"])["model"] is None
+    assert facts(types, "explain", first["run_id"])["decision"]["reason"] == SHORTAGE
+    assert types("replay", first["run_id"])[0] == 0
+    status = next(row for row in facts(types, "status") if row["recipe"] == "five")
+    assert (status["model_version"], status["num_fallback"]) == (None, 1)
+    assert types("score", recipe)[0] == 0
+    assert "the model" not in types("explain", first["run_id"])[1]
+
+
+@pytest.mark.parametrize("values", [[7.0], [7.0, 7.0], [0.0] * 5, [-3.0, 4.0, -5.0]])
+def test_hardly_any_values_are_forecast_too(types: Typed, folder: Path, values: list[float]) -> None:
+    run = facts(types, "run", deliver(folder, values))
+
+    assert (run["status"], run["num_rows"], run["model_version"]) == ("published", 6, None)
+    assert {mean for (mean,) in rows(folder, "select median from latest_forecasts")} == {values[-1]}
+
+
+def test_a_run_without_a_model_is_scored_and_followed_by_the_next(types: Typed, folder: Path) -> None:
+    facts(types, "run", deliver(folder, [12.0, 95, 210, 390]))
+
+    facts(types, "run", deliver(folder, [12.0, 95, 210, 390, 410]))
+
+    scored = rows(folder, "select model_version, step, num_scored, mae from forecast_accuracy")
+    assert scored == [(None, 1, 1, pytest.approx(20))]
+
+
+def test_a_series_that_has_ended_gets_no_rows_and_is_listed(types: Typed, folder: Path) -> None:
+    (folder / "recipe.toml").write_text(
+        RECIPE.format(source='series = "shop"').replace('name = "five"', 'name = "shops"')
+    )
+    told = months(40)
+    lines = [f"{month},{n},open" for n, month in enumerate(told) if n >= 35]
+    lines += [f"{month},{n},closed" for n, month in enumerate(told) if n < 5]
+    (folder / "data.csv").write_text("\n".join(["month,sold,shop", *lines, ""]))
+
+    run = facts(types, "run", str(folder / "recipe.toml"))
+
+    assert run["num_series"] == 1
+    assert {name for (name,) in rows(folder, "select series from latest_forecasts")} == {"open"}
+    (ended,) = rows(folder, "select series, last_period, run_id from inactive_series")
+    assert (ended[0], ended[1][:10], ended[2]) == ("closed", told[4], run["run_id"])
+
+    text = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(f'{text}\n[publish]\ninactive = "keep"\n')
+    assert facts(types, "run", str(folder / "recipe.toml"))["num_series"] == 2
+    assert rows(folder, "select * from inactive_series") == []
