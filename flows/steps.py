@@ -14,7 +14,8 @@ from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.forecast import PublishResult, publish_forecast
-from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
+from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source, reject_batch, withdraw_batch
+from pipeline.jobs.reset import ResetResult, reset_recipe
 from pipeline.jobs.score import score_forecasts
 from pipeline.jobs.train import TrainResult, train_model
 
@@ -50,11 +51,25 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
         return cycle_facts(context, ingested, trained, published)
 
 
-def run_ingest(context: RunContext, *, approve: bool = False) -> IngestResult:
-    """Ingest only, or accept the batch on hold."""
+def run_ingest(
+    context: RunContext, *, approve: bool = False, reject: bool = False, withdraw: int | None = None
+) -> IngestResult:
+    """Ingest only; or accept or reject the batch on hold, or withdraw an accepted batch by its number."""
     with record_attempt(context.recipe, context.store, "ingest", context.clock):
-        ingested: IngestResult = context.run_step("ingest", approve_batch if approve else ingest_source, context.now)
+        ingested: IngestResult
+        if withdraw is not None:
+            ingested = context.run_step("ingest", withdraw_batch, context.now, batch_id=withdraw)
+        else:
+            job = approve_batch if approve else reject_batch if reject else ingest_source
+            ingested = context.run_step("ingest", job, context.now)
         return ingested
+
+
+def run_reset(context: RunContext) -> ResetResult:
+    """Start the recipe's history again."""
+    with record_attempt(context.recipe, context.store, "reset", context.clock):
+        result: ResetResult = context.run_step("reset", reset_recipe, context.now)
+        return result
 
 
 def run_training_step(context: RunContext, *, training: str | None = None) -> TrainResult:

@@ -50,6 +50,9 @@ comment on column batches.recorded_at is 'instant from which what it brought cou
 comment on column batches.status is 'accepted, refused, held (waits for a person) or released (a person let it in, as a later batch)';
 comment on column batches.message is 'why it was refused or held; null if accepted';
 comment on column batches.num_read is 'rows that were read';
+comment on column batches.preview is 'what a held batch would change, as JSON; null: it was not held';
+comment on column batches.expectation is 'what a person accepted of later deliveries, as JSON; null: the same as before';
+comment on column batches.decision is 'rejected or withdrawn by a person; null: neither';
 comment on column batches.num_new is 'first values of a series and period';
 comment on column batches.num_revised is 'values that differ from what was known';
 comment on column batches.num_same is 'values that were known already';

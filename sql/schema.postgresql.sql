@@ -108,6 +108,9 @@ CREATE TABLE batches (
     first_period timestamp without time zone,
     last_period timestamp without time zone,
     known_at timestamp with time zone,
+    preview text,
+    expectation text,
+    decision text,
     CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
 );
 
@@ -146,6 +149,12 @@ COMMENT ON COLUMN batches.first_period IS 'first period of which it tells someth
 COMMENT ON COLUMN batches.last_period IS 'last period of which it tells something new; null: of none';
 
 COMMENT ON COLUMN batches.known_at IS 'instant since when the world knew what it brought, where the source says so; null: recorded_at';
+
+COMMENT ON COLUMN batches.preview IS 'what a held batch would change, as JSON; null: it was not held';
+
+COMMENT ON COLUMN batches.expectation IS 'what a person accepted of later deliveries, as JSON; null: the same as before';
+
+COMMENT ON COLUMN batches.decision IS 'rejected or withdrawn by a person; null: neither';
 
 CREATE TABLE observations (
     series_id bigint NOT NULL,
@@ -1457,4 +1466,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0012');
+insert into schema_version (version_num) values ('0013');

@@ -103,7 +103,7 @@ CREATE TABLE "batches" (
     num_rejected integer not null,
     state text not null default '{}',
     releases integer references batches (batch_id)
-, first_period text, last_period text, known_at text) strict;
+, first_period text, last_period text, known_at text, preview text, expectation text, decision text) strict;
 
 CREATE INDEX batches_of_recipe on batches (recipe, recorded_at);
 
@@ -615,4 +615,4 @@ where runs.kind = 'live'
       where run_series.run_number = runs.run_number and run_series.series_id = ended.series_id
   );
 
-insert into schema_version (version_num) values ('0012');
+insert into schema_version (version_num) values ('0013');

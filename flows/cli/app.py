@@ -70,13 +70,42 @@ def run(
 @app.command(epilog="Example: nextperiod ingest milk")
 def ingest(
     recipe: RecipeArgument,
-    approve: Annotated[bool, typer.Option("--approve", help="Accept the batch on hold.")] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Show what the batch on hold changes, and accept it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --approve: do not ask on a terminal.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Drop the batch on hold.")] = False,
+    withdraw: Annotated[
+        Optional[int],
+        typer.Option("--withdraw", metavar="BATCH", help="Restore what was known before this accepted batch."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Ingest what the source of the recipe delivers, or accept the batch on hold."""
-    from flows.cli.commands import print_ingest
+    """Ingest what the source of the recipe delivers; or accept or drop the batch on hold, or withdraw an accepted one."""
+    from flows.cli.commands import print_decision, print_ingest
 
-    print_ingest(recipe, approve=approve, as_json=json)
+    if (approve, reject, withdraw is not None).count(True) > 1:
+        raise typer.BadParameter("--approve, --reject and --withdraw exclude each other")
+    if approve or reject or withdraw is not None:
+        accepted = print_decision(recipe, approve=approve, reject=reject, withdraw=withdraw, yes=yes, as_json=json)
+        raise typer.Exit(0 if accepted else 1)
+    print_ingest(recipe, as_json=json)
+
+
+@app.command(epilog="Example: nextperiod reset milk --yes")
+def reset(
+    recipe: RecipeArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would happen.")] = False,
+    json: Json = False,
+) -> None:
+    """Start the history of a recipe again: withdraw all its values and retire its model. Nothing is deleted.
+
+    Published forecasts stay. Without --yes nothing is done, and the exit code is 2.
+    """
+    from flows.cli.commands import print_reset
+
+    print_reset(recipe, yes=yes, as_json=json)
+    raise typer.Exit(0 if yes else 2)
 
 
 @app.command(epilog="Example: nextperiod train milk --retrain")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 import flows
 from flows.cli.console import print_forecast, print_json, print_table, progress
@@ -23,6 +24,7 @@ from flows.steps import (
     run_cycle,
     run_forecast,
     run_ingest,
+    run_reset,
     run_sample_paths,
     run_scoring,
     run_training_step,
@@ -32,7 +34,9 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
 from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.jobs.forecast import PublishResult
+from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.inputs import LATEST
+from pipeline.jobs.reset import preview_reset
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.roles import ROLES, create_roles, password_statements
 from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
@@ -205,20 +209,69 @@ def _backfill_line(fact: dict[str, Any], labels: PeriodLabels) -> str:
     return f"{fact['as_of']}  {fact['status']} {fact['run_id']}, after {origin} by {_model_text(fact)}"
 
 
-def print_ingest(name: str, *, approve: bool, as_json: bool) -> None:
-    """`nextperiod ingest`: ingest, or accept the batch on hold, and print the counts of rows."""
+def print_decision(name: str, *, approve: bool, reject: bool, withdraw: int | None, yes: bool, as_json: bool) -> bool:
+    """`nextperiod ingest` with a decision of a person; returns whether it was carried out.
+
+    What an approval changes is shown first. On a terminal the person is asked, unless `yes`.
+    """
+    with open_context(name) as context:
+        held = None if withdraw is not None else context.store.batches.held(context.recipe.name)
+        if held is not None and not as_json:
+            print(held.message.split("; nothing was ingested")[0])
+            print("\n".join(f"  {line}" for line in held.preview.lines()))
+        asks = approve and held is not None and not (yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty()
+        if asks and not typer.confirm("accept this batch?"):
+            print("nothing was accepted; the batch stays on hold")
+            return False
+        with progress():
+            result = run_ingest(context, approve=approve, reject=reject, withdraw=withdraw)
+    if as_json:
+        preview = asdict(held.preview) if held else None
+        print_json({"recipe": context.recipe.name, **asdict(result), "preview": preview})
+    elif reject:
+        print(f"{result.source}: the batch was rejected; nothing of it was ingested")
+    else:
+        _print_counts(result)
+    return True
+
+
+def print_reset(name: str, *, yes: bool, as_json: bool) -> None:
+    """`nextperiod reset`: start the recipe's history again, or say what that would do."""
     with open_context(name) as context, progress():
-        result = run_ingest(context, approve=approve)
+        result = run_reset(context) if yes else preview_reset(context.recipe, context.store)
+    if as_json:
+        print_json({"recipe": context.recipe.name, "is_done": yes, **asdict(result)})
+        return
+    model = f" and model {result.model_version} retired" if result.model_version else ""
+    counts = f"{counted(result.num_values, 'value')} of {result.num_series} series"
+    if yes:
+        print(f"{context.recipe.name}: {counts} withdrawn{model}; published forecasts stay; the next run begins again")
+    else:
+        print(
+            f"{context.recipe.name}: {counts} would be withdrawn{model}; published forecasts stay; nothing was done: "
+            "add --yes to do it"
+        )
+
+
+def print_ingest(name: str, *, as_json: bool) -> None:
+    """`nextperiod ingest`: ingest and print the counts of rows."""
+    with open_context(name) as context, progress():
+        result = run_ingest(context)
     if as_json:
         print_json({"recipe": context.recipe.name, **asdict(result)})
-    elif result.num_new + result.num_revised == 0:
+    else:
+        _print_counts(result)
+
+
+def _print_counts(result: IngestResult) -> None:
+    if result.num_new + result.num_revised == 0:
         print(f"{result.source}: nothing new" + (f" in {counted(result.num_read, 'row')}" if result.num_read else ""))
     else:
         print(
             f"{result.source}: {counted(result.num_read, 'row')} read, {result.num_new} new, {result.num_revised} revised, "
             f"{result.num_same} unchanged, {result.num_rejected} rejected"
         )
-    if result.quarantine and not as_json:
+    if result.quarantine:
         print(result.quarantine)
 
 

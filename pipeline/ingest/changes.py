@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from pipeline.ingest.history_checks import MAX_LAG, MIN_OVERLAP, HistoryCheck
 from pipeline.ingest.reader import CONFLICT, ParsedBatch
 from pipeline.ingest.row_spool import ROW, Rows
 from pipeline.ingest.stray_periods import count_stray, find_stray
+from pipeline.records.expectation import BatchPreview, Expectation
 from pipeline.text import counted, format_period
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.long_values import LongValues, merge
@@ -29,6 +30,8 @@ STRAY = "lies further before all others than those are long: expected a period n
 _CUT = "the file may be cut off; fetch it again, or add a newline if it is complete"
 #: what a number may be cut to that is none
 _BEGUN_NUMBER = re.compile(r"[+-]?[0-9.]*([eE][+-]?)?")
+#: revised values that a preview shows
+MAX_EXAMPLES = 3
 #: lines and periods that a message lists
 _MAX_LISTED = 5
 
@@ -167,6 +170,8 @@ class BatchDiff:
     _is_cut: bool = False
     #: a delivered and a stored period that lie on different grids
     _different_grids: tuple[np.datetime64, np.datetime64] | None = None
+    #: some revised values: series, period, stored and delivered value
+    _examples: list[tuple[str, str, float, float]] = field(default_factory=list)
     #: of the first series with a gap that is too long
     _gap: _Gap | None = None
     #: how often delivered values of one series are how many periods apart
@@ -235,7 +240,8 @@ class BatchDiff:
         self._check_cut(delivered, merged)
         self._check_spacing(delivered, stored, merged)
         self.history.add(delivered, stored, stored_rows, self.batch.names)
-        self.history.num_expected += self._count_expected(stored)
+        self.history.expect(stored, self._are_expected(stored), stored_rows, self.batch.names)
+        self._note_examples(change, stored)
         self._measure_longest(merged)
         self.counts.add(change)
         return change
@@ -268,6 +274,37 @@ class BatchDiff:
         )
         if suspicion is not None:
             raise self._hold(suspicion.message, Rejection(rule=suspicion.rule, series=suspicion.series))
+
+    def preview(self) -> BatchPreview:
+        """Return what the batch would change."""
+        return BatchPreview(
+            num_new=self.counts.num_new,
+            num_revised=self.counts.num_revised,
+            num_same=self.counts.num_same,
+            num_absent=0 if self.batch.incremental else sum(self.history.absent.values()),
+            missing_series=tuple(name for name, _ in self.history.missing_series),
+            rescaled=self.history.rescaled,
+            shifted=self.history.shifted,
+            examples=tuple(self._examples),
+        )
+
+    def accepted_expectation(self) -> Expectation:
+        """Return what is expected of later deliveries once a person has accepted this one as it is."""
+        before, step = self.history.expectation, self._usual_step
+        absent = dict(self.history.absent) if self.has_whole_history else {**before.absent, **self.history.absent}
+        return Expectation(absent=absent, steps=before.steps | ({step} if step > 1 else set()))
+
+    def next_expectation(self) -> Expectation:
+        """Return what is expected after a delivery that nobody had to accept: what came back is expected again."""
+        before = self.history.expectation
+        if self.batch.incremental:
+            return before
+        is_known = set(self.batch.names) | (set(before.absent) if self.has_whole_history else set())
+        absent = {
+            key: min(count, self.history.absent.get(key, 0)) if key in is_known else count
+            for key, count in before.absent.items()
+        }
+        return replace(before, absent={key: count for key, count in absent.items() if count})
 
     def _refusal(self, message: str, *rejections: Rejection) -> BatchRefused:
         return BatchRefused(message, rejections, source=self.batch.source)
@@ -417,13 +454,21 @@ class BatchDiff:
         delivered, stored = map(self._format_period, self._different_grids)
         raise self._refusal(
             f"{self.batch.source}: {delivered} and the stored {stored} lie on different grids of frequency "
-            f'"{self.recipe.frequency}": did the source shift its dates, or did the frequency of the recipe change?',
+            f'"{self.recipe.frequency}": did the source shift its dates, or did the frequency of the recipe '
+            f"change? `nextperiod reset {self.recipe.name} --yes` starts the history again",
             Rejection(rule="other grid", text=delivered),
         )
 
+    @property
+    def _usual_step(self) -> int:
+        """How many periods apart most values are; 1 where there are too few to tell."""
+        if self._step_counts.total() < MIN_OVERLAP - 1:
+            return 1
+        return max(self._step_counts, key=lambda step: self._step_counts[step])
+
     def _hold_coarser(self) -> None:
-        usual_step = max(self._step_counts, key=lambda step: self._step_counts[step], default=1)
-        if self._step_counts.total() >= MIN_OVERLAP - 1 and usual_step > 1:
+        usual_step = self._usual_step
+        if usual_step > 1 and usual_step not in self.history.expectation.steps:
             raise self._hold(
                 f'most values are {usual_step} periods apart, expected 1 at the frequency "{self.recipe.frequency}": '
                 "did the source change its frequency?",
@@ -447,13 +492,22 @@ class BatchDiff:
         is_instant = self.recipe.source.zone is not None and self.recipe.grid.is_within_day
         return format_period(period) + ("Z" if is_instant else "")
 
-    def _count_expected(self, stored: LongValues) -> int:
-        """How many stored values the source should deliver again: all of them, or those in its moving window."""
+    def _are_expected(self, stored: LongValues) -> Mask:
+        """Which stored values the source should deliver again: all of them, or those in its moving window."""
         if not self.recipe.source.rolling:
-            return len(stored)
+            return np.ones(len(stored), bool)
         periods = self.batch.periods
         # an old value may come alone before the window: a correction, or a mistyped year
-        return int((stored.period >= periods[count_stray(periods)]).sum()) if len(periods) else 0
+        return np.asarray(stored.period >= periods[count_stray(periods)])
+
+    def _note_examples(self, change: Change, stored: LongValues) -> None:
+        if len(change.revised) == 0 or len(self._examples) == MAX_EXAMPLES:
+            return
+        revised = change.revised.without_withdrawn()
+        rows = stored.positions(revised.series, revised.period)
+        for n in np.flatnonzero(rows >= 0)[: MAX_EXAMPLES - len(self._examples)]:
+            name, period = self.batch.names[revised.series[n]][0], self._format_period(revised.period[n])
+            self._examples.append((name, period, float(stored.value[rows[n]]), float(revised.value[n])))
 
     def _measure_longest(self, merged: LongValues) -> None:
         starts = merged.starts()

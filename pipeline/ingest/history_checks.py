@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.sources import Source
+from pipeline.records.expectation import Expectation, Key, list_some
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues
@@ -66,11 +67,14 @@ class HistoryCheck:
     frequency: Frequency
     #: covariates that are known ahead: forecasts, which may change with each delivery
     known_ahead: tuple[str, ...] = ()
+    #: what a person accepted before
+    expectation: Expectation = field(default_factory=Expectation)
     #: stored values that the source should deliver again
     num_expected: int = 0
-    #: stored values that it delivered again
-    num_overlap: int = 0
-    #: of these, the values that should not change, and those that did
+    #: by series, how many of these it did not deliver; and the series of which it delivered none
+    absent: dict[Key, int] = field(default_factory=dict)
+    missing_series: list[Key] = field(default_factory=list)
+    #: delivered values that should not change, and those that did
     num_compared: int = 0
     num_revised: int = 0
     #: by series name: by how many periods it was shifted, by which factor rescaled, how many values were rewritten
@@ -98,7 +102,6 @@ class HistoryCheck:
         is_stored = stored_rows >= 0  # [n]
         is_compared = is_stored & np.repeat(must_stay, lengths)  # [n]
         is_revised = is_compared & (delivered.value != stored.value[stored_rows])  # [n]
-        self.num_overlap += int(is_stored.sum())
         self.num_compared += int(is_compared.sum())
         self.num_revised += int(is_revised.sum())
         if not is_revised.any():
@@ -110,6 +113,29 @@ class HistoryCheck:
         if len(rows):
             series = np.repeat(np.arange(len(numbers)), lengths)
             self._note_shifts_and_factors(keys, _Overlap(delivered, stored, stored_rows, series, rows))
+
+    def expect(
+        self, stored: LongValues, is_expected: Mask, stored_rows: Counts, names: Sequence[tuple[str, str]]
+    ) -> None:
+        """Count which stored values of some delivered series were expected, and which of these are absent.
+
+        Args:
+            stored: the stored values of these series. [m]
+            is_expected: which of them the source should deliver again. [m]
+            stored_rows: rows of `stored` that it delivered, or -1.
+            names: (series, variable) by series number.
+        """
+        is_absent = is_expected.copy()
+        is_absent[stored_rows[stored_rows >= 0]] = False
+        self.num_expected += int(is_expected.sum())
+        numbers, counts = np.unique(stored.series[is_absent], return_counts=True)
+        self.absent |= {names[number]: count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
+
+    def expect_series(self, counts: Mapping[Key, int]) -> None:
+        """Count the stored values of series of which nothing was delivered."""
+        self.num_expected += sum(counts.values())
+        self.absent |= counts
+        self.missing_series += counts
 
     def find_suspicion(self, source: Source, *, incremental: bool, num_rejected: int = 0) -> Suspicion | None:
         """Return the first reason to hold the batch; None if it is plausible.
@@ -170,14 +196,20 @@ class HistoryCheck:
         return Suspicion("rewritten", f"{message} (set source.max_revised = 1 if this source does so regularly)", name)
 
     def _find_shrinking(self, source: Source, num_rejected: int) -> Suspicion | None:
-        num_lost = self.num_expected - self.num_overlap - num_rejected
-        may_be_lost = (1 - MIN_REPEATED) * self.num_expected
-        if num_lost <= (may_be_lost if source.strict else max(may_be_lost, 1)):
+        accepted = {key: min(count, self.expectation.absent.get(key, 0)) for key, count in self.absent.items()}
+        num_expected = self.num_expected - sum(accepted.values())
+        num_lost = sum(self.absent.values()) - sum(accepted.values())
+        may_be_lost = (1 - MIN_REPEATED) * num_expected
+        if num_lost - num_rejected <= (may_be_lost if source.strict else max(may_be_lost, 1)):
             return None
+        missing = [
+            name for name, variable in self.missing_series if self.absent[name, variable] > accepted[name, variable]
+        ]
+        none_of = f", and none of series {list_some(missing)}" if missing else ""
         return Suspicion(
             "shrunk",
-            f"only {self.num_overlap} of {self.num_expected} stored values are delivered again, expected at least "
-            f"{100 * MIN_REPEATED:g} %: has the source lost rows? (set source.rolling = true if it shows a moving window)",
+            f"only {num_expected - num_lost} of {num_expected} stored values are delivered again, expected at least "
+            f"{100 * MIN_REPEATED:g} %{none_of}: has the source lost rows? (set source.rolling = true if it shows a moving window)",
         )
 
     def _find_revisions(self, source: Source) -> Suspicion | None:

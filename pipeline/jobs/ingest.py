@@ -12,7 +12,7 @@ from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.ingest.changes import BatchCounts, BatchDiff, compare_values
 from pipeline.ingest.reader import ParsedBatch, parse_delivery
 from pipeline.sources.registry import fetch
-from pipeline.storage.batches import BatchHeader, HeldPart
+from pipeline.storage.batches import BatchHeader, HeldPart, Outlook
 from pipeline.storage.store import Store
 from pipeline.text import counted
 
@@ -33,6 +33,8 @@ class IngestResult:
     num_missing: int = 0
     #: which rows were rejected, in one line; None if none was
     quarantine: str | None = None
+    #: the number of the batch, for `ingest --withdraw`; None if none was written
+    batch_id: int | None = None
 
 
 def ingest_source(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
@@ -54,6 +56,9 @@ def ingest_source(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
             header = replace(header, source=delivery.source, content_hash=delivery.content_hash, state=delivery.state)
             if delivery.content_hash == context.content_hash:
                 logger.info("%s has not changed since it was last ingested", delivery.source)
+                return IngestResult(source=delivery.source)
+            if store.batches.is_rejected(recipe.name, delivery.content_hash):
+                logger.warning("%s is still the delivery that was rejected; nothing was ingested", delivery.source)
                 return IngestResult(source=delivery.source)
             with parse_delivery(delivery, recipe, now=now) as batch:
                 result = _ingest_batch(batch, header, store, now)
@@ -92,14 +97,43 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
             counts.add(change)
             writer.add(change.new, change.revised)
             writer.add_attributes(part.attributes, part.names)
-        writer.finish(counts.as_dict(), [])
+        writer.finish(counts.as_dict(), [], expectation=held.expectation)
     result = IngestResult(
         source=held.source,
         num_read=counts.num_read,
         num_new=counts.num_new,
         num_revised=counts.num_revised,
         num_same=counts.num_same,
+        batch_id=writer.batch_id,
     )
+    _log_result(result)
+    return result
+
+
+def reject_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
+    """Drop the batch that is on hold. The same delivery is not looked at again, another one is.
+
+    Raises:
+        NothingHeld: no batch is on hold.
+    """
+    held = store.batches.held(recipe.name)
+    if held is None:
+        raise NothingHeld(f"no batch of {recipe.name} is on hold: there is nothing to reject")
+    store.batches.reject(recipe.name, held, now)
+    logger.info("%s: batch %s was rejected; nothing of it was ingested", held.source, held.batch_id)
+    return IngestResult(source=held.source, num_read=held.num_read)
+
+
+def withdraw_batch(recipe: Recipe, store: Store, now: datetime, *, batch_id: int) -> IngestResult:
+    """Restore what was known before a batch; every version of every value is kept.
+
+    Values that a later batch has changed since stay as they are.
+
+    Raises:
+        NothingHeld: the recipe has no accepted batch of that number, or it was withdrawn already.
+    """
+    num_restored = store.batches.withdraw(recipe.name, batch_id, now)
+    result = IngestResult(source=f"withdrawal of batch {batch_id}", num_revised=num_restored)
     _log_result(result)
     return result
 
@@ -111,7 +145,8 @@ def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: da
         return _write_changes(diff, header, store, now)
     except BatchHeld as hold:
         complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
-        store.batches.hold(header, complete, _clean_parts(diff), batch.num_read, now)
+        outlook = Outlook(preview=diff.preview(), expectation=diff.accepted_expectation())
+        store.batches.hold(header, complete, _clean_parts(diff), batch.num_read, now, outlook=outlook)
         raise complete from None
     except BatchRefused as refusal:
         rejections = [*batch.rejections, *refusal.rejections]
@@ -122,6 +157,7 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
     """Compare and write the batch part by part in one transaction; an error leaves nothing of it."""
     batch = diff.batch
     with store.batches.write(header, now) as writer:
+        diff.history.expectation = writer.expectation
         writer.register(batch.names)
         for rows in batch.spool.parts():
             delivered = diff.clean(rows)
@@ -131,11 +167,11 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
             change = diff.compare(delivered, stored)
             writer.add(change.new, change.revised)
         if diff.has_whole_history:
-            diff.history.num_expected += writer.num_missing_values()
+            diff.history.expect_series(writer.missing_values())
         diff.refuse_faulty()
         diff.hold_suspicious()
         writer.add_attributes(batch.attributes, batch.names)
-        writer.finish(diff.counts.as_dict(), batch.rejections)
+        writer.finish(diff.counts.as_dict(), batch.rejections, expectation=diff.next_expectation())
     return IngestResult(
         source=batch.source,
         num_read=diff.counts.num_read,
@@ -145,6 +181,7 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
         num_rejected=len(batch.rejections),
         num_missing=diff.num_missing,
         quarantine=batch.describe_quarantine(),
+        batch_id=writer.batch_id,
     )
 
 

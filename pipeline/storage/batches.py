@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import BatchHeld, NothingHeld, Rejection
+from pipeline.records.expectation import BatchPreview, Expectation
 from pipeline.records.lineage import LatestBatch
 from pipeline.sources.delivery import FetchContext
 from pipeline.storage.bulk_load import Column, all_values, count_values, load, values_as_of
@@ -95,6 +96,17 @@ class HeldBatch:
     state: Mapping[str, str]
     message: str
     num_read: int
+    preview: BatchPreview
+    #: what is expected of later deliveries once it is approved
+    expectation: Expectation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What a batch on hold would change now, and what it lets expect later."""
+
+    preview: BatchPreview
+    expectation: Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +152,14 @@ class BatchRepository:
             _insert_rejections(transaction, header.recipe, batch_id, rejections)
 
     def hold(
-        self, header: BatchHeader, held: BatchHeld, parts: Iterable[HeldPart], num_read: int, now: datetime
+        self,
+        header: BatchHeader,
+        held: BatchHeld,
+        parts: Iterable[HeldPart],
+        num_read: int,
+        now: datetime,
+        *,
+        outlook: Outlook | None = None,
     ) -> None:
         """Keep a batch until a person approves it; none of its values count yet.
 
@@ -152,6 +171,7 @@ class BatchRepository:
             parts: its values.
             num_read: rows that were read.
             now: the time.
+            outlook: what it would change.
         """
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
@@ -168,6 +188,9 @@ class BatchRepository:
                 num_rejected=len(held.rejections),
             )
             _insert_rejections(transaction, header.recipe, batch_id, held.rejections)
+            if outlook is not None:
+                preview, expectation = json.dumps(asdict(outlook.preview)), outlook.expectation.to_json()
+                transaction.execute("keep_outlook", batch_id=batch_id, preview=preview, expectation=expectation)
             for n, part in enumerate(parts):
                 transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.to_bytes())
 
@@ -177,8 +200,69 @@ class BatchRepository:
             row = transaction.row("held_batch", recipe=recipe)
         if row is None:
             return None
-        columns = {name: row[name] for name in HeldBatch.__dataclass_fields__}
-        return HeldBatch(**columns | {"state": json.loads(row["state"])})
+        return HeldBatch(
+            batch_id=row["batch_id"],
+            source=row["source"],
+            content_hash=row["content_hash"],
+            state=json.loads(row["state"]),
+            message=row["message"],
+            num_read=row["num_read"],
+            preview=BatchPreview.from_json(row["preview"]),
+            expectation=Expectation.from_json(row["expectation"]),
+        )
+
+    def reject(self, recipe: str, held: HeldBatch, now: datetime) -> None:
+        """Drop a held batch: its header and its rejected rows stay."""
+        with self.database.write() as transaction:
+            next_instant(transaction, recipe, now)
+            transaction.execute("reject_batch", batch_id=held.batch_id)
+            transaction.execute("delete_held_parts", recipe=recipe)
+
+    def is_rejected(self, recipe: str, content_hash: str) -> bool:
+        """Whether a person rejected the newest batch, and it has this content."""
+        with self.database.read() as transaction:
+            newest = transaction.row("newest_decision", recipe=recipe)
+        return newest is not None and (newest["decision"], newest["content_hash"]) == ("rejected", content_hash)
+
+    def withdraw(self, recipe: str, batch_id: int, now: datetime) -> int:
+        """Write versions that restore what was known before a batch; returns how many.
+
+        Raises:
+            NothingHeld: the recipe has no such accepted batch, or it was withdrawn already.
+        """
+        with self.database.write() as transaction:
+            next_instant(transaction, recipe, now)
+            batch = transaction.row("batch_to_withdraw", recipe=recipe, batch_id=batch_id)
+            if batch is None or batch["decision"] is not None:
+                state = "was withdrawn already" if batch else "is no accepted batch"
+                raise NothingHeld(f"batch {batch_id} of {recipe} {state}: there is nothing to withdraw")
+            last = transaction.one("previous_delivery", recipe=recipe)
+            header = BatchHeader(
+                recipe=recipe,
+                source=f"withdrawal of batch {batch_id}",
+                content_hash=last["content_hash"],
+                state=json.loads(last["state"]),
+            )
+            writer = begin_batch(transaction, header, now)
+            num_restored = writer.write_versions("restore_values", batch_id=batch_id)
+            before = batch["expectation_before"] if batch["expectation"] else None
+            writer.keep_expectation(Expectation.from_json(before) if batch["expectation"] else writer.expectation)
+            transaction.execute("mark_withdrawn", batch_id=batch_id)
+        return num_restored
+
+    def count_current(self, recipe: str) -> tuple[int, int]:
+        """How many series have values that are not withdrawn, and how many values these are; covariates included."""
+        with self.database.read() as transaction:
+            row = transaction.one("count_current", recipe=recipe)
+        return int(row["num_series"]), int(row["num_values"])
+
+    def reset(self, recipe: str, now: datetime) -> None:
+        """Withdraw all values, forget what was accepted and where the source was read to, and retire the champion."""
+        header = BatchHeader(recipe=recipe, source="reset", content_hash="")
+        with self.write(header, now) as writer:
+            writer.write_versions("withdraw_all_values")
+            writer.keep_expectation(Expectation())
+            writer.transaction.execute("retire_champion", recipe=recipe)
 
     def held_parts(self, held: HeldBatch) -> Iterator[HeldPart]:
         """The values of a held batch, part by part."""
@@ -213,6 +297,8 @@ class BatchWriter:
     header: BatchHeader
     recorded_at: datetime
     batch_id: int = 0
+    #: what a person accepted about earlier batches
+    expectation: Expectation = field(default_factory=Expectation)
     #: the newest batch before this one; 0 before the first
     _previous_batch_id: int = 0
     #: the store's id of each series, by its number in the batch
@@ -262,9 +348,28 @@ class BatchWriter:
         is_sorted = (np.diff(values.series) >= 0).all()
         return values if is_sorted else values.take(np.argsort(values.series, kind="stable"))
 
-    def num_missing_values(self) -> int:
-        """How many values are stored of series with which the batch was not compared so far."""
-        return count_values(self.transaction, sorted(self._stored_ids - self._compared_ids))
+    def missing_values(self) -> dict[tuple[str, str], int]:
+        """How many values are stored of each series, by (series, variable), with which the batch was not compared so far."""
+        counts = count_values(self.transaction, sorted(self._stored_ids - self._compared_ids))
+        if not counts:
+            return {}
+        ids = _series_ids_by_name(self.transaction, self.header.recipe)
+        return {name: counts[series_id] for name, series_id in ids.items() if series_id in counts}
+
+    def write_versions(self, query: str, **parameters: Any) -> int:
+        """Write a version of many values by one statement, and complete the batch; returns how many."""
+        recipe = self.header.recipe
+        self.transaction.execute(query, recipe=recipe, new_batch_id=self.batch_id, **parameters)
+        changed = self.transaction.one("changed_periods", recipe=recipe, batch_id=self.batch_id)
+        counts = {"num_read": 0, "num_new": 0, "num_same": 0, "num_rejected": 0}
+        self.transaction.execute("finish_batch", batch_id=self.batch_id, **counts, **changed)
+        return int(changed["num_revised"])
+
+    def keep_expectation(self, expectation: Expectation) -> None:
+        """Keep what is expected of later deliveries, if that changed."""
+        if expectation != self.expectation:
+            kept = expectation.to_json()
+            self.transaction.execute("keep_outlook", batch_id=self.batch_id, preview=None, expectation=kept)
 
     def add(self, new: LongValues, revised: LongValues) -> None:
         """Write new values, and collect revisions, of which each part of a batch has few, to write them together.
@@ -318,8 +423,17 @@ class BatchWriter:
             ],
         )
 
-    def finish(self, counts: Mapping[str, int], rejections: Sequence[Rejection]) -> None:
-        """Complete the batch: its counts, its rejected rows, and the approval of a held batch."""
+    def finish(
+        self, counts: Mapping[str, int], rejections: Sequence[Rejection], *, expectation: Expectation | None = None
+    ) -> None:
+        """Complete the batch: its counts, its rejected rows, and the approval of a held batch.
+
+        Args:
+            counts: of its rows and values, by name.
+            rejections: its rejected rows.
+            expectation: what is expected of later deliveries; None: the same as before.
+        """
+        self.keep_expectation(expectation or self.expectation)
         self._load_revisions()
         first_period, last_period = self._changed_periods or (None, None)
         self.transaction.execute(
@@ -348,8 +462,16 @@ def begin_batch(transaction: Transaction, header: BatchHeader, now: datetime) ->
             raise NothingHeld(f"the held batch of {header.recipe} was approved or replaced meanwhile")
     newest = transaction.row("latest_accepted_batch", recipe=header.recipe)
     previous_batch_id = int(newest["batch_id"] or 0) if newest else 0
+    kept = transaction.row("latest_expectation", recipe=header.recipe)
     batch_id = _insert_batch(transaction, header, recorded_at, status="accepted")
-    return BatchWriter(transaction, header, recorded_at, batch_id=batch_id, _previous_batch_id=previous_batch_id)
+    return BatchWriter(
+        transaction,
+        header,
+        recorded_at,
+        batch_id=batch_id,
+        expectation=Expectation.from_json(kept["expectation"] if kept else None),
+        _previous_batch_id=previous_batch_id,
+    )
 
 
 def next_instant(transaction: Transaction, recipe: str, now: datetime) -> datetime:

@@ -327,13 +327,13 @@ def _sort_by_series(values: LongValues) -> LongValues:
     return values.take(np.argsort(values.series, kind="stable"))
 
 
-def count_values(transaction: Transaction, series_ids: Sequence[int]) -> int:
-    """The number of stored values of series, revisions not counted."""
+def count_values(transaction: Transaction, series_ids: Sequence[int]) -> dict[int, int]:
+    """The number of stored values of each series that has any; withdrawn ones do not count."""
     if not series_ids:
-        return 0
+        return {}
     ids = list(series_ids)
-    row = transaction.row("count_values", series_ids=ids if transaction.dialect == "postgresql" else json.dumps(ids))
-    return int(row["num_values"]) if row else 0
+    rows = transaction.rows("count_values", series_ids=ids if transaction.dialect == "postgresql" else json.dumps(ids))
+    return {row["series_id"]: row["num_values"] for row in rows}
 
 
 def read_numbers_of_run(transaction: Transaction, run_number: int) -> npt.NDArray[np.float64]:

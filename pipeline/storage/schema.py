@@ -14,7 +14,7 @@ from pipeline.errors import SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0012"
+REVISION = "0013"
 
 VERSION_TABLE = "schema_version"
 

@@ -105,7 +105,7 @@ def load_through_store(store: Store, panel: Panelled, content_hash: str) -> tupl
                 told = comparison.clean(rows)
                 change = comparison.compare(told, intake.stored_values(told, recipe.grid))
                 intake.add(change.new, change.revised)
-            comparison.history.num_expected += intake.num_missing_values()
+            comparison.history.expect_series(intake.missing_values())
             comparison.refuse_faulty()
             comparison.hold_suspicious()
             intake.finish(comparison.counts.as_dict(), [])

@@ -22,7 +22,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.write("small.toml", SMALL_RECIPE.format(source=""))
+        self.write("small.toml", SMALL_RECIPE.format(source="strict = true"))
         self.write("small.csv", small_csv())
         self.database_url = f"sqlite:///{path}/store.db"
 

@@ -330,6 +330,9 @@ def test_each_step_prints_json(published: Person) -> None:
         "num_revised": 0,
         "num_same": 0,
         "num_rejected": 0,
+        "num_missing": 0,
+        "quarantine": None,
+        "batch_id": None,
     }
     assert {key: trained[key] for key in ("recipe", "training", "reason", "model_version")} == {
         "recipe": "small",

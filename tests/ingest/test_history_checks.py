@@ -385,7 +385,8 @@ def test_periods_between_the_stored_ones_are_refused() -> None:
         assert not isinstance(error, BatchHeld)
         assert str(error) == (
             f"small.csv: {later[0][0]} and the stored 2000-01-01 lie on different grids of frequency "
-            '"h": did the source shift its dates, or did the frequency of the recipe change?'
+            '"h": did the source shift its dates, or did the frequency of the recipe change? '
+            "`nextperiod reset small --yes` starts the history again"
         )
 
 

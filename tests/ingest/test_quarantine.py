@@ -99,7 +99,7 @@ def test_a_faulty_row_is_kept_apart_and_the_rest_goes_in(
         ("06/01/2020", "1", "is not a period: expected YYYY-MM-DD, as in the first row"),
         ("", "1", "is not a period: expected YYYY-MM-DD, as in the first row"),
         ("2027-01-01", "1", "lies in the future"),
-        ("2020-06-01", "1,234", "has 3 of 2 columns (is the file cut?)"),
+        ("2020-06-01", "1,234", "has 3 of 2 columns (is a text or a decimal comma not quoted?)"),
     ],
 )
 def test_one_bad_row_of_twelve_never_costs_the_others(

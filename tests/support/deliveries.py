@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,7 +107,12 @@ def ingest_delivery(
         diff = BatchDiff(batch)
         if not recipe.source.rolling:
             delivered_keys = {(name, variable) if variable else (name,) for name, variable in batch.names}
-            diff.history.num_expected = sum((key[0], *key[2:]) not in delivered_keys for key in stored)
+            missing = Counter(
+                (key[0], key[2] if len(key) > 2 else TARGET)
+                for key in stored
+                if (key[0], *key[2:]) not in delivered_keys
+            )
+            diff.history.expect_series(missing)
         new: dict[Key, float] = {}
         revised: dict[Key, float] = {}
         try:

@@ -1,5 +1,5 @@
 -- The batch on hold: the newest held one, unless a later batch was accepted.
-select batch_id, source, content_hash, state, message, num_read from batches
+select batch_id, source, content_hash, state, message, num_read, preview, expectation from batches
 where recipe = :recipe and status = 'held'
   and not exists (
       select 1 from batches as later

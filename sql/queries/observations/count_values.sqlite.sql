@@ -1,4 +1,15 @@
--- The number of observed periods of series.
-select count(*) as num_values
+-- The number of observed periods of series, without withdrawn ones.
+select observations.series_id, count(*) as num_values
 from json_each(:series_ids) as wanted
 cross join observations on observations.series_id = wanted.value
+where not exists (
+      select 1 from revisions
+      where revisions.series_id = observations.series_id and revisions.period = observations.period
+        and revisions.value is null
+        and revisions.batch_id = (
+            select max(newest.batch_id)
+            from revisions as newest
+            where newest.series_id = observations.series_id and newest.period = observations.period
+        )
+  )
+group by observations.series_id
