@@ -335,7 +335,7 @@ def test_the_hash_depends_on_the_content_and_the_settings_only(tmp_path: Path) -
     assert content_hash(one, 'hint = "ask the shop"') == expected
     assert content_hash(one, path="moved.csv") == expected
     assert content_hash(other) != expected
-    assert content_hash(one, 'missing = "gap"') != expected
+    assert content_hash(one, 'missing = "reject"') != expected
 
 
 def compress(content: bytes, suffix: str) -> bytes:

@@ -307,7 +307,7 @@ def test_the_same_rows_have_the_same_hash_and_others_another(stored: StoredRows)
 
 def test_settings_that_change_the_meaning_of_rows_change_the_hash(stored: StoredRows) -> None:
     with stored.serve_rows(last=3.0) as recipe:
-        other = recipe.model_copy(update={"source": recipe.source.model_copy(update={"missing": "gap"})})
+        other = recipe.model_copy(update={"source": recipe.source.model_copy(update={"missing": "reject"})})
         moderate = recipe.model_copy(update={"source": recipe.source.model_copy(update={"max_rejected": 0.5})})
         hashes = [read(one)[0].content_hash for one in (recipe, other, moderate)]
 

@@ -126,7 +126,7 @@ def test_the_state_of_another_request_is_not_used(change: str) -> None:
         context = FetchContext(
             now=NOW, content_hash=None if change == "hash" else first.content_hash, state=first.state
         )
-        other = 'missing = "gap"' if change == "settings" else ""
+        other = 'missing = "reject"' if change == "settings" else ""
         read(recipe_at(server, other, "/other" if change == "address" else "/feed"), context)
 
     assert "if-none-match" not in server.requests[1].headers

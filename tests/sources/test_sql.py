@@ -230,7 +230,9 @@ def test_a_fetch_without_new_rows_keeps_the_cursor(warehouse: Warehouse) -> None
 def test_the_cursor_of_other_settings_is_not_used(warehouse: Warehouse) -> None:
     first, _ = read(warehouse.recipe(source='cursor = "id"'))
 
-    other, _ = read(warehouse.recipe(source='cursor = "id"\nmissing = "gap"'), FetchContext(now=NOW, state=first.state))
+    other, _ = read(
+        warehouse.recipe(source='cursor = "id"\nmissing = "reject"'), FetchContext(now=NOW, state=first.state)
+    )
 
     assert not other.incremental
 
