@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import AUTO_BASELINE, USUAL_BASELINE, Recipe
-from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles
+from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles, student_quantiles
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.expected_value import expected_demand, expected_values
 from pipeline.forecasting.forecaster import Forecaster
@@ -103,15 +103,16 @@ def forecast_panel(
     calibrated = network_quantiles[is_published]
     if calibration is not None:
         calibrated = calibration.apply(calibrated, [panel.series[s] for s in published.tolist()], groups[published])
-    deviation = stand_in.deviation[published]
-    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, deviation)
+    deviation, num_errors = stand_in.deviation[published], stand_in.num_errors[published]
+    around_median = student_quantiles(calibrated[:, :, MEDIAN], deviation, num_errors)
+    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, around_median)
     for s in published[is_too_wide].tolist():
         reasons[s] = _TOO_WIDE
     worse_widths = [_worse_widths(calibration, panel.series[s], int(groups[s])) for s in published.tolist()]
     has_worse_width = np.array([reason is not None for reason in worse_widths], bool) & (deviation > 0).all(axis=1)
     for n in np.flatnonzero(has_worse_width & ~is_too_wide).tolist():
         reasons[int(published[n])] = f"the interval has the baseline's width: {worse_widths[n]}"
-    of_baseline = normal_quantiles(network_mean[is_published], deviation)
+    of_baseline = student_quantiles(network_mean[is_published], deviation, num_errors)
     bounded = np.where(has_worse_width[:, None, None], of_baseline, bounded)
     has_baseline_width = np.zeros(len(panel.series), bool)
     has_baseline_width[published] = is_too_wide | has_worse_width
@@ -193,7 +194,7 @@ def _join(*reasons: str | None) -> str | None:
 
 
 def _bound_intervals(
-    panel: Panel, context: int, series: Indices, quantiles: Array, deviation: Array
+    panel: Panel, context: int, series: Indices, quantiles: Array, of_baseline: Array
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The network's quantiles [N, H, Q], with the baseline's widths where they are implausible; and where that is [N].
 
@@ -204,18 +205,17 @@ def _bound_intervals(
         context: L, periods that the network reads.
         series: which series were forecast, [N].
         quantiles: calibrated, [N, H, Q].
-        deviation: standard deviation of the baseline, [N, H].
+        of_baseline: the same medians with the baseline's widths, [N, H, Q].
     """
     values = _ContextValues.of(panel, series, context)
     beyond, median = (MAX_RANGES_BEYOND * values.value_range)[:, None, None], quantiles[:, :, MEDIAN, None]
     lowest = np.minimum(values.lowest[:, None, None], median) - beyond
     highest = np.maximum(values.highest[:, None, None], median) + beyond
     is_far = (quantiles < lowest) | (quantiles > highest)
-    of_baseline = normal_quantiles(quantiles[:, :, MEDIAN], deviation)
     with np.errstate(over="ignore"):
         is_wide = _width(quantiles) > MAX_BASELINE_WIDTHS * _width(of_baseline)
     is_replaced: npt.NDArray[np.bool_] = np.asarray((is_far.any(axis=2) & is_wide).any(axis=1))
-    has_width = (deviation > 0)[:, :, None]
+    has_width = (_width(of_baseline) > 0)[:, :, None]
     replacement = np.where(has_width, of_baseline, np.clip(quantiles, lowest, highest))
     return np.where(is_replaced[:, None, None], replacement, quantiles), is_replaced
 
