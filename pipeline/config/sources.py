@@ -26,6 +26,12 @@ ENTRY_POINTS = "nextperiod.sources"
 MAX_REJECTED = 0.05
 MAX_REJECTED_ROWS = 2
 
+#: what `period_format` can name beside strptime formats
+PERIOD_STYLES = (
+    *("quarter", "iso-week", "iso-week-date", "year", "interval", "excel"),
+    *("epoch-s", "epoch-ms", "epoch-us", "epoch-ns"),
+)
+
 #: keys that say where the rows come from and when they are refused, not what they mean
 _NOT_MEANING = {
     *("hint", "strict", "max_rejected", "max_revised", "rolling", "on_empty"),
@@ -78,13 +84,16 @@ class Source(Table):
         None, strict=False, description="the columns of a wide table that are series; default: all others"
     )
     period_format: str | None = Field(
-        None, description="strptime format of the periods; none: ISO 8601, the same in every row"
+        None,
+        description="strptime format of the periods, or quarter, iso-week, iso-week-date, year, interval, epoch-s, epoch-ms, epoch-us, epoch-ns or excel; none: as the whole column shows it, if that is certain",
     )
     zone: str | None = Field(
         None, description="zone of local times, such as Europe/Amsterdam; days and longer periods stay local days"
     )
     fold: str | None = Field(
-        None, min_length=1, description="column that marks the first (0) and the second (1) of two equal local times"
+        None,
+        min_length=1,
+        description="column that marks the first (0) and the second (1) of two equal local times; none, or infer: by the order of the rows",
     )
     start: str | None = Field(None, description="the date of period 1, if periods are counted 1, 2, 3 …")
     strict: bool = Field(
@@ -138,7 +147,9 @@ class Source(Table):
             raise _contradiction('source.columns is for layout = "wide"')
         if self.layout == "wide" and (self.value, self.series) != (None, None):
             raise _contradiction("a wide table has neither source.value nor source.series: its columns are the series")
-        named = [name for name in (self.period, self.value, self.series, self.fold, *(self.columns or ())) if name]
+        named = [
+            name for name in (self.period, self.value, self.series, self.fold_column, *(self.columns or ())) if name
+        ]
         if len(set(named)) < len(named):
             raise _contradiction(
                 "source.period, source.value and source.series name one column twice: expected different ones"
@@ -149,9 +160,9 @@ class Source(Table):
     def _check_periods(self) -> Self:
         if self.start is not None and not _is_date(self.start):
             raise _contradiction(f'source.start is "{self.start}": expected a date, such as 1900-01-01')
-        if self.period_format is not None and not _is_format(self.period_format):
+        if self.period_format not in (None, *PERIOD_STYLES) and not _is_format(str(self.period_format)):
             raise _contradiction(
-                f'source.period_format is "{self.period_format}": expected a strptime format, such as %m/%d/%Y'
+                f'source.period_format is "{self.period_format}": expected a strptime format, such as %m/%d/%Y, or one of {list_names(PERIOD_STYLES)}'
             )
         if self.zone is not None and not _is_zone(self.zone):
             raise _contradiction(
@@ -166,6 +177,11 @@ class Source(Table):
         if self.max_rejected is None:
             return num_rejected <= max(MAX_REJECTED_ROWS, MAX_REJECTED * num_read)
         return num_rejected / max(num_read, 1) <= self.max_rejected
+
+    @property
+    def fold_column(self) -> str | None:
+        """The column that tells repeated local times apart; None if the order of the rows does."""
+        return None if self.fold == "infer" else self.fold
 
     @property
     def settings(self) -> str:

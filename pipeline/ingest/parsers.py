@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,16 +17,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.sources import Source
+from pipeline.ingest.clock_changes import RepeatedHours
+from pipeline.ingest.period_formats import (
+    PeriodStyle,
+    UnclearPeriods,
+    detect_style,
+    offsets_from_utc,
+    place_spans,
+    style_named,
+)
 from pipeline.ingest.timezones import (
     FIRST_MOMENT,
     LAST_MOMENT,
     drop_outside_calendar,
     explain_unclear_time,
     local_to_utc,
+    suggest_zone,
     utc_to_local,
 )
+from pipeline.sources.delivery import Chunk
 from pipeline.sources.number_format import PLAIN, NumberFormat
 from pipeline.timeseries.frequency import Frequency, Periods
+
+logger = logging.getLogger(__name__)
 
 #: how a text must look to be a number: digits, a point and an exponent only
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -42,6 +56,10 @@ _ISO = {
     "YYYY-MM-DD hh:mm:ss": _SECONDS,
     "YYYY-MM-DD hh:mm:ss±hh:mm": rf"({_SECONDS}|[0-9-]{{10}}[ T][0-9]{{2}}:[0-9]{{2}})([+-][0-9]{{2}}(:?[0-9]{{2}})?|Z)",
 }
+#: months that a text of a style names
+_MONTHS_OF = {"YYYY": 12, "YYYY-MM": 1}
+#: share of the texts that may have another style than the first one
+_MOST_OTHERS = 0.05
 #: what completes a shorter text to a date
 _REST_OF_DATE = {"YYYY": "-01-01", "YYYY-MM": "-01"}
 _COUNT = r"^0*[1-9][0-9]{0,7}$"
@@ -171,20 +189,90 @@ class _Moments:
 
 @dataclass(slots=True)
 class PeriodParser:
-    """Parses the periods of one delivery: the first text decides how they are written, the others must agree."""
+    """Parses the periods of one delivery: they are all written in one way, which `survey` finds.
+
+    Without it the first text decides, and only ISO 8601 is read.
+    """
 
     source: Source
     grid: Frequency
     #: the ISO 8601 style of the first text; empty if it has none
     _style: str | None = None
+    #: another style than ISO 8601, or the one that the recipe names
+    _other_style: PeriodStyle | None = None
+    #: by row, 0 for the first and 1 for the second occurrence of a local time, as the order of the rows shows it
+    _folds: dict[int, int] = field(default_factory=dict)
     _num_rows: int = 0
     #: the periods 1, 2, 3 … where the source counts them
     _counted: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
+
+    def survey(self, chunks: Callable[[], Iterable[Chunk]]) -> None:
+        """Look through a delivery for what single rows do not show: how periods are written, and repeated hours.
+
+        Rows are read once more only if their first period is not ISO 8601, or is a local time without a column for
+        repeated hours.
+
+        Raises:
+            UnclearPeriods: the periods can mean several things.
+        """
+        first = next((column for column, _ in self._columns(chunks()) if len(column)), None)
+        if first is None or self.source.start is not None:
+            return
+        if not _is_typed(first) and self.source.period_format is None:
+            self._find_style(first, chunks)
+        infers_folds = self.source.zone and not self.source.fold_column and self.grid.is_within_day
+        if infers_folds and not self._moments(first).is_utc:
+            self._infer_folds(chunks)
+
+    def _columns(self, chunks: Iterable[Chunk]) -> Iterator[tuple[pa.Array, Chunk]]:
+        for chunk in chunks:
+            if self.source.period in chunk.columns.schema.names:
+                yield chunk.columns.column(self.source.period), chunk
+
+    def _find_style(self, first: pa.Array, chunks: Callable[[], Iterable[Chunk]]) -> None:
+        """Find the style of all texts, if the first one is not ISO 8601."""
+        sample = _period_text(first)[0].as_py()
+        self._style = next((style for style, pattern in _ISO.items() if re.fullmatch(pattern, sample)), None)
+        if self._style is not None:
+            return
+        unique = [pc.unique(_period_text(column)) for column, _ in self._columns(chunks())]
+        distinct = pc.unique(pa.concat_arrays(unique))
+        for style, pattern in _ISO.items():
+            if pc.mean(pc.match_substring_regex(distinct, f"^({pattern})$")).as_py() >= 1 - _MOST_OTHERS:
+                self._style = style
+                return
+        self._style = ""
+        self._other_style = detect_style(distinct.to_pylist(), self.grid, self.source.period)
+        if self._other_style is not None:
+            style, example = self._other_style.name, self._other_style.example
+            logger.info("column %s: periods are read as %s, such as %s", self.source.period, style, example)
+
+    def _infer_folds(self, chunks: Callable[[], Iterable[Chunk]]) -> None:
+        assert self.source.zone is not None
+        repeated, num_rows = RepeatedHours(ZoneInfo(self.source.zone)), 0
+        for column, chunk in self._columns(chunks()):
+            moments = self._moments(column)
+            names = to_text(chunk.columns.column(self.source.series)) if self._has_series(chunk) else None
+            series = np.array(names.to_pylist() if names is not None else [""] * len(column), object)
+            repeated.add(drop_outside_calendar(moments.distinct)[moments.codes], series, num_rows)
+            num_rows += len(column)
+        self._folds = repeated.infer()
+        if self._folds:
+            logger.info(
+                "column %s: %d local times that the clocks of %s repeat are told apart by the order of the rows",
+                *(self.source.period, len(self._folds), self.source.zone),
+            )
+
+    def _has_series(self, chunk: Chunk) -> bool:
+        return self.source.series in chunk.columns.schema.names
 
     def parse(self, column: pa.Array, fold: pa.Array | None) -> tuple[Periods, Faults]:
         """Return the periods of a column, NaT where a rule is broken, and these rules.
 
         Periods within days are UTC; days and longer ones are those of the recipe's zone.
+
+        Raises:
+            UnclearPeriods: the periods can mean several things.
 
         Args:
             column: text, counts, dates or timestamps. [n]
@@ -192,9 +280,10 @@ class PeriodParser:
         """
         if len(column) == 0:
             return np.empty(0, "datetime64[us]"), {}
-        self._num_rows += len(column)
-        is_typed = pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)
-        moments = _read_typed(column) if is_typed else self._read_text(to_text(column))
+        first_row, self._num_rows = self._num_rows, self._num_rows + len(column)
+        moments = self._moments(column)
+        if moments.is_utc and self.source.zone is None and not self.grid.is_within_day:
+            _require_zone(column, moments, self.source.period)
         codes, distinct = moments.codes, drop_outside_calendar(moments.distinct)
         zone = ZoneInfo(self.source.zone) if self.source.zone else None
         rules: dict[int, str] = {}
@@ -203,23 +292,35 @@ class PeriodParser:
         elif moments.is_utc:
             periods = utc_to_local(distinct, zone)[codes]
         else:
-            periods, rules = self._convert_to_utc(distinct, zone, codes, fold)
+            folds = self._inferred_folds(first_row, len(codes)) if fold is None else _parse_folds(fold)
+            periods, rules = self._convert_to_utc(distinct, zone, codes, folds)
         faulty = np.flatnonzero(np.isnat(periods))
         unreadable = f"is not a period: expected {moments.expected}"
         return periods, {int(row): rules.get(codes[row], unreadable) for row in faulty}
 
+    def _moments(self, column: pa.Array) -> _Moments:
+        return _read_typed(column) if _is_typed(column) else self._read_text(_period_text(column))
+
+    def _inferred_folds(self, first_row: int, num_rows: int) -> Codes:
+        """Return 0 or 1 for the rows whose occurrence is inferred, -1 for the others. [n]"""
+        folds = np.full(num_rows, -1)
+        for row, fold in self._folds.items():
+            if first_row <= row < first_row + num_rows:
+                folds[row - first_row] = fold
+        return folds
+
     def _convert_to_utc(
-        self, local: Periods, zone: ZoneInfo, codes: Codes, fold: pa.Array | None
+        self, local: Periods, zone: ZoneInfo, codes: Codes, folds: Codes
     ) -> tuple[Periods, dict[int, str]]:
         """Return UTC instants [n], NaT where a local time is unclear, and why, by code."""
         first, second = local_to_utc(local, zone)
-        folds = _parse_folds(fold) if fold is not None else np.full(len(codes), -1)
         is_second = folds == 1
         periods = first[codes]
         periods[is_second] = second[codes[is_second]]
         periods[(first != second)[codes] & (folds < 0)] = _NAT
         unclear = np.flatnonzero((first != second) & ~np.isnat(local))  # NaT differs from NaT
-        which = f"0 or 1 in the column {self.source.fold}" if self.source.fold else "source.fold"
+        column = self.source.fold_column
+        which = f"0 or 1 in the column {column}" if column else "both in the order of time, source.fold"
         expected = f"{which}, or an offset in each row"
         return periods, {int(code): explain_unclear_time(local[code].item(), zone, expected) for code in unclear}
 
@@ -229,16 +330,27 @@ class PeriodParser:
             return _Moments(self._read_counts(distinct), codes, "a count from 1")
         if self.source.period_format is not None:
             form = self.source.period_format
+            named = style_named(form)
+            if named is not None:
+                return self._read_other(distinct, codes, named)
             moments, is_utc = _to_utc_or_naive([_strptime(item, form) for item in distinct.to_pylist()])
             return _Moments(moments, codes, f'the format "{form}"', is_utc)
         if self._style is None:
             sample = text[0].as_py()
             self._style = next((style for style, pattern in _ISO.items() if re.fullmatch(pattern, sample)), "")
+        if self._other_style is not None:
+            return self._read_other(distinct, codes, self._other_style)
         if not self._style:
             expected = "ISO 8601, such as 2026-01-31, or source.period_format in the recipe"
             return _Moments(np.full(len(distinct), _NAT), codes, expected)
-        moments = _read_iso(distinct, self._style)
+        moments = place_spans(
+            _read_iso(distinct, self._style), self.grid, months=_MONTHS_OF.get(self._style, 0), days=0
+        )
         return _Moments(moments, codes, f"{self._style}, as in the first row", "±" in self._style)
+
+    def _read_other(self, distinct: pa.Array, codes: Codes, style: PeriodStyle) -> _Moments:
+        moments = style.read_all(distinct.to_pylist(), self.grid)
+        return _Moments(moments, codes, f"{style.name}, such as {style.example}", style.is_utc)
 
     def _read_counts(self, distinct: pa.Array) -> Periods:
         """Return the periods that are counted from `source.start` on, which is period 1."""
@@ -250,6 +362,49 @@ class PeriodParser:
             self._counted = _periods_from(np.datetime64(str(self.source.start), "us"), num_needed, self.grid)
         exists = (count > 0) & (count <= len(self._counted))
         return np.where(exists, self._counted[np.where(exists, count - 1, 0)], _NAT)
+
+
+def _is_typed(column: pa.Array) -> bool:
+    return bool(pa.types.is_date(column.type) or pa.types.is_timestamp(column.type))
+
+
+def _period_text(column: pa.Array) -> pa.Array:
+    """Return periods as text; whole numbers that are stored as floating point without an exponent."""
+    if pa.types.is_floating(column.type):
+        is_whole = pc.fill_null(pc.equal(pc.floor(column), column), True)
+        if pc.all(is_whole).as_py():
+            return to_text(pc.cast(column, pa.int64(), safe=False))
+    return to_text(column)
+
+
+def _require_zone(column: pa.Array, moments: _Moments, name: str) -> None:
+    """Refuse days that are given as instants, unless they are midnights of UTC: they may be days of any zone.
+
+    Raises:
+        UnclearPeriods: they are others.
+    """
+    key = "whose days they are: set source.zone"
+    if _is_typed(column):
+        if column.type.tz not in ("UTC", "Etc/UTC", "GMT", "Z", "+00:00", "00:00"):
+            raise UnclearPeriods(
+                f'column {name}: days in the zone {column.type.tz} need source.zone, {key} = "{column.type.tz}"'
+            )
+    else:
+        offsets = offsets_from_utc(text for text in pc.unique(to_text(column)).to_pylist())
+        if set(offsets) - {0}:
+            example = next(text for offset, text in offsets.items() if offset)
+            raise UnclearPeriods(
+                f'column {name}: days with an offset from UTC ("{example}") need source.zone, {key}, '
+                f"for example {suggest_zone(offsets)}"
+            )
+    days = moments.distinct.astype("datetime64[D]")
+    is_other = ~np.isnat(days) & (days.astype("datetime64[us]") != moments.distinct)
+    if is_other.any():
+        instant = f"{str(moments.distinct[is_other][0])[:16]}Z"
+        raise UnclearPeriods(
+            f"column {name}: days that are no midnights of UTC ({instant}) need source.zone, {key}; "
+            'with zone = "UTC" they stay as they are'
+        )
 
 
 def _read_typed(column: pa.Array) -> _Moments:
@@ -298,6 +453,9 @@ def _read_iso(distinct: pa.Array, style: str) -> Periods:
         return _to_utc_or_naive([None if text is None else _fromisoformat(text) for text in whole.to_pylist()])[0]
 
 
+_END_OF_DAY = re.compile(r"[ T]24:00(:00(\.0+)?)?")
+
+
 def _to_utc_or_naive(moments: Sequence[datetime | None]) -> tuple[Periods, bool]:
     """Return moments in UTC, or on their own clock where they have no offset; and whether any has one."""
     naive = [moment and moment.replace(tzinfo=None) for moment in moments]
@@ -314,8 +472,11 @@ def _strptime(text: str, form: str) -> datetime | None:
 
 
 def _fromisoformat(text: str) -> datetime | None:
+    """Return a moment; 24:00 is the midnight after the day."""
+    midnight = _END_OF_DAY.sub(" 00:00:00", text)
     try:
-        return _in_utc(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(midnight)
+        return _in_utc(moment if midnight == text else moment + timedelta(days=1))
     except (ValueError, OverflowError):
         return None
 

@@ -26,6 +26,7 @@ from pipeline.ingest.parsers import (
     parse_values,
     to_text,
 )
+from pipeline.ingest.period_formats import UnclearPeriods
 from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, Rows, RowSpool
 from pipeline.ingest.schema_check import find_schema_fault, series_columns
 from pipeline.ingest.series_index import Positions, SeriesIndex
@@ -218,6 +219,7 @@ def parse_delivery(
         )
         reader = _BatchReader(batch, now)
         try:
+            reader.survey(delivery)
             for chunk in delivery.chunks():
                 reader.add(chunk)
             reader.finish(ended=delivery.ended)
@@ -286,6 +288,24 @@ class _BatchReader:
         #: rows without a target, and how their target is written, where periods ahead may be known by their covariates
         self.open_targets: list[tuple[Rows, pa.Array]] = []
 
+    def survey(self, delivery: Delivery) -> None:
+        """Find out how the periods of a delivery are written.
+
+        Raises:
+            BatchRefused: they can mean several things.
+        """
+        with self._refusing_unclear():
+            self.period_parser.survey(delivery.chunks)
+
+    @contextmanager
+    def _refusing_unclear(self) -> Iterator[None]:
+        try:
+            yield
+        except UnclearPeriods as unclear:
+            message = f"{self.batch.source}: {unclear}; nothing was ingested"
+            rejection = Rejection(rule="unclear periods", column=self.source.period)
+            raise BatchRefused(message, [rejection], source=self.batch.source) from None
+
     def add(self, chunk: Chunk) -> None:
         """Read the rows of a chunk into the batch; reject those that break a rule.
 
@@ -342,8 +362,9 @@ class _BatchReader:
     def _parse_periods_and_series(self, chunk: Chunk) -> _ChunkRows:
         """Return the rows of a chunk; those without a period or a valid series name are rejected."""
         columns, source = chunk.columns, self.source
-        fold = columns.column(source.fold) if source.fold else None
-        period, faults = self.period_parser.parse(columns.column(source.period), fold)
+        fold = columns.column(source.fold_column) if source.fold_column else None
+        with self._refusing_unclear():
+            period, faults = self.period_parser.parse(columns.column(source.period), fold)
         names = to_text(columns.column(source.series)) if source.series else pa.repeat(self.recipe.name, len(period))
         rows = _ChunkRows(chunk, period, self.series.positions(names), np.ones(len(period), bool))
         self._reject(rows, faults, source.period)

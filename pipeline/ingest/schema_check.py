@@ -20,13 +20,20 @@ class SchemaFault:
 def series_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     """Return the columns of a wide table that are series."""
     source = recipe.source
-    return list(source.columns or (name for name in columns if name not in (source.period, source.fold)))
+    return list(source.columns or (name for name in columns if name not in (source.period, source.fold_column)))
 
 
 def find_schema_fault(recipe: Recipe, columns: Sequence[str]) -> SchemaFault | None:
     """Return the first fault of a delivery's columns; None if they fit the recipe."""
     source = recipe.source
-    named = (source.period, source.value, source.series, source.fold, *(source.columns or ()), *recipe.covariates.names)
+    named = (
+        source.period,
+        source.value,
+        source.series,
+        source.fold_column,
+        *(source.columns or ()),
+        *recipe.covariates.names,
+    )
     expected = list(dict.fromkeys(name for name in named if name))
     missing = next((name for name in expected if name not in columns), None)
     if missing is not None:

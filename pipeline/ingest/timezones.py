@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,27 @@ from pipeline.timeseries.frequency import Periods
 
 #: the first and the last moment that Python's calendar can represent
 FIRST_MOMENT, LAST_MOMENT = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
+
+#: zones that are suggested for offsets from UTC, in minutes in winter and in summer
+_ZONES = {
+    (60, 120): "Europe/Paris",
+    (0, 60): "Europe/London",
+    (120, 180): "Europe/Athens",
+    (-300, -240): "America/New_York",
+    (-360, -300): "America/Chicago",
+    (-420, -360): "America/Denver",
+    (-480, -420): "America/Los_Angeles",
+    (600, 660): "Australia/Sydney",
+    (720, 780): "Pacific/Auckland",
+    (180,): "Europe/Istanbul",
+    (240,): "Asia/Dubai",
+    (300,): "Asia/Karachi",
+    (330,): "Asia/Kolkata",
+    (420,): "Asia/Bangkok",
+    (480,): "Asia/Shanghai",
+    (540,): "Asia/Tokyo",
+    (-180,): "America/Sao_Paulo",
+}
 
 _DAY = np.timedelta64(1, "D")
 
@@ -49,6 +71,13 @@ def explain_unclear_time(local: datetime, zone: ZoneInfo, expected: str) -> str:
     if np.isnat(first[0]):
         return f"does not exist in {zone.key}, whose clocks skip it: {listed}?"
     return f"happens twice in {zone.key}: {listed}? expected {expected}"
+
+
+def suggest_zone(offsets: Iterable[int]) -> str:
+    """Return the key with a zone that has all these offsets from UTC, in minutes, as an example for messages."""
+    wanted = set(offsets)
+    zone = next((name for pair, name in _ZONES.items() if wanted <= set(pair)), "Europe/Paris")
+    return f'zone = "{zone}"'
 
 
 def drop_outside_calendar(moments: Periods) -> Periods:

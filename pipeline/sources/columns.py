@@ -23,7 +23,14 @@ MAX_UNREADABLE_ROWS = 100_000
 def named_columns(recipe: Recipe) -> list[str]:
     """Return the columns that the recipe names, in the order in which messages list them."""
     source = recipe.source
-    names = (source.period, source.value, source.series, source.fold, *(source.columns or ()), *recipe.covariates.names)
+    names = (
+        source.period,
+        source.value,
+        source.series,
+        source.fold_column,
+        *(source.columns or ()),
+        *recipe.covariates.names,
+    )
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -31,7 +38,7 @@ def number_columns(recipe: Recipe, names: Sequence[str]) -> list[str]:
     """Return those of the delivered columns that hold numbers."""
     source = recipe.source
     if source.layout == "wide":
-        return list(source.columns or (name for name in names if name not in (source.period, source.fold)))
+        return list(source.columns or (name for name in names if name not in (source.period, source.fold_column)))
     wanted = {source.value, *recipe.covariates.past, *recipe.covariates.future}
     return [name for name in names if name in wanted]
 

@@ -281,8 +281,8 @@ FAULTS = {
         frequency="h",
         source='zone = "Europe/Amsterdam"',
         message='small.csv line 3, column month: "2024-10-27 02:00" happens twice in Europe/Amsterdam: 2024-10-27T00:00Z or '
-        "2024-10-27T01:00Z? expected source.fold, or an offset in each row; 1 of 2 rows rejected, at most 0 % allowed; "
-        "nothing was ingested",
+        "2024-10-27T01:00Z? expected both in the order of time, source.fold, or an offset in each row; 1 of 2 rows "
+        "rejected, at most 0 % allowed; nothing was ingested",
         rejected=[(3, "month", "small", "2024-10-27 02:00", "happens twice in Europe/Amsterdam")],
     ),
     "tz-naive and offset mixed": Fault(
