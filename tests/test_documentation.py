@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from pipeline.config import sources
 from pipeline.config.architectures import ARCHITECTURES
 from pipeline.config.loader import parse_recipe, recipe_names
 from pipeline.config.settings import SETTINGS
+from pipeline.jobs.ingest import ingest_source
 from pipeline.sources.registry import SOURCES
+from pipeline.storage.store import Store
 from tests.support.generated_readme import PARTS, ROOT, TABLES, commands, render
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -187,3 +190,22 @@ def test_every_target_of_the_makefile_is_documented() -> None:
 def test_no_address_is_locked() -> None:
     for lock in ("requirements.lock", "requirements-dev.lock"):
         assert "://" not in (ROOT / lock).read_text("utf-8")
+
+
+def test_the_messy_file_of_the_first_page_is_ingested_as_it_says(store: Store, tmp_path: Path) -> None:
+    own = README.split("## Your own data")[1]
+    recipe = parse_recipe(own.split("```toml\n")[1].split("```")[0], where="sales.toml", folder=tmp_path)
+    rows = [f"{2022 + n // 12}-{n % 12 + 1:02d}-01,{400 + n}" for n in range(48)]
+    rows[5], rows[7] = "2022-06-01,12x", "2022-08-01,"
+    (tmp_path / "sales.csv").write_text("\n".join(["month,sold", *rows, "2023-07-01,7"]) + "\n")
+    store.recipes.register(recipe)
+
+    result = ingest_source(recipe, store, datetime(2026, 1, 1, tzinfo=UTC))
+
+    counts = (
+        f"{result.num_read} rows read, {result.num_new} new, {result.num_revised} revised, {result.num_same} unchanged"
+    )
+    assert own.split("```text\n")[1].split("\n```")[0].splitlines() == [
+        f"sales.csv: {counts}, {result.num_rejected} rejected",
+        result.quarantine,
+    ]
