@@ -39,6 +39,10 @@ class RegistryUnavailable(Transient):
     """MLflow cannot be reached; what it should log waits in the outbox."""
 
 
+class RegistryRefused(Permanent):
+    """MLflow refuses a request: it would refuse it again, because somebody deleted or changed what it is about."""
+
+
 class PrefectUnavailable(Transient):
     """The Prefect server that the environment names does not answer."""
 

@@ -295,11 +295,16 @@ def replay(
 
 
 @app.command(epilog="Example: nextperiod doctor")
-def doctor(json: Json = False) -> None:
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First send to MLflow what it lacks, and put its aliases right.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check settings, versions, database, MLflow, Prefect, and every invariant of the store. Exit 1 if a check fails."""
     from flows.cli.doctor import print_checks
 
-    raise typer.Exit(0 if print_checks(as_json=json) else 1)
+    raise typer.Exit(0 if print_checks(as_json=json, repairs=repair) else 1)
 
 
 @db.command(epilog="Example: nextperiod db upgrade")

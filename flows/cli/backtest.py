@@ -12,7 +12,7 @@ from flows.context import RunContext, open_context
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
-from pipeline.errors import InvalidArgument, RegistryUnavailable
+from pipeline.errors import InvalidArgument, RegistryRefused, RegistryUnavailable
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.jobs.backtest import backtest, replay_tutorial
 from pipeline.records.training import TutorialRecord
@@ -61,7 +61,7 @@ def _log_to_mlflow(context: RunContext, result: RollingBacktest, facts: Mapping[
     logger.debug("logging to MLflow", extra={"step": "logging to MLflow"})
     try:
         return log_backtest(context.registry.client, context.recipe, result, facts, context.now)
-    except RegistryUnavailable as error:
+    except (RegistryUnavailable, RegistryRefused) as error:
         logger.warning("%s; this backtest is not logged", error)
         return None
 

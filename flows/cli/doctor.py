@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from flows.forecast_table import list_fallbacks
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import NextperiodError
+from pipeline.jobs.deliver_outbox import repair_registry
 from pipeline.storage.engine import open_database
 from pipeline.storage.integrity import integrity_errors
 from pipeline.storage.schema import require_schema, revision_of
@@ -21,14 +22,18 @@ from pipeline.storage.store import Store
 from pipeline.text import counted, without_secrets
 from pipeline.tracking.registry import Registry
 
+#: what helps where MLflow does not show what the store says
+_REPAIR = "if MLflow is up, run `nextperiod doctor --repair`"
 Check = Callable[[Settings], str]
 
 _PACKAGES = ("nextperiod", "prefect", "mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "numpy", "sqlalchemy")
 
 
-def print_checks(*, as_json: bool) -> bool:
-    """Run every check, print the findings, and return whether all passed."""
+def print_checks(*, as_json: bool, repairs: bool = False) -> bool:
+    """Run every check, after a repair if asked to; print the findings, and return whether all passed."""
     settings = read_settings()
+    if repairs:
+        repair_mlflow(settings)
     findings = [(name, *_run_check(check, settings)) for name, check in CHECKS.items()]
     if as_json:
         print_json([{"check": name, "ok": ok, "finding": finding} for name, ok, finding in findings])
@@ -89,14 +94,56 @@ def _check_invariants(settings: Settings) -> str:
 
 def _check_outbox(settings: Settings) -> str:
     database = open_database(settings.database_url)
-    waiting = Store(database).outbox.pending()
+    outbox = Store(database).outbox
+    waiting, skipped = outbox.pending(), outbox.skipped()
     database.close()
-    return "MLflow is up to date" if not waiting else f"{counted(len(waiting), 'entry')} to be sent to MLflow"
+    blocked = [entry for entry in waiting if entry.last_error]
+    if blocked:
+        first = blocked[0]
+        raise NextperiodError(
+            f"{counted(len(waiting), 'entry')} cannot be sent to MLflow: {first.kind} of {first.recipe}: {first.last_error}; "
+            f"{_REPAIR}"
+        )
+    finding = f"{counted(len(waiting), 'entry')} to be sent to MLflow" if waiting else "MLflow is up to date"
+    if not skipped:
+        return finding
+    last = skipped[-1]
+    return f"{finding}; {counted(len(skipped), 'entry')} skipped, the last one: {last.kind} of {last.recipe}: {last.last_error}"
 
 
 def _check_mlflow(settings: Settings) -> str:
     registry = Registry(settings.tracking_uri, utc_now)
-    return f"{registry.address}: {registry.check()}"
+    summary = f"{registry.address}: {registry.check()}"
+    database = open_database(settings.database_url)
+    wrong = list(_find_wrong_aliases(Store(database), registry))
+    database.close()
+    if wrong:
+        raise NextperiodError(f"{'; '.join(wrong)}; {_REPAIR}")
+    return summary
+
+
+def _find_wrong_aliases(store: Store, registry: Registry) -> Iterator[str]:
+    """Yield the recipes whose champion in MLflow is not that of the store, unless it is still to be sent."""
+    waiting = {entry.recipe for entry in store.outbox.pending() if entry.kind != "publication"}
+    for row in store.recipes.status():
+        recipe = row["recipe"]
+        champion = store.models.champion(recipe)
+        if champion is None or recipe in waiting:
+            continue
+        shown = registry.champion_hash(recipe)
+        if shown != champion.model_hash:
+            has = "on no model" if shown is None else "on another model"
+            yield f"{recipe}: the champion is model {champion.model_version}, and in MLflow the alias champion is {has}"
+
+
+def repair_mlflow(settings: Settings) -> None:
+    """Send what is pending to MLflow, and put the aliases where the store says."""
+    database = open_database(settings.database_url)
+    require_schema(database)
+    store, registry = Store(database), Registry(settings.tracking_uri, utc_now)
+    for row in store.recipes.status():
+        repair_registry(row["recipe"], store, registry, utc_now())
+    database.close()
 
 
 def _check_prefect(settings: Settings) -> str:

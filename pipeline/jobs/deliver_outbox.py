@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.config.recipe import Recipe, recipe_from_definition
-from pipeline.errors import RegistryUnavailable
+from pipeline.errors import ModelRefused, NoObservations, RegistryRefused, RegistryUnavailable
 from pipeline.forecasting.forecaster import load_forecaster
 from pipeline.jobs.inputs import ForecastInputs, load_panel, produce_forecast
 from pipeline.records.lineage import ModelVersion, OutboxEntry
@@ -25,6 +26,10 @@ def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: dateti
     If all pending entries are publications, they stay pending until the next training: starting MLflow takes longer
     than a forecast.
 
+    An entry that MLflow refuses, because somebody deleted the run that it is about for example, is skipped with the
+    reason, and the next one is delivered. What was deleted and is needed again is made again: an experiment is
+    restored, a model is registered once more.
+
     Args:
         recipe: whose entries are delivered.
         store: holds the outbox and the models.
@@ -37,6 +42,34 @@ def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: dateti
     pending = store.outbox.pending(recipe.name)
     if all(entry.kind == "publication" for entry in pending):
         return True
+    return _deliver_all(pending, store, registry, now)
+
+
+def repair_registry(recipe: str, store: Store, registry: Registry, now: datetime) -> bool:
+    """Deliver everything that is pending, and put the champion's alias where the store says.
+
+    Args:
+        recipe: name of the recipe.
+        store: holds the outbox and the models.
+        registry: MLflow.
+        now: when the entries count as delivered.
+
+    Returns:
+        False if MLflow is unavailable.
+
+    Raises:
+        RegistryUnavailable: MLflow cannot be used.
+        RegistryRefused: MLflow refuses the champion.
+    """
+    if not _deliver_all(store.outbox.pending(recipe), store, registry, now):
+        return False
+    champion = store.models.champion(recipe)
+    if champion is not None and registry.champion_hash(recipe) != champion.model_hash:
+        _set_champion(champion, store, registry)
+    return True
+
+
+def _deliver_all(pending: Sequence[OutboxEntry], store: Store, registry: Registry, now: datetime) -> bool:
     for entry in pending:
         try:
             mlflow_run_id = _deliver(entry, store, registry)
@@ -44,21 +77,33 @@ def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: dateti
             store.outbox.mark_failed(entry, str(error))
             logger.warning("%s; the remaining entries stay in the outbox", error)
             return False
-        store.outbox.mark_done(entry, now, mlflow_run_id=mlflow_run_id)
+        except (RegistryRefused, ModelRefused, NoObservations) as error:
+            store.outbox.mark_skipped(entry, str(error), now)
+            logger.warning("%s; MLflow does not show the %s of model %s", error, entry.kind, entry.model_version)
+        else:
+            store.outbox.mark_done(entry, now, mlflow_run_id=mlflow_run_id)
     return True
 
 
 def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None:
-    """Deliver one entry; the id of MLflow's run if the entry is a training."""
+    """Deliver one entry; the id of MLflow's run if a training was logged."""
     model = store.models.by_version(entry.recipe, entry.model_version)
     assert model is not None
     if entry.kind == "champion":
-        registry.set_champion(model)
-        return None
+        return _set_champion(model, store, registry)
     if entry.kind == "publication":
         registry.tag_publication(model, entry.run_id)
         return None
     return _log_training(model, store, registry)
+
+
+def _set_champion(model: ModelVersion, store: Store, registry: Registry) -> str | None:
+    """Move the alias; a model that is not registered, or not any more, is logged and registered before."""
+    if registry.set_champion(model):
+        return None
+    mlflow_run_id = _log_training(model, store, registry)
+    registry.set_champion(model)
+    return mlflow_run_id
 
 
 def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:

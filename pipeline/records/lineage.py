@@ -111,6 +111,8 @@ class OutboxEntry:
     kind: str
     #: the model version, as in "3"; of a champion "3 at epoch 5", the fencing token; of a publication "3 as RUN_ID"
     reference: str
+    #: why MLflow does not show it, if it was tried
+    last_error: str | None = None
 
     @property
     def model_version(self) -> int:

@@ -33,6 +33,17 @@ class OutboxRepository:
                 )
             transaction.execute("mark_outbox_done", outbox_id=entry.outbox_id, done_at=now)
 
+    def skipped(self) -> list[OutboxEntry]:
+        """Entries that MLflow refuses, oldest first; they are not sent again."""
+        with self.database.read() as transaction:
+            rows = transaction.rows("skipped_outbox")
+        return [OutboxEntry(**{name: row[name] for name in OutboxEntry.__dataclass_fields__}) for row in rows]
+
+    def mark_skipped(self, entry: OutboxEntry, reason: str, now: datetime) -> None:
+        """Record why MLflow will not show the entry; it is not sent again."""
+        with self.database.write() as transaction:
+            transaction.execute("mark_outbox_skipped", outbox_id=entry.outbox_id, last_error=reason, done_at=now)
+
     def mark_failed(self, entry: OutboxEntry, error: str) -> None:
         """Record why MLflow does not show the entry; it stays pending."""
         with self.database.write() as transaction:

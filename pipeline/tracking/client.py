@@ -12,14 +12,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RegistryUnavailable
+from pipeline.errors import NextperiodError, RegistryRefused, RegistryUnavailable
 from pipeline.text import without_secrets
 from pipeline.tracking.run_fields import saved_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.exceptions import MlflowException
 
+logger = logging.getLogger(__name__)
+
+#: MLflow's codes of requests that it would refuse again; all others may be answered differently later
+_REFUSALS = {
+    *("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "MALFORMED_REQUEST", "NOT_IMPLEMENTED"),
+    *("RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "RESOURCE_DOES_NOT_EXIST"),
+}
 #: a server that does not answer must not delay the pipeline for long
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -54,10 +62,11 @@ class TrackingClient:
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """Turn MLflow's and its store's failures inside the block into `RegistryUnavailable`.
+        """Turn MLflow's and its store's failures inside the block into errors of ours.
 
         Raises:
             RegistryUnavailable: MLflow cannot be imported, reached or used.
+            RegistryRefused: it answers, and would refuse the same request again.
         """
         import requests.exceptions
         import sqlalchemy.exc
@@ -70,17 +79,22 @@ class TrackingClient:
             raise self._unavailable(error) from error
         try:
             yield
-        except (MlflowException, *unavailable) as error:
+        except MlflowException as error:
+            raise self._failure(error) from error
+        except unavailable as error:
             raise self._unavailable(error) from error
 
     def ensure_experiment(self, name: str) -> str:
-        """The id of the experiment, which is created if missing and given its saved view."""
+        """The id of the experiment, which is created if missing, restored if deleted, and given its saved view."""
         experiment = self.mlflow.get_experiment_by_name(name)
         view = saved_view(milliseconds(self.clock()))
         if experiment is None:
             tags = {"mlflow.experimentKind": "custom_model_development", **view}
             location = _artifact_location(self.tracking_uri)
             return str(self.mlflow.create_experiment(name, artifact_location=location, tags=tags))
+        if experiment.lifecycle_stage == "deleted":
+            self.mlflow.restore_experiment(experiment.experiment_id)
+            logger.warning("the experiment %s was deleted in MLflow; it is restored", name)
         for tag, value in view.items():
             if tag not in experiment.tags:
                 self.mlflow.set_experiment_tag(experiment.experiment_id, tag, value)
@@ -98,9 +112,17 @@ class TrackingClient:
             experiment_id, start_time=milliseconds(started_at), run_name=name, tags=dict(tags)
         )
 
+    def _failure(self, error: MlflowException) -> NextperiodError:
+        if error.error_code in _REFUSALS:
+            return RegistryRefused(f"MLflow at {self.address} refuses: {_first_line(error)}")
+        return self._unavailable(error)
+
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
-        cause = str(error).strip().splitlines()[0][:200]
-        return RegistryUnavailable(f"MLflow at {self.address} cannot be used: {cause}")
+        return RegistryUnavailable(f"MLflow at {self.address} cannot be used: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def milliseconds(instant: datetime) -> int:

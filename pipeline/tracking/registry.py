@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.config.recipe import Recipe
-from pipeline.errors import RegistryUnavailable
+from pipeline.errors import RegistryRefused, RegistryUnavailable
 from pipeline.records.lineage import Lineage, ModelVersion, training_key
 from pipeline.text import counted, without_secrets
 from pipeline.tracking.client import TrackingClient, milliseconds
@@ -30,7 +30,8 @@ CHAMPION = "champion"
 class Registry:
     """An MLflow tracking server or local store, with its model registry.
 
-    Every method but `stream_training` and `run_address` raises `RegistryUnavailable` if MLflow cannot be used.
+    Every method but `stream_training` and `run_address` raises `RegistryUnavailable` if MLflow cannot be used, and
+    `RegistryRefused` if MLflow refuses a request and would refuse it again.
     """
 
     tracking_uri: str
@@ -54,7 +55,7 @@ class Registry:
         try:
             with self.client.reachable():
                 experiment = self.client.mlflow.get_run(run_id).info.experiment_id
-        except RegistryUnavailable:
+        except (RegistryUnavailable, RegistryRefused):
             return f"run {run_id}"
         return f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
@@ -114,24 +115,46 @@ class Registry:
             raise
         stream.end()
 
-    def set_champion(self, model: ModelVersion) -> None:
-        """Move the alias `champion` to this model, if it is registered.
+    def set_champion(self, model: ModelVersion) -> bool:
+        """Move the alias `champion` to this model; False if the model is not registered.
 
         Raises:
             RegistryUnavailable: MLflow cannot be used.
         """
         with self.client.reachable():
             registered = self._registered_version(model)
-            if registered is not None:
-                self.client.mlflow.set_registered_model_alias(model.recipe, CHAMPION, registered)
+            if registered is None:
+                return False
+            self.client.mlflow.set_registered_model_alias(model.recipe, CHAMPION, registered)
+            return True
+
+    def champion_hash(self, recipe: str) -> str | None:
+        """The hash of the model that has the alias `champion` in MLflow; None if no model of the recipe has it.
+
+        Raises:
+            RegistryUnavailable: MLflow cannot be used.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self.client.reachable():
+            try:
+                version = self.client.mlflow.get_model_version_by_alias(recipe, CHAMPION)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                return None
+            model_hash: str | None = version.tags.get("nextperiod.model_hash")
+            return model_hash
 
     def tag_publication(self, model: ModelVersion, run_id: str) -> None:
         """Tag a model's training with the id of the last published run that used the model.
 
         Raises:
             RegistryUnavailable: MLflow cannot be used.
+            RegistryRefused: the training is not in MLflow, or its run was deleted.
         """
-        assert model.mlflow_run_id is not None
+        if model.mlflow_run_id is None:
+            raise RegistryRefused(f"the training of model {model.model_version} is not in MLflow")
         with self.client.reachable():
             self.client.mlflow.set_tag(model.mlflow_run_id, "nextperiod.published_run", run_id)
 

@@ -536,7 +536,7 @@ def test_the_doctor_finds_nothing_in_a_sound_store(published: Person) -> None:
     assert result.exit_code == 0
     facts = {check["check"]: check["finding"] for check in json.loads(result.stdout)}
     assert set(facts) == {"versions", "folder", "recipes", "database", "store", "outbox", "prefect"}
-    assert facts["recipes"].endswith(": small")
+    assert facts["recipes"].endswith(": small (MS: month named by the first day, season of 4)")
     assert f"schema {REVISION}" in facts["database"]
 
 
