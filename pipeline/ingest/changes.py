@@ -338,7 +338,11 @@ class BatchDiff:
         """Reject new values that lie far before all others of their series; return whether there are any."""
         if self.recipe.source.strict:
             return False
-        stray = merged.take(find_stray(merged))
+        is_stray = find_stray(merged)
+        if not is_stray.any():
+            return False
+        # a period that other series have, or had before, is not mistyped
+        stray = merged.take(is_stray & (merged.period < merged.period[~is_stray].min()))
         stray = stray.take(stored.positions(stray.series, stray.period) < 0)
         for series, period in zip(stray.series.tolist(), stray.period.astype(np.int64).tolist(), strict=True):
             self.stray.add((series, period))

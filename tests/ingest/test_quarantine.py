@@ -245,6 +245,15 @@ def test_a_mistyped_year_after_a_stored_history_is_found_too(store: Store, tmp_p
     assert (result.num_new, result.num_rejected) == (1, 1)
 
 
+def test_a_lone_first_value_in_a_period_of_other_series_stays(store: Store, tmp_path: Path) -> None:
+    rows = [(*row, "a") for row in history()] + [("2020-01-01", "5", "b")]
+    rows += [(*row, "b") for row in history()[28:]]
+
+    result = deliver(store, tmp_path, rows, header="month,sold,shop", source={"series": "shop"})
+
+    assert (result.num_new, result.num_rejected) == (53, 0)
+
+
 def test_old_values_after_a_short_pause_stay(store: Store, tmp_path: Path) -> None:
     rows = [("2018-01-01", "5"), *history()]
 
