@@ -129,7 +129,7 @@ def _inputs_without_network(
 
 def _publication(loaded: PublicationInputs, forecast: Forecast, kind: RunKind) -> Publication:
     recipe = loaded.inputs.recipe
-    expected_next = recipe.grid.after(forecast.origin, 2 + recipe.publish.grace)[-1]
+    expected_next = recipe.grid.end_after(forecast.origin, 1 + recipe.publish.grace)
     return Publication(
         recipe=recipe,
         forecast=forecast,

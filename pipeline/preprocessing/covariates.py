@@ -80,6 +80,8 @@ class Features:
     static: dict[str, tuple[str, ...]]
     #: by covariate, the factor of its last scaled value for every period of a gap; 1, where it is not listed
     persistence: dict[str, float] = field(default_factory=dict)
+    #: whether the calendar of a period that is named by its last day is that of the days up to it, not of those after it
+    reads_named_by_end: bool = False
 
     @property
     def num_calendar(self) -> int:
@@ -150,6 +152,8 @@ class Features:
             return np.empty((len(grid) + self.horizon, 0), np.float32)
         following = Frequency(self.frequency, self.exchange).after(grid[-1], self.horizon + 1)
         periods = np.append(grid, following)
+        if self.reads_named_by_end:
+            periods = Frequency(self.frequency, self.exchange).first_days(periods)
         starts = pd.DatetimeIndex(periods)
         if self.zone is not None:
             starts = starts.tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
@@ -181,6 +185,7 @@ def fit_features(panel: Panel, recipe: Recipe) -> Features:
         future={name: _fit(panel, values, lengths + panel.ahead) for name, values in panel.future.items()},
         static={name: tuple(sorted(set(texts) - {""}))[:MOST_TEXTS] for name, texts in panel.static.items()},
         persistence={} if covariates.carries_forward else _fit_persistence(panel),
+        reads_named_by_end=True,
     )
 
 

@@ -1,6 +1,6 @@
 """The regular spacing of periods, with all arithmetic on steps.
 
-A period is named by its start, a timestamp without zone that means UTC. Days of an exchange (`calendar = "XNYS"`) are
+A period is named by its start, or by its last day where the frequency says so (ME, QE, W-SUN), a timestamp without zone that means UTC. Days of an exchange (`calendar = "XNYS"`) are
 its sessions, and those of a country (`calendar = "DE"`, or `"DE-BY"` for a part of it) its working days without bank
 holidays: the period after a Friday is Monday or, if that is a holiday, Tuesday.
 """
@@ -185,6 +185,26 @@ class Frequency:
         return (f"{count} {plural}" if count > 1 else singular) + (f" {label}" if label else "")
 
     @property
+    def is_named_by_end(self) -> bool:
+        """Whether a period is named by its last day: ME, QE, YE, and weeks named by a Friday, Saturday or Sunday."""
+        if self.calendar is not None:
+            return False
+        name, _, anchor = to_offset(self.alias).base.freqstr.partition("-")
+        return (name in _MONTHS and name.endswith("E")) or (name == "W" and anchor in ("FRI", "SAT", "SUN"))
+
+    def first_days(self, periods: Periods) -> Periods:
+        """Return the first day of each period: its name, or where it is named by its last day the day it begins: [n]."""
+        if not self.is_named_by_end:
+            return periods
+        offset = to_offset(self.alias)
+        name = offset.base.freqstr.split("-")[0]
+        if name == "W":
+            return periods - np.timedelta64(7 * offset.n - 1, "D")
+        return cast(
+            "Periods", (periods.astype("datetime64[M]") - (_MONTHS[name] * offset.n - 1)).astype("datetime64[us]")
+        )
+
+    @property
     def is_within_day(self) -> bool:
         """Whether periods are hours or shorter, which are instants; days and longer periods are local days."""
         return self.length is not None
@@ -221,6 +241,12 @@ class Frequency:
                 "shorten horizon, or bring exchange-calendars up to date"
             )
         return following
+
+    def end_after(self, origin: np.datetime64, steps: int) -> np.datetime64:
+        """Return the instant at which the period so many steps after `origin` has ended."""
+        if self.is_named_by_end:
+            return cast("np.datetime64", self.after(origin, steps)[-1] + np.timedelta64(1, "D"))
+        return cast("np.datetime64", self.after(origin, steps + 1)[-1])
 
     def steps_between(self, start: np.datetime64, end: np.datetime64) -> int:
         """Return about how many steps lie between two periods, without listing them."""

@@ -167,6 +167,26 @@ def test_of_a_month_the_share_of_its_days_counts() -> None:
     assert len(months) == 5
 
 
+@pytest.mark.parametrize(
+    ("by_start", "by_end"),
+    [
+        (("MS", "2025-10-01"), ("ME", "2025-10-31")),
+        (("QS", "2025-01-01"), ("QE", "2025-03-31")),
+        (("YS", "2024-01-01"), ("YE", "2024-12-31")),
+        (("MS", "2025-10-01"), ("BME", "2025-10-31")),
+        (("W-MON", "2025-11-03"), ("W-SUN", "2025-11-09")),
+    ],
+)
+def test_the_calendar_is_that_of_the_period_whichever_day_names_it(
+    by_start: tuple[str, str], by_end: tuple[str, str]
+) -> None:
+    covariates = 'holidays = "US"\ncalendar = ["month", "week"]\nsessions = "XNYS"'
+    first = calendar_of(covariates, by_start[1], by_start[0], 4)
+    last = calendar_of(covariates, by_end[1], by_end[0], 4)
+
+    np.testing.assert_array_equal(first, last)
+
+
 def test_sessions_of_an_exchange_count() -> None:
     days = calendar_of('sessions = "XNYS"', "2025-12-24", "D", 4)  # Wednesday; Christmas; a weekend
 

@@ -204,3 +204,22 @@ def test_a_calendar_that_begins_late_gives_the_sessions_it_knows() -> None:
     tokyo = Frequency("B", "XTKS")
 
     assert len(tokyo.between(np.datetime64("1990-01-01", "us"), np.datetime64("1997-01-31", "us"))) > 0
+
+
+@pytest.mark.parametrize(
+    ("alias", "origin", "end"),
+    [
+        ("MS", "2025-12-01", "2026-02-01"),
+        ("ME", "2025-12-31", "2026-02-01"),
+        ("QS", "2025-10-01", "2026-04-01"),
+        ("QE", "2025-12-31", "2026-04-01"),
+        ("W-MON", "2026-01-05", "2026-01-19"),
+        ("W-SUN", "2026-01-11", "2026-01-19"),
+        ("D", "2026-01-05", "2026-01-07"),
+        ("h", "2026-01-05T03", "2026-01-05T05"),
+    ],
+)
+def test_the_period_after_an_origin_ends_at_one_instant_whichever_day_names_it(
+    alias: str, origin: str, end: str
+) -> None:
+    assert Frequency(alias).end_after(period(origin), 1) == period(end)
