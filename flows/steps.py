@@ -143,7 +143,7 @@ def run_backfill(context: RunContext, first: datetime, until: datetime) -> Itera
 
 def _past_instants(context: RunContext, first: datetime, until: datetime) -> list[datetime]:
     """The instants in [first, until) at which new data was recorded; warns where the range begins too early."""
-    name, instants = context.recipe.name, context.store.batches.recorded_instants(context.recipe.name)
+    name, instants = context.recipe.name, context.store.batches.known_instants(context.recipe.name)
     if not instants:
         raise NoObservations(f"there are no observations of {name}: run `nextperiod ingest {name}`")
     chosen = [instant for instant in instants if first <= instant < until]

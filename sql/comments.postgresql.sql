@@ -194,7 +194,7 @@ comment on table scores is 'How one step of a published forecast turned out, as 
 comment on column scores.run_number is 'run that forecast it';
 comment on column scores.series_id is 'series that was forecast';
 comment on column scores.step is 'periods after the origin, counted from 1';
-comment on column scores.as_of is 'recorded_at of the value that it is scored against; a revision gets a score of its own';
+comment on column scores.as_of is 'recorded_at of the value that it is scored against, or known_at for a backfill; a revision gets a score of its own';
 comment on column scores.observed is 'that value';
 comment on column scores.error is 'mean - observed';
 comment on column scores.median_error is 'median - observed; null: that of the mean, in runs of earlier releases';

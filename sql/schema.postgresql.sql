@@ -562,7 +562,7 @@ COMMENT ON COLUMN scores.series_id IS 'series that was forecast';
 
 COMMENT ON COLUMN scores.step IS 'periods after the origin, counted from 1';
 
-COMMENT ON COLUMN scores.as_of IS 'recorded_at of the value that it is scored against; a revision gets a score of its own';
+COMMENT ON COLUMN scores.as_of IS 'recorded_at of the value that it is scored against, or known_at for a backfill; a revision gets a score of its own';
 
 COMMENT ON COLUMN scores.observed IS 'that value';
 

@@ -62,6 +62,7 @@ def _facts(run_lineage: RunLineage) -> dict[str, Any]:
         "methods": [asdict(method) for method in run_lineage.methods],
         "content_hash": run.content_hash,
         "as_of": lineage.as_of,
+        "recorded_by": lineage.recorded_by,
         "data_hash": lineage.data_hash,
         "batch": asdict(run_lineage.source_batch),
         "num_known": run_lineage.num_known,
@@ -80,7 +81,7 @@ def _model_facts(model: ModelVersion, *, is_champion: bool) -> dict[str, Any]:
         **{key: getattr(model, key) for key in ("model_version", "model_hash", "training", "reason", "cutoff")},
         "is_champion": is_champion,
         "trained_at": model.trained_at,
-        **asdict(model.lineage),
+        **{key: value for key, value in asdict(model.lineage).items() if key != "recorded_by"},
         "skill": model.skill,
         "mlflow_run_id": model.mlflow_run_id,
     }

@@ -288,7 +288,14 @@ class Recipe(Table):
             yield from _keys_of_others("training", self.training, _GLOBAL_TRAINING)
         if self.source.layout == "wide" and self.covariates.names:
             yield 'covariates are columns of a long table: expected source.layout = "long"'
-        columns = {self.source.period, self.source.value, self.source.series, self.source.fold_column}
+        columns = {
+            self.source.period,
+            self.source.value,
+            self.source.series,
+            self.source.fold_column,
+            self.source.known_at,
+            self.source.operation,
+        }
         if len(set(self.covariates.names) - columns) < len(self.covariates.names):
             yield "a covariate names a column that is something else already: expected different ones"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Self
@@ -45,6 +45,10 @@ _NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "unicode
 
 #: keys that say how a table is written as text
 _OF_CSV = ("delimiter", "decimal", "thousands", "encoding", "skip_rows", "skip_footer")
+
+_DURATION = re.compile(
+    r"P(?:(\d{1,3})Y)?(?:(\d{1,4})M)?(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,8})S)?)?"
+)
 
 #: context for the validation of a recipe that somebody writes now. Definitions that an earlier release stored are read
 #: without it: the earlier release accepted them, so they must still parse after checks were added.
@@ -100,6 +104,23 @@ class Source(Table):
         False,
         description="one faulty row refuses the whole delivery, an empty value is a fault, and a gap longer than `max_gap` is put on hold; keys that are given win",
     )
+    known_at: str | None = Field(
+        None,
+        min_length=1,
+        description="column of the instants since when each row is known; a period may have several rows, its versions",
+    )
+    publication_lag: str | None = Field(
+        None,
+        description="ISO 8601 duration, such as P1D or P1M: when a series is first delivered, each value counts as known so long after the end of its period",
+    )
+    vintage: str | None = Field(
+        None, description="strptime format of the date in the name of each file, since when its rows are known: `%Y-%m`"
+    )
+    operation: str | None = Field(
+        None,
+        min_length=1,
+        description="column that says what a row does: insert, update (i, u, upsert, correct, revise), or delete (d, remove, withdraw), which makes the period a gap",
+    )
     missing: Literal["reject", "gap"] = Field(
         "gap", description='how to treat empty values and NaN: leave a gap, or reject the row (`strict`: "reject")'
     )
@@ -147,9 +168,8 @@ class Source(Table):
             raise _contradiction('source.columns is for layout = "wide"')
         if self.layout == "wide" and (self.value, self.series) != (None, None):
             raise _contradiction("a wide table has neither source.value nor source.series: its columns are the series")
-        named = [
-            name for name in (self.period, self.value, self.series, self.fold_column, *(self.columns or ())) if name
-        ]
+        of_rows = (self.period, self.value, self.series, self.fold_column, self.known_at, self.operation)
+        named = [name for name in (*of_rows, *(self.columns or ())) if name]
         if len(set(named)) < len(named):
             raise _contradiction(
                 "source.period, source.value and source.series name one column twice: expected different ones"
@@ -177,6 +197,26 @@ class Source(Table):
         if self.max_rejected is None:
             return num_rejected <= max(MAX_REJECTED_ROWS, MAX_REJECTED * num_read)
         return num_rejected / max(num_read, 1) <= self.max_rejected
+
+    @model_validator(mode="after")
+    def _check_vintages(self) -> Self:
+        named = [name for name in ("known_at", "publication_lag", "vintage") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise _contradiction(f"source.{named[0]} and source.{named[1]}: expected one of both")
+        if self.publication_lag is not None and parse_duration(self.publication_lag) is None:
+            raise _contradiction(
+                f'source.publication_lag is "{self.publication_lag}": expected an ISO 8601 duration, such as P1D, PT6H or P1M'
+            )
+        if self.vintage is not None and not _is_format(self.vintage):
+            raise _contradiction(f'source.vintage is "{self.vintage}": expected a strptime format, such as %Y-%m')
+        if self.vintage is not None and not hasattr(self, "path"):
+            raise _contradiction("source.vintage is for files: expected source.path beside it")
+        return self
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether a delivery may hold several versions of one value, or withdraw values."""
+        return (self.known_at, self.vintage, self.operation) != (None, None, None)
 
     @property
     def fold_column(self) -> str | None:
@@ -440,6 +480,16 @@ def _is_new(info: ValidationInfo) -> bool:
 def _contradiction(message: str) -> PydanticCustomError:
     """A fault whose message is shown as it is."""
     return PydanticCustomError("contradiction", "{message}", {"message": message})
+
+
+def parse_duration(text: str) -> tuple[int, timedelta] | None:
+    """Return an ISO 8601 duration as months and a length of time; None if it is none, or negative."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return None
+    years, months, weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    length = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return 12 * years + months, length
 
 
 def _is_date(text: str) -> bool:

@@ -18,10 +18,11 @@ from pipeline.ingest.history_checks import MAX_LAG, MIN_OVERLAP, HistoryCheck
 from pipeline.ingest.reader import CONFLICT, ParsedBatch
 from pipeline.ingest.row_spool import ROW, Rows
 from pipeline.ingest.stray_periods import count_stray, find_stray
+from pipeline.ingest.versions import compare_versions, newest_values
 from pipeline.records.expectation import BatchPreview, Expectation
 from pipeline.text import counted, format_period
 from pipeline.timeseries.frequency import Periods
-from pipeline.timeseries.long_values import LongValues, merge
+from pipeline.timeseries.long_values import Change, LongValues, VersionChange, Versions, merge
 from pipeline.timeseries.observations import TARGET
 
 #: a last line without a newline counts as cut if its step is larger than this many times any other
@@ -39,17 +40,6 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """What delivered values add to the stored ones."""
-
-    #: values of periods that have none yet
-    new: LongValues
-    #: values of periods that have another one
-    revised: LongValues
-    num_same: int = 0
-
-
 @dataclass(slots=True)
 class BatchCounts:
     """How many rows of a batch were read, and how many of its values are new, revised or the same."""
@@ -63,6 +53,12 @@ class BatchCounts:
         """Count what one part of the batch changes."""
         self.num_new += len(change.new)
         self.num_revised += len(change.revised)
+        self.num_same += change.num_same
+
+    def add_versions(self, change: VersionChange) -> None:
+        """Count what versions of one part of the batch change."""
+        self.num_new += len(change.new)
+        self.num_revised += len(change.revised) + len(change.older)
         self.num_same += change.num_same
 
     @property
@@ -208,18 +204,60 @@ class BatchDiff:
         Raises:
             BatchRefused: too many rows are rejected.
         """
-        rows = _sort_rows(self._drop_off_grid(rows))
+        rows, kept = self._clean_rows(rows)
         series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
-        is_repeated = np.zeros(len(rows), bool)
-        is_repeated[1:] = (series[1:] == series[:-1]) & (period[1:] == period[:-1])
-        kept = self._resolve_duplicates(rows, is_repeated) if is_repeated.any() else slice(None)
-        self._rows = rows
         values = LongValues(
             series[kept].astype(np.int64),
             period[kept].view("datetime64[us]"),
             np.ascontiguousarray(rows["value"][kept]),
         )
         return values.take(~self._are_known_stray(values)) if self.stray else values
+
+    def clean_versions(self, rows: Rows) -> Versions:
+        """Return the versions of some whole series in order, one of each period and instant; reject rows as `clean` does.
+
+        Raises:
+            BatchRefused: too many rows are rejected.
+        """
+        rows, kept = self._clean_rows(rows)
+        rows = rows[kept]
+        values = LongValues(
+            rows["series"].astype(np.int64),
+            np.ascontiguousarray(rows["period"]).view("datetime64[us]"),
+            np.ascontiguousarray(rows["value"]),
+        )
+        return Versions(values, np.ascontiguousarray(rows["known_at"]).view("datetime64[us]"))
+
+    def _clean_rows(self, rows: Rows) -> tuple[Rows, Mask | slice]:
+        """Return the rows on the grid in order, and which of them count."""
+        rows = _sort_rows(self._drop_off_grid(rows))
+        is_repeated = np.zeros(len(rows), bool)
+        is_repeated[1:] = np.logical_and.reduce([rows[key][1:] == rows[key][:-1] for key in _keys(rows)])
+        kept = self._resolve_duplicates(rows, is_repeated) if is_repeated.any() else slice(None)
+        self._rows = rows
+        return rows, kept
+
+    def compare_versions(self, delivered: Versions, stored: Versions) -> VersionChange:
+        """Return what delivered versions add to the stored ones; count it.
+
+        Vintages revise what was known before, so nothing of that is suspicious.
+
+        Args:
+            delivered: cleaned versions of some whole series.
+            stored: the stored versions of these series, or their newest ones if all delivered ones are newer.
+        """
+        change = compare_versions(delivered, stored)
+        newest, before = newest_values(delivered), newest_values(stored).without_withdrawn()
+        present = newest.without_withdrawn()
+        withdrawn = before.positions(newest.series, newest.period)[np.isnan(newest.value)]
+        kept = before.take(~np.isin(np.arange(len(before)), withdrawn))
+        if len(present):
+            merged = merge(kept, present)
+            self._check_cut(present, merged)
+            self._check_spacing(present, kept, merged)
+            self._measure_longest(merged)
+        self.counts.add_versions(change)
+        return change
 
     def compare(self, delivered: LongValues, stored: LongValues) -> Change:
         """Return what changes if the batch is accepted; count it, and look for signs that the batch is faulty.
@@ -355,7 +393,8 @@ class BatchDiff:
 
     def _resolve_duplicates(self, rows: Rows, is_repeated: Mask) -> Mask:
         """Return which rows count. Equal values of one period are one value; for others the recipe has a rule."""
-        rule, value, is_first = self.recipe.source.duplicates, rows["value"], ~is_repeated
+        source, value, is_first = self.recipe.source, rows["value"], ~is_repeated
+        rule = "last" if source.operation is not None else source.duplicates
         if rule == "last":
             return np.append(is_first[1:], True)
         is_different = is_repeated.copy()
@@ -534,8 +573,15 @@ def _is_stored_gap(rows: Counts, stored: LongValues, merged: LongValues) -> Mask
     return np.logical_and(*is_stored)
 
 
+def _keys(rows: Rows) -> tuple[str, ...]:
+    """Return the fields of which rows of one value have the same."""
+    return ("series", "period", "known_at") if "known_at" in (rows.dtype.names or ()) else ("series", "period")
+
+
 def _sort_rows(rows: Rows) -> Rows:
     """Sort rows by series and period; rows of one period stay in the order in which they came."""
+    if len(_keys(rows)) > 2:
+        return rows[np.lexsort([rows[key] for key in reversed(_keys(rows))])]
     series, period = np.ascontiguousarray(rows["series"]), np.ascontiguousarray(rows["period"])
     is_later_series = series[1:] > series[:-1]
     is_in_order = is_later_series | ((series[1:] == series[:-1]) & (period[1:] >= period[:-1]))

@@ -27,10 +27,11 @@ from pipeline.ingest.parsers import (
     to_text,
 )
 from pipeline.ingest.period_formats import UnclearPeriods
-from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, Rows, RowSpool
+from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, VERSION_ROW, Rows, RowSpool
 from pipeline.ingest.schema_check import find_schema_fault, series_columns
 from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.ingest.stray_periods import count_stray
+from pipeline.ingest.versions import find_vintage, parse_known_at, parse_operations
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.number_format import PLAIN
 from pipeline.text import counted
@@ -47,6 +48,8 @@ _MAX_UNMERGED = 2_000_000
 _MAX_TEXT = 200
 #: how the rule of rows with different values for one period begins
 CONFLICT = "is one of"
+_KNOWN_IN_FUTURE = "lies in the future: expected the instant since when the row is known"
+_KNOWN_TOO_EARLY = "begins after the row was known: expected a later instant, or a covariate that is known ahead"
 _INVALID_NAME = "is not a name of a series: expected visible characters"
 
 
@@ -208,7 +211,8 @@ def parse_delivery(
         BatchRefused: it lacks a column, has no row, spans far more periods than it has rows, or has more than
             `max_rejections` faulty rows.
     """
-    with RowSpool(max_rows_in_memory=max_rows_in_memory, part_rows=part_rows) as spool:
+    row = VERSION_ROW if recipe.source.has_versions else ROW
+    with RowSpool(max_rows_in_memory=max_rows_in_memory, part_rows=part_rows, row=row) as spool:
         batch = ParsedBatch(
             source=delivery.source,
             recipe=recipe,
@@ -238,6 +242,10 @@ class _ChunkRows:
     series: Positions  # [n] position in the series index
     #: whether the row as a whole is not rejected; set to False as faults are found
     is_valid: npt.NDArray[np.bool_]  # [n]
+    #: since when each row is known, in microseconds; None: the source has no versions
+    known_at: npt.NDArray[np.int64] | None = None  # [n]
+    #: which rows withdraw a value; None: none does
+    withdraws: npt.NDArray[np.bool_] | None = None  # [n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +255,22 @@ class _NumberColumn:
     name: str
     variable: str
     numbers: Numbers
+
+
+def _withdraw(column: _NumberColumn, withdraws: npt.NDArray[np.bool_] | None) -> _NumberColumn:
+    """Return a column in which rows that withdraw a value hold none, whatever is written there."""
+    if withdraws is None or not withdraws.any():
+        return column
+    numbers = column.numbers
+    return replace(
+        column,
+        numbers=replace(
+            numbers,
+            values=np.where(withdraws, np.nan, numbers.values),
+            is_missing=numbers.is_missing & ~withdraws,
+            faults={row: rule for row, rule in numbers.faults.items() if not withdraws[row]},
+        ),
+    )
 
 
 @dataclass(slots=True)
@@ -278,6 +302,7 @@ class _BatchReader:
         self.recipe = batch.recipe
         self.source = batch.recipe.source
         self.latest = np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
+        self.now = np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
         self.period_parser = PeriodParser(self.source, self.recipe.grid)
         self.series = SeriesIndex()
         self.periods = _PeriodSet()
@@ -324,6 +349,9 @@ class _BatchReader:
             return
         rows = self._parse_periods_and_series(chunk)
         columns = [self._parse_numbers(chunk, name, variable) for name, variable in self._number_columns(chunk)]
+        if self.source.has_versions:
+            rows = self._parse_versions(rows)
+            columns = [_withdraw(column, rows.withdraws) for column in columns]
         self._reject_future(rows, columns)
         for column in columns:
             self._add_values(self._rows_of_column(rows, column), column)
@@ -373,6 +401,39 @@ class _BatchReader:
             self._reject(rows, dict.fromkeys(invalid.tolist(), _INVALID_NAME), source.series)
         return rows
 
+    def _parse_versions(self, rows: _ChunkRows) -> _ChunkRows:
+        """Return the rows with the instants since when they are known, and which of them withdraw a value.
+
+        Raises:
+            BatchRefused: the name of the file has no date.
+        """
+        known_at = np.full(len(rows.period), self.now, "datetime64[us]")
+        if self.source.vintage is not None:
+            known_at[:] = self._find_vintage(rows.chunk.file)
+        if self.source.known_at is not None:
+            known_at, faults = parse_known_at(rows.chunk.columns.column(self.source.known_at), self.source)
+            self._reject(rows, faults, self.source.known_at)
+            ahead = np.flatnonzero(known_at > self.latest).tolist()
+            self._reject(rows, dict.fromkeys(ahead, _KNOWN_IN_FUTURE), self.source.known_at)
+        withdraws = None
+        if self.source.operation is not None:
+            withdraws, faults = parse_operations(rows.chunk.columns.column(self.source.operation))
+            self._reject(rows, faults, self.source.operation)
+        return replace(rows, known_at=np.minimum(known_at, self.now).astype(np.int64), withdraws=withdraws)
+
+    def _find_vintage(self, file: str | None) -> np.datetime64:
+        name, form = file or self.batch.source, self.source.vintage
+        assert form is not None
+        vintage = find_vintage(name, form)
+        if vintage is None or vintage > self.latest:
+            found = "no date" if vintage is None else "a date in the future"
+            raise BatchRefused(
+                f'{name} has {found} in its name: expected one like {datetime(2026, 11, 22).strftime(form)} (source.vintage = "{form}")',
+                [Rejection(rule="vintage", file=file)],
+                source=self.batch.source,
+            )
+        return vintage
+
     def _number_columns(self, chunk: Chunk) -> list[tuple[str, str]]:
         """Return the columns of numbers with the variable that each of them holds."""
         if self.source.layout == "wide":
@@ -395,7 +456,12 @@ class _BatchReader:
 
     def _reject_future(self, rows: _ChunkRows, columns: Sequence[_NumberColumn]) -> None:
         """Reject rows that lie ahead and hold more than covariates that can be known ahead."""
-        is_ahead = rows.is_valid & (rows.period > self.latest)
+        is_future = rows.period > self.latest
+        is_early = np.zeros(len(is_future), bool)
+        if rows.known_at is not None:
+            tolerated = rows.known_at + CLOCK_TOLERANCE // timedelta(microseconds=1)
+            is_early = rows.period > tolerated.view("datetime64[us]")
+        is_ahead = rows.is_valid & (is_future | is_early)
         if not is_ahead.any():
             return
         may_be_missing = self.source.missing == "gap" or bool(self.recipe.covariates.future)
@@ -405,8 +471,9 @@ class _BatchReader:
                 has_value[:] = True
             elif column.variable not in self.recipe.covariates.future:
                 has_value |= ~column.numbers.is_missing
-        future = np.flatnonzero(is_ahead & has_value).tolist()
-        self._reject(rows, dict.fromkeys(future, "lies in the future"), self.source.period)
+        faulty = np.flatnonzero(is_ahead & has_value).tolist()
+        faults = {row: "lies in the future" if is_future[row] else _KNOWN_TOO_EARLY for row in faulty}
+        self._reject(rows, faults, self.source.period)
 
     def _add_values(self, rows: _ChunkRows, column: _NumberColumn) -> None:
         """Reject the faulty values of a column, and add the others to the batch."""
@@ -414,7 +481,8 @@ class _BatchReader:
         if column.variable == TARGET and self.source.missing == "reject" and column.numbers.is_missing.any():
             faults = faults | self._judge_missing(rows, column)
         self._reject(rows, faults, column.name, whole_row=False)
-        kept = np.flatnonzero(rows.is_valid & ~np.isnan(values))
+        is_kept = ~np.isnan(values) if rows.withdraws is None else ~np.isnan(values) | rows.withdraws
+        kept = np.flatnonzero(rows.is_valid & is_kept)
         if len(kept) == 0:
             return
         numbers = self.series.assign_numbers(rows.series[kept], column.variable)
@@ -436,7 +504,9 @@ class _BatchReader:
 
     def _make_rows(self, rows: _ChunkRows, chosen: Positions, series: Positions, values: Any) -> Rows:
         """Return some rows of a chunk as rows of the spool."""
-        spooled = np.empty(len(chosen), ROW)
+        spooled = np.empty(len(chosen), self.batch.spool.row)
+        if rows.known_at is not None:
+            spooled["known_at"] = rows.known_at[chosen]
         spooled["series"], spooled["value"] = series, values
         spooled["file"], spooled["line"] = len(self.batch.files) - 1, rows.chunk.line[chosen]
         spooled["period"] = rows.period[chosen].astype(np.int64)

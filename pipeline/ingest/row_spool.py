@@ -16,7 +16,10 @@ import numpy.typing as npt
 #: one parsed value: number of its series and variable, its place in the delivery, its period in microseconds
 ROW = np.dtype([("series", "<i4"), ("file", "<i4"), ("line", "<i8"), ("period", "<i8"), ("value", "<f8")])
 
-Rows = npt.NDArray[np.void]  # [n] of ROW
+#: with the instant since when the value is known, in microseconds
+VERSION_ROW = np.dtype([*ROW.descr, ("known_at", "<i8")])
+
+Rows = npt.NDArray[np.void]  # [n] of ROW or VERSION_ROW
 
 #: more rows than these go to disk
 MAX_ROWS_IN_MEMORY = 2_000_000
@@ -33,14 +36,14 @@ class _SortedRun:
     rows: Rows | None = None
     offset: int = 0
 
-    def read(self, first: int, end: int, file: IO[bytes] | None) -> Rows:
+    def read(self, first: int, end: int, file: IO[bytes] | None, row: np.dtype[np.void]) -> Rows:
         """Return the rows of the series from `first`, inclusive, to `end`, exclusive."""
         start, stop = self.starts[np.searchsorted(self.series, [first, end])]
         if self.rows is not None:
             return self.rows[start:stop]
         assert file is not None
-        file.seek(self.offset + start * ROW.itemsize)
-        return np.frombuffer(file.read((stop - start) * ROW.itemsize), ROW)
+        file.seek(self.offset + start * row.itemsize)
+        return np.frombuffer(file.read((stop - start) * row.itemsize), row)
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class RowSpool:
 
     max_rows_in_memory: int = MAX_ROWS_IN_MEMORY
     part_rows: int = PART_ROWS
+    row: np.dtype[np.void] = ROW
     num_rows: int = 0
     _in_memory: list[Rows] = field(default_factory=list)
     _num_in_memory: int = 0
@@ -81,7 +85,7 @@ class RowSpool:
             self._in_memory = [rows]
             runs.append(_SortedRun(series, starts, rows=rows))
         for first, end in pairwise(_part_bounds(runs, self.part_rows)):
-            of_runs = [rows for run in runs if len(rows := run.read(first, end, self._file))]
+            of_runs = [rows for run in runs if len(rows := run.read(first, end, self._file, self.row))]
             yield of_runs[0] if len(of_runs) == 1 else np.concatenate(of_runs)
 
     def _write_to_disk(self) -> None:

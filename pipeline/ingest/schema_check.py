@@ -20,7 +20,14 @@ class SchemaFault:
 def series_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     """Return the columns of a wide table that are series."""
     source = recipe.source
-    return list(source.columns or (name for name in columns if name not in (source.period, source.fold_column)))
+    return list(
+        source.columns
+        or (
+            name
+            for name in columns
+            if name not in (source.period, source.fold_column, source.known_at, source.operation)
+        )
+    )
 
 
 def find_schema_fault(recipe: Recipe, columns: Sequence[str]) -> SchemaFault | None:
@@ -31,6 +38,8 @@ def find_schema_fault(recipe: Recipe, columns: Sequence[str]) -> SchemaFault | N
         source.value,
         source.series,
         source.fold_column,
+        source.known_at,
+        source.operation,
         *(source.columns or ()),
         *recipe.covariates.names,
     )

@@ -105,7 +105,7 @@ def load_backtest_inputs(
     vintages = [] if plan.as_of_now else store.observations.vintages(recipe.name)
 
     def read_panel(as_of: datetime) -> Panel:
-        panel = store.observations.panel(recipe, as_of)
+        panel = store.observations.panel(recipe, as_of, recorded_by=LATEST)
         assert panel is not None
         return panel
 

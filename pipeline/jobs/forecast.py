@@ -92,8 +92,9 @@ def load_publication_inputs(recipe: Recipe, store: Store, as_of: datetime | None
     model = store.models.champion(recipe.name) if as_of is None else store.models.champion_as_of(recipe.name, as_of)
     if model is None:
         return _inputs_without_network(recipe, store, as_of, fencing_token)
-    forecaster, panel = load_forecaster_and_panel(model, recipe, store, as_of)
-    kind, lineage = run_kind(as_of), new_lineage(recipe, panel)
+    recorded_by = None if as_of is None else store.batches.last_recorded_at(recipe.name)
+    forecaster, panel = load_forecaster_and_panel(model, recipe, store, as_of, recorded_by=recorded_by)
+    kind, lineage = run_kind(as_of), new_lineage(recipe, panel, recorded_by=recorded_by)
     store.scores.score(recipe.name, kind, lineage.as_of)
     outcomes = store.scores.outcomes(recipe, kind, origin=panel.origin, as_of=lineage.as_of)
     baseline = model.record.resolve_baseline(recipe.gate.baseline)
@@ -117,11 +118,12 @@ def _inputs_without_network(
     Raises:
         NoForecaster: the history is long enough, and nothing was trained.
     """
-    panel = load_panel(recipe, store, as_of)
+    recorded_by = None if as_of is None else store.batches.last_recorded_at(recipe.name)
+    panel = load_panel(recipe, store, as_of, recorded_by=recorded_by)
     shortage = describe_shortage(panel, recipe)
     if shortage is None:
         raise NoForecaster(f"no model was trained for {recipe.name} yet: run `nextperiod train {recipe.name}`")
-    lineage = new_lineage(recipe, panel)
+    lineage = new_lineage(recipe, panel, recorded_by=recorded_by)
     store.scores.score(recipe.name, run_kind(as_of), lineage.as_of)
     inputs = ForecastInputs(recipe=recipe, forecaster=NoNetwork(shortage), panel=panel, calibration=None)
     return PublicationInputs(model=None, inputs=inputs, lineage=lineage, fencing_token=fencing_token)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import numpy as np
+
 from pipeline.config.recipe import Recipe
-from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
+from pipeline.errors import BatchHeld, BatchRefused, NothingHeld, Rejection
 from pipeline.ingest.changes import BatchCounts, BatchDiff, compare_values
 from pipeline.ingest.reader import ParsedBatch, parse_delivery
+from pipeline.ingest.versions import publish_late
+from pipeline.records.expectation import Expectation
 from pipeline.sources.registry import fetch
-from pipeline.storage.batches import BatchHeader, HeldPart, Outlook
+from pipeline.storage.batches import BatchHeader, BatchWriter, HeldPart, Outlook
 from pipeline.storage.store import Store
 from pipeline.text import counted
+from pipeline.timeseries.long_values import Change, VersionChange
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +96,14 @@ def approve_batch(recipe: Recipe, store: Store, now: datetime) -> IngestResult:
     )
     counts = BatchCounts(held.num_read)
     with store.batches.write(header, now) as writer:
+        changes = _ChangeWriter(writer, recipe, now)
         for part in store.batches.held_parts(held):
             writer.register(part.names)
             change = compare_values(part.values, writer.stored_values(part.values, recipe.grid))
             counts.add(change)
-            writer.add(change.new, change.revised)
+            changes.add(change, part.names)
             writer.add_attributes(part.attributes, part.names)
-        writer.finish(counts.as_dict(), [], expectation=held.expectation)
+        changes.finish(counts.as_dict(), [], expectation=held.expectation)
     result = IngestResult(
         source=held.source,
         num_read=counts.num_read,
@@ -141,8 +147,9 @@ def withdraw_batch(recipe: Recipe, store: Store, now: datetime, *, batch_id: int
 def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
     """Accept a parsed batch, or put it on hold; every error lists all rejected rows."""
     diff = BatchDiff(batch)
+    write = _write_versions if batch.recipe.source.has_versions else _write_changes
     try:
-        return _write_changes(diff, header, store, now)
+        return write(diff, header, store, now)
     except BatchHeld as hold:
         complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
         outlook = Outlook(preview=diff.preview(), expectation=diff.accepted_expectation())
@@ -159,19 +166,77 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
     with store.batches.write(header, now) as writer:
         diff.history.expectation = writer.expectation
         writer.register(batch.names)
+        changes = _ChangeWriter(writer, batch.recipe, now)
         for rows in batch.spool.parts():
             delivered = diff.clean(rows)
             stored = writer.stored_values(
                 delivered, batch.recipe.grid, since=diff.compared_since, before=diff.num_values_before
             )
-            change = diff.compare(delivered, stored)
-            writer.add(change.new, change.revised)
+            changes.add(diff.compare(delivered, stored), batch.names)
         if diff.has_whole_history:
             diff.history.expect_series(writer.missing_values())
         diff.refuse_faulty()
         diff.hold_suspicious()
         writer.add_attributes(batch.attributes, batch.names)
-        writer.finish(diff.counts.as_dict(), batch.rejections, expectation=diff.next_expectation())
+        changes.finish(diff.counts.as_dict(), batch.rejections, expectation=diff.next_expectation())
+    return _result(diff, writer.batch_id)
+
+
+def _write_versions(diff: BatchDiff, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
+    """Write the versions of a batch as if it had arrived in parts, each when it became known; in one transaction."""
+    batch = diff.batch
+    with store.batches.write(header, now) as writer:
+        writer.register(batch.names)
+        delivered = (diff.clean_versions(rows) for rows in batch.spool.parts())
+        changes = [diff.compare_versions(versions, writer.stored_versions(versions)) for versions in delivered]
+        diff.refuse_faulty()
+        writer.add_attributes(batch.attributes, batch.names)
+        _write_by_instant(writer, changes)
+        writer.finish_vintages(diff.counts.as_dict(), batch.rejections)
+    return _result(diff, writer.batch_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _ChangeWriter:
+    """Writes what a batch changes; with a publication lag at the end, when it is clear since when what is known."""
+
+    writer: BatchWriter
+    recipe: Recipe
+    now: datetime
+    _waiting: list[VersionChange] = field(default_factory=list)
+
+    @property
+    def has_lag(self) -> bool:
+        """Whether some values count as known earlier than now."""
+        return self.recipe.source.publication_lag is not None and bool(self.writer.is_new_series().any())
+
+    def add(self, change: Change, names: Sequence[tuple[str, str]]) -> None:
+        """Write the changes of one part, or keep them for `finish`."""
+        if self.has_lag:
+            self._waiting.append(publish_late(change, self.writer.is_new_series(), names, self.recipe, self.now))
+        else:
+            self.writer.add(change.new, change.revised)
+
+    def finish(
+        self, counts: Mapping[str, int], rejections: Sequence[Rejection], *, expectation: Expectation | None
+    ) -> None:
+        """Complete the batch."""
+        if self.has_lag:
+            _write_by_instant(self.writer, self._waiting)
+            self.writer.finish_vintages(counts, rejections, expectation=expectation)
+        else:
+            self.writer.finish(counts, rejections, expectation=expectation)
+
+
+def _write_by_instant(writer: BatchWriter, changes: Sequence[VersionChange]) -> None:
+    instants = [versions.known_at for change in changes for versions in (change.new, change.revised, change.older)]
+    writer.open_vintages(np.unique(np.concatenate(instants)) if instants else np.empty(0, "datetime64[us]"))
+    for change in changes:
+        writer.add_versions(change)
+
+
+def _result(diff: BatchDiff, batch_id: int) -> IngestResult:
+    batch = diff.batch
     return IngestResult(
         source=batch.source,
         num_read=diff.counts.num_read,
@@ -181,7 +246,7 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
         num_rejected=len(batch.rejections),
         num_missing=diff.num_missing,
         quarantine=batch.describe_quarantine(),
-        batch_id=writer.batch_id,
+        batch_id=batch_id,
     )
 
 

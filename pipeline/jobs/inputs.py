@@ -85,27 +85,36 @@ def check_covariates(panel: Panel, recipe: Recipe) -> None:
         logger.warning("%s; the baseline stands in from there on: %s", what, deliver)
 
 
-def load_panel(recipe: Recipe, store: Store, as_of: datetime | None, *, length: int | None = None) -> Panel:
+def load_panel(
+    recipe: Recipe,
+    store: Store,
+    as_of: datetime | None,
+    *,
+    recorded_by: datetime | None = LATEST,
+    length: int | None = None,
+) -> Panel:
     """Read the panel as of an instant and prepare it for networks.
 
     Args:
         recipe: whose observations.
         store: where they are.
-        as_of: only what was recorded by this instant counts; None: everything.
+        as_of: only what was known at this instant counts; None: everything.
+        recorded_by: of that, only what was recorded by this instant; None: what was recorded by `as_of`.
         length: how many of the last values of each series; None: all.
 
     Raises:
         NoObservations: nothing was recorded by then.
         ModelRefused: the recipe reads the other series, and there are too many.
     """
-    panel = store.observations.panel(recipe, as_of or LATEST, length=length)
+    recorded_by = None if as_of is None else recorded_by
+    panel = store.observations.panel(recipe, as_of or LATEST, recorded_by=recorded_by, length=length)
     if panel is not None:
         return prepare_panel(panel, recipe)
-    first = store.batches.first_recorded_at(recipe.name) if as_of else None
+    first = store.batches.first_known_at(recipe.name) if as_of else None
     if as_of is None or first is None:
         raise NoObservations(f"there are no observations of {recipe.name}: run `nextperiod ingest {recipe.name}`")
     raise NoObservations(
-        f"{recipe.name} has no observations as of {as_of.isoformat()}: the first were recorded at {first.isoformat()}; "
+        f"{recipe.name} has no observations as of {as_of.isoformat()}: the first are known since {first.isoformat()}; "
         "give that instant or a later one"
     )
 
@@ -128,7 +137,12 @@ def prepare_panel(panel: Panel, recipe: Recipe) -> Panel:
 
 
 def load_forecaster_and_panel(
-    model: ModelVersion, recipe: Recipe, store: Store, as_of: datetime | None
+    model: ModelVersion,
+    recipe: Recipe,
+    store: Store,
+    as_of: datetime | None,
+    *,
+    recorded_by: datetime | None = LATEST,
 ) -> tuple[Forecaster, Panel]:
     """Load a model and the end of the panel that it forecasts from.
 
@@ -136,7 +150,8 @@ def load_forecaster_and_panel(
         model: which model.
         recipe: as it is, or as it was when the run to reproduce was published.
         store: holds observations and model files.
-        as_of: only what was recorded by this instant counts; None: everything.
+        as_of: only what was known at this instant counts; None: everything.
+        recorded_by: as for `load_panel`.
 
     Raises:
         NoObservations: nothing was recorded by then.
@@ -149,10 +164,10 @@ def load_forecaster_and_panel(
             f"for {recipe.horizon}: run `nextperiod train {recipe.name}`"
         )
     length = max(forecaster.needs.context, recipe.scale_window)
-    return forecaster, load_panel(recipe, store, as_of, length=length)
+    return forecaster, load_panel(recipe, store, as_of, recorded_by=recorded_by, length=length)
 
 
-def new_lineage(recipe: Recipe, panel: Panel) -> Lineage:
+def new_lineage(recipe: Recipe, panel: Panel, *, recorded_by: datetime | None = None) -> Lineage:
     """The lineage of a model or a run that is made from a panel by the present code."""
     assert panel.as_of is not None
     return Lineage(
@@ -160,6 +175,7 @@ def new_lineage(recipe: Recipe, panel: Panel) -> Lineage:
         data_hash=panel.data_hash,
         recipe_fingerprint=recipe.fingerprint,
         code_version=code_version(),
+        recorded_by=recorded_by,
     )
 
 

@@ -128,9 +128,11 @@ def load_run_inputs(run: Row, published: Forecast, store: Store) -> ForecastInpu
     try:
         if model is None:
             forecaster = NoNetwork(published.reason[0] or "")
-            panel = load_panel(recipe, store, run["as_of"])
+            panel = load_panel(recipe, store, run["as_of"], recorded_by=run["recorded_by"])
         else:
-            forecaster, panel = load_forecaster_and_panel(model, recipe, store, run["as_of"])
+            forecaster, panel = load_forecaster_and_panel(
+                model, recipe, store, run["as_of"], recorded_by=run["recorded_by"]
+            )
     except Transient:
         raise
     except NextperiodError as error:

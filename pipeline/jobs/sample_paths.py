@@ -137,7 +137,7 @@ def _load_sampler(recipe: Recipe, store: Store, paths: RunPaths, seed: int) -> P
     assert model is not None
     forecaster = load_forecaster(store.models.files(model), model.model_hash)
     length = forecaster.needs.context + recipe.scale_window  # for the autocorrelation of past errors
-    panel = load_panel(recipe, store, paths.run["as_of"], length=length)
+    panel = load_panel(recipe, store, paths.run["as_of"], recorded_by=paths.run["recorded_by"], length=length)
     return build_sampler(forecaster, panel, paths.forecast, recipe, seed)
 
 

@@ -57,17 +57,28 @@ def decide_training(recipe: Recipe, store: Store, requested: str | None, as_of: 
 
 def record_training_decision(decision: TrainingDecision, store: Store, now: datetime) -> None:
     """Store a decision as a row; the same decision as the last one adds none."""
-    latest = store.batches.latest_as_of(decision.recipe.name, decision.as_of or LATEST)
-    assert latest is not None
+    as_of = _newest_instant(decision, store)
     row = Decision(
         what="training",
         kind=run_kind(decision.as_of),
         outcome=decision.training,
         reason=decision.reason,
         model_version=decision.champion.model_version if decision.champion else None,
-        as_of=latest.recorded_at,
+        as_of=as_of,
     )
     store.models.record_decision(decision.recipe.name, row, now)
+
+
+def _newest_instant(decision: TrainingDecision, store: Store) -> datetime:
+    """The newest instant up to the decision's at which data were recorded or, of a backfill, known."""
+    name, as_of = decision.recipe.name, decision.as_of
+    if as_of is None:
+        latest = store.batches.latest_as_of(name, LATEST)
+        assert latest is not None
+        return latest.recorded_at
+    known = store.batches.known_by(name, as_of, LATEST)
+    assert known is not None
+    return known.as_of
 
 
 def _model_history(

@@ -30,6 +30,8 @@ class Lineage:
     data_hash: str
     recipe_fingerprint: str
     code_version: str
+    #: instant up to which observations had been recorded, of a backfill; None: `as_of`
+    recorded_by: datetime | None = None
 
 
 def training_key(lineage: Lineage, started_at: datetime) -> str:

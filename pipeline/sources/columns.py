@@ -28,6 +28,8 @@ def named_columns(recipe: Recipe) -> list[str]:
         source.value,
         source.series,
         source.fold_column,
+        source.known_at,
+        source.operation,
         *(source.columns or ()),
         *recipe.covariates.names,
     )
@@ -38,7 +40,14 @@ def number_columns(recipe: Recipe, names: Sequence[str]) -> list[str]:
     """Return those of the delivered columns that hold numbers."""
     source = recipe.source
     if source.layout == "wide":
-        return list(source.columns or (name for name in names if name not in (source.period, source.fold_column)))
+        return list(
+            source.columns
+            or (
+                name
+                for name in names
+                if name not in (source.period, source.fold_column, source.known_at, source.operation)
+            )
+        )
     wanted = {source.value, *recipe.covariates.past, *recipe.covariates.future}
     return [name for name in names if name in wanted]
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ from pipeline.errors import BatchHeld, NothingHeld, Rejection
 from pipeline.records.expectation import BatchPreview, Expectation
 from pipeline.records.lineage import LatestBatch
 from pipeline.sources.delivery import FetchContext
-from pipeline.storage.bulk_load import Column, all_values, count_values, load, values_as_of
+from pipeline.storage.bulk_load import Column, all_values, count_values, load, read_versions, values_as_of
 from pipeline.storage.engine import Database
 from pipeline.storage.mapping import rejection_row
 from pipeline.storage.statements import Row, Transaction
-from pipeline.timeseries.frequency import Frequency
-from pipeline.timeseries.long_values import LongValues, concatenate, empty_values
+from pipeline.storage.vintages import KnownVersions
+from pipeline.timeseries.frequency import Frequency, Periods
+from pipeline.timeseries.long_values import LongValues, VersionChange, Versions, concatenate, empty_values
 from pipeline.timeseries.observations import TARGET
 
 #: so many revisions are collected from several parts before they are written
@@ -277,16 +278,59 @@ class BatchRepository:
             row = transaction.row("latest_batch_as_of", recipe=recipe, as_of=as_of)
         return None if row is None else LatestBatch(**row)
 
-    def recorded_instants(self, recipe: str) -> list[datetime]:
-        """When values of the recipe were added or revised, ascending; between two instants nothing changed."""
+    def known_instants(self, recipe: str) -> list[datetime]:
+        """Since when values of the recipe are known, ascending; between two instants nothing changed."""
         with self.database.read() as transaction:
-            return [row["recorded_at"] for row in transaction.rows("recorded_instants", recipe=recipe)]
+            return [row["known_at"] for row in transaction.rows("known_instants", recipe=recipe)]
 
-    def first_recorded_at(self, recipe: str) -> datetime | None:
-        """When the recipe's first observations were recorded; None if there are none."""
+    def known_by(self, recipe: str, as_of: datetime, recorded_by: datetime) -> KnownVersions | None:
+        """What was known at one instant, of what was recorded by another; None before the first values."""
+        with self.database.read() as transaction:
+            rows = transaction.rows("batches_of_recipe", recipe=recipe)
+        known = [row["known_at"] <= as_of and row["recorded_at"] <= recorded_by for row in rows]
+        if not any(known):
+            return None
+        last = max(n for n, is_known in enumerate(known) if is_known)
+        return KnownVersions(
+            as_of=max(row["known_at"] for row, is_known in zip(rows, known, strict=True) if is_known),
+            recorded_by=recorded_by,
+            batch_id=int(rows[last]["batch_id"]),
+            is_in_order=all(known[: last + 1]),
+        )
+
+    def last_recorded_at(self, recipe: str) -> datetime | None:
+        """When the newest accepted batch of the recipe was recorded; None before the first."""
+        with self.database.read() as transaction:
+            row = transaction.row("newest_known_at", recipe=recipe)
+        return row["recorded_at"] if row else None
+
+    def first_known_at(self, recipe: str) -> datetime | None:
+        """Since when the recipe's first observations are known; None if there are none."""
         with self.database.read() as transaction:
             row = transaction.row("first_recorded_at", recipe=recipe)
         return row["recorded_at"] if row else None
+
+
+@dataclass(slots=True)
+class _VintageCounts:
+    """What became known at one instant."""
+
+    batch_id: int
+    known_at: datetime | None
+    num_new: int = 0
+    num_revised: int = 0
+    first_period: np.datetime64 | None = None
+    last_period: np.datetime64 | None = None
+
+    def count(self, what: str, periods: Periods) -> None:
+        """Count values of periods as `num_new` or `num_revised`."""
+        setattr(self, what, getattr(self, what) + len(periods))
+        ends = [
+            periods.min(),
+            periods.max(),
+            *(end for end in (self.first_period, self.last_period) if end is not None),
+        ]
+        self.first_period, self.last_period = min(ends), max(ends)
 
 
 @dataclass(slots=True)
@@ -307,6 +351,9 @@ class BatchWriter:
     _stored_ids: set[int] = field(default_factory=set)
     _compared_ids: set[int] = field(default_factory=set)
     _revisions: list[LongValues] = field(default_factory=list)
+    #: the instants since when something of the batch is known, ascending, and what became known at each
+    _instants: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
+    _vintages: list[_VintageCounts] = field(default_factory=list)
     #: the first and the last period with a new or revised value
     _changed_periods: list[np.datetime64] = field(default_factory=list)
 
@@ -314,7 +361,8 @@ class BatchWriter:
         """Add the series that are not stored yet, given as (series, variable); their positions are their numbers."""
         recipe = self.header.recipe
         series_ids = _series_ids_by_name(self.transaction, recipe)
-        self._stored_ids = set(series_ids.values())
+        if len(self._series_ids) == 0:  # the parts of one batch register the same names
+            self._stored_ids = set(series_ids.values())
         missing = [{"series": name[0], "variable": name[1]} for name in names if name not in series_ids]
         if missing:
             self.transaction.execute("insert_series", recipe=recipe, names=json.dumps(missing))
@@ -361,7 +409,7 @@ class BatchWriter:
         recipe = self.header.recipe
         self.transaction.execute(query, recipe=recipe, new_batch_id=self.batch_id, **parameters)
         changed = self.transaction.one("changed_periods", recipe=recipe, batch_id=self.batch_id)
-        counts = {"num_read": 0, "num_new": 0, "num_same": 0, "num_rejected": 0}
+        counts = {"num_read": 0, "num_new": 0, "num_same": 0, "num_rejected": 0, "known_at": None}
         self.transaction.execute("finish_batch", batch_id=self.batch_id, **counts, **changed)
         return int(changed["num_revised"])
 
@@ -370,6 +418,84 @@ class BatchWriter:
         if expectation != self.expectation:
             kept = expectation.to_json()
             self.transaction.execute("keep_outlook", batch_id=self.batch_id, preview=None, expectation=kept)
+
+    def stored_versions(self, delivered: Versions) -> Versions:
+        """The stored versions of the series in `delivered`, under the batch's numbers; NaN: withdrawn.
+
+        They are in order of series, period and the instant since when they are known.
+        """
+        numbers = np.unique(delivered.values.series)
+        ids = self._series_ids[numbers]
+        if self._previous_batch_id == 0 or len(ids) == 0:
+            return Versions(empty_values(), np.empty(0, "datetime64[us]"))
+        stored = read_versions(
+            self.transaction,
+            self.header.recipe,
+            as_of=self.recorded_at,
+            recorded_by=self.recorded_at,
+            series_ids=(int(ids.min()), int(ids.max())),
+        )
+        stored = stored.take(np.isin(stored.values.series, ids))
+        by_id, values = np.argsort(ids), stored.values
+        series = numbers[by_id][np.searchsorted(ids[by_id], values.series)]
+        versions = Versions(LongValues(series, values.period, values.value), stored.known_at)
+        return versions.take(np.argsort(series, kind="stable"))
+
+    def is_new_series(self) -> npt.NDArray[np.bool_]:
+        """Whether each series of the batch, by its number, was not stored before."""
+        return ~np.isin(self._series_ids, list(self._stored_ids))
+
+    def open_vintages(self, instants: Periods) -> None:
+        """Add a batch for each instant since when something of the delivery is known; this one is the first of them.
+
+        Args:
+            instants: ascending; none: the delivery changes nothing.
+        """
+        recorded_at = np.datetime64(self.recorded_at.astimezone(UTC).replace(tzinfo=None), "us")
+        self._instants = instants if len(instants) else np.array([recorded_at])
+        known = [None if instant >= recorded_at else _to_instant(instant) for instant in self._instants]
+        others = [
+            _insert_batch(self.transaction, self.header, self.recorded_at, status="accepted", known_at=known_at)
+            for known_at in known[1:]
+        ]
+        self._vintages = [
+            _VintageCounts(batch_id, known_at)
+            for batch_id, known_at in zip([self.batch_id, *others], known, strict=True)
+        ]
+
+    def add_versions(self, change: VersionChange) -> None:
+        """Write versions, each into the batch of its instant."""
+        for table, versions, field_name in (
+            ("observations", change.new, "num_new"),
+            ("revisions", change.revised, "num_revised"),
+            ("older_versions", change.older, "num_revised"),
+        ):
+            vintage = np.searchsorted(self._instants, versions.known_at)
+            batch_ids = np.array([counts.batch_id for counts in self._vintages], np.int64)[vintage]
+            values = versions.values
+            self._load(table, LongValues(self._series_ids[values.series], values.period, values.value), batch_ids)
+            for n in np.unique(vintage).tolist():
+                self._vintages[n].count(field_name, values.period[vintage == n])
+
+    def finish_vintages(
+        self, counts: Mapping[str, int], rejections: Sequence[Rejection], *, expectation: Expectation | None = None
+    ) -> None:
+        """Complete the batches of all instants; what was read, the same or rejected counts with the last one.
+
+        Args:
+            counts: of the rows and values of the delivery, by name.
+            rejections: its rejected rows.
+            expectation: what is expected of later deliveries; None: the same as before.
+        """
+        self.keep_expectation(expectation or self.expectation)
+        last = self._vintages[-1]
+        totals = {"num_read": counts["num_read"], "num_same": counts["num_same"], "num_rejected": len(rejections)}
+        for vintage in self._vintages:
+            rest = totals if vintage is last else dict.fromkeys(totals, 0)
+            self.transaction.execute("finish_batch", **asdict(vintage), **rest)
+        _insert_rejections(self.transaction, self.header.recipe, last.batch_id, rejections)
+        if self.header.releases is not None:
+            self.transaction.execute("approve_batch", batch_id=self.header.releases)
 
     def add(self, new: LongValues, revised: LongValues) -> None:
         """Write new values, and collect revisions, of which each part of a batch has few, to write them together.
@@ -393,20 +519,19 @@ class BatchWriter:
             self._load("revisions", concatenate(*self._revisions))
         self._revisions = []
 
-    def _load(self, table: str, values: LongValues) -> None:
+    def _load(self, table: str, values: LongValues, batch_ids: npt.NDArray[np.int64] | None = None) -> None:
         if len(values) == 0:
             return
         is_withdrawn = np.isnan(values.value)
-        if is_withdrawn.any():
-            self._insert(table, values.take(is_withdrawn), value=None)
-            values = values.take(~is_withdrawn)
-        self._insert(table, values, value=values.value)
-
-    def _insert(self, table: str, values: LongValues, *, value: Column) -> None:
-        if len(values) == 0:
-            return
-        columns: dict[str, Column] = {"series_id": values.series, "period": values.period}
-        load(self.transaction, table, {**columns, "value": value, "batch_id": self.batch_id})
+        for rows in (~is_withdrawn, is_withdrawn):
+            if rows.any():
+                columns: dict[str, Column] = {
+                    "series_id": values.series[rows],
+                    "period": values.period[rows],
+                    "value": values.value[rows] if rows is not is_withdrawn else None,
+                    "batch_id": self.batch_id if batch_ids is None else batch_ids[rows],
+                }
+                load(self.transaction, table, columns)
 
     def add_attributes(self, attributes: Mapping[tuple[str, str], str], names: Sequence[tuple[str, str]]) -> None:
         """Write attributes, given by (series, attribute), that are new or have changed."""
@@ -442,6 +567,7 @@ class BatchWriter:
             num_rejected=len(rejections),
             first_period=first_period,
             last_period=last_period,
+            known_at=None,
             **counts,
         )
         _insert_rejections(self.transaction, self.header.recipe, self.batch_id, rejections)
@@ -491,6 +617,7 @@ def _insert_batch(
     message: str | None = None,
     num_read: int = 0,
     num_rejected: int = 0,
+    known_at: datetime | None = None,
 ) -> int:
     """Insert the header of a batch; its number."""
     row = transaction.one(
@@ -501,7 +628,7 @@ def _insert_batch(
         state=json.dumps(dict(header.state), sort_keys=True),
         releases=header.releases,
         recorded_at=recorded_at,
-        known_at=None,
+        known_at=known_at,
         status=status,
         message=message,
         num_read=num_read,
@@ -536,6 +663,11 @@ def _identity(rejected: Row) -> tuple[Any, ...]:
 def _is_same(batch: Row | None, header: BatchHeader, message: str) -> bool:
     """Whether a stored batch has the content and the message of another one."""
     return batch is not None and (batch["content_hash"], batch["message"]) == (header.content_hash, message)
+
+
+def _to_instant(moment: np.datetime64) -> datetime:
+    instant: datetime = moment.astype("datetime64[us]").item()
+    return instant.replace(tzinfo=UTC)
 
 
 def _series_ids_by_name(transaction: Transaction, recipe: str) -> dict[tuple[str, str], int]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -15,9 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.storage.statements import Row, Transaction, query_text, sqlite_period
+from pipeline.storage.vintages import KnownVersions
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.frequency import Frequency, Periods
-from pipeline.timeseries.long_values import LongValues, apply_revisions, empty_values, merge
+from pipeline.timeseries.long_values import LongValues, Versions, apply_revisions, empty_values, merge
 
 #: an array holds one value a row: integers, numbers or periods; anything else is the value of every row
 Column = npt.NDArray[Any] | str | int | float | None
@@ -30,6 +32,8 @@ _ROWS_PER_STATEMENT = 64
 _FETCHED_ROWS = 4_096
 #: numbers of a run's step: mean, quantiles, baseline
 _NUMBERS_PER_STEP = 1 + len(LEVELS) + 1
+#: larger than any id of a series
+_MAX_ID = 2**62
 #: PostgreSQL counts microseconds from here
 _POSTGRESQL_EPOCH = np.datetime64("2000-01-01", "us")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -160,6 +164,49 @@ def values_as_of(
         return apply_revisions(first_values, _mark_withdrawn(_decode_values(series, *revisions)))
     rows = _fetch_sqlite_rows(transaction, "values_as_of", series_ids, batch_id, length=length, since=since)
     return apply_revisions(empty_values(), rows)
+
+
+def values_as_known(transaction: Transaction, recipe: str, variable: str, known: KnownVersions) -> LongValues:
+    """Values as they were known at an instant, where batches were not recorded in the order in which they were known."""
+    versions = read_versions(
+        transaction, recipe, variable=variable, as_of=known.as_of, recorded_by=known.recorded_by
+    ).values
+    return apply_revisions(empty_values(), versions).without_withdrawn()
+
+
+def read_versions(
+    transaction: Transaction,
+    recipe: str,
+    *,
+    variable: str | None = None,
+    as_of: datetime,
+    recorded_by: datetime,
+    series_ids: tuple[int, int] = (0, _MAX_ID),
+) -> Versions:
+    """Every version of values, ascending by series, period and the instant since when it is known; NaN: withdrawn.
+
+    Args:
+        transaction: to read in.
+        recipe: of the series.
+        variable: a covariate's name, or the target; None: all.
+        as_of: versions known later do not count.
+        recorded_by: versions recorded later do not count.
+        series_ids: the first and the last series to read.
+    """
+    columns = transaction.columns(
+        "versions_as_known",
+        recipe=recipe,
+        variable=variable,
+        as_of=as_of,
+        recorded_by=recorded_by,
+        first=series_ids[0],
+        last=series_ids[1],
+    )
+    series, period, value, known_at = columns or ((), (), (), ())
+    values = LongValues(
+        np.array(series, np.int64), np.array(period, "datetime64[us]"), np.array(value, dtype=np.float64)
+    )
+    return Versions(values, np.array([instant.replace(tzinfo=None) for instant in known_at], "datetime64[us]"))
 
 
 def all_values(

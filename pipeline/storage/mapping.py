@@ -37,7 +37,8 @@ def run_from_row(row: Row) -> Run:
 
 def lineage_from_row(row: Row) -> Lineage:
     """The lineage in a row of a run or of a model."""
-    return Lineage(**{name: row[name] for name in Lineage.__dataclass_fields__})
+    columns: dict[str, Any] = {name: row.get(name) for name in Lineage.__dataclass_fields__}
+    return Lineage(**columns)
 
 
 def model_from_row(row: Row) -> ModelVersion:

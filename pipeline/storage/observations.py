@@ -10,10 +10,10 @@ import numpy as np
 
 from pipeline.config.recipe import Recipe
 from pipeline.storage.batches import BatchRepository
-from pipeline.storage.bulk_load import all_values, values_as_of
+from pipeline.storage.bulk_load import all_values, values_as_known, values_as_of
 from pipeline.storage.engine import Database
 from pipeline.storage.statements import Transaction
-from pipeline.storage.vintages import Vintage
+from pipeline.storage.vintages import KnownVersions, Vintage
 from pipeline.timeseries.long_values import LongValues
 from pipeline.timeseries.observations import TARGET, Observations
 from pipeline.timeseries.panel import Panel, add_covariate, panel_from_observations
@@ -37,23 +37,32 @@ class ObservationRepository:
             length: only so many of the last values of each series; None: all.
         """
         with self.database.read() as transaction:
-            return _read_observations(transaction, recipe, batch_id, variable=variable, length=length)
+            known = _up_to_batch(batch_id, datetime.max)
+            return _read_observations(transaction, recipe, known, variable=variable, length=length)
 
     def panel(
-        self, recipe: Recipe, as_of: datetime, *, variable: str = TARGET, length: int | None = None
+        self,
+        recipe: Recipe,
+        as_of: datetime,
+        *,
+        recorded_by: datetime | None = None,
+        variable: str = TARGET,
+        length: int | None = None,
     ) -> Panel | None:
         """The panel at an instant, with covariates and attributes if it is of the target; None without observations.
 
         Args:
             recipe: of the series.
-            as_of: batches recorded later do not count.
+            as_of: values recorded later do not count; with `recorded_by`, values known later.
+            recorded_by: with what the world knew at `as_of`, of what the store had recorded by this instant.
             variable: a covariate's name, or the target.
             length: only so many of the last values of each series; None: all.
         """
-        batch = BatchRepository(self.database).latest_as_of(recipe.name, as_of)
-        if batch is None:
+        known = self._known_versions(recipe.name, as_of, recorded_by)
+        if known is None:
             return None
-        observed = self.values(recipe, batch.batch_id, variable=variable, length=length)
+        with self.database.read() as transaction:
+            observed = _read_observations(transaction, recipe, known, variable=variable, length=length)
         if len(observed) == 0:
             return None
         panel = panel_from_observations(
@@ -62,20 +71,30 @@ class ObservationRepository:
             observed.period,
             observed.value,
             frequency=recipe.grid,
-            as_of=batch.recorded_at,
+            as_of=known.as_of,
         )
         if variable != TARGET or not recipe.covariates.names:
             return panel
-        attributes = self.attributes(recipe.name, as_of) if recipe.covariates.static else {}
+        attributes = self._attributes(recipe.name, known.batch_id) if recipe.covariates.static else {}
         with self.database.read() as transaction:
-            panel = _add_covariates(transaction, panel, recipe, batch.batch_id, length=length)
+            panel = _add_covariates(transaction, panel, recipe, known, length=length)
         return _add_attributes(panel, recipe, attributes)
+
+    def _known_versions(self, recipe: str, as_of: datetime, recorded_by: datetime | None) -> KnownVersions | None:
+        batches = BatchRepository(self.database)
+        if recorded_by is not None:
+            return batches.known_by(recipe, as_of, recorded_by)
+        latest = batches.latest_as_of(recipe, as_of)
+        return None if latest is None else _up_to_batch(latest.batch_id, latest.recorded_at)
 
     def attributes(self, recipe: str, as_of: datetime) -> dict[str, dict[str, str]]:
         """The attributes of each series at an instant, by series and name."""
         with self.database.read() as transaction:
             last = transaction.row("latest_accepted_batch_as_of", recipe=recipe, as_of=as_of)
-            batch_id = last["batch_id"] if last and last["batch_id"] else 0
+        return self._attributes(recipe, last["batch_id"] if last and last["batch_id"] else 0)
+
+    def _attributes(self, recipe: str, batch_id: int) -> dict[str, dict[str, str]]:
+        with self.database.read() as transaction:
             rows = transaction.rows("attributes_as_of", recipe=recipe, batch_id=batch_id)
         attributes: dict[str, dict[str, str]] = {}
         for row in rows:
@@ -83,7 +102,7 @@ class ObservationRepository:
         return attributes
 
     def vintages(self, recipe: str) -> list[Vintage]:
-        """The newest observed period after each batch with new or revised values; ascending."""
+        """The newest observed period from each instant on since when new or revised values are known; ascending."""
         with self.database.read() as transaction:
             rows = transaction.rows("vintages", recipe=recipe)
         vintages: list[Vintage] = []
@@ -93,16 +112,25 @@ class ObservationRepository:
             if period is not None:
                 newest = period if newest is None else max(newest, period)
             if newest is not None:
-                vintages.append(Vintage(recorded_at=row["recorded_at"], period=newest))
+                vintages.append(Vintage(known_at=row["known_at"], period=newest))
         return vintages
 
 
+def _up_to_batch(batch_id: int, as_of: datetime) -> KnownVersions:
+    """What was recorded up to a batch, whenever it was known."""
+    return KnownVersions(as_of=as_of, recorded_by=as_of, batch_id=batch_id, is_in_order=True)
+
+
 def _read_observations(
-    transaction: Transaction, recipe: Recipe, batch_id: int, *, variable: str, length: int | None
+    transaction: Transaction, recipe: Recipe, known: KnownVersions, *, variable: str, length: int | None
 ) -> Observations:
     columns = transaction.columns("series_of_recipe", recipe=recipe.name, variable=variable)
     series_ids, names = columns or ((), ())
-    if length:
+    batch_id = known.batch_id
+    if not known.is_in_order:
+        values = values_as_known(transaction, recipe.name, variable, known)
+        values = values.last(length) if length else values
+    elif length:
         withdrawn = transaction.row("most_withdrawn", recipe=recipe.name)
         num_withdrawn = int(withdrawn["num_withdrawn"] or 0) if withdrawn else 0
         values = values_as_of(transaction, series_ids, batch_id, length=length + num_withdrawn)
@@ -132,15 +160,15 @@ def _order_by_name(values: LongValues, names: Mapping[int, str]) -> Observations
 
 
 def _add_covariates(
-    transaction: Transaction, panel: Panel, recipe: Recipe, batch_id: int, *, length: int | None
+    transaction: Transaction, panel: Panel, recipe: Recipe, known: KnownVersions, *, length: int | None
 ) -> Panel:
-    """The panel with the recipe's past and future covariates, as of a batch."""
+    """The panel with the recipe's past and future covariates as they were known."""
     covariates = recipe.covariates
     panel = replace(panel, ahead=recipe.horizon if covariates.future else 0)
     # a covariate's newest values lie ahead of the series, and it may have values where the series has none
     covariate_length = None if length is None else 2 * (length + panel.ahead)
     for name in (*covariates.past, *covariates.future):
-        observed = _read_observations(transaction, recipe, batch_id, variable=name, length=covariate_length)
+        observed = _read_observations(transaction, recipe, known, variable=name, length=covariate_length)
         panel = add_covariate(panel, name, observed, frequency=recipe.grid, known_ahead=name in covariates.future)
     return panel
 

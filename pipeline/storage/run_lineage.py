@@ -90,7 +90,9 @@ class LineageRepository:
             if run is None:
                 return None
             stored_model = transaction.row("model", recipe=run["recipe"], model_version=run["model_version"])
-            source_batch = transaction.one("source_batch_as_of", recipe=run["recipe"], as_of=run["as_of"])
+            source_batch = transaction.one(
+                "source_batch_as_of", recipe=run["recipe"], kind=run["kind"], as_of=run["as_of"]
+            )
             batch = {"recipe": run["recipe"], "batch_id": source_batch["batch_id"]}
             batches = transaction.one("batches_around", **batch)
             revised = transaction.one("revisions_after_batch", **batch)

@@ -206,6 +206,7 @@ def _insert_run(transaction: Transaction, publication: Publication) -> tuple[str
         expected_next_by=publication.expected_next_by,
         model_version=publication.model.model_version if publication.model else None,
         as_of=lineage.as_of,
+        recorded_by=lineage.recorded_by,
         code_version=lineage.code_version,
         calibration=publication.calibration.without_series().as_text() if publication.calibration else None,
         **publication.inputs,

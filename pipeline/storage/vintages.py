@@ -13,8 +13,21 @@ import numpy as np
 class Vintage:
     """The newest observed period from an instant on, until the next vintage."""
 
-    recorded_at: datetime
+    known_at: datetime
     period: np.datetime64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownVersions:
+    """The versions of values that the world knew at an instant, of those that the store had recorded by another."""
+
+    #: the newest instant up to the one asked for at which something became known
+    as_of: datetime
+    recorded_by: datetime
+    #: the newest batch among them
+    batch_id: int
+    #: whether all batches up to that one are among them
+    is_in_order: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +52,8 @@ def snapshot_at(origin: np.datetime64, vintages: Sequence[Vintage]) -> Snapshot:
     """
     matching = [vintage for vintage in vintages if vintage.period == origin]
     if matching:
-        return Snapshot(as_of=matching[-1].recorded_at, is_cut=False)
+        return Snapshot(as_of=matching[-1].known_at, is_cut=False)
     first_later = next((n for n, vintage in enumerate(vintages) if vintage.period > origin), 0)
     if first_later == 0:
         return Snapshot(as_of=None, is_cut=True)
-    return Snapshot(as_of=vintages[first_later].recorded_at, is_cut=True)
+    return Snapshot(as_of=vintages[first_later].known_at, is_cut=True)

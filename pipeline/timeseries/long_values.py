@@ -34,6 +34,14 @@ class LongValues:
         is_withdrawn = np.isnan(self.value)
         return self.take(~is_withdrawn) if is_withdrawn.any() else self
 
+    def last(self, length: int) -> LongValues:
+        """Return so many of the last values of each series."""
+        starts = self.starts()
+        from_end = np.repeat(starts[1:], np.diff(starts)) - np.arange(
+            len(self)
+        )  # [n], 1 for the last value of a series
+        return self.take(from_end <= length)
+
     def positions(self, series: npt.NDArray[np.int64], period: Periods) -> npt.NDArray[np.int64]:
         """Return the row of each of m pairs of series and period, -1 where there is none: [m]."""
         if len(self) == 0:
@@ -56,6 +64,45 @@ class LongValues:
     def starts(self) -> npt.NDArray[np.int64]:
         """Return the first row of each of the S series that occur, and n at the end: [S + 1]."""
         return np.flatnonzero(np.concatenate([[True], self.series[1:] != self.series[:-1], [True]]))
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """n versions of values in order of series, period and the instant since when each is known."""
+
+    values: LongValues
+    known_at: Periods  # [n]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Versions:
+        """Return the rows that indices or a mask [n] select."""
+        return Versions(self.values.take(rows), self.known_at[rows])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionChange:
+    """What delivered versions add to the stored ones."""
+
+    #: first versions of periods that have none yet
+    new: Versions
+    #: versions that are newer than every stored one
+    revised: Versions
+    #: versions that were known before a stored one
+    older: Versions
+    num_same: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What delivered values add to the stored ones."""
+
+    #: values of periods that have none yet
+    new: LongValues
+    #: values of periods that have another one
+    revised: LongValues
+    num_same: int = 0
 
 
 def empty_values() -> LongValues:

@@ -102,15 +102,15 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         (
             SMALLEST + "colour = 1",
             'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, count, duplicates, extra_columns, '
-            "fold, hint, kind, layout, limit, max_rejected, max_revised, maximum, minimum, missing, on_empty, period, "
-            "period_format, rolling, seed, series, start, strict, value, zone",
+            "fold, hint, kind, known_at, layout, limit, max_rejected, max_revised, maximum, minimum, missing, on_empty, operation, period, "
+            "period_format, publication_lag, rolling, seed, series, start, strict, value, vintage, zone",
         ),
         (
             changed('"integers"', '"csv"\npath = "a.csv"\nperiod = "p"\nvalue = "v"\ncolour = 1'),
             'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, decimal, delimiter, '
-            "duplicates, encoding, extra_columns, final_newline, fold, hint, kind, layout, limit, max_gib, max_rejected, "
-            "max_revised, maximum, minimum, missing, on_empty, path, period, period_format, rolling, series, "
-            "skip_footer, skip_rows, start, strict, thousands, value, zone",
+            "duplicates, encoding, extra_columns, final_newline, fold, hint, kind, known_at, layout, limit, max_gib, max_rejected, "
+            "max_revised, maximum, minimum, missing, on_empty, operation, path, period, period_format, publication_lag, rolling, series, "
+            "skip_footer, skip_rows, start, strict, thousands, value, vintage, zone",
         ),
         (
             SMALLEST + "[model]\ncolour = 1",

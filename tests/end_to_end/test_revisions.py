@@ -303,7 +303,7 @@ def test_before_anything_was_known_it_says_since_when_something_is(replay: Repla
 
     assert said.status == 1
     assert said.err.strip() == (
-        f"nextperiod: fred: fred has no observations as of {before.isoformat()}: the first were recorded at "
+        f"nextperiod: fred: fred has no observations as of {before.isoformat()}: the first are known since "
         f"{replay.first['as_of']}; give that instant or a later one"
     )
 
@@ -333,7 +333,7 @@ def late(replay: Replay, store: Store, tmp_path: Path) -> Late:
     with pytest.raises(BatchHeld) as held:
         ingest_source(recipe, store, second_at)
     approve_batch(recipe, store, second_at)
-    with pytest.raises(NoObservations, match="the first were recorded at 2019-09-30T00:00:00"):
+    with pytest.raises(NoObservations, match="the first are known since 2019-09-30T00:00:00"):
         train_model(recipe, store, second_at, as_of=first_at - timedelta(days=1))
     now, then = datetime(2024, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
     runs = []

@@ -162,7 +162,7 @@ def test_a_cycle_as_of_an_instant_is_a_backfill_that_consumers_do_not_see(cycles
 
 
 def test_backfill_is_a_flow_too(cycles: Cycles) -> None:
-    (instant,) = cycles.store.batches.recorded_instants("small")
+    (instant,) = cycles.store.batches.known_instants("small")
 
     (past,) = backfill("small", instant, instant + timedelta(seconds=1))
 

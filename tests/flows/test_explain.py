@@ -31,7 +31,7 @@ VALUES = small_values()
 #: names of the facts, which tools rely on
 FACTS = [
     *("run_id", "recipe", "kind", "origin", "status", "published_at", "superseded_by", "supersedes", "num_series"),
-    *("num_rows", "methods", "content_hash", "as_of", "data_hash", "batch", "num_known", "since"),
+    *("num_rows", "methods", "content_hash", "as_of", "recorded_by", "data_hash", "batch", "num_known", "since"),
     *("recipe_fingerprint", "recipe_has_changed", "code_version", "code_has_changed", "model", "decision"),
 ]
 MODEL_FACTS = [
@@ -311,7 +311,7 @@ def test_a_job_as_of_too_early_an_instant_names_the_first_one(store: Store, mode
             job(small_recipe(), store, NOW, as_of=NOW - HOUR)
 
         assert str(refused.value) == (
-            "small has no observations as of 2026-01-01T11:00:00+00:00: the first were recorded at "
+            "small has no observations as of 2026-01-01T11:00:00+00:00: the first are known since "
             "2026-01-01T12:00:00+00:00; give that instant or a later one"
         )
 
@@ -325,11 +325,11 @@ def test_a_job_without_observations_names_the_command_to_run(store: Store) -> No
 
 def test_data_is_known_since_the_first_batch_with_a_value(store: Store) -> None:
     store.recipes.register(small_recipe())
-    assert store.batches.first_recorded_at("small") is None
+    assert store.batches.first_known_at("small") is None
 
     store.batches.refuse(BatchHeader(recipe="small", source="small.csv", content_hash="bad"), "faulty", [], NOW)
-    assert store.batches.first_recorded_at("small") is None
+    assert store.batches.first_known_at("small") is None
 
     take_in(store, batch({"small": monthly(VALUES)}), NOW + HOUR)
     take_in(store, batch({"small": {"2023-05-01": 1.0}}, "second"), NOW + 2 * HOUR)
-    assert store.batches.first_recorded_at("small") == NOW + HOUR
+    assert store.batches.first_known_at("small") == NOW + HOUR

@@ -70,7 +70,7 @@ def test_a_delivery_that_changes_no_number_but_a_text_is_a_state_of_knowledge_of
     assert before.static == {"region": ("region a", "region b")}
     assert (before.as_of, now.as_of) == (NOW, NOW + HOUR)
     assert load_panel(recipe, store, now.as_of).data_hash == now.data_hash
-    assert store.batches.recorded_instants("small") == [NOW, NOW + HOUR]
+    assert store.batches.known_instants("small") == [NOW, NOW + HOUR]
 
 
 def test_a_recipe_without_covariates_has_none_on_its_panel(store: Store, tmp_path: Path) -> None:

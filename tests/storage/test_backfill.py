@@ -130,7 +130,7 @@ def test_a_backfill_of_past_days_leaves_the_same_as_live_runs(
     assert rows(known.database, "select distinct kind from runs") == [("backfill",)]
     assert [fact["status"] for fact in facts] == ["published"] * len(facts)
     assert [fact["as_of"] for fact in facts] == [
-        instant.isoformat() for instant in known.batches.recorded_instants("daily")
+        instant.isoformat() for instant in known.batches.known_instants("daily")
     ]
 
 

@@ -46,11 +46,11 @@ def at(day: int) -> datetime:
 
 def test_each_batch_has_the_newest_period_after_it(told: Store) -> None:
     assert told.observations.vintages("small") == [
-        Vintage(recorded_at=at(0), period=FEBRUARY),
-        Vintage(recorded_at=at(1), period=MARCH),
-        Vintage(recorded_at=at(2), period=MARCH),
-        Vintage(recorded_at=at(3), period=MAY),
-        Vintage(recorded_at=at(4), period=MAY),
+        Vintage(known_at=at(0), period=FEBRUARY),
+        Vintage(known_at=at(1), period=MARCH),
+        Vintage(known_at=at(2), period=MARCH),
+        Vintage(known_at=at(3), period=MAY),
+        Vintage(known_at=at(4), period=MAY),
     ]
     assert told.observations.vintages("another") == []
 
@@ -99,7 +99,7 @@ def origins_seen(
     """What the origins of a backtest see."""
 
     def read_panel(as_of: datetime) -> Panel:
-        panel = store.observations.panel(recipe, as_of)
+        panel = store.observations.panel(recipe, as_of, recorded_by=LATEST)
         assert panel is not None
         return panel
 

@@ -60,11 +60,11 @@ def test_so_many_of_the_last_values_are_read_beside_withdrawn_ones(store_with_wi
 
 
 def test_withdrawing_again_or_what_was_never_told_changes_nothing(store_with_withdrawals: Store) -> None:
-    before = store_with_withdrawals.batches.recorded_instants("small")
+    before = store_with_withdrawals.batches.known_instants("small")
 
     take_in(store_with_withdrawals, batch({"a": {"2020-04-01": WITHDRAWN, "2021-01-01": WITHDRAWN}}, "4"), at(4))
 
-    assert store_with_withdrawals.batches.recorded_instants("small") == before
+    assert store_with_withdrawals.batches.known_instants("small") == before
 
 
 def test_a_series_whose_values_are_all_withdrawn_is_no_panel(store: Store) -> None:

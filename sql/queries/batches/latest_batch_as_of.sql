@@ -5,4 +5,4 @@ select batch_id, recorded_at, source, content_hash from batches
 where recipe = :recipe and status = 'accepted'
   and (num_new + num_revised > 0 or exists (select 1 from attributes where attributes.batch_id = batches.batch_id))
   and recorded_at <= :as_of
-order by recorded_at desc limit 1
+order by recorded_at desc, batch_id desc limit 1

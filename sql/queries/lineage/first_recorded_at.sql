@@ -1,4 +1,4 @@
--- When the first values of a recipe were recorded; null if there are none.
+-- Since when the first values of a recipe are known; null if there are none.
 -- columns: recorded_at instant
-select min(recorded_at) as recorded_at from batches
+select min(coalesce(known_at, recorded_at)) as recorded_at from batches
 where recipe = :recipe and status = 'accepted' and num_new > 0

@@ -19,6 +19,6 @@ where batches.recipe = :recipe
       batches.num_new + batches.num_revised > 0
       or exists (select 1 from attributes where attributes.batch_id = batches.batch_id)
   )
-  and batches.recorded_at <= :as_of
-order by batches.recorded_at desc
+  and case when :kind = 'live' then batches.recorded_at else coalesce(batches.known_at, batches.recorded_at) end <= :as_of
+order by case when :kind = 'live' then batches.recorded_at else coalesce(batches.known_at, batches.recorded_at) end desc, batches.batch_id desc
 limit 1

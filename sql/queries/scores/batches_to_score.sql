@@ -9,4 +9,4 @@ select
     max(case when batch_id > coalesce((select batch_id from scored where recipe = :recipe and kind = :kind), 0)
         then last_period end) as last_period
 from batches
-where recipe = :recipe and status = 'accepted' and recorded_at <= :as_of
+where recipe = :recipe and status = 'accepted' and case when :kind = 'live' then recorded_at else coalesce(known_at, recorded_at) end <= :as_of

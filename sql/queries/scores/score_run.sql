@@ -5,7 +5,7 @@ select
     forecasts.run_number,
     forecasts.series_id,
     forecasts.step,
-    batches.recorded_at,
+    case when runs.kind = 'live' then batches.recorded_at else coalesce(batches.known_at, batches.recorded_at) end,
     latest.value,
     forecasts.mean - latest.value,
     forecasts.median - latest.value,
@@ -41,5 +41,6 @@ from (
 join forecasts
   on forecasts.run_number = latest.run_number and forecasts.series_id = latest.series_id and forecasts.step = latest.step
 join batches on batches.batch_id = latest.batch_id
+join runs on runs.run_number = latest.run_number
 where latest.batch_id > :since and latest.value is not null
 on conflict (run_number, series_id, step, as_of) do nothing
