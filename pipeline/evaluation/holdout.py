@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
 from pipeline.evaluation.metrics import MAE, MASE, METRICS, RMSE, SMAPE, EvaluationSet, seasonal_scale
-from pipeline.forecasting.baselines import BASELINES, forecast_baseline, forecast_naive, normal_quantiles
+from pipeline.forecasting.baselines import BASELINES, forecast_baseline, forecast_naive
 from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration, Outcomes, conformity_ratios, fit_calibration
 from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.forecasting.series_scale import SeriesErrors, measure_series
@@ -203,7 +203,8 @@ def compare_intervals(
         quantiles: of the network, calibrated, [N, H, Q].
         season: periods in a season.
     """
-    mean, deviation, scale = _baseline_at(panel, windows, observed.shape[1], season)
+    mean, of_baseline, scale = _baseline_at(panel, windows, observed.shape[1], season)
+    combined = quantiles[:, :, MEDIAN, None] + of_baseline - mean[:, :, None]
 
     def evaluation_set(quantiles: Array) -> EvaluationSet:
         median = quantiles[:, :, MEDIAN]
@@ -211,23 +212,23 @@ def compare_intervals(
 
     return IntervalComparison(
         network=evaluation_set(quantiles),
-        baseline=evaluation_set(normal_quantiles(mean, deviation)),
-        combined=evaluation_set(normal_quantiles(quantiles[:, :, MEDIAN], deviation)),
+        baseline=evaluation_set(of_baseline),
+        combined=evaluation_set(combined),
     )
 
 
 def _baseline_at(panel: Panel, windows: Windows, horizon: int, season: int) -> tuple[Array, Array, Array]:
-    """Mean [N, H], standard deviation [N, H] and scale [N, 1] of the seasonal naive forecast from the end of each window."""
-    mean, deviation = (np.full((len(windows), horizon), np.nan) for _ in range(2))
+    """Mean [N, H], quantiles [N, H, Q] and scale [N, 1] of the seasonal naive forecast from the end of each window."""
+    mean, quantiles = np.full((len(windows), horizon), np.nan), np.full((len(windows), horizon, len(LEVELS)), np.nan)
     scale = np.full((len(windows), 1), np.nan)
     for end in np.unique(windows.end).tolist():
         history, rows = panel.until(end), np.flatnonzero(windows.end == end)
         forecast = forecast_naive(history, horizon, season)
         row_of = {name: s for s, name in enumerate(history.series)}
         index = [row_of[panel.series[s]] for s in windows.series[rows].tolist()]
-        mean[rows], deviation[rows] = forecast.mean[index], forecast.deviation[index]
+        mean[rows], quantiles[rows] = forecast.mean[index], forecast.quantiles[index]
         scale[rows, 0] = forecast.scale[index]
-    return mean, deviation, scale
+    return mean, quantiles, scale
 
 
 def fit_interval_widths(residuals: Array, scale: Array, windows: Windows | None = None) -> IntervalWidths:

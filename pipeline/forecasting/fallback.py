@@ -104,15 +104,15 @@ def forecast_panel(
     if calibration is not None:
         calibrated = calibration.apply(calibrated, [panel.series[s] for s in published.tolist()], groups[published])
     deviation, num_errors = stand_in.deviation[published], stand_in.num_errors[published]
-    around_median = student_quantiles(calibrated[:, :, MEDIAN], deviation, num_errors)
-    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, around_median)
+    of_baseline = student_quantiles(calibrated[:, :, MEDIAN], deviation, num_errors)
+    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, of_baseline)
     for s in published[is_too_wide].tolist():
         reasons[s] = _TOO_WIDE
     worse_widths = [_worse_widths(calibration, panel.series[s], int(groups[s])) for s in published.tolist()]
-    has_worse_width = np.array([reason is not None for reason in worse_widths], bool) & (deviation > 0).all(axis=1)
+    is_worse = np.array([reason is not None for reason in worse_widths], bool)
+    has_worse_width = is_worse & (deviation > 0).all(axis=1)
     for n in np.flatnonzero(has_worse_width & ~is_too_wide).tolist():
         reasons[int(published[n])] = f"the interval has the baseline's width: {worse_widths[n]}"
-    of_baseline = student_quantiles(network_mean[is_published], deviation, num_errors)
     bounded = np.where(has_worse_width[:, None, None], of_baseline, bounded)
     has_baseline_width = np.zeros(len(panel.series), bool)
     has_baseline_width[published] = is_too_wide | has_worse_width
@@ -132,6 +132,8 @@ def forecast_panel(
             num_steps = np.minimum(num_steps, missing.num_known_steps)
     is_network = (np.arange(recipe.horizon) < num_steps[:, None])[published]  # [n, H]
     expected = expected_values(bounded, logarithms=reads_logarithms)
+    has_normal = is_too_wide | has_worse_width
+    expected[has_normal] = expected_values(bounded[has_normal])
     mean[published] = np.where(is_network, expected, mean[published])
     quantiles[published] = np.where(is_network[:, :, None], bounded, quantiles[published])
     is_intermittent, demand = expected_demand(panel, recipe.horizon, recipe.season)

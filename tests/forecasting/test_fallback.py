@@ -370,6 +370,16 @@ def test_an_interval_beyond_all_measure_gets_the_baselines_width_and_says_so() -
     assert forecast.quantiles.max() < 30_000
 
 
+def test_the_mean_of_an_interval_with_the_baselines_width_is_its_median_also_where_logarithms_are_read() -> None:
+    values = np.random.default_rng(0).normal(500, 10, 40).tolist()
+
+    forecast = forecast_of(panel_of({"a": values}), StandIn(width=1e9, reads_logarithms=True))
+
+    assert forecast.has_baseline_width is not None
+    assert forecast.has_baseline_width.all()
+    np.testing.assert_allclose(forecast.mean, forecast.quantiles[:, :, 2], rtol=1e-12)
+
+
 @pytest.mark.parametrize("width", [1.0, 20.0, 1e3])
 def test_a_wide_interval_within_the_measure_stays(width: float) -> None:
     values = (np.random.default_rng(0).normal(0, 500, 40) + 8_000).tolist()
