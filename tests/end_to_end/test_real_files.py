@@ -38,6 +38,28 @@ def stocks_parquet(folder: Path) -> None:
     frame.to_parquet(folder / "stocks_daily.parquet")
 
 
+def american_csv(folder: Path) -> None:
+    """Dates as Americans write them."""
+    dates = [f"{n % 12 + 1}/1/{1985 + n // 12}" for n in range(60)]
+    frame = pd.DataFrame({"DATE": dates, "IPG2211A2N": [72.5 + n % 12 for n in range(60)]})
+    frame.to_csv(folder / "us_electric_production_ipg2211a2n.csv", index=False)
+
+
+def commodities_parquet(folder: Path) -> None:
+    """Two prices, one of them with a gap of years."""
+    months = pd.date_range("1960-01-01", periods=120, freq="MS")
+    frames = [pd.DataFrame({"commodity_type": name, "time": months, "price": 1.5}) for name in ("Cocoa", "Zinc")]
+    frames[1] = frames[1].drop(index=range(30, 60))
+    pd.concat(frames).to_parquet(folder / "commodities_monthly.parquet")
+
+
+def pjm_parquet(folder: Path) -> None:
+    """Hours on the wall, without a zone: the doubled hour in autumn is there twice, the skipped one in spring is not."""
+    hours = pd.date_range("2017-01-01", "2018-01-01", freq="h", tz="America/New_York").tz_localize(None)
+    frame = pd.DataFrame({"region": "AEP", "ts_local": hours.strftime("%Y-%m-%d %H:%M:%S"), "load_mw": 14000.0})
+    frame.to_parquet(folder / "pjm_hourly_load.parquet")
+
+
 FILES: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "opsd_germany_daily.csv": (wide_csv, "D", {"kind": "csv", "period": "Date", "layout": "wide"}),
     "gold_monthly.csv": (gold_csv, "MS", {"kind": "csv", "period": "Date", "value": "Price"}),
@@ -45,6 +67,27 @@ FILES: dict[str, tuple[Any, str, dict[str, Any]]] = {
         stocks_parquet,
         "B",
         {"kind": "parquet", "period": "date", "value": "close", "series": "ticker"},
+    ),
+    "us_electric_production_ipg2211a2n.csv": (
+        american_csv,
+        "MS",
+        {"kind": "csv", "period": "DATE", "value": "IPG2211A2N"},
+    ),
+    "commodities_monthly.parquet": (
+        commodities_parquet,
+        "MS",
+        {"kind": "parquet", "period": "time", "value": "price", "series": "commodity_type"},
+    ),
+    "pjm_hourly_load.parquet": (
+        pjm_parquet,
+        "h",
+        {
+            "kind": "parquet",
+            "period": "ts_local",
+            "value": "load_mw",
+            "series": "region",
+            "zone": "America/New_York",
+        },
     ),
 }
 
