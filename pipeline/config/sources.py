@@ -99,6 +99,10 @@ class Source(Table):
         min_length=1,
         description="column that marks the first (0) and the second (1) of two equal local times; none, or infer: by the order of the rows",
     )
+    nonexistent: Literal["reject", "shift"] = Field(
+        "reject",
+        description="a local time that the clocks skip: reject the row, or shift it as if they had not been changed yet",
+    )
     start: str | None = Field(None, description="the date of period 1, if periods are counted 1, 2, 3 …")
     strict: bool = Field(
         False,

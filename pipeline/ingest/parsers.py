@@ -63,6 +63,8 @@ _MOST_OTHERS = 0.05
 #: what completes a shorter text to a date
 _REST_OF_DATE = {"YYYY": "-01-01", "YYYY-MM": "-01"}
 _COUNT = r"^0*[1-9][0-9]{0,7}$"
+#: so long before a change of the clocks, the earlier offset from UTC applies
+_HOURS = np.timedelta64(6, "h")
 _NAT = np.datetime64("NaT", "us")
 #: sessions of an exchange are looked up until here
 _LAST_SESSION = np.datetime64("2199-12-31", "us")
@@ -314,6 +316,9 @@ class PeriodParser:
     ) -> tuple[Periods, dict[int, str]]:
         """Return UTC instants [n], NaT where a local time is unclear, and why, by code."""
         first, second = local_to_utc(local, zone)
+        if self.source.nonexistent == "shift":
+            skipped = np.isnat(first) & ~np.isnat(local)
+            first[skipped] = second[skipped] = local_to_utc(local[skipped] - _HOURS, zone)[0] + _HOURS
         is_second = folds == 1
         periods = first[codes]
         periods[is_second] = second[codes[is_second]]

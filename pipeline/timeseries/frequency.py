@@ -1,8 +1,9 @@
 """The regular spacing of periods, with all arithmetic on steps.
 
-A period is named by its start, or by its last day where the frequency says so (ME, QE, W-SUN), a timestamp without zone that means UTC. Days of an exchange (`calendar = "XNYS"`) are
-its sessions, and those of a country (`calendar = "DE"`, or `"DE-BY"` for a part of it) its working days without bank
-holidays: the period after a Friday is Monday or, if that is a holiday, Tuesday.
+A period is named by its start, or by its last day where the frequency says so (ME, QE, W-SUN): a timestamp without
+zone that means UTC. Days of an exchange (`calendar = "XNYS"`) are its sessions, and those of a country
+(`calendar = "DE"`, or `"DE-BY"` for a part of it) its working days without bank holidays: the period after a Friday is
+Monday or, if that is a holiday, Tuesday.
 """
 
 from __future__ import annotations

@@ -169,3 +169,14 @@ def test_a_later_delivery_of_the_same_rows_changes_nothing() -> None:
     again = ingest_delivery(delivery_of(rows), recipe, stored)
 
     assert (again.new, again.revised, again.num_same) == ({}, {}, len(rows))
+
+
+def test_a_time_that_the_clocks_skip_may_be_shifted() -> None:
+    rows = [("2024-03-31 01:00", "1"), ("2024-03-31 02:00", "2"), ("2024-03-31 04:00", "3")]
+    zone = 'zone = "Europe/Amsterdam"\nmax_rejected = 0.5'
+
+    shifted = ingest_delivery(delivery_of(rows), recipe_of(f'{zone}\nnonexistent = "shift"', frequency="h"))
+
+    assert shifted.periods == ["2024-03-31T00:00", "2024-03-31T01:00", "2024-03-31T02:00"]
+    rejected = ingest_delivery(delivery_of(rows), recipe_of(zone, frequency="h", top="max_gap = 1"))
+    assert [rejection.text for rejection in rejected.rejections] == ["2024-03-31 02:00"]
