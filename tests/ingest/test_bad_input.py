@@ -182,7 +182,7 @@ def test_a_file_cut_in_mid_line_is_refused_wherever_it_is_cut(
     name: str, final_newline: bool, tmp_path: Path, sqlite_store: Store
 ) -> None:
     recipe, path, whole = cut_recipe(name, tmp_path, final_newline=final_newline)
-    contents = [whole[:-cut] for cut in range(1, 61)]
+    contents = [whole[:-cut] for cut in range(1, 71)]
     contents = [
         content
         for content in contents
