@@ -205,11 +205,11 @@ class HistoryCheck:
         missing = [
             name for name, variable in self.missing_series if self.absent[name, variable] > accepted[name, variable]
         ]
-        none_of = f", and none of series {list_some(missing)}" if missing else ""
+        none_of = f", none of series {list_some(missing)}" if missing else ""
         return Suspicion(
             "shrunk",
-            f"only {num_expected - num_lost} of {num_expected} stored values are delivered again, expected at least "
-            f"{100 * MIN_REPEATED:g} %{none_of}: has the source lost rows? (set source.rolling = true if it shows a moving window)",
+            f"only {num_expected - num_lost} of {num_expected} stored values are delivered again{none_of}; expected at "
+            f"least {100 * MIN_REPEATED:g} %: has the source lost rows? (set source.rolling = true if it shows a moving window)",
         )
 
     def _find_revisions(self, source: Source) -> Suspicion | None:

@@ -75,7 +75,7 @@ def a_cut_file(folder: Folder) -> None:
 
 
 def bytes_of_another_encoding(folder: Folder) -> None:
-    folder.write("small.csv", small_csv().encode("utf-16"))
+    folder.write("small.csv", small_csv().replace("month,sold", "month,sold,café").encode("latin-1"))
 
 
 def no_horizon(folder: Folder) -> None:

@@ -65,10 +65,10 @@ def gap(periods: str, count: str, most: int = 0, why: str = "") -> str:
     )
 
 
-def shrunk(repeated: int, stored: int) -> str:
+def shrunk(repeated: int, stored: int, none_of: str = "") -> str:
     return (
-        f"small.csv: only {repeated} of {stored} stored values are delivered again, expected at least 95 %: has the source lost "
-        f"rows? (set source.rolling = true if it shows a moving window){ADVICE}"
+        f"small.csv: only {repeated} of {stored} stored values are delivered again{none_of}; expected at least 95 %: has the "
+        f"source lost rows? (set source.rolling = true if it shows a moving window){ADVICE}"
     )
 
 
@@ -381,7 +381,7 @@ FAULTS = {
         source='series = "shop"',
         stored=of_shops(history(10), *map(str, range(19))),
         delivered=of_shops(history(10), *map(str, range(18))),
-        message=shrunk(180, 190),
+        message=shrunk(180, 190, ', none of series "18"'),
         held=True,
         rejected=[(None, None, None, None, "shrunk")],
     ),

@@ -63,7 +63,7 @@ def test_a_history_of_which_more_than_a_twentieth_is_missing_is_held() -> None:
     stored = rows(walk(), stamps(60))
 
     assert message(stored[4:], stored) == (
-        "only 56 of 60 stored values are delivered again, expected at least 95 %: has the source lost rows? "
+        "only 56 of 60 stored values are delivered again; expected at least 95 %: has the source lost rows? "
         "(set source.rolling = true if it shows a moving window)"
     )
     assert ingest_accepted(stored[3:], stored).num_same == 57

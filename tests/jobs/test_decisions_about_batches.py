@@ -91,12 +91,12 @@ def test_a_finer_frequency_that_was_approved_is_not_held_again(store: Store, tmp
 
 def test_only_a_further_loss_is_held_and_named(recipe: Recipe, store: Store) -> None:
     give(recipe, store, shops())
-    with pytest.raises(BatchHeld, match='only 150 of 180 .* and none of series "f": has the source lost rows'):
+    with pytest.raises(BatchHeld, match='only 150 of 180 .* again, none of series "f"; .*: has the source lost rows'):
         give(recipe, store, shops(names="abcde"))
     approve_batch(recipe, store, NOW)
 
     assert give(recipe, store, shops(31, names="abcde")).num_new == 5
-    with pytest.raises(BatchHeld, match='only 124 of 155 .* and none of series "e": has the source lost rows'):
+    with pytest.raises(BatchHeld, match='only 124 of 155 .* again, none of series "e"; .*: has the source lost rows'):
         give(recipe, store, shops(31, names="abcd"))
 
 
