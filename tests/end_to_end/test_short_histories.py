@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,17 @@ def test_a_series_that_has_ended_gets_no_rows_and_is_listed(types: Typed, folder
     (folder / "recipe.toml").write_text(f'{text}\n[publish]\ninactive = "keep"\n')
     assert facts(types, "run", str(folder / "recipe.toml"))["num_series"] == 2
     assert rows(folder, "select * from inactive_series") == []
+
+
+@pytest.mark.tensorflow
+def test_three_years_of_weeks_are_forecast(types: Typed, folder: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "cases" / "three-years-of-weeks", folder, dirs_exist_ok=True)
+
+    run = facts(types, "run", str(folder / "recipe.toml"))
+
+    assert (run["status"], run["num_rows"], run["model_version"]) == ("published", 6, 1)
+    published = rows(folder, "select mean, lower_95, upper_95, method from latest_forecasts")
+    history = [value for (value,) in rows(folder, "select value from current_observations")]
+    assert {method for *_, method in published} <= {"lstm", "fallback:seasonal-naive", "fallback:naive"}
+    assert all(min(history) * 0.8 < mean < max(history) * 1.2 for mean, *_ in published)
+    assert all(lower < mean < upper for mean, lower, upper, _ in published)
