@@ -48,7 +48,11 @@ def shops() -> pd.DataFrame:
     """Two series of 40 months, and one of six, which is too short for a network."""
     parts = [
         pd.DataFrame(
-            {"series": name, "period": pd.to_datetime(months(count)), "value": factor * np.array(small_values(count))}
+            {
+                "series": name,
+                "period": pd.to_datetime(months(40)[-count:]),
+                "value": factor * np.array(small_values(count)),
+            }
         )
         for name, count, factor in (("a", 40, 1.0), ("b", 40, 2.5), ("c", 6, 1.0))
     ]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -74,10 +74,11 @@ def csv_delivery(
         BatchRefused: a file is not CSV.
     """
     scans = [_scan(file, recipe, source) for file in files]
+    detect_numbers = cache(partial(_detect_numbers, scans, recipe, source, name))  # once, however often they are read
     return Delivery(
         source=name,
         content_hash=hash_files(source, files, [scan.content_hash for scan in scans]),
-        chunks=partial(_read_files, scans, recipe, source, name, may_be_empty),
+        chunks=partial(_read_files, scans, recipe, name, may_be_empty, detect_numbers),
         ended=all(scan.text.ended or scan.dialect.end is not None for scan in scans),
     )
 
@@ -126,14 +127,15 @@ def _detect_dialect(text: TextScan, recipe: Recipe, source: TextSource) -> Diale
 
 
 def _read_files(
-    scans: Sequence[_FileScan], recipe: Recipe, source: TextSource, name: str, may_be_empty: bool
+    scans: Sequence[_FileScan],
+    recipe: Recipe,
+    name: str,
+    may_be_empty: bool,
+    detect_numbers: Callable[[], NumberFormat],
 ) -> Iterator[Chunk]:
     num_rows = 0
-    numbers = _detect_numbers(scans, recipe, source, name)
     for scan in scans:
-        dialect = replace(scan.dialect, numbers=numbers)
-        if not dialect.is_usual:
-            logger.info("%s is read with %s", scan.file.name, dialect.describe())
+        dialect = replace(scan.dialect, numbers=detect_numbers())
         for chunk in _read_file(scan, recipe, dialect):
             num_rows += len(chunk.line) + len(chunk.rejections)
             yield chunk
@@ -149,7 +151,7 @@ def _read_file(scan: _FileScan, recipe: Recipe, dialect: Dialect) -> Generator[C
 
 
 def _detect_numbers(scans: Sequence[_FileScan], recipe: Recipe, source: TextSource, name: str) -> NumberFormat:
-    """Return how the numbers of all files are written.
+    """Return how the numbers of all files are written, and log what of each file is not usual.
 
     Raises:
         BatchRefused: it is not certain.
@@ -163,7 +165,7 @@ def _detect_numbers(scans: Sequence[_FileScan], recipe: Recipe, source: TextSour
                     break
     delimiters = {scan.dialect.delimiter for scan in scans}
     try:
-        return evidence.decide(
+        numbers = evidence.decide(
             decimal=source.decimal,
             thousands=source.thousands,
             delimiter=delimiters.pop() if len(delimiters) == 1 else ";",
@@ -172,6 +174,11 @@ def _detect_numbers(scans: Sequence[_FileScan], recipe: Recipe, source: TextSour
         place = unclear.place
         where = f"line {place.line}, column {place.column}: " if place else ""
         refuse(name, f"{where}{unclear}", "number format", place.line if place else None)
+    for scan in scans:
+        dialect = replace(scan.dialect, numbers=numbers)
+        if not dialect.is_usual:
+            logger.info("%s is read with %s", scan.file.name, dialect.describe())
+    return numbers
 
 
 def _has_usual_numbers(scan: _FileScan) -> bool:

@@ -114,7 +114,7 @@ def test_a_recipe_without_a_tutorial_is_refused_with_those_that_have_one(folder:
         (lambda folder: (folder / "small.csv").unlink(), "there is no file "),
         (
             lambda folder: (folder / "small.csv").write_text(small_csv().replace("104.0", "many")),
-            'small.csv line 6, column sold: "many" is not a number',
+            'series "taught" has no value for 1 period, which the protocol of tutorial T9 cannot leave out',
         ),
         (
             lambda folder: (folder / "taught.toml").write_text(recipe("train = 30", "train = 36")),

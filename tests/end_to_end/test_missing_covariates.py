@@ -84,7 +84,7 @@ def test_the_baseline_stands_in_with_the_reason_wherever_somebody_looks(trained:
 def test_the_backtest_knows_no_more_of_promotions_than_the_forecast(trained: Path, types: Typed) -> None:
     status = status_of(types)
 
-    assert status["skill"] == 0  # as published: the baseline
+    assert status["skill"] <= 0  # as published: seasonal naive, at most as good as the best baseline
 
 
 def test_known_promotions_are_forecast_by_the_network(folder: Path, types: Typed) -> None:

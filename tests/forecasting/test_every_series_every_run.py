@@ -52,7 +52,9 @@ def trained(outcome: TrainedModel) -> Forecaster:
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    return small_recipe()
+    """Series that have ended are forecast, too."""
+    recipe = small_recipe()
+    return recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"inactive": "keep"})})
 
 
 def numbers(forecast: Forecast, series: str) -> bytes:

@@ -84,7 +84,7 @@ def test_unknown_keys_of_the_added_kind_are_refused(package: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_added_kind_listed(package: Path) -> None:
-    with pytest.raises(InvalidRecipe, match="source.kind is 'ecko': expected one of csv, echo, http"):
+    with pytest.raises(InvalidRecipe, match="source.kind is 'ecko': expected one of csv, echo, excel, http"):
         recipe_with(ECHO.replace("echo", "ecko"))
 
 

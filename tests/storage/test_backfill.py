@@ -276,7 +276,7 @@ def test_a_changed_recipe_is_backfilled_again(recipe: Recipe, known: Store) -> N
     )
 
 
-def test_a_day_with_too_short_a_history_is_reported_and_the_backfill_continues(
+def test_a_day_with_too_short_a_history_gets_a_baseline_and_the_backfill_continues(
     recipe: Recipe, store: Store, trainings: Path
 ) -> None:
     store.recipes.register(recipe)
@@ -288,9 +288,9 @@ def test_a_day_with_too_short_a_history_is_reported_and_the_backfill_continues(
     with training_once(trainings):
         facts = backfill(recipe, store, START - DAY)
 
-    assert [fact["status"] for fact in facts] == ["refused", "published", "published"]
-    assert facts[0].keys() == {"recipe", "as_of", "status", "reason"}
-    assert "context 10 + horizon 3 need 13" in facts[0]["reason"]
+    assert [fact["status"] for fact in facts] == ["published", "published", "published"]
+    assert [fact["model_version"] is None for fact in facts] == [True, False, False]
+    assert "no network can be trained yet" in facts[0]["reason"]
     assert facts[0]["as_of"] == (START - DAY).isoformat()
 
 

@@ -83,8 +83,8 @@ def acting_as(database: Database, role: str) -> Database:
 
 def outcome_of(connection: sa.Connection, role: str, sql: str) -> str:
     """What becomes of a statement that is taken back, in a transaction that may write."""
+    connection.execution_options(postgresql_readonly=False)
     with connection.begin() as transaction:
-        connection.exec_driver_sql("set transaction read write")
         if role == "owner":
             connection.exec_driver_sql("set local role nextperiod_owner")
         try:

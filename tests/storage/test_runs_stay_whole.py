@@ -55,7 +55,8 @@ ADDED_FORECASTS = {
 }
 REPLACED = {
     "a step": f"insert or replace into run_steps values ({number('march')}, 1, '2025-07-01')",
-    "a series": f"insert or replace into run_series values ({number('march')}, 1, 'lstm', 'replaced', 1)",
+    "a series": f"insert or replace into run_series (run_number, series_id, method, reason, scale) "
+    f"values ({number('march')}, 1, 'lstm', 'replaced', 1)",
 }
 REPLACED_FORECAST = forecast("march", 1, 1, "insert or replace")
 #: what makes the staged run other than it declares to be

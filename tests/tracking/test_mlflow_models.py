@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.forecaster import Forecaster, ModelInputs, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
 from pipeline.reporting.model_card import render_model_card
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
-from pipeline.timeseries.forecast import MEDIAN, QUANTILE_COLUMNS
+from pipeline.timeseries.forecast import QUANTILE_COLUMNS
 from pipeline.tracking.registry import Registry
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
@@ -89,8 +90,8 @@ def published_from(outputs: Any, registered: Registered) -> Array:
 
 
 def with_mean(quantiles: Array) -> Array:
-    """The published mean of a network is its median."""
-    return np.column_stack([quantiles[:, MEDIAN], quantiles])
+    """The published mean is the expected value of the published quantiles."""
+    return np.column_stack([expected_values(quantiles), quantiles])
 
 
 def test_pyfunc_predicts_what_was_published(registered: Registered) -> None:
