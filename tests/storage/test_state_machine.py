@@ -224,8 +224,9 @@ class Reference:
         watched = {key for key in again if key[1] == TARGET}
         revised = {key for key in watched if told.values[key] != known[key]}
         expected = len(known)
+        num_delivered = len(again) + len(told.rejected)  # rejected rows were delivered, too
         many_revised = len(watched) >= FEWEST and len(revised) > MAX_REVISED * len(watched)
-        if len(again) + len(told.rejected) < SHOWN_AGAIN * expected or many_revised:  # rejected rows were delivered, too
+        if num_delivered < SHOWN_AGAIN * expected or many_revised:
             return {"held"}
         moved = any(self.may_have_moved(series, told.values, known) for series, _, _ in revised)
         return {"taken", "held"} if moved else {"taken"}
