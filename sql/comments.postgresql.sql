@@ -1,5 +1,5 @@
 -- What every table, view and column holds: carried out by every upgrade, and shown by psql's \d+.
--- Periods and origins are timestamps without zone, always UTC; instants (… at, as of) are timestamps with zone.
+-- Periods and origins are timestamps without zone, always UTC; instants (... at, as of) are timestamps with zone.
 
 comment on table schema_version is 'The migration that the schema is at.';
 comment on column schema_version.version_num is 'number of the newest migration carried out';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +30,15 @@ _SQLITE_UNAVAILABLE = tuple(
     f"SQLITE_{name}"
     for name in ("BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOTADB", "PERM", "READONLY")
 )
-#: PostgreSQL's code of insufficient_privilege
-_NOT_ALLOWED = "42501"
+#: options of a PostgreSQL URL that may have a value for each of several hosts
+_BY_HOST = ("host", "hostaddr", "port")
+#: PostgreSQL's codes of statements that it refuses until a person changes something, and what that is
+_REFUSALS = {
+    "42501": "",
+    "25006": ": a standby, or default_transaction_read_only is on for this role or database; behind several hosts, "
+    "target_session_attrs=read-write in the URL finds the one that can be written to",
+    "22P05": ": expected a database with the encoding UTF8",
+}
 #: the schema of the store: the first one of the search path that has it, otherwise the only one that has it
 _FIND_SCHEMA = """
 select case when count(place) > 0 or count(*) = 1 then (array_agg(nspname order by place, nspname))[1] end
@@ -46,7 +54,10 @@ select set_config('datestyle', 'ISO, MDY', true), set_config('timezone', 'UTC', 
   set_config('extra_float_digits', '1', true), set_config('transform_null_equals', 'off', true),
   set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true),
   set_config('search_path', format('%%I, pg_temp', %s::text), true)"""
-_EXPECTED_URL = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+_EXPECTED_URL = (
+    "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME; several hosts are written "
+    "postgresql+psycopg://USER@/NAME?host=HOST:PORT&host=HOST:PORT"
+)
 
 
 @dataclass(frozen=True)
@@ -98,15 +109,16 @@ class Database:
         """Raise errors of the connection as errors of ours.
 
         Raises:
-            NotAllowed: this user may not execute a statement.
+            NotAllowed: this user, or this database, does not allow a statement.
             DatabaseUnavailable: it cannot be reached, or went away.
         """
         try:
             yield
         except sa.exc.DBAPIError as error:
             cause = (str(error.orig).strip().splitlines() or [str(error)])[0]
-            if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
-                raise NotAllowed(f"the database {self.shown} refuses: {cause}") from error
+            remedy = _REFUSALS.get(getattr(error.orig, "sqlstate", None) or "")
+            if remedy is not None:
+                raise NotAllowed(f"the database {self.shown} refuses: {cause}{remedy}") from error
             if not _is_unavailable(error):
                 raise
             raise DatabaseUnavailable(
@@ -137,7 +149,7 @@ def _check_postgresql_options(url: sa.URL) -> None:
     """Check the names of the options after the `?` of a PostgreSQL URL, before anything is connected.
 
     Raises:
-        InvalidArgument: libpq does not know an option, or the number of `prepare_threshold` is none.
+        InvalidArgument: libpq does not know an option, it is given twice, or its value is one that nothing works with.
     """
     from psycopg import pq
 
@@ -147,6 +159,14 @@ def _check_postgresql_options(url: sa.URL) -> None:
         raise InvalidArgument(
             f"the database URL has the option {unknown[0]}, which is not known: expected {list_names(sorted(known))}"
         )
+    repeated = next(
+        (name for name, value in url.query.items() if not isinstance(value, str) and name not in _BY_HOST), None
+    )
+    if repeated:
+        raise InvalidArgument(f"the database URL has the option {repeated} more than once: expected it once")
+    encoding = str(url.query.get("client_encoding", "UTF8"))
+    if re.sub(r"\W|_", "", encoding).lower() not in ("utf8", "unicode"):
+        raise InvalidArgument(f"the database URL has client_encoding={encoding}: expected UTF8, or no such option")
     _read_prepare_threshold(url)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.errors import SchemaOutOfDate, SchemaTooNew
+from pipeline.errors import NotAllowed, SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
@@ -70,12 +70,15 @@ def upgrade(database: Database) -> None:
 
     Raises:
         SchemaTooNew: it is newer than the code.
+        NotAllowed: an empty database has an encoding that lacks characters.
     """
     from alembic import command
 
     with _MIGRATION_LOCK, _migration(database) as connection:
         revision = _revision(connection)
         _refuse_newer(database, revision)
+        if revision is None:
+            _refuse_other_encodings(database, connection)
         if revision != REVISION:
             _drop_views(connection)
             command.upgrade(_alembic(connection), "head")
@@ -114,6 +117,17 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
             f"the schema of {database.shown} is at revision {revision}, newer than this nextperiod knows ({REVISION}): "
             "install the version that created it"
         )
+
+
+def _refuse_other_encodings(database: Database, connection: sa.Connection) -> None:
+    """Refuse to create a store that could not hold the name of every series."""
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("show server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise NotAllowed(
+                f"the database {database.shown} has the encoding {encoding}: expected UTF8; "
+                "create it with: create database NAME template template0 encoding 'UTF8'"
+            )
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.errors import InvalidArgument
+from pipeline.errors import DatabaseUnavailable, InvalidArgument, NotAllowed
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -33,6 +33,12 @@ SETTINGS = {
     "default_transaction_isolation": "serializable",
     "synchronous_commit": "off",
     "transform_null_equals": "on",
+    "default_transaction_deferrable": "on",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "10s",
+    "row_security": "off",
+    "array_nulls": "off",
+    "client_min_messages": "debug5",
     "search_path": "nowhere",
 }
 #: has more digits than a role with few of them would show
@@ -88,6 +94,45 @@ def test_a_database_may_have_settings_of_its_own(url: sa.URL, outcome: TrainedMo
     use_store(database, outcome)
 
     database.close()
+
+
+def test_a_database_that_cannot_be_written_to_is_named_with_the_way_out(url: sa.URL) -> None:
+    execute(url, f"alter database {url.database} set default_transaction_read_only = on")
+    database = open_at(url)
+
+    with pytest.raises(
+        NotAllowed, match=r"refuses: cannot execute .* in a read-only transaction: a standby, or default_"
+    ):
+        require_schema(database)
+
+    database.close()
+
+
+def test_a_statement_that_waits_longer_than_a_role_may_is_answered_in_one_line(url: sa.URL) -> None:
+    database = open_at(url)
+    require_schema(database)
+    database.close()
+    execute(url, f"alter database {url.database} set statement_timeout = '50ms'")
+
+    with pytest.raises(DatabaseUnavailable, match="canceling statement due to statement timeout"), database.read() as t:
+        t.connection.exec_driver_sql("select pg_sleep(10)")
+
+    database.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_lacks_characters_gets_no_store(postgresql: sa.URL, encoding: str) -> None:
+    name = f"session_{os.getpid()}_{encoding.lower()}"
+    execute(postgresql, f"create database {name} template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'")
+    database = open_at(postgresql.set(database=name))
+
+    with pytest.raises(
+        NotAllowed, match=f"has the encoding {encoding}: expected UTF8; create it with: create database"
+    ):
+        require_schema(database)
+
+    database.close()
+    execute(postgresql, f"drop database {name}")
 
 
 def test_the_store_is_found_where_it_is_however_the_search_path_changes(url: sa.URL, outcome: TrainedModel) -> None:
@@ -160,7 +205,13 @@ def test_statements_may_be_prepared_where_the_url_asks_for_it(url: sa.URL, outco
     database.close()
 
 
-@pytest.mark.parametrize("option", ["connect_timeout=3", "application_name=nightly", "options=-c%20geqo%3Doff"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("connect_timeout=3", "application_name=nightly", "options=-c%20geqo%3Doff", "options=-c%20datestyle%3DSQL"),
+        *("sslmode=prefer", "target_session_attrs=read-write", "client_encoding=utf-8"),
+    ],
+)
 def test_options_of_libpq_are_passed_on(url: sa.URL, option: str) -> None:
     database = open_database(f"{url.render_as_string(hide_password=False)}&{option}")
 
@@ -176,8 +227,33 @@ def test_options_of_libpq_are_passed_on(url: sa.URL, option: str) -> None:
         ("prepare_threshold=-1", "prepare_threshold=-1: expected None or the number"),
         ("autocommit=true", "has the option autocommit, which is not known: expected application_name"),
         ("prepare_treshold=0", "has the option prepare_treshold, which is not known"),
+        (
+            "prepare_threshold=0&prepare_threshold=5",
+            "has the option prepare_threshold more than once: expected it once",
+        ),
+        ("sslmode=disable&sslmode=require", "has the option sslmode more than once: expected it once"),
+        ("client_encoding=LATIN1", "client_encoding=LATIN1: expected UTF8, or no such option"),
     ],
 )
-def test_an_option_that_is_not_known_is_refused_in_one_line(option: str, message: str) -> None:
+def test_an_option_that_cannot_be_used_is_refused_in_one_line(option: str, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         open_database(f"postgresql://u@h/d?{option}")
+
+
+def test_one_of_several_hosts_is_found(url: sa.URL) -> None:
+    server = (
+        [*url.normalized_query["host"], str(url.port or 5432)] if "host" in url.query else [url.host, str(url.port)]
+    )
+    several = url.set(host=None, port=None, query={"host": f"127.0.0.1,{server[0]}", "port": f"1,{server[1]}"})
+    database = open_at(several)
+
+    require_schema(database)
+
+    database.close()
+
+
+def test_hosts_in_the_place_of_one_are_answered_with_how_they_are_written() -> None:
+    with pytest.raises(
+        InvalidArgument, match=r"several hosts are written postgresql\+psycopg://USER@/NAME\?host=HOST:PORT"
+    ):
+        open_database("postgresql://u@h1:5432,h2:5433/d")
