@@ -73,6 +73,7 @@ def _facts(run_lineage: RunLineage) -> dict[str, Any]:
         "code_has_changed": lineage.code_version != code_version(),
         "model": None if model is None else _model_facts(model, is_champion=run_lineage.is_champion),
         "decision": asdict(run_lineage.decision),
+        "not_in_mlflow": list(run_lineage.not_in_mlflow),
     }
 
 
@@ -183,5 +184,6 @@ def _model_section(run_lineage: RunLineage, labels: PeriodLabels) -> list[tuple[
             f"at {model.trained_at.isoformat()} as of {model.lineage.as_of.isoformat()}, up to {labels.text(model.cutoff)}",
         ),
         ("  backtest", f"{skill}; {mlflow}"),
+        *(("  MLflow", f"does not show the {reason}") for reason in run_lineage.not_in_mlflow),
         ("decision", f"{decision.training}: {decision.reason}"),
     ]

@@ -28,7 +28,7 @@ def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: dateti
 
     An entry that MLflow refuses, because somebody deleted the run that it is about for example, is skipped with the
     reason, and the next one is delivered. What was deleted and is needed again is made again: an experiment is
-    restored, a model is registered once more.
+    restored, a model is registered once more. An alias that somebody moved is put back.
 
     Args:
         recipe: whose entries are delivered.
@@ -42,11 +42,18 @@ def deliver_outbox(recipe: Recipe, store: Store, registry: Registry, now: dateti
     pending = store.outbox.pending(recipe.name)
     if all(entry.kind == "publication" for entry in pending):
         return True
-    return _deliver_all(pending, store, registry, now)
+    if not _deliver_all(pending, store, registry, now):
+        return False
+    try:
+        _align_alias(recipe.name, store, registry)
+    except (RegistryUnavailable, RegistryRefused, ModelRefused, NoObservations) as error:
+        logger.warning("%s; the alias of %s may be on another model than the champion", error, recipe.name)
+        return not isinstance(error, RegistryUnavailable)
+    return True
 
 
 def repair_registry(recipe: str, store: Store, registry: Registry, now: datetime) -> bool:
-    """Deliver everything that is pending, and put the champion's alias where the store says.
+    """Deliver everything that is pending, try again what was skipped, and put the champion's alias where the store says.
 
     Args:
         recipe: name of the recipe.
@@ -61,12 +68,19 @@ def repair_registry(recipe: str, store: Store, registry: Registry, now: datetime
         RegistryUnavailable: MLflow cannot be used.
         RegistryRefused: MLflow refuses the champion.
     """
-    if not _deliver_all(store.outbox.pending(recipe), store, registry, now):
+    skipped = [entry for entry in store.outbox.skipped() if entry.recipe == recipe]
+    entries = sorted([*skipped, *store.outbox.pending(recipe)], key=lambda entry: entry.outbox_id)
+    if not _deliver_all(entries, store, registry, now):
         return False
+    _align_alias(recipe, store, registry)
+    return True
+
+
+def _align_alias(recipe: str, store: Store, registry: Registry) -> None:
+    """Put MLflow's alias on the champion, which is registered again if its version is gone."""
     champion = store.models.champion(recipe)
     if champion is not None and registry.champion_hash(recipe) != champion.model_hash:
         _set_champion(champion, store, registry)
-    return True
 
 
 def _deliver_all(pending: Sequence[OutboxEntry], store: Store, registry: Registry, now: datetime) -> bool:
@@ -90,7 +104,9 @@ def _deliver(entry: OutboxEntry, store: Store, registry: Registry) -> str | None
     model = store.models.by_version(entry.recipe, entry.model_version)
     assert model is not None
     if entry.kind == "champion":
-        return _set_champion(model, store, registry)
+        champion = store.models.champion(entry.recipe)
+        is_champion = champion is not None and champion.model_version == model.model_version
+        return _set_champion(model, store, registry) if is_champion else None
     if entry.kind == "publication":
         registry.tag_publication(model, entry.run_id)
         return None

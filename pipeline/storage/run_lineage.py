@@ -75,6 +75,8 @@ class RunLineage:
     model: ModelVersion | None
     is_champion: bool
     decision: TrainingChoice
+    #: why MLflow does not show the training, the alias or the run: "training: REASON"
+    not_in_mlflow: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class LineageRepository:
             revised = transaction.one("revisions_after_batch", **batch)
             superseded = transaction.rows("runs_superseded_by", run_id=run_id)
             methods = transaction.rows("methods_of_run", run_number=run["run_number"])
+            version = str(run["model_version"])
+            troubled = transaction.rows("troubled_outbox", recipe=run["recipe"], model=version, run_id=run_id)
         model = model_from_row(stored_model) if stored_model else None
         return RunLineage(
             run=run_from_row(run),
@@ -113,6 +117,7 @@ class LineageRepository:
             model=model,
             is_champion=model is not None and run["champion_version"] == model.model_version,
             decision=_training_choice(run, model) if model else _no_training(methods),
+            not_in_mlflow=tuple(f"{row['kind']}: {row['last_error']}" for row in troubled),
         )
 
     def methods_with_reason(self, run_id: str) -> tuple[Method, ...]:

@@ -19,15 +19,24 @@ from pipeline.tracking.run_fields import saved_view
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.exceptions import MlflowException
 
 logger = logging.getLogger(__name__)
 
 #: MLflow's codes of requests that it would refuse again; all others may be answered differently later
 _REFUSALS = {
-    *("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "MALFORMED_REQUEST", "NOT_IMPLEMENTED"),
-    *("RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "RESOURCE_DOES_NOT_EXIST"),
+    *("ALREADY_EXISTS", "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "MALFORMED_REQUEST", "NOT_FOUND"),
+    *(
+        "NOT_IMPLEMENTED",
+        "PERMISSION_DENIED",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_CONFLICT",
+        "RESOURCE_DOES_NOT_EXIST",
+    ),
 }
+#: answers of 400 to 499 to an upload that are not about the upload: log in, another address, later
+_HTTP_NO_REFUSALS = {401, 404, 407, 408, 421, 425, 429}
+#: libraries of artifact stores, whose errors MLflow passes on
+_ARTIFACT_STORES = {"azure", "boto3", "botocore", "google", "paramiko"}
 #: a server that does not answer must not delay the pipeline for long
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -73,15 +82,25 @@ class TrackingClient:
 
         unavailable = (ImportError, OSError, requests.exceptions.RequestException, sqlalchemy.exc.SQLAlchemyError)
         try:
-            _ = self.mlflow
             from mlflow.exceptions import MlflowException
         except unavailable as error:
             raise self._unavailable(error) from error
         try:
+            _ = self.mlflow
+        except (MlflowException, *unavailable) as error:  # a wrong address says nothing about what is to be sent
+            raise self._unavailable(error) from error
+        try:
             yield
         except MlflowException as error:
-            raise self._failure(error) from error
+            raise self._failure(error, refused=error.error_code in _REFUSALS) from error
+        except requests.exceptions.HTTPError as error:
+            status = 0 if error.response is None else error.response.status_code
+            raise self._failure(error, refused=400 <= status < 500 and status not in _HTTP_NO_REFUSALS) from error
         except unavailable as error:
+            raise self._unavailable(error) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _ARTIFACT_STORES:
+                raise
             raise self._unavailable(error) from error
 
     def ensure_experiment(self, name: str) -> str:
@@ -112,8 +131,8 @@ class TrackingClient:
             experiment_id, start_time=milliseconds(started_at), run_name=name, tags=dict(tags)
         )
 
-    def _failure(self, error: MlflowException) -> NextperiodError:
-        if error.error_code in _REFUSALS:
+    def _failure(self, error: Exception, *, refused: bool) -> NextperiodError:
+        if refused:
             return RegistryRefused(f"MLflow at {self.address} refuses: {_first_line(error)}")
         return self._unavailable(error)
 

@@ -33,6 +33,7 @@ FACTS = [
     *("run_id", "recipe", "kind", "origin", "status", "published_at", "superseded_by", "supersedes", "num_series"),
     *("num_rows", "methods", "content_hash", "as_of", "recorded_by", "data_hash", "batch", "num_known", "since"),
     *("recipe_fingerprint", "recipe_has_changed", "code_version", "code_has_changed", "model", "decision"),
+    "not_in_mlflow",
 ]
 MODEL_FACTS = [
     *("model_version", "model_hash", "training", "reason", "cutoff", "is_champion", "trained_at", "as_of", "data_hash"),
@@ -257,6 +258,19 @@ def test_the_mlflow_run_is_named_once_it_exists(says: Says, store: Store, model:
 
     assert facts(says, "small")["model"]["mlflow_run_id"] == "abc"
     assert "MLflow run abc" in says("small")
+
+
+def test_what_mlflow_refuses_or_could_not_take_is_said_with_its_reason(
+    says: Says, store: Store, model: ModelVersion
+) -> None:
+    publish(store, forecast(), model)
+    training, champion, publication = store.outbox.pending()
+    store.outbox.mark_failed(training, "MLflow is away")
+    store.outbox.mark_done(champion, NOW)
+    store.outbox.mark_skipped(publication, "the run was deleted", NOW)
+
+    assert facts(says, "small")["not_in_mlflow"] == ["training: MLflow is away", "publication: the run was deleted"]
+    assert "  MLflow      does not show the publication: the run was deleted\n" in says("small")
 
 
 def test_a_recipe_name_means_its_latest_live_run(says: Says, store: Store, model: ModelVersion) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from flows.cli import doctor
@@ -195,7 +196,9 @@ def test_a_publication_of_a_model_that_mlflow_never_showed_is_skipped(shown: Sho
         ("INTERNAL_ERROR", RegistryUnavailable),
         ("TEMPORARILY_UNAVAILABLE", RegistryUnavailable),
         ("REQUEST_LIMIT_EXCEEDED", RegistryUnavailable),
-        ("PERMISSION_DENIED", RegistryUnavailable),
+        ("PERMISSION_DENIED", RegistryRefused),
+        ("UNAUTHENTICATED", RegistryUnavailable),
+        ("ENDPOINT_NOT_FOUND", RegistryUnavailable),
     ],
 )
 def test_a_refusal_is_told_from_a_server_that_is_away(shown: Shown, code: str, kind: type[NextperiodError]) -> None:
@@ -206,3 +209,69 @@ def test_a_refusal_is_told_from_a_server_that_is_away(shown: Shown, code: str, k
 
     with pytest.raises(kind, match=": no"), shown.registry.client.reachable():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(413, RegistryRefused), (403, RegistryRefused), (404, RegistryUnavailable), (429, RegistryUnavailable)],
+)
+def test_an_upload_that_is_refused_is_told_from_one_to_repeat(
+    shown: Shown, status: int, kind: type[NextperiodError]
+) -> None:
+    response = requests.Response()
+    response.status_code, response.reason = status, "because"
+
+    with pytest.raises(kind, match=f"{status} .* because"), shown.registry.client.reachable():
+        response.raise_for_status()
+
+
+def test_an_artifact_store_of_another_library_may_be_away(shown: Shown) -> None:
+    error = type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})("SlowDown")
+
+    with pytest.raises(RegistryUnavailable, match="SlowDown"), shown.registry.client.reachable():
+        raise error
+
+
+@pytest.mark.parametrize("uri", ["htp://mlflow", "databricks-uc", "file:///nowhere/mlruns"])
+def test_an_address_that_mlflow_does_not_know_skips_nothing(shown: Shown, uri: str) -> None:
+    shown.train_again()
+
+    assert not deliver_outbox(small_recipe(), shown.store, Registry(uri, lambda: NOW), NOW)
+
+    assert len(shown.store.outbox.pending()) == 3
+    assert shown.store.outbox.skipped() == []
+
+
+def test_what_was_skipped_is_sent_by_a_repair_once_mlflow_takes_it(shown: Shown) -> None:
+    shown.mlflow.delete_run(shown.first_run)
+    shown.train_again()
+    assert shown.deliver()
+    shown.mlflow.restore_run(shown.first_run)
+
+    assert repair_registry("small", shown.store, shown.registry, NOW)
+
+    assert shown.store.outbox.skipped() == []
+    assert "nextperiod.published_run" in shown.mlflow.get_run(shown.first_run).data.tags
+    assert shown.champion() == "2"
+
+
+def test_an_old_entry_about_a_champion_moves_no_alias(shown: Shown) -> None:
+    shown.train_again()
+    assert shown.deliver()
+    shown.mlflow.delete_model_version("small", "1")
+    change(shown.store.database, "update outbox set done_at = null where kind = 'champion' and reference like '1 %'")
+
+    assert shown.deliver()
+
+    assert shown.store.outbox.pending() == []
+    assert [version.version for version in shown.mlflow.search_model_versions("name = 'small'")] == [2]
+    assert shown.champion() == "2"
+
+
+def test_an_alias_that_was_moved_is_put_back_with_the_next_training(shown: Shown) -> None:
+    shown.mlflow.delete_registered_model_alias("small", "champion")
+    add_model(shown.store, shown.outcome, "another", expected_champion=1, publishes=False, now=NOW + timedelta(days=1))
+
+    assert shown.deliver()
+
+    assert shown.champion() == "1"
