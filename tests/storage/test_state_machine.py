@@ -196,6 +196,8 @@ class Reference:
     #: the file that was refused or held last, if nothing came since
     refused: tuple[str, tuple[int, ...]] | None = None
     held: tuple[Sequence[Line], Told] | None = None
+    #: whether a batch was approved: its losses are expected from then on, which this reference does not compute
+    has_approved: bool = False
 
     @property
     def now(self) -> State:
@@ -226,8 +228,10 @@ class Reference:
         expected = len(known)
         num_delivered = len(again) + len(told.rejected)  # rejected rows were delivered, too
         many_revised = len(watched) >= FEWEST and len(revised) > MAX_REVISED * len(watched)
-        if num_delivered < SHOWN_AGAIN * expected or many_revised:
+        if many_revised:
             return {"held"}
+        if num_delivered < SHOWN_AGAIN * expected:
+            return {"taken", "held"} if self.has_approved else {"held"}
         moved = any(self.may_have_moved(series, told.values, known) for series, _, _ in revised)
         return {"taken", "held"} if moved else {"taken"}
 
@@ -282,6 +286,7 @@ class Reference:
     def release(self, now: datetime) -> None:
         """The file that waits is let in."""
         assert self.held is not None
+        self.has_approved = True
         place = next(n for n in reversed(range(len(self.headers))) if self.headers[n][0] == "held")
         self.take(*self.held, now, num_rejected=0)
         self.headers[place] = ("released", *self.headers[place][1:])

@@ -23,6 +23,7 @@ from pipeline.timeseries.forecast import QUANTILE_COLUMNS
 from pipeline.tracking.registry import Registry
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
+from tests.storage.raw_sql import value
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_panel, small_recipe
 
@@ -48,6 +49,7 @@ class Registered:
     address: str
     card: str
     published: Array  # [H, 1 + Q], mean and quantiles
+    group: npt.NDArray[np.int64]  # [1], the volatility group that the series was published with
 
 
 @pytest.fixture(params=["outcome", "quantile_outcome"])
@@ -74,6 +76,7 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         address="models:/small/1",
         card=card,
         published=np.array([[row[name] for name in ("mean", *QUANTILE_COLUMNS)] for row in rows], dtype=np.float64),
+        group=np.array([value(database, "select volatility_group from run_series")]),
     )
     database.close()
 
@@ -85,7 +88,7 @@ def inputs(registered: Registered) -> dict[str, Any]:
 def published_from(outputs: Any, registered: Registered) -> Array:
     quantiles = registered.forecaster.to_quantiles(np.asarray(outputs, dtype=np.float64), registered.read)  # [1, H, Q]
     if registered.forecaster.calibration:
-        quantiles = registered.forecaster.calibration.apply(quantiles)
+        quantiles = registered.forecaster.calibration.apply(quantiles, ["small"], registered.group)
     return with_mean(quantiles[0])
 
 
