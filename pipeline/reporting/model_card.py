@@ -26,7 +26,9 @@ from pathlib import Path
 
 import mlflow
 
+from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.forecaster import load_forecaster, read_model_files
+from pipeline.forecasting.series_scale import volatility_groups
 
 folder = Path(mlflow.artifacts.download_artifacts("models:/{recipe}/<version>"))
 network = mlflow.pyfunc.load_model(str(folder))  # or mlflow.keras.load_model
@@ -35,7 +37,10 @@ windows = forecaster.inputs_at_origin(panel)
 inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
 quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
 if forecaster.calibration:  # what is published is calibrated by series, too
-    quantiles = forecaster.calibration.apply(quantiles)
+    scale = forecast_naive(panel, forecaster.horizon, {season}).scale
+    groups = volatility_groups(panel, scale, {season})
+    series, _, _ = forecaster.predict(panel)  # positions of the series that the network can forecast
+    quantiles = forecaster.calibration.apply(quantiles, [panel.series[s] for s in series], groups[series])
 ```"""
 
 
@@ -109,7 +114,12 @@ def _limits(recipe: Recipe, record: TrainingRecord) -> Iterator[str]:
 
 
 def _usage(recipe: Recipe, model: ModelVersion) -> str:
-    return _USAGE.format(recipe=recipe.name, quoted_recipe=recipe.name.replace("'", "''"), model_hash=model.model_hash)
+    return _USAGE.format(
+        recipe=recipe.name,
+        quoted_recipe=recipe.name.replace("'", "''"),
+        model_hash=model.model_hash,
+        season=recipe.season,
+    )
 
 
 def _lineage(model: ModelVersion) -> Iterator[str]:
