@@ -141,7 +141,7 @@ def fit_holdout_calibration(
         quantiles: [N, H, Q].
         observed: [N, H], NaN where nothing is observed.
         names: of all series, to tell those of the windows apart.
-        groups: volatility groups of all series, [S]; None: they are not told apart.
+        groups: volatility groups of all series, [S]; None: all series share the factors of the panel.
     """
     horizon = observed.shape[1]
     of_outcome = np.repeat(windows.series, horizon)

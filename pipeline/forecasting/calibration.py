@@ -188,7 +188,7 @@ class Outcomes:
     origin: npt.NDArray[Any]  # [n], values that sort by time
     step: npt.NDArray[np.int64]  # [n], from 1
     ratio: Array  # [n, Q], from `conformity_ratios`
-    #: names; None: all are of series that are not told apart
+    #: names; None: series are not distinguished
     series: npt.NDArray[Any] | None = None  # [n]
     #: volatility groups of the series
     group: Rows | None = None  # [n]
@@ -333,7 +333,7 @@ class _PanelFit:
 
 
 def _fit_factors(outcomes: Outcomes, prior: Array) -> Array:
-    """Factors [H, Q] from outcomes that are not told apart by series, and the factors without them."""
+    """Factors [H, Q] from outcomes of all series together, and the factors without them."""
     horizon = len(prior)
     factors = prior.copy()
     rows_of_step = [np.flatnonzero(outcomes.step == step) for step in range(1, horizon + 1)]

@@ -261,7 +261,7 @@ class PeriodParser:
         self._folds = repeated.infer()
         if self._folds:
             logger.info(
-                "column %s: %d local times that the clocks of %s repeat are told apart by the order of the rows",
+                "column %s: %d local times that the clocks of %s repeat are distinguished by the order of the rows",
                 *(self.source.period, len(self._folds), self.source.zone),
             )
 
