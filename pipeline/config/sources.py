@@ -196,7 +196,7 @@ class Source(Table):
             raise _contradiction("source.fold is for local times: expected source.zone beside it")
         return self
 
-    def allows_rejected(self, num_rejected: int, num_read: int) -> bool:
+    def allows_rejected(self, num_rejected: float, num_read: int) -> bool:
         """Return whether a delivery of so many rows may have so many rejected ones."""
         if self.max_rejected is None:
             return num_rejected <= max(MAX_REJECTED_ROWS, MAX_REJECTED * num_read)

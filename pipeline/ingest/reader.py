@@ -139,16 +139,18 @@ class ParsedBatch:
         return len({(rejection.file, rejection.line) for rejection in self.rejections})
 
     @property
-    def num_faults(self) -> int:
-        """How many of these rows are at fault: of different values for one period only one is too many."""
-        return len(
-            {
-                (rejection.series, rejection.period)
-                if rejection.rule.startswith(CONFLICT)
-                else (rejection.file, rejection.line)
-                for rejection in self.rejections
-            }
-        )
+    def num_faults(self) -> float:
+        """How many rows are at fault: all but one of those that contradict each other, and of a wide row its share of faulty values."""
+        is_wide = self.recipe.source.layout == "wide"
+        first_rows: dict[tuple[object, ...], tuple[str | None, int | None]] = {}
+        faulty: dict[tuple[str | None, int | None], set[str | None]] = {}
+        for rejection in self.rejections:
+            row = (rejection.file, rejection.line)
+            key = (rejection.series, rejection.period, rejection.column)
+            if rejection.rule.startswith(CONFLICT) and first_rows.setdefault(key, row) == row:
+                continue
+            faulty.setdefault(row, set()).add(rejection.series if is_wide else None)
+        return sum(1 if None in series else len(series) / max(len(self.names), 1) for series in faulty.values())
 
     def describe_first_rejection(self) -> str:
         """Describe the rejected row that comes first in the delivery; at least one is needed."""

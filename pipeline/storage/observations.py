@@ -129,14 +129,14 @@ def _read_observations(
     batch_id = known.batch_id
     if not known.is_in_order:
         values = values_as_known(transaction, recipe.name, variable, known)
-        values = values.last(length) if length else values
     elif length:
         withdrawn = transaction.row("most_withdrawn", recipe=recipe.name)
         num_withdrawn = int(withdrawn["num_withdrawn"] or 0) if withdrawn else 0
         values = values_as_of(transaction, series_ids, batch_id, length=length + num_withdrawn)
     else:
         values = all_values(transaction, series_ids, batch_id, frequency=recipe.grid)
-    return _order_by_name(values.without_withdrawn(), dict(zip(series_ids, names, strict=True)))
+    values = values.without_withdrawn()
+    return _order_by_name(values.last(length) if length else values, dict(zip(series_ids, names, strict=True)))
 
 
 def _order_by_name(values: LongValues, names: Mapping[int, str]) -> Observations:

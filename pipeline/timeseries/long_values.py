@@ -37,9 +37,10 @@ class LongValues:
     def last(self, length: int) -> LongValues:
         """Return so many of the last values of each series."""
         starts = self.starts()
-        from_end = np.repeat(starts[1:], np.diff(starts)) - np.arange(
-            len(self)
-        )  # [n], 1 for the last value of a series
+        lengths = np.diff(starts)  # [S]
+        if lengths.max(initial=0) <= length:
+            return self
+        from_end = np.repeat(starts[1:], lengths) - np.arange(len(self))  # [n], 1 for the last value of a series
         return self.take(from_end <= length)
 
     def positions(self, series: npt.NDArray[np.int64], period: Periods) -> npt.NDArray[np.int64]:

@@ -106,6 +106,28 @@ def test_faulty_cells_of_one_row_count_as_one_rejected_row() -> None:
     assert "1 of 40 rows rejected, at most 0 % allowed" in str(refusal(delivery_of(rows, names), wide()))
 
 
+def test_a_bad_column_of_a_wide_table_counts_as_its_share_of_the_rows() -> None:
+    names = ("month", *(f"s{n}" for n in range(25)))
+    rows = [(month, "x", *("1" * 24)) for month in months(40)]
+
+    ingested = ingest_delivery(delivery_of(rows, names), wide(more="max_rejected = 0.05"))
+
+    assert len(ingested.rejections) == 40
+    assert len(ingested.new) == 40 * 24
+    assert "40 of 40 rows rejected" in str(refusal(delivery_of(rows, names), wide(more="max_rejected = 0.03")))
+
+
+def test_a_repeated_day_of_a_wide_table_is_one_row_too_many() -> None:
+    names = ("month", *(f"s{n}" for n in range(25)))
+    rows = [(month, *(str(n) for n in range(25))) for month in months(40)]
+    rows.append((rows[-1][0], *(str(n + 1) for n in range(25))))
+
+    ingested = ingest_delivery(delivery_of(rows, names), wide(more="max_rejected = 0.03"))
+
+    assert len(ingested.rejections) == 50
+    assert len(ingested.new) == 39 * 25
+
+
 def test_duplicate_rows_of_a_wide_table_conflict_by_column() -> None:
     rows = [(JANUARY, "1", "2"), (FEBRUARY, "1", "2"), (FEBRUARY, "1", "3")]
 

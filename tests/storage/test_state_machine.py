@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,9 +34,9 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchHeld, BatchRefused, NothingHeld
 from pipeline.jobs.ingest import IngestResult, approve_batch, ingest_source
 from pipeline.jobs.inputs import LATEST
+from pipeline.storage import observations
 from pipeline.storage.batches import BatchHeader, BatchRepository, BatchWriter, begin_batch
 from pipeline.storage.engine import open_database
-from pipeline.storage.observations import ObservationRepository
 from pipeline.storage.store import Store
 from pipeline.timeseries.long_values import apply_revisions, empty_values
 from pipeline.timeseries.observations import TARGET
@@ -120,6 +121,7 @@ class Told:
     text: str
     num_read: int
     rejected: tuple[int, ...]  # the lines, as often as something of them is refused
+    num_faulty: int  # the lines without which nothing would be refused: of n that contradict each other all but one
     values: Values
     regions: dict[str, str]
     variables: frozenset[tuple[str, str]]
@@ -133,6 +135,7 @@ def written(lines: Sequence[Line]) -> str:
 def told_by(lines: Sequence[Line], grid: Sequence[datetime], now: datetime) -> Told:
     """The same by the rules of the contract, one value after the other."""
     rejected: list[int] = []
+    faulty: set[int] = set()
     found: dict[Key, list[tuple[float, int]]] = {}
     regions: dict[str, str] = {}
     empty: list[tuple[int, Line]] = []
@@ -155,15 +158,17 @@ def told_by(lines: Sequence[Line], grid: Sequence[datetime], now: datetime) -> T
         ):
             rejected.append(number)
     off_grid = {number for (_, _, period), numbers in found.items() if period not in grid for _, number in numbers}
+    faulty.update(rejected, off_grid)
     values = {}
     for key, numbers in found.items():
         if key[2] in grid and len({number for number, _ in numbers}) > 1:
             rejected.extend(line for _, line in numbers)
+            faulty.update(line for _, line in numbers[1:])
         elif key[2] in grid:
             values[key] = numbers[0][0]
     variables = frozenset((series, variable) for series, variable, _ in found)
     told = {series: region for series, region in regions.items() if (series, TARGET) in variables}
-    return Told(written(lines), len(lines), tuple(sorted([*rejected, *off_grid])), values, told, variables)
+    return Told(written(lines), len(lines), tuple(sorted([*rejected, *off_grid])), len(faulty), values, told, variables)
 
 
 def steps_in(places: Sequence[int]) -> list[int]:
@@ -182,6 +187,14 @@ class State:
     changed_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a person accepted: how many values of each variable are not delivered any more, and distances of values."""
+
+    absent: dict[tuple[str, str], int] = field(default_factory=dict)
+    steps: frozenset[int] = frozenset()
+
+
 @dataclass(slots=True)
 class Reference:
     """What the store should hold, as dictionaries and lists."""
@@ -196,8 +209,8 @@ class Reference:
     #: the file that was refused or held last, if nothing came since
     refused: tuple[str, tuple[int, ...]] | None = None
     held: tuple[Sequence[Line], Told] | None = None
-    #: whether a batch was approved: its losses are expected from then on, which this reference does not compute
-    has_approved: bool = False
+    #: what is not suspicious any more
+    usual: Accepted = Accepted()
 
     @property
     def now(self) -> State:
@@ -211,11 +224,9 @@ class Reference:
 
     def verdicts(self, told: Told, known: Values) -> set[str]:
         """What may become of a file; more than one where only the guards can tell whether a series moved."""
-        if len(set(told.rejected)) > MAX_REJECTED * told.num_read or not told.values:
+        if told.num_faulty > MAX_REJECTED * told.num_read or not told.values:
             return {"refused"}
-        steps = [step for places in self.places(told.values).values() for step in steps_in(places)]
-        usual = min(steps, key=lambda step: (-steps.count(step), step), default=1)
-        if len(steps) >= FEWEST - 1 and usual > 1:
+        if self.distances(told.values) - self.usual.steps:
             return {"held"}
         everything, before = self.places(known | told.values), self.places(known)
         for series in self.places(told.values):
@@ -225,15 +236,26 @@ class Reference:
         again = {key for key in told.values if key in known}
         watched = {key for key in again if key[1] == TARGET}
         revised = {key for key in watched if told.values[key] != known[key]}
-        expected = len(known)
-        num_delivered = len(again) + len(told.rejected)  # rejected rows were delivered, too
+        absent = self.absent(told.values, known)
+        accepted = sum(min(number, self.usual.absent.get(key, 0)) for key, number in absent.items())
+        num_lost = sum(absent.values()) - accepted - len(told.rejected)  # rejected rows were delivered, too
         many_revised = len(watched) >= FEWEST and len(revised) > MAX_REVISED * len(watched)
         if many_revised:
             return {"held"}
-        if num_delivered < SHOWN_AGAIN * expected:
-            return {"taken", "held"} if self.has_approved else {"held"}
+        if num_lost > (1 - SHOWN_AGAIN) * (len(known) - accepted):
+            return {"held"}
         moved = any(self.may_have_moved(series, told.values, known) for series, _, _ in revised)
         return {"taken", "held"} if moved else {"taken"}
+
+    def distances(self, told: Values) -> set[int]:
+        """The distance of most values, if it is not one period."""
+        steps = [step for places in self.places(told).values() for step in steps_in(places)]
+        usual = min(steps, key=lambda step: (-steps.count(step), step), default=1)
+        return {usual} if len(steps) >= FEWEST - 1 and usual > 1 else set()
+
+    def absent(self, told: Values, known: Values) -> Counter[tuple[str, str]]:
+        """How many values of each variable are not delivered again."""
+        return Counter(key[:2] for key in known if key not in told)
 
     def may_have_moved(self, series: str, told: Values, known: Values) -> bool:
         """Whether half of a series' values have changed, of those that say anything."""
@@ -263,6 +285,9 @@ class Reference:
         said_at = known.said_at | dict.fromkeys((*new, *revised), at)
         described = told.regions.items() - known.regions.items()
         self.num_regions += len(described)
+        absent = self.absent(told.values, known.values)
+        still = {key: min(number, absent[key]) for key, number in self.usual.absent.items() if key in absent}
+        self.usual = replace(self.usual, absent=still)
         same = len(told.values) - len(new) - len(revised)
         self.headers.append(("accepted", at, told.num_read, len(new), len(revised), same, num_rejected))
         changed_at = at if new or revised or described else known.changed_at
@@ -286,9 +311,13 @@ class Reference:
     def release(self, now: datetime) -> None:
         """The file that waits is let in."""
         assert self.held is not None
-        self.has_approved = True
+        _, told = self.held
+        usual = Accepted(
+            dict(self.absent(told.values, self.now.values)), self.usual.steps | self.distances(told.values)
+        )
         place = next(n for n in reversed(range(len(self.headers))) if self.headers[n][0] == "held")
         self.take(*self.held, now, num_rejected=0)
+        self.usual = usual
         self.headers[place] = ("released", *self.headers[place][1:])
 
 
@@ -795,13 +824,13 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
         lambda batches, recipe, _: latest_as_of(batches, recipe, LATEST),
     ),
     "later batches are seen": (
-        "pipeline.storage.observations.ObservationRepository.values",
-        lambda stored, recipe, _, **asked: values(stored, recipe, 2**40, **asked),
+        "pipeline.storage.observations._read_observations",
+        lambda transaction, recipe, known, **asked: read(transaction, recipe, replace(known, batch_id=2**40), **asked),
     ),
     "an end is too long": (
-        "pipeline.storage.observations.ObservationRepository.values",
-        lambda stored, recipe, batch_id, *, variable=TARGET, length=None: values(
-            stored, recipe, batch_id, variable=variable, length=length and length + 1
+        "pipeline.storage.observations._read_observations",
+        lambda transaction, recipe, known, *, variable, length: read(
+            transaction, recipe, known, variable=variable, length=length and length + 1
         ),
     ),
     "revisions are lost": (
@@ -812,7 +841,7 @@ BREAKAGES: dict[str, tuple[str, Any]] = {
     "a crash leaves its rows": ("pipeline.storage.batches.BatchRepository.write", committing_what_crashed),
     "nothing is held": ("pipeline.ingest.changes.BatchDiff.hold_suspicious", lambda diff: None),
 }
-add, latest_as_of, values = BatchWriter.add, BatchRepository.latest_as_of, ObservationRepository.values
+add, latest_as_of, read = BatchWriter.add, BatchRepository.latest_as_of, observations._read_observations
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
