@@ -95,6 +95,10 @@ class CovariateMissing(Permanent):
     """A covariate is not known for the periods that are to be forecast."""
 
 
+class SeriesEnded(Permanent):
+    """More series have ended since the last run than a recipe expects."""
+
+
 class Overtaken(Transient):
     """Another worker changed the same recipe at the same time; a new attempt sees its changes."""
 
@@ -142,4 +146,6 @@ class BatchHeld(BatchRefused):
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a delivery, a model or a forecast was refused, rather than that something failed."""
-    return isinstance(error, BatchRefused | ModelRefused | NotEnoughHistory | CovariateMissing | NewerPublished)
+    return isinstance(
+        error, BatchRefused | ModelRefused | NotEnoughHistory | CovariateMissing | SeriesEnded | NewerPublished
+    )

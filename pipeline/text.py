@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,3 +106,9 @@ def format_period(period: np.datetime64) -> str:
 def list_names(names: Iterable[str]) -> str:
     """Return the names sorted and separated by commas, as messages list accepted values; "none" if there are none."""
     return ", ".join(sorted(names)) or "none"
+
+
+def list_some(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few names, quoted, and how many more there are."""
+    listed = ", ".join(f'"{name}"' for name in names[:most])
+    return listed + (f" and {len(names) - most} more" if len(names) > most else "")

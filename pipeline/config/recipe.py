@@ -172,6 +172,12 @@ class PublishSettings(Table):
         gt=0,
         description="a series has ended without a value in so many last periods; default: a season, the horizon and at least 6",
     )
+    max_ended: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the series, of 4 or more, that may have ended since the last run; with more of them nothing is published",
+    )
     grace: int = Field(1, ge=0, description="periods that a forecast may be late before it is stale")
 
     def contradictions(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,18 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.recipe import AUTO_BASELINE, USUAL_BASELINE, Recipe
-from pipeline.forecasting.baselines import forecast_drift, forecast_naive, normal_quantiles, student_quantiles
+from pipeline.forecasting.baselines import (
+    NaiveForecast,
+    forecast_drift,
+    forecast_naive,
+    normal_quantiles,
+    student_quantiles,
+)
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.expected_value import expected_demand, expected_values
 from pipeline.forecasting.forecaster import Forecaster
 from pipeline.forecasting.series_scale import volatility_groups
 from pipeline.preprocessing.activity import select_active
-from pipeline.preprocessing.missing_covariates import find_missing_covariates
+from pipeline.preprocessing.missing_covariates import MissingCovariates, find_missing_covariates
 from pipeline.timeseries.forecast import LEVELS, LOWER_95, MEDIAN, NETWORK, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 #: a forecast further from the last value than this many ranges of the context is not published
 MAX_RANGES_AWAY = 10.0
@@ -56,8 +63,8 @@ def forecast_panel(
 ) -> Forecast:
     """Forecast every active series of the panel from its origin, by the network or by a baseline that stands in.
 
-    A series falls back to the seasonal naive forecast, or to its last value where it has fewer values than two
-    seasons, for one of these reasons, the first that applies:
+    A series falls back to the seasonal naive forecast, to its last value where it has fewer values than two seasons, or
+    to a baseline that is known to be better, for one of these reasons, the first that applies:
 
     1. there is no network, or the series lacks what the network needs at the origin;
     2. the network's forecast is not finite;
@@ -77,70 +84,29 @@ def forecast_panel(
         recipe: its horizon, season, bounds and baseline.
         calibration: of the network's quantiles; None: they are published as they are.
         worse: by name, why a series is forecast by a baseline although the network could; the reason names the baseline.
-        baseline: that the forecast is scored against.
+        baseline: that the forecast is scored against, the best of the backtest where the recipe's is "auto".
     """
     panel = select_active(panel, recipe)
-    stand_in = forecast_naive(panel, recipe.horizon, recipe.season)
-    reasons: list[str | None]
+    naive = forecast_naive(panel, recipe.horizon, recipe.season)
+    groups = volatility_groups(panel, naive.scale, recipe.season)
     if isinstance(forecaster, NoNetwork):
-        reasons = [forecaster.reason] * len(panel.series)
-        context, reads_logarithms = 1, False
-        series, network_mean = np.empty(0, np.int64), np.empty((0, recipe.horizon))
-        network_quantiles = np.empty((0, recipe.horizon, len(LEVELS)))
+        network = _NetworkForecast.of_nothing(len(panel.series), recipe.horizon, forecaster.reason)
     else:
-        reasons = [forecaster.requirement_text] * len(panel.series)
-        context, reads_logarithms = forecaster.needs.context, forecaster.reads_logarithms
-        series, network_mean, network_quantiles = forecaster.predict(panel)  # [N], [N, H], [N, H, Q]
-        implausible = _implausible_reasons(panel, context, series, network_mean, network_quantiles)
-        for s, reason in zip(series.tolist(), implausible, strict=True):
-            reasons[s] = reason or worse.get(panel.series[s])
+        network = _forecast_by_network(forecaster, panel, naive, calibration, groups, worse)
 
-    is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
-    published = series[is_published]
-    groups = volatility_groups(panel, stand_in.scale, recipe.season)
-    multipliers = calibration.series if calibration else {}
-    factor = np.array([multipliers.get(name, 0.0) for name in panel.series])  # [S]
-    calibrated = network_quantiles[is_published]
-    if calibration is not None:
-        calibrated = calibration.apply(calibrated, [panel.series[s] for s in published.tolist()], groups[published])
-    deviation, num_errors = stand_in.deviation[published], stand_in.num_errors[published]
-    of_baseline = student_quantiles(calibrated[:, :, MEDIAN], deviation, num_errors)
-    bounded, is_too_wide = _bound_intervals(panel, context, published, calibrated, of_baseline)
-    for s in published[is_too_wide].tolist():
-        reasons[s] = _TOO_WIDE
-    worse_widths = [_worse_widths(calibration, panel.series[s], int(groups[s])) for s in published.tolist()]
-    is_worse = np.array([reason is not None for reason in worse_widths], bool)
-    has_worse_width = is_worse & (deviation > 0).all(axis=1)
-    for n in np.flatnonzero(has_worse_width & ~is_too_wide).tolist():
-        reasons[int(published[n])] = f"the interval has the baseline's width: {worse_widths[n]}"
-    bounded = np.where(has_worse_width[:, None, None], of_baseline, bounded)
-    has_baseline_width = np.zeros(len(panel.series), bool)
-    has_baseline_width[published] = is_too_wide | has_worse_width
-
-    mean, quantiles, methods = stand_in.mean.copy(), stand_in.quantiles, list(stand_in.method)
-    if recipe.gate.baseline == AUTO_BASELINE:
-        for name in ("naive", "drift"):
-            better = [s for s, reason in enumerate(reasons) if reason and reason.startswith(f"worse than {name} ")]
-            for s, own_mean, own_quantiles in _forecast_better(panel, better, name, recipe):
-                mean[s], quantiles[s], methods[s] = own_mean, own_quantiles, name
-    num_steps = np.zeros(len(panel.series), np.int64)  # that the network makes, [S]
-    num_steps[published] = recipe.horizon
-    if (missing := find_missing_covariates(panel, recipe)) is not None:
-        for s in published[missing.num_known_steps[published] < recipe.horizon].tolist():
-            reasons[s] = _join(_reason_of_missing(missing.reasons[s], recipe), reasons[s])
-        if not recipe.covariates.carries_forward:
-            num_steps = np.minimum(num_steps, missing.num_known_steps)
-    is_network = (np.arange(recipe.horizon) < num_steps[:, None])[published]  # [n, H]
-    expected = expected_values(bounded, logarithms=reads_logarithms)
-    has_normal = is_too_wide | has_worse_width
-    expected[has_normal] = expected_values(bounded[has_normal])
-    mean[published] = np.where(is_network, expected, mean[published])
-    quantiles[published] = np.where(is_network[:, :, None], bounded, quantiles[published])
+    missing = find_missing_covariates(panel, recipe)
+    num_steps = _count_network_steps(network, missing, recipe)  # [S]
+    stand_in = _choose_stand_in(panel, naive, network, num_steps, baseline, recipe)
+    mean, quantiles = stand_in.mean, stand_in.quantiles
+    is_network = np.arange(recipe.horizon) < num_steps[network.series, None]  # [n, H]
+    mean[network.series] = np.where(is_network, network.mean, mean[network.series])
+    quantiles[network.series] = np.where(is_network[:, :, None], network.quantiles, quantiles[network.series])
     is_intermittent, demand = expected_demand(panel, recipe.horizon, recipe.season)
     mean[is_intermittent] = demand[is_intermittent]
     quantiles[is_intermittent] = np.maximum(quantiles[is_intermittent], 0.0)
 
     low, high = recipe.publish.minimum, recipe.publish.maximum
+    multipliers = calibration.series if calibration else {}
     return Forecast(
         series=panel.series,
         origin=panel.origin,
@@ -149,16 +115,142 @@ def forecast_panel(
         quantiles=np.clip(quantiles, low, high),
         method=tuple(
             NETWORK if steps == recipe.horizon else f"fallback:{name}"
-            for steps, name in zip(num_steps.tolist(), methods, strict=True)
+            for steps, name in zip(num_steps.tolist(), stand_in.methods, strict=True)
         ),
-        reason=tuple(reasons),
+        reason=_add_missing(network, missing, recipe),
         network_steps=tuple((num_steps % recipe.horizon).tolist()),
-        baseline=stand_in.mean if baseline == "seasonal-naive" else _forecast_simply(panel, baseline, recipe)[0],
-        scale=stand_in.scale,
+        baseline=naive.mean if baseline == "seasonal-naive" else _forecast_simply(panel, baseline, recipe)[0],
+        scale=naive.scale,
         volatility_group=groups,
-        interval_factor=factor,
-        has_baseline_width=has_baseline_width,
+        interval_factor=np.array([multipliers.get(name, 0.0) for name in panel.series]),
+        has_baseline_width=network.has_baseline_width,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NetworkForecast:
+    """What the network forecasts for n of S series."""
+
+    series: Indices  # [n], which they are
+    mean: Array  # [n, H]
+    quantiles: Array  # [n, H, Q], calibrated and plausible
+    #: why it does not forecast a series, or what is to be said of its intervals; None: nothing, [S]
+    reasons: list[str | None]
+    has_baseline_width: Mask  # [S]
+
+    @classmethod
+    def of_nothing(cls, num_series: int, horizon: int, reason: str) -> _NetworkForecast:
+        """There is no network."""
+        return cls(
+            series=np.empty(0, np.int64),
+            mean=np.empty((0, horizon)),
+            quantiles=np.empty((0, horizon, len(LEVELS))),
+            reasons=[reason] * num_series,
+            has_baseline_width=np.zeros(num_series, bool),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _StandIn:
+    """What baselines forecast for S series, where the network does not."""
+
+    mean: Array  # [S, H]
+    quantiles: Array  # [S, H, Q]
+    methods: list[str]  # [S]
+
+
+def _forecast_by_network(
+    forecaster: Forecaster,
+    panel: Panel,
+    naive: NaiveForecast,
+    calibration: Calibration | None,
+    groups: Indices,
+    worse: Mapping[str, str],
+) -> _NetworkForecast:
+    """Forecast what the network can forecast plausibly, except for the series in `worse`."""
+    reasons: list[str | None] = [forecaster.requirement_text] * len(panel.series)
+    series, mean, quantiles = forecaster.predict(panel)  # [N], [N, H], [N, H, Q]
+    context = forecaster.needs.context
+    implausible = _implausible_reasons(panel, context, series, mean, quantiles)
+    for s, reason in zip(series.tolist(), implausible, strict=True):
+        reasons[s] = reason or worse.get(panel.series[s])
+
+    is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
+    series, quantiles = series[is_published], quantiles[is_published]
+    names = [panel.series[s] for s in series.tolist()]
+    if calibration is not None:
+        quantiles = calibration.apply(quantiles, names, groups[series])
+    deviation, num_errors = naive.deviation[series], naive.num_errors[series]
+    of_baseline = student_quantiles(quantiles[:, :, MEDIAN], deviation, num_errors)
+    bounded, is_too_wide = _bound_intervals(panel, context, series, quantiles, of_baseline)
+
+    worse_widths = [
+        _worse_widths(calibration, name, group) for name, group in zip(names, groups[series].tolist(), strict=True)
+    ]
+    has_width = (deviation > 0).all(axis=1)
+    is_worse = np.array([reason is not None for reason in worse_widths], bool) & has_width
+    for n, s in enumerate(series.tolist()):
+        if is_too_wide[n]:
+            reasons[s] = _TOO_WIDE
+        elif is_worse[n]:
+            reasons[s] = f"the interval has the baseline's width: {worse_widths[n]}"
+    bounded = np.where(is_worse[:, None, None], of_baseline, bounded)
+
+    expected = expected_values(bounded, logarithms=forecaster.reads_logarithms)
+    is_of_baseline = is_too_wide | is_worse  # normal quantiles, whatever the network reads
+    expected[is_of_baseline] = expected_values(bounded[is_of_baseline])
+    has_baseline_width = np.zeros(len(panel.series), bool)
+    has_baseline_width[series] = is_of_baseline
+    return _NetworkForecast(
+        series=series, mean=expected, quantiles=bounded, reasons=reasons, has_baseline_width=has_baseline_width
+    )
+
+
+def _count_network_steps(network: _NetworkForecast, missing: MissingCovariates | None, recipe: Recipe) -> Indices:
+    """How many of the first steps of each series the network makes: [S]."""
+    num_steps = np.zeros(len(network.reasons), np.int64)
+    num_steps[network.series] = recipe.horizon
+    if missing is None or recipe.covariates.carries_forward:
+        return num_steps
+    return np.minimum(num_steps, missing.num_known_steps)
+
+
+def _add_missing(
+    network: _NetworkForecast, missing: MissingCovariates | None, recipe: Recipe
+) -> tuple[str | None, ...]:
+    """The reason of each series [S], and before it which covariates are not known."""
+    reasons = network.reasons.copy()
+    if missing is not None:
+        for s in network.series[missing.num_known_steps[network.series] < recipe.horizon].tolist():
+            reasons[s] = _join(_reason_of_missing(missing.reasons[s], recipe), reasons[s])
+    return tuple(reasons)
+
+
+def _choose_stand_in(
+    panel: Panel,
+    naive: NaiveForecast,
+    network: _NetworkForecast,
+    num_steps: Indices,
+    baseline: str,
+    recipe: Recipe,
+) -> _StandIn:
+    """Forecast each series by the seasonal naive method, or by another one that is known to be better.
+
+    That is the baseline that beats the network, and for steps whose covariates are not known the best of the backtest.
+    """
+    stand_in = _StandIn(naive.mean.copy(), naive.quantiles, list(naive.method))
+    if recipe.gate.baseline != AUTO_BASELINE:
+        return stand_in
+    for name in ("naive", "drift"):
+        beats_network = [bool(reason and reason.startswith(f"worse than {name} ")) for reason in network.reasons]
+        better = np.flatnonzero(beats_network)
+        if name == baseline:
+            better = np.append(better, network.series[num_steps[network.series] < recipe.horizon])
+        if len(better):
+            stand_in.mean[better], stand_in.quantiles[better] = _forecast_simply(panel.take(better), name, recipe)
+            for s in better.tolist():
+                stand_in.methods[s] = name
+    return stand_in
 
 
 def _forecast_simply(panel: Panel, name: str, recipe: Recipe) -> tuple[Array, Array]:
@@ -168,13 +260,6 @@ def _forecast_simply(panel: Panel, name: str, recipe: Recipe) -> tuple[Array, Ar
         return mean, normal_quantiles(mean, deviation)
     forecast = forecast_naive(panel, recipe.horizon, 1)
     return forecast.mean, forecast.quantiles
-
-
-def _forecast_better(panel: Panel, better: list[int], name: str, recipe: Recipe) -> Iterator[tuple[int, Array, Array]]:
-    """Mean [H] and quantiles [H, Q] of the series at some indices, by a method that forecasts them better."""
-    if better:
-        mean, quantiles = _forecast_simply(panel.take(np.array(better)), name, recipe)
-        yield from zip(better, mean, quantiles, strict=True)
 
 
 def _reason_of_missing(reason: str | None, recipe: Recipe) -> str | None:

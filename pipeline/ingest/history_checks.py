@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.sources import Source
-from pipeline.records.expectation import Expectation, Key, list_some
-from pipeline.text import counted
+from pipeline.records.expectation import Expectation, Key
+from pipeline.text import counted, list_some
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.long_values import LongValues
 

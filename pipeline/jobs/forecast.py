@@ -13,6 +13,7 @@ from pipeline.forecasting.fallback import NoNetwork
 from pipeline.jobs.inputs import (
     ForecastInputs,
     check_covariates,
+    check_ended_series,
     load_forecaster_and_panel,
     load_panel,
     new_lineage,
@@ -72,10 +73,13 @@ def publish_forecast(recipe: Recipe, store: Store, now: datetime, *, as_of: date
         NoForecaster: nothing was trained yet, although the history is long enough.
         ModelRefused: the model's files are not those that were recorded.
         CovariateMissing: a covariate is not known ahead, and the recipe wants no forecast then.
+        SeriesEnded: more series have ended since the last run than the recipe expects.
         Overtaken: another worker took over in the meantime.
     """
     loaded = load_publication_inputs(recipe, store, as_of)
     check_covariates(loaded.inputs.panel, recipe)
+    if as_of is None:
+        check_ended_series(loaded.inputs.panel, recipe, store.runs.latest_origin(recipe.name))
     forecast = produce_forecast(loaded.inputs)
     run, is_new = store.runs.publish(_publication(loaded, forecast, run_kind(as_of)), now)
     if is_new:

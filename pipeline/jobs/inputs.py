@@ -16,21 +16,26 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.config.recipe import MOST_OTHER_SERIES, USUAL_BASELINE, Recipe
-from pipeline.errors import CovariateMissing, ModelRefused, NoObservations
+from pipeline.errors import CovariateMissing, ModelRefused, NoObservations, SeriesEnded
 from pipeline.forecasting.calibration import Calibration
 from pipeline.forecasting.fallback import NoNetwork, forecast_panel
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.preprocessing import gaps
+from pipeline.preprocessing.activity import are_active, series_ended_since
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.records.lineage import Lineage, ModelVersion
 from pipeline.storage.store import Store
-from pipeline.text import counted
+from pipeline.text import counted, list_some
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.panel import Panel, add_other_series
 
 logger = logging.getLogger(__name__)
 
+#: of fewer series the end of most says nothing about the source
+FEWEST_SERIES = 4
 #: as of this instant everything that was ever recorded counts
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -61,6 +66,24 @@ def produce_forecast(inputs: ForecastInputs) -> Forecast:
         worse=inputs.worse_than_baseline,
         baseline=inputs.baseline,
     )
+
+
+def check_ended_series(panel: Panel, recipe: Recipe, last_origin: np.datetime64 | None) -> None:
+    """Refuse a forecast where a feed has stopped for most series: these would silently count as ended.
+
+    Raises:
+        SeriesEnded: more of the series that were active at the last run's origin have ended than the recipe expects.
+    """
+    if last_origin is None or last_origin not in panel.grid:
+        return
+    ended = series_ended_since(panel, recipe, last_origin)
+    num_active = len(ended) + int(are_active(panel, recipe).sum())
+    if num_active >= FEWEST_SERIES and len(ended) > recipe.publish.max_ended * num_active:
+        raise SeriesEnded(
+            f"{len(ended)} of {num_active} series have had no value for {counted(recipe.active_within, 'period')} and would "
+            f"count as ended, such as {list_some(ended)}: at most {100 * recipe.publish.max_ended:g} % may end between two "
+            "runs; nothing was published: does the source still deliver them? If they have ended, set publish.max_ended = 1"
+        )
 
 
 def check_covariates(panel: Panel, recipe: Recipe) -> None:

@@ -23,3 +23,16 @@ def are_active(panel: Panel, recipe: Recipe) -> npt.NDArray[np.bool_]:
     if recipe.publish.inactive == "keep":
         return np.ones(len(panel.series), bool)
     return np.asarray(panel.last > len(panel.grid) - 1 - recipe.active_within)
+
+
+def series_ended_since(panel: Panel, recipe: Recipe, origin: np.datetime64) -> list[str]:
+    """Return the series that were active at an earlier origin and are not any more.
+
+    Args:
+        panel: up to the present origin.
+        recipe: says when a series has ended.
+        origin: a period of the panel.
+    """
+    earlier = int(np.searchsorted(panel.grid, origin))
+    was_active = (panel.last > earlier - recipe.active_within) & (panel.first <= earlier)
+    return [panel.series[s] for s in np.flatnonzero(was_active & ~are_active(panel, recipe)).tolist()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
+
+from pipeline.text import list_some
 
 #: name of a series, and of a covariate or the target
 Key = tuple[str, str]
@@ -71,9 +73,3 @@ class BatchPreview:
         shown += [f'"{name}" is rescaled by {factor:.4g}' for name, factor in list(self.rescaled.items())[:_MAX_SHOWN]]
         shown += [f'"{name}" is shifted by {lag:+d} periods' for name, lag in list(self.shifted.items())[:_MAX_SHOWN]]
         return [*shown, *(f'"{name}" {period}: {old:.12g} → {new:.12g}' for name, period, old, new in self.examples)]
-
-
-def list_some(names: Sequence[str]) -> str:
-    """Return the first few names, quoted, and how many more there are."""
-    listed = ", ".join(f'"{name}"' for name in names[:_MAX_SHOWN])
-    return listed + (f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else "")

@@ -127,6 +127,12 @@ class RunRepository:
             row = transaction.row("latest_live_run", recipe=recipe)
         return row["run_id"] if row else None
 
+    def latest_origin(self, recipe: str) -> np.datetime64 | None:
+        """The origin of the published live run that consumers see; None before the first."""
+        with self.database.read() as transaction:
+            row = transaction.row("latest_live_run", recipe=recipe)
+        return row["origin"] if row else None
+
     def newest_run_ids(self, recipe: str | None = None) -> list[str]:
         """The last published runs, newest first; of one recipe or of all."""
         with self.database.read() as transaction:

@@ -124,6 +124,31 @@ def test_a_series_that_has_ended_gets_no_rows_and_is_listed(types: Typed, folder
     assert rows(folder, "select * from inactive_series") == []
 
 
+def test_a_feed_that_stops_for_most_series_is_refused_until_a_person_says_that_they_have_ended(
+    types: Typed, folder: Path
+) -> None:
+    text = RECIPE.format(source='series = "shop"\nrolling = true').replace('name = "five"', 'name = "shops"')
+    (folder / "recipe.toml").write_text(f"{text}\n[publish]\nactive_within = 3\n")
+    told, recipe = months(8), str(folder / "recipe.toml")
+
+    def deliver_until(last: dict[str, int], since: int = 0) -> None:
+        lines = [f"{told[n]},{n},{shop}" for shop, count in last.items() for n in range(since, count)]
+        (folder / "data.csv").write_text("\n".join(["month,sold,shop", *lines, ""]))
+
+    deliver_until({"a": 4, "b": 4, "c": 4, "d": 4, "e": 4})
+    first = facts(types, "run", recipe)
+    deliver_until({"a": 8, "b": 8}, since=4)
+    status, _, printed = types("run", recipe)
+
+    assert status == 1
+    assert '3 of 5 series have had no value for 3 periods and would count as ended, such as "c", "d", "e"' in printed
+    assert "nothing was published" in printed
+    assert rows(folder, "select distinct run_id from latest_forecasts") == [(first["run_id"],)]
+
+    (folder / "recipe.toml").write_text(f"{text}\n[publish]\nactive_within = 3\nmax_ended = 1.0\n")
+    assert facts(types, "run", recipe)["num_series"] == 2
+
+
 @pytest.mark.tensorflow
 def test_three_years_of_weeks_are_forecast(types: Typed, folder: Path) -> None:
     shutil.copytree(Path(__file__).parents[1] / "cases" / "three-years-of-weeks", folder, dirs_exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.preprocessing.activity import are_active, select_active
+from pipeline.preprocessing.activity import are_active, select_active, series_ended_since
 from tests.support.panels import panel_of
 from tests.support.recipes import build_recipe
 
@@ -50,3 +50,13 @@ def test_a_recipe_may_keep_series_that_have_ended() -> None:
     panel = panel_of({"a": [1.0] * 3, "c": [3.0] * 40})
 
     assert select_active(panel, build_recipe("shops", publish={"inactive": "keep"})) is panel
+
+
+def test_a_series_has_ended_since_an_origin_at_which_it_was_active() -> None:
+    recipe = build_recipe("shops", source={"series": "shop"})
+    lengths = {"long ago": 10, "since": 25, "present": 40, "new": 2}
+    panel = panel_of({name: [np.nan] * (38 if name == "new" else 0) + [1.0] * n for name, n in lengths.items()})
+
+    assert series_ended_since(panel, recipe, panel.grid[30]) == ["since"]
+    assert series_ended_since(panel, recipe, panel.grid[37]) == []
+    assert series_ended_since(panel, recipe, panel.grid[9]) == ["long ago"]

@@ -2,7 +2,7 @@
 -- columns: known_at instant, period period
 select
     coalesce(batches.known_at, batches.recorded_at) as known_at,
-    max(told.period) as period
+    max(known.period) as period
 from batches
 left join (
     select observations.batch_id, max(observations.period) as period
@@ -16,7 +16,7 @@ left join (
     join older_versions on older_versions.series_id = series.series_id
     where series.recipe = :recipe and series.variable = ''
     group by older_versions.batch_id
-) as told on told.batch_id = batches.batch_id
+) as known on known.batch_id = batches.batch_id
 where batches.recipe = :recipe and batches.status = 'accepted' and batches.num_new + batches.num_revised > 0
 group by coalesce(batches.known_at, batches.recorded_at)
 order by known_at

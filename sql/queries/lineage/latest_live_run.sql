@@ -1,5 +1,6 @@
 -- The published live run that consumers see.
-select run_id from runs
+-- columns: origin period
+select run_id, origin from runs
 where recipe = :recipe and kind = 'live' and status = 'published'
 order by origin desc
 limit 1
