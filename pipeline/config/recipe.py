@@ -289,6 +289,11 @@ class Recipe(Table):
         """Yield a message for each contradiction between tables; each table looks for its own first."""
         if self.calendar and not self.grid.is_daily:
             yield f'frequency is "{self.frequency}", but the periods of calendar {self.calendar} are days: expected "B" or "D"'
+        if self.source.label == "end" and not self.grid.is_within_day:
+            yield (
+                f'source.label = "end" is for periods within a day, but frequency is "{self.frequency}": longer ones are '
+                'named by the frequency, such as "ME" or "W-SUN"'
+            )
         yield from self._short_contexts()
         if self.model.architecture == GLOBAL:
             yield from _keys_of_others("training", self.training, _GLOBAL_TRAINING)

@@ -103,6 +103,10 @@ class Source(Table):
         "reject",
         description="a local time that the clocks skip: reject the row, or shift it as if they had not been changed yet",
     )
+    label: Literal["start", "end"] = Field(
+        "start",
+        description='whether periods within a day are named by their start or by their end, as "hour ending" 01:00 to 24:00 are',
+    )
     start: str | None = Field(None, description="the date of period 1, if periods are counted 1, 2, 3 …")
     strict: bool = Field(
         False,

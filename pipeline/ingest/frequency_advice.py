@@ -32,6 +32,20 @@ def advise_frequency(periods: Periods, grid: Frequency) -> str | None:
     return f'all {len(periods)} periods of the source are on the frequency "{alias}": set frequency = "{alias}"'
 
 
+def advise_business_days(periods: Periods, grid: Frequency) -> str | None:
+    """Return advice where all days of a delivery are weekdays although the recipe forecasts every day; None elsewhere.
+
+    Args:
+        periods: all distinct periods of the delivery. [n]
+        grid: the frequency of the recipe.
+    """
+    if grid.alias != "D" or grid.calendar is not None or len(periods) < _FEWEST_DAYS:
+        return None
+    if not np.is_busday(periods.astype("datetime64[D]")).all():
+        return None
+    return f'all {len(periods)} days are Mondays to Fridays: set frequency = "B", or weekends are gaps and are forecast'
+
+
 def off_grid_rule(periods: Periods, grid: Frequency) -> str:
     """Return the rule that a period breaks which is not on the grid, with advice where a frequency is certain."""
     if grid.calendar is not None:

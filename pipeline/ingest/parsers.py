@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -65,6 +65,8 @@ _REST_OF_DATE = {"YYYY": "-01-01", "YYYY-MM": "-01"}
 _COUNT = r"^0*[1-9][0-9]{0,7}$"
 #: so long before a change of the clocks, the earlier offset from UTC applies
 _HOURS = np.timedelta64(6, "h")
+_HOUR = np.timedelta64(1, "h")
+_MAYBE_ENDS = 'If periods are named by their end, set source.label = "end"'
 _NAT = np.datetime64("NaT", "us")
 #: sessions of an exchange are looked up until here
 _LAST_SESSION = np.datetime64("2199-12-31", "us")
@@ -301,7 +303,10 @@ class PeriodParser:
         return periods, {int(row): rules.get(codes[row], unreadable) for row in faulty}
 
     def _moments(self, column: pa.Array) -> _Moments:
-        return _read_typed(column) if _is_typed(column) else self._read_text(_period_text(column))
+        moments = _read_typed(column) if _is_typed(column) else self._read_text(_period_text(column))
+        if self.source.label == "start" or self.grid.length is None:
+            return moments
+        return replace(moments, distinct=moments.distinct - self.grid.length.to_numpy())
 
     def _inferred_folds(self, first_row: int, num_rows: int) -> Codes:
         """Return 0 or 1 for the rows whose occurrence is inferred, -1 for the others. [n]"""
@@ -327,7 +332,12 @@ class PeriodParser:
         column = self.source.fold_column
         which = f"0 or 1 in the column {column}" if column else "both in the order of time, source.fold"
         expected = f"{which}, or an offset in each row"
-        return periods, {int(code): explain_unclear_time(local[code].item(), zone, expected) for code in unclear}
+        rules = {int(code): explain_unclear_time(local[code].item(), zone, expected) for code in unclear}
+        if self.source.label == "start":
+            # the first hour that exists again is absent: the source leaves out an hour, but another one
+            misplaced = unclear[np.isnat(first[unclear]) & ~np.isin(local[unclear] + _HOUR, local)]
+            rules |= {int(code): f"{rules[int(code)]} {_MAYBE_ENDS}" for code in misplaced}
+        return periods, rules
 
     def _read_text(self, text: pa.Array) -> _Moments:
         codes, distinct = _encode(text)

@@ -19,9 +19,13 @@ from pipeline.timeseries.frequency import Frequency, Periods
 _MOST_OTHERS = 0.05
 #: share of the periods that may be beside the grid
 _MOST_OFF_GRID = 0.05
+#: of so many periods and more, a reading that has this share of its span's periods rules out those with less than that
+_FEWEST_FOR_DENSITY, _DENSE, _SPARSE = 20, 0.5, 0.1
 #: years that a number can name, and those that a number of seconds or days can lie in
 _YEARS = range(1700, 2200)
 _EPOCH_YEARS = range(1971, 2100)
+#: years of two digits from this one on are of the last century, as POSIX has it
+_FIRST_OF_LAST_CENTURY = 69
 _EXCEL_START = datetime(1899, 12, 30)
 _MONTH_NAMES = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
@@ -97,7 +101,7 @@ def detect_style(texts: Sequence[str], grid: Frequency, column: str) -> PeriodSt
         return None
     fitting = [(style, periods) for style, periods in all_read if np.isnat(periods).sum() == fewest]
     on_grid = [(style, periods) for style, periods in fitting if _is_on_grid(periods, grid)]
-    chosen = on_grid or fitting
+    chosen = _without_sparse(on_grid, grid) or fitting
     differing = [style for style, periods in chosen if not np.array_equal(periods, chosen[0][1], equal_nan=True)]
     if differing:
         keys = " or ".join(f'"{style.key or style.name}"' for style in (chosen[0][0], *differing))
@@ -124,6 +128,25 @@ def offsets_from_utc(texts: Iterable[str]) -> dict[int, str]:
     return offsets
 
 
+def _without_sparse(read: list[tuple[PeriodStyle, Periods]], grid: Frequency) -> list[tuple[PeriodStyle, Periods]]:
+    """Leave out the readings with a few scattered periods, if another reading has nearly all periods of its span.
+
+    `13/01/24`, `14/01/24` … are days that follow each other, or the 24th of January in the years 2013, 2014 …
+    """
+    if len(read) < 2 or len(read[0][1]) < _FEWEST_FOR_DENSITY:
+        return read
+    shares = [_share_of_span(periods, grid) for _, periods in read]
+    if max(shares) < _DENSE:
+        return read
+    return [one for one, share in zip(read, shares, strict=True) if share >= _SPARSE]
+
+
+def _share_of_span(periods: Periods, grid: Frequency) -> float:
+    """Return how many of the grid's periods between the first and the last one there are, as a share."""
+    present = np.unique(periods[~np.isnat(periods)])
+    return len(present) / max(grid.steps_between(present[0], present[-1]) + 1, 1)
+
+
 def _is_on_grid(periods: Periods, grid: Frequency) -> bool:
     present = np.unique(periods[~np.isnat(periods)])
     first, last = np.datetime64("1678-01-01", "us"), np.datetime64("2261-12-31", "us")
@@ -145,6 +168,8 @@ def _fields(pattern: str) -> Callable[[str], datetime | None]:
 
 def _moment(fields: dict[str, str]) -> datetime | None:
     year = int(fields["year"])
+    if len(fields["year"]) == 2:
+        year += 1900 if year >= _FIRST_OF_LAST_CENTURY else 2000
     if year not in _YEARS:
         return None
     try:
@@ -211,6 +236,7 @@ _DOTTED = _fields(r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4
 _STARTS = (_ISO_TIME, _DOTTED)
 
 _YEAR, _MM, _DD = r"(?P<year>[0-9]{4})", r"(?P<month>[0-9]{1,2})", r"(?P<day>[0-9]{1,2})"
+_YY = r"(?P<year>[0-9]{2})"
 _QUARTER = r"Q(?P<quarter>[1-4])"
 
 STYLES = (
@@ -240,6 +266,15 @@ STYLES = (
     PeriodStyle("M.D.YYYY", "1.31.2016", _fields(rf"{_MM}\.{_DD}\.{_YEAR}" + _TIME), key="%m.%d.%Y"),
     PeriodStyle("D Mon YYYY", "31 Jan 2016", _fields(rf"{_DD}[- ]{_MONTH}[- ,]+{_YEAR}" + _TIME)),
     PeriodStyle("Mon D, YYYY", "Jan 31, 2016", _fields(rf"{_MONTH} {_DD},? {_YEAR}" + _TIME)),
+    PeriodStyle("Mon-YY", "Jan-16", _fields(rf"{_MONTH}[- '/]{_YY}"), months=1, key="%b-%y"),
+    PeriodStyle("D-Mon-YY", "31-Jan-16", _fields(rf"{_DD}[- /]{_MONTH}[- /]{_YY}" + _TIME), key="%d-%b-%y"),
+    PeriodStyle("M/D/YY", "1/31/16", _fields(rf"{_MM}/{_DD}/{_YY}" + _TIME), key="%m/%d/%y"),
+    PeriodStyle("D/M/YY", "31/1/16", _fields(rf"{_DD}/{_MM}/{_YY}" + _TIME), key="%d/%m/%y"),
+    PeriodStyle("YY/MM/DD", "16/01/31", _fields(rf"{_YY}/{_MM}/{_DD}" + _TIME), key="%y/%m/%d"),
+    PeriodStyle("D-M-YY", "31-1-16", _fields(rf"{_DD}-{_MM}-{_YY}" + _TIME), key="%d-%m-%y"),
+    PeriodStyle("M-D-YY", "1-31-16", _fields(rf"{_MM}-{_DD}-{_YY}" + _TIME), key="%m-%d-%y"),
+    PeriodStyle("YY-MM-DD", "16-01-31", _fields(rf"{_YY}-{_MM}-{_DD}" + _TIME), key="%y-%m-%d"),
+    PeriodStyle("D.M.YY", "31.1.16", _fields(rf"{_DD}\.{_MM}\.{_YY}" + _TIME), key="%d.%m.%y"),
     PeriodStyle("start - end", "2024-01-01 00:00 - 01:00", _read_interval, key="interval"),
     PeriodStyle("seconds since 1970", "1546300800", _epoch("[0-9]{8,10}", 1), is_utc=True, key="epoch-s"),
     PeriodStyle("milliseconds since 1970", "1546300800000", _epoch("[0-9]{11,13}", 1e3), is_utc=True, key="epoch-ms"),

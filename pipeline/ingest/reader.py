@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import BatchRefused, Rejection
+from pipeline.ingest.frequency_advice import advise_business_days
 from pipeline.ingest.parsers import (
     MISSING,
     Faults,
@@ -37,6 +39,8 @@ from pipeline.sources.number_format import PLAIN
 from pipeline.text import counted
 from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.observations import TARGET
+
+logger = logging.getLogger(__name__)
 
 #: how far ahead of the clock a period may lie: sources and workers do not agree to the second
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -374,6 +378,8 @@ class _BatchReader:
             raise BatchRefused(f"{batch.source} contains no row: expected at least one", source=batch.source)
         batch.names = self.series.numbered
         batch.periods = self.periods.sorted()
+        if (advice := advise_business_days(batch.periods, self.recipe.grid)) is not None:
+            logger.warning("%s: %s", batch.source, advice)
         self._drop_stray_periods()
         self._reject_open_targets()
         if not ended:

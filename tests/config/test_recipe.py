@@ -102,13 +102,13 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         (
             SMALLEST + "colour = 1",
             'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, count, duplicates, extra_columns, '
-            "fold, hint, kind, known_at, layout, limit, max_rejected, max_revised, maximum, minimum, missing, nonexistent, on_empty, operation, period, "
+            "fold, hint, kind, known_at, label, layout, limit, max_rejected, max_revised, maximum, minimum, missing, nonexistent, on_empty, operation, period, "
             "period_format, publication_lag, rolling, seed, series, start, strict, value, vintage, zone",
         ),
         (
             changed('"integers"', '"csv"\npath = "a.csv"\nperiod = "p"\nvalue = "v"\ncolour = 1'),
             'toy.toml: unknown key "source.colour": expected one of allow_zero, columns, decimal, delimiter, '
-            "duplicates, encoding, extra_columns, final_newline, fold, hint, kind, known_at, layout, limit, max_gib, max_rejected, "
+            "duplicates, encoding, extra_columns, final_newline, fold, hint, kind, known_at, label, layout, limit, max_gib, max_rejected, "
             "max_revised, maximum, minimum, missing, nonexistent, on_empty, operation, path, period, period_format, publication_lag, rolling, series, "
             "skip_footer, skip_rows, start, strict, thousands, value, vintage, zone",
         ),
@@ -119,7 +119,7 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",
-            'toy.toml: unknown key "publish.colour": expected one of active_within, grace, inactive, maximum, minimum',
+            'toy.toml: unknown key "publish.colour": expected one of active_within, grace, inactive, max_ended, maximum, minimum',
         ),
     ],
     ids=["top level", "[source] integers", "[source] csv", "[model]", "[publish]"],

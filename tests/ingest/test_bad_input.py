@@ -234,7 +234,7 @@ def test_a_file_cut_at_the_end_of_a_line_is_a_complete_file(name: str, final_new
         (
             "[training]",
             "[publish]\nmin = 1\n[training]",
-            'unknown key "publish.min": expected one of active_within, grace, inactive, maximum',
+            'unknown key "publish.min": expected one of active_within, grace, inactive, max_ended, maximum',
         ),
         (
             'kind = "csv"',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -425,3 +425,17 @@ def test_a_series_without_any_value_is_not_created() -> None:
 
     assert ingested.new == {("a", "2020-01-01T00:00"): 1}
     assert ingested.longest == ("a", 1)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "num_days", "num_advised"), [("D", 5, 1), ("D", 7, 0), ("B", 5, 0)], ids=["weekdays", "days", "B"]
+)
+def test_weekdays_in_a_recipe_of_days_are_answered_with_business_days(
+    frequency: str, num_days: int, num_advised: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    days = [day for n in range(40) if (day := date(2024, 1, 1) + timedelta(days=n)).weekday() < num_days]
+
+    ingest_delivery(delivery_of([(str(day), "1") for day in days]), recipe_of(frequency=frequency))
+
+    advice = f'small.csv: all {len(days)} days are Mondays to Fridays: set frequency = "B"'
+    assert sum(message.startswith(advice) for message in caplog.messages) == num_advised

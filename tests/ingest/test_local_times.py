@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.recipe import Recipe
+from pipeline.errors import InvalidRecipe
 from pipeline.ingest.timezones import local_to_utc, utc_to_local
 from tests.support.deliveries import delivery_of, ingest_delivery, recipe_of, refusal
 
@@ -318,3 +319,40 @@ def test_real_wall_times_lose_only_what_is_unclear() -> None:
 
     assert len(ingested.rejections) == is_faulty.sum()
     assert len(ingested.new) == len(table[~is_faulty & is_repeated]) + table[~is_faulty & ~is_repeated].period.nunique()
+
+
+@pytest.mark.parametrize("style", ["%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M", "typed"])
+def test_hours_that_are_named_by_their_end_are_complete_on_both_changes_of_the_clocks(style: str) -> None:
+    starts = pd.date_range("2023-12-31 23:00", "2024-12-31 22:00", freq="h", tz="UTC")
+    labels = starts.tz_convert("Europe/Berlin").tz_localize(None) + pd.Timedelta("1h")
+    is_typed = style == "typed"
+    periods = labels.to_pydatetime().tolist() if is_typed else labels.strftime(style).tolist()
+    rows = [(period, str(n)) for n, period in enumerate(periods)]
+    delivery = delivery_of(rows, types=[pa.timestamp("us"), pa.string()] if is_typed else ())
+
+    ingested = ingest_delivery(delivery, recipe_of('zone = "Europe/Berlin"\nlabel = "end"', frequency="h"))
+
+    assert ingested.rejections == ()
+    assert ingested.periods == starts.strftime("%Y-%m-%dT%H:%M").tolist()
+    assert ingested.values == list(range(len(starts)))
+
+
+def test_hours_named_by_24_00_belong_to_their_day() -> None:
+    rows = [(f"2024-01-0{day} {hour:02d}:00", str(hour)) for day in (1, 2) for hour in range(1, 25)]
+
+    ingested = ingest_delivery(delivery_of(rows), recipe_of('label = "end"', frequency="h"))
+
+    assert ingested.periods == [f"2024-01-0{day}T{hour:02d}:00" for day in (1, 2) for hour in range(24)]
+
+
+def test_a_skipped_hour_whose_next_one_is_absent_asks_whether_ends_are_named() -> None:
+    rows = [(f"2024-03-31 {hour:02d}:00", str(hour)) for hour in (1, 2, *range(4, 24))]
+
+    error = refusal(delivery_of(rows), recipe_of('zone = "Europe/Berlin"\nmax_rejected = 0.0', frequency="h"))
+
+    assert 'If periods are named by their end, set source.label = "end"' in str(error)
+
+
+def test_the_end_as_a_label_is_refused_for_days() -> None:
+    with pytest.raises(InvalidRecipe, match=r'source.label = "end" is for periods within a day, but frequency is "D"'):
+        recipe_of('label = "end"', frequency="D")

@@ -88,7 +88,23 @@ def test_days_of_iso_weeks(form: str) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["%Y-%m", "%Y%m", "%YM%m", "%Y-M%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%Y %b", "%Y-%m-%d", "%Y%m%d"],
+    [
+        "%Y-%m",
+        "%Y%m",
+        "%YM%m",
+        "%Y-M%m",
+        "%Y/%m",
+        "%m/%Y",
+        "%b %Y",
+        "%B %Y",
+        "%b-%Y",
+        "%Y %b",
+        "%Y-%m-%d",
+        "%Y%m%d",
+        "%b-%y",
+        "%b %y",
+        "%d-%b-%y",
+    ],
 )
 def test_months(form: str) -> None:
     assert read_periods(months(form), "MS")[:2] == ["2015-01-01T00:00", "2015-02-01T00:00"]
@@ -135,7 +151,11 @@ def test_fractions_of_days_of_excel_are_hours() -> None:
 
 @pytest.mark.parametrize(
     ("form", "right"),
-    [("%m/%d/%Y", "2024-01-01"), ("%d/%m/%Y", "2024-01-01"), ("%d.%m.%Y", "2024-01-01"), ("%d-%m-%Y", "2024-01-01")],
+    [("%m/%d/%Y", "2024-01-01"), ("%d/%m/%Y", "2024-01-01"), ("%d.%m.%Y", "2024-01-01"), ("%d-%m-%Y", "2024-01-01")]
+    + [
+        (form, "2024-01-01")
+        for form in ("%m/%d/%y", "%d/%m/%y", "%y/%m/%d", "%d-%m-%y", "%y-%m-%d", "%d.%m.%y", "%d-%b-%y")
+    ],
 )
 def test_a_day_after_the_twelfth_proves_the_order(form: str, right: str) -> None:
     read = read_periods(days("2024-01-01", 40, form), "D")
@@ -154,6 +174,7 @@ def test_the_grid_proves_the_order_too() -> None:
         ("%m/%d/%Y", '"%m/%d/%Y" or "%d/%m/%Y"'),
         ("%d.%m.%Y", '"%d.%m.%Y" or "%m.%d.%Y"'),
         ("%m-%d-%Y", '"%m-%d-%Y" or "%d-%m-%Y"'),
+        ("%d/%m/%y", '"%m/%d/%y" or "%d/%m/%y" or "%y/%m/%d"'),
     ],
 )
 def test_an_order_that_nothing_proves_is_asked_for(form: str, keys: str) -> None:
@@ -230,6 +251,10 @@ def test_what_has_no_style_is_rejected_with_the_way_out(texts: list[str]) -> Non
 def test_every_named_style_exists_and_can_be_asked_for() -> None:
     assert {style.key for style in STYLES if style.key and not style.key.startswith("%")} == set(PERIOD_STYLES)
     assert read_periods(["2005-Q1", "2005-Q2"], "QS", 'period_format = "quarter"')[1] == "2005-04-01T00:00"
+
+
+def test_years_of_two_digits_lie_between_1969_and_2068() -> None:
+    assert read_periods(["Jan-69", "Jan-00", "Jan-68"], "YS") == ["1969-01-01T00:00", "2000-01-01T00:00"]
 
 
 def test_an_unknown_format_is_answered_with_the_named_ones() -> None:

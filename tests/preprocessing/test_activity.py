@@ -59,4 +59,4 @@ def test_a_series_has_ended_since_an_origin_at_which_it_was_active() -> None:
 
     assert series_ended_since(panel, recipe, panel.grid[30]) == ["since"]
     assert series_ended_since(panel, recipe, panel.grid[37]) == []
-    assert series_ended_since(panel, recipe, panel.grid[9]) == ["long ago"]
+    assert series_ended_since(panel, recipe, panel.grid[9]) == ["long ago", "since"]
