@@ -304,3 +304,33 @@ def test_the_example_runs_without_a_warning(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "mase" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("by_start", "by_end"),
+    [
+        ("MS", "ME"),
+        pytest.param("QS", "QE", marks=pytest.mark.slow),
+        pytest.param("W-MON", "W-SUN", marks=pytest.mark.slow),
+    ],
+)
+def test_periods_named_by_their_end_are_forecast_as_those_named_by_their_start(by_start: str, by_end: str) -> None:
+    predictions = []
+    for frequency in (by_start, by_end):
+        periods = pd.date_range("2014-01-06" if by_start[0] == "W" else "2014-01-01", periods=60, freq=frequency)
+        trend_and_season = np.arange(60) + 20 * np.sin(np.arange(60))
+        frame = pd.DataFrame({"series": "a", "period": periods, "value": 100 + trend_and_season})
+        model = api.fit(
+            frame,
+            frequency=frequency,
+            horizon=4,
+            season_length=4,
+            model={"architecture": "vanilla", "units": 4, "context": 8},
+            training={"epochs": 2},
+            covariates={"calendar": ["month"], "holidays": "US"},
+        )
+        predictions.append(model.predict(frame))
+
+    numbers = predictions[0].drop(columns="period").select_dtypes("number").columns
+    pd.testing.assert_frame_equal(predictions[0][numbers], predictions[1][numbers])
+    assert (predictions[1].period - predictions[0].period).dt.days.between(6, 92).all()
