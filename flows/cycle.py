@@ -49,7 +49,7 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
     head = [
         f"# {recipe.name} after {origin}",
         f"{facts['status']}, {model} ({facts['reason']})" + ("" if version is None else f": {training}"),
-        *([_cell(facts["quarantine"])] if facts["quarantine"] else []),
+        *(_cell(facts[key]) for key in ("quarantine", "on_hold") if facts[key]),
     ]
     table = read_forecast_table(recipe, context.store, with_series=True)
     return "\n\n".join([*head, *(_markdown(table) if table else ())])

@@ -18,8 +18,11 @@ def ingest(recipe: str) -> dict[str, Any]:
     """Ingest what the source delivers; returns the fields of an `IngestResult`."""
     with open_context(recipe, as_step=as_task) as context:
         result = run_ingest(context)
-        if result.quarantine:
+        notices = [notice for notice in (result.quarantine, result.on_hold) if notice]
+        if notices:
             create_markdown_artifact(
-                result.quarantine, key=f"ingest-{context.recipe.name}", description=f"rejected rows of {result.source}"
+                "\n\n".join(notices),
+                key=f"ingest-{context.recipe.name}",
+                description=f"rejected rows of {result.source}",
             )
         return asdict(result)

@@ -176,6 +176,7 @@ def cycle_facts(
         **{key: value for key, value in asdict(published).items() if key != "num_fallback"},
         "num_rejected": ingested.num_rejected,
         "quarantine": ingested.quarantine,
+        "on_hold": ingested.on_hold,
         "training": trained.training,
         "reason": trained.reason,
         "skill": model.skill if model else None,

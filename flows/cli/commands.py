@@ -133,8 +133,9 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
 
 
 def _print_cycle_result(name: str, facts: dict[str, Any]) -> None:
-    if facts["quarantine"]:
-        print(facts["quarantine"])
+    for key in ("quarantine", "on_hold"):
+        if facts[key]:
+            print(facts[key])
     with open_context(name) as context:
         recipe = context.recipe
         table = read_forecast_table(recipe, context.store)
@@ -271,8 +272,9 @@ def _print_counts(result: IngestResult) -> None:
             f"{result.source}: {counted(result.num_read, 'row')} read, {result.num_new} new, {result.num_revised} revised, "
             f"{result.num_same} unchanged, {result.num_rejected} rejected"
         )
-    if result.quarantine:
-        print(result.quarantine)
+    for notice in (result.quarantine, result.on_hold):
+        if notice:
+            print(notice)
 
 
 def print_training(name: str, *, training: str | None, as_json: bool) -> None:

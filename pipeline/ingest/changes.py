@@ -25,6 +25,8 @@ from pipeline.timeseries.frequency import Periods
 from pipeline.timeseries.long_values import Change, LongValues, VersionChange, Versions, merge
 from pipeline.timeseries.observations import TARGET
 
+#: share of the series that may be held alone, so that the others are accepted
+MAX_SET_ASIDE = 0.25
 #: a last line without a newline counts as cut if its step is larger than this many times any other
 CUT_STEP = 2.0
 STRAY = "lies further before all others than those are long: expected a period near them"
@@ -155,6 +157,8 @@ class BatchDiff:
     longest: LongestSeries = field(init=False, default=LongestSeries())
     #: periods inside series that have no value and had one neither before
     num_missing: int = field(init=False, default=0)
+    #: names of series that are kept for a person to decide about: nothing of them is compared or written
+    set_aside: frozenset[str] = frozenset()
     #: rows that were rejected because they lie far before all others: series number and period
     stray: set[tuple[int, int]] = field(default_factory=set)
     _off_grid: Periods | None = None
@@ -211,7 +215,13 @@ class BatchDiff:
             period[kept].view("datetime64[us]"),
             np.ascontiguousarray(rows["value"][kept]),
         )
-        return values.take(~self._are_known_stray(values)) if self.stray else values
+        values = values.take(~self._are_known_stray(values)) if self.stray else values
+        return values.take(~self.are_set_aside(values)) if self.set_aside else values
+
+    def are_set_aside(self, values: LongValues) -> Mask:
+        """Return which values are of series that are set aside: [n]."""
+        numbers = [n for n, (name, _) in enumerate(self.batch.names) if name in self.set_aside]
+        return np.isin(values.series, numbers)
 
     def clean_versions(self, rows: Rows) -> Versions:
         """Return the versions of some whole series in order, one of each period and instant; reject rows as `clean` does.
@@ -266,6 +276,8 @@ class BatchDiff:
             delivered: cleaned values of some whole series.
             stored: the stored values of these series, as far back as `compared_since` and `num_values_before` say.
         """
+        if len(delivered) == 0:
+            return Change(new=delivered, revised=delivered)
         merged = merge(stored.without_withdrawn(), delivered)
         if self._reject_stray(stored, merged):
             delivered = delivered.take(~self._are_known_stray(delivered))
@@ -313,6 +325,16 @@ class BatchDiff:
         if suspicion is not None:
             raise self._hold(suspicion.message, Rejection(rule=suspicion.rule, series=suspicion.series))
 
+    def suspicious_series(self) -> frozenset[str]:
+        """Return the series to set aside, so that the others can be accepted; none where the batch as a whole looks wrong.
+
+        These are few series among many that were shifted, rescaled or rewritten, unless the recipe is strict.
+        """
+        names = frozenset({*self.history.shifted, *self.history.rescaled, *self.history.rewritten})
+        num_series = len({name for name, variable in self.batch.names if variable == TARGET})
+        is_few = len(names) <= MAX_SET_ASIDE * num_series
+        return names if is_few and not self.recipe.source.strict else frozenset()
+
     def preview(self) -> BatchPreview:
         """Return what the batch would change."""
         return BatchPreview(
@@ -339,7 +361,9 @@ class BatchDiff:
             return before
         is_known = set(self.batch.names) | (set(before.absent) if self.has_whole_history else set())
         absent = {
-            key: min(count, self.history.absent.get(key, 0)) if key in is_known else count
+            key: min(count, self.history.absent.get(key, 0))
+            if key in is_known and key[0] not in self.set_aside
+            else count
             for key, count in before.absent.items()
         }
         return replace(before, absent={key: count for key, count in absent.items() if count})

@@ -335,7 +335,9 @@ class PeriodParser:
         rules = {int(code): explain_unclear_time(local[code].item(), zone, expected) for code in unclear}
         if self.source.label == "start":
             # the first hour that exists again is absent: the source leaves out an hour, but another one
-            misplaced = unclear[np.isnat(first[unclear]) & ~np.isin(local[unclear] + _HOUR, local)]
+            following = local[unclear] + _HOUR
+            is_absent = ~np.isin(following, local) & (following < np.nanmax(local))
+            misplaced = unclear[np.isnat(first[unclear]) & is_absent]
             rules |= {int(code): f"{rules[int(code)]} {_MAYBE_ENDS}" for code in misplaced}
         return periods, rules
 
@@ -468,7 +470,7 @@ def _read_iso(distinct: pa.Array, style: str) -> Periods:
         return _to_utc_or_naive([None if text is None else _fromisoformat(text) for text in whole.to_pylist()])[0]
 
 
-_END_OF_DAY = re.compile(r"[ T]24:00(:00(\.0+)?)?")
+_END_OF_DAY = re.compile(r"[ T]24:00(:00(\.0+)?)?(?=$|[+Z-])")
 
 
 def _to_utc_or_naive(moments: Sequence[datetime | None]) -> tuple[Periods, bool]:

@@ -18,7 +18,7 @@ from pipeline.records.expectation import Expectation
 from pipeline.sources.registry import fetch
 from pipeline.storage.batches import BatchHeader, BatchWriter, HeldPart, Outlook
 from pipeline.storage.store import Store
-from pipeline.text import counted
+from pipeline.text import counted, list_some
 from pipeline.timeseries.long_values import Change, VersionChange
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class IngestResult:
     num_missing: int = 0
     #: which rows were rejected, in one line; None if none was
     quarantine: str | None = None
+    #: which series are on hold although the others were ingested, and why; None if none is
+    on_hold: str | None = None
     #: the number of the batch, for `ingest --withdraw`; None if none was written
     batch_id: int | None = None
 
@@ -145,11 +147,18 @@ def withdraw_batch(recipe: Recipe, store: Store, now: datetime, *, batch_id: int
 
 
 def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
-    """Accept a parsed batch, or put it on hold; every error lists all rejected rows."""
+    """Accept a parsed batch, or put it or a few of its series on hold; every error lists all rejected rows."""
+    as_parsed = replace(batch, rejections=batch.rejections.copy())
     diff = BatchDiff(batch)
     write = _write_versions if batch.recipe.source.has_versions else _write_changes
     try:
-        return write(diff, header, store, now)
+        try:
+            return write(diff, header, store, now)
+        except BatchHeld as hold:
+            set_aside = diff.suspicious_series()
+            if not set_aside:
+                raise
+            return _ingest_others(BatchDiff(as_parsed, set_aside=set_aside), diff, hold, header, store, now)
     except BatchHeld as hold:
         complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
         outlook = Outlook(preview=diff.preview(), expectation=diff.accepted_expectation())
@@ -158,6 +167,39 @@ def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: da
     except BatchRefused as refusal:
         rejections = [*batch.rejections, *refusal.rejections]
         raise BatchRefused(str(refusal), rejections, source=refusal.source) from None
+
+
+def _ingest_others(
+    others: BatchDiff, whole: BatchDiff, hold: BatchHeld, header: BatchHeader, store: Store, now: datetime
+) -> IngestResult:
+    """Accept a batch without the series that are set aside, and put these on hold as a batch of their own.
+
+    Raises:
+        BatchHeld: without these series it still has to be held.
+        BatchRefused: without these series it is faulty.
+    """
+    result = _write_changes(others, header, store, now)
+    names = others.set_aside
+    preview = whole.preview()
+    own = replace(
+        preview,
+        num_new=preview.num_new - others.counts.num_new,
+        num_revised=preview.num_revised - others.counts.num_revised,
+        num_same=preview.num_same - others.counts.num_same,
+        num_absent=0,
+        missing_series=(),
+        examples=tuple(example for example in preview.examples if example[0] in names),
+    )
+    reason = (
+        str(hold)
+        .removeprefix(f"{hold.source}: ")
+        .replace("nothing was ingested", f"{list_some(sorted(names))} on hold")
+    )
+    held = BatchHeld(f"{hold.source}: {reason}", hold.rejections, source=hold.source)
+    outlook = Outlook(preview=own, expectation=others.next_expectation())
+    num_values = own.num_new + own.num_revised + own.num_same
+    store.batches.hold(header, held, _set_aside_parts(whole, names), num_values, now, outlook=outlook)
+    return replace(result, on_hold=reason)
 
 
 def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
@@ -174,7 +216,8 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
             )
             changes.add(diff.compare(delivered, stored), batch.names)
         if diff.has_whole_history:
-            diff.history.expect_series(writer.missing_values())
+            missing = writer.missing_values()
+            diff.history.expect_series({key: count for key, count in missing.items() if key[0] not in diff.set_aside})
         diff.refuse_faulty()
         diff.hold_suspicious()
         writer.add_attributes(batch.attributes, batch.names)
@@ -259,6 +302,14 @@ def _clean_parts(diff: BatchDiff) -> Iterator[HeldPart]:
         yield HeldPart(names=batch.names, values=again.clean(rows), attributes=attributes)
 
 
+def _set_aside_parts(diff: BatchDiff, names: frozenset[str]) -> Iterator[HeldPart]:
+    """The values of some series of a batch."""
+    aside = BatchDiff(diff.batch, set_aside=names)
+    for part in _clean_parts(diff):
+        values = part.values.take(aside.are_set_aside(part.values))
+        yield HeldPart(names=part.names, values=values, attributes={})
+
+
 def _log_result(result: IngestResult) -> None:
     logger.info(
         "%s: %s new, %s revised, %s unchanged, %s rejected",
@@ -270,5 +321,7 @@ def _log_result(result: IngestResult) -> None:
     )
     if result.quarantine:
         logger.warning("%s: %s", result.source, result.quarantine)
+    if result.on_hold:
+        logger.warning("%s: %s", result.source, result.on_hold)
     if result.num_missing:
         logger.info("%s: %s without a value stay gaps", result.source, counted(result.num_missing, "period"))

@@ -332,6 +332,7 @@ def test_each_step_prints_json(published: Person) -> None:
         "num_rejected": 0,
         "num_missing": 0,
         "quarantine": None,
+        "on_hold": None,
         "batch_id": None,
     }
     assert {key: trained[key] for key in ("recipe", "training", "reason", "model_version")} == {

@@ -296,3 +296,87 @@ def test_a_recipe_that_began_on_another_grid_can_be_reset(store: Store, tmp_path
 
     assert give(recipe, store, shifted, day=1).num_read == 60
     assert listed(store, "select count(*) from current_observations") == [(60,)]
+
+
+def rescaled(rows: Sequence[Row], names: str) -> list[Row]:
+    """The rows, with the values of some shops in another unit."""
+    return [(month, f"{1000 * float(sold):g}" if name in names else sold, name) for month, sold, name in rows]
+
+
+def test_one_rescaled_series_of_six_is_held_alone_and_the_others_go_in(recipe: Recipe, store: Store) -> None:
+    give(recipe, store, shops())
+
+    result = give(recipe, store, rescaled(shops(31), "f"))
+
+    assert (result.num_new, result.num_revised, result.num_same, result.num_rejected) == (5, 0, 150, 0)
+    assert result.on_hold is not None
+    assert result.on_hold.startswith(
+        'the values of series "f" are the stored ones times 1000; "f" on hold; if this is right'
+    )
+    assert "--approve" in result.on_hold
+    period = months(31)[-1]
+    assert ("a", period) in values(store)
+    assert ("f", period) not in values(store)
+    assert values(store)["f", months(1)[0]] == 135
+    held = store.batches.held("small")
+    assert held is not None
+    assert held.preview.lines()[0] == "1 new, 30 revised, 0 unchanged"
+    assert give(recipe, store, rescaled(shops(31), "f")) == IngestResult(source="small.csv")
+    assert store.batches.held("small") == held
+
+
+def test_a_series_that_was_held_alone_can_be_approved(recipe: Recipe, store: Store) -> None:
+    give(recipe, store, shops())
+    give(recipe, store, rescaled(shops(31), "f"))
+
+    approved = approve_batch(recipe, store, NOW)
+
+    assert (approved.num_new, approved.num_revised) == (1, 30)
+    assert values(store)["f", months(1)[0]] == 135_000
+    again = give(recipe, store, rescaled(shops(32), "f"), day=1)
+    assert (again.num_new, again.num_revised, again.on_hold) == (6, 0, None)
+
+
+def test_a_series_that_was_held_alone_stays_out_until_it_is_right_again(recipe: Recipe, store: Store) -> None:
+    give(recipe, store, shops())
+    give(recipe, store, rescaled(shops(31), "f"))
+    second = give(recipe, store, rescaled(shops(32), "f"), day=1)
+    right = give(recipe, store, shops(33), day=2)
+
+    assert (second.num_new, second.on_hold is not None) == (5, True)
+    assert (right.num_new, right.num_revised, right.on_hold) == (5 + 3, 0, None)
+    assert store.batches.held("small") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [("abc", "c"), ("abcdef", "ef"), ("abcdef", "abcdef")],
+    ids=["one of three", "two of six", "all"],
+)
+def test_more_than_a_quarter_of_the_series_hold_the_whole_batch(
+    names: str, wrong: str, recipe: Recipe, store: Store
+) -> None:
+    give(recipe, store, shops(names=names))
+
+    with pytest.raises(BatchHeld, match="are the stored ones times 1000"):
+        give(recipe, store, rescaled(shops(31, names), wrong))
+
+    assert len(values(store)) == 30 * len(names)
+
+
+def test_a_strict_recipe_holds_the_whole_batch_for_one_series(store: Store, tmp_path: Path) -> None:
+    recipe = build_recipe("small", folder=tmp_path, source={"series": "shop", "strict": True})
+    store.recipes.register(recipe)
+    give(recipe, store, shops())
+
+    with pytest.raises(BatchHeld):
+        give(recipe, store, rescaled(shops(31), "f"))
+
+
+def test_a_lost_series_holds_the_whole_batch_although_another_is_rescaled(recipe: Recipe, store: Store) -> None:
+    give(recipe, store, shops())
+
+    with pytest.raises(BatchHeld, match=r'again, none of series "e"'):
+        give(recipe, store, [row for row in rescaled(shops(31), "f") if row[2] != "e"])
+
+    assert len(values(store)) == 30 * 6
