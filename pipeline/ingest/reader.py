@@ -30,10 +30,11 @@ from pipeline.ingest.parsers import (
 )
 from pipeline.ingest.period_formats import UnclearPeriods
 from pipeline.ingest.row_spool import MAX_ROWS_IN_MEMORY, PART_ROWS, ROW, VERSION_ROW, Rows, RowSpool
-from pipeline.ingest.schema_check import find_schema_fault, series_columns
+from pipeline.ingest.schema_check import find_schema_fault
 from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.ingest.stray_periods import count_stray
 from pipeline.ingest.versions import find_vintage, parse_known_at, parse_operations
+from pipeline.sources.columns import series_columns
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.number_format import PLAIN
 from pipeline.text import counted

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config.recipe import Recipe
 from pipeline.ingest.series_index import is_valid_name
+from pipeline.sources.columns import named_columns, series_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,33 +18,10 @@ class SchemaFault:
     message: str
 
 
-def series_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
-    """Return the columns of a wide table that are series."""
-    source = recipe.source
-    return list(
-        source.columns
-        or (
-            name
-            for name in columns
-            if name not in (source.period, source.fold_column, source.known_at, source.operation)
-        )
-    )
-
-
 def find_schema_fault(recipe: Recipe, columns: Sequence[str]) -> SchemaFault | None:
     """Return the first fault of a delivery's columns; None if they fit the recipe."""
     source = recipe.source
-    named = (
-        source.period,
-        source.value,
-        source.series,
-        source.fold_column,
-        source.known_at,
-        source.operation,
-        *(source.columns or ()),
-        *recipe.covariates.names,
-    )
-    expected = list(dict.fromkeys(name for name in named if name))
+    expected = named_columns(recipe)
     missing = next((name for name in expected if name not in columns), None)
     if missing is not None:
         message = f'has no column "{missing}": expected {", ".join(expected)}, found {", ".join(columns)}'

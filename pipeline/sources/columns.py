@@ -36,19 +36,18 @@ def named_columns(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
+def series_columns(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """Return those of the delivered columns of a wide table that are series."""
+    source = recipe.source
+    others = (source.period, source.fold_column, source.known_at, source.operation)
+    return list(source.columns or (name for name in names if name not in others))
+
+
 def number_columns(recipe: Recipe, names: Sequence[str]) -> list[str]:
     """Return those of the delivered columns that hold numbers."""
-    source = recipe.source
-    if source.layout == "wide":
-        return list(
-            source.columns
-            or (
-                name
-                for name in names
-                if name not in (source.period, source.fold_column, source.known_at, source.operation)
-            )
-        )
-    wanted = {source.value, *recipe.covariates.past, *recipe.covariates.future}
+    if recipe.source.layout == "wide":
+        return series_columns(recipe, names)
+    wanted = {recipe.source.value, *recipe.covariates.past, *recipe.covariates.future}
     return [name for name in names if name in wanted]
 
 
