@@ -22,8 +22,6 @@ from pipeline.timeseries.panel import Panel
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-#: by less than this share of MSIS or scaled quantile loss, better intervals in a backtest need not be better ahead
-CLEARLY_BETTER = 0.1
 #: the metrics of a training's record, by name
 HOLDOUT_METRICS = {"rmse": RMSE, "mae": MAE, "mase": MASE, "smape": SMAPE}
 

@@ -64,7 +64,7 @@ def forecast_panel(
     """Forecast every active series of the panel from its origin, by the network or by a baseline that stands in.
 
     A series falls back to the seasonal naive forecast, to its last value where it has fewer values than two seasons, or
-    to a baseline that is known to be better, for one of these reasons, the first that applies:
+    to the baseline that beats the network, for one of these reasons, the first that applies:
 
     1. there is no network, or the series lacks what the network needs at the origin;
     2. the network's forecast is not finite;
@@ -96,7 +96,7 @@ def forecast_panel(
 
     missing = find_missing_covariates(panel, recipe)
     num_steps = _count_network_steps(network, missing, recipe)  # [S]
-    stand_in = _choose_stand_in(panel, naive, network, num_steps, baseline, recipe)
+    stand_in = _choose_stand_in(panel, naive, network.reasons, recipe)
     mean, quantiles = stand_in.mean, stand_in.quantiles
     is_network = np.arange(recipe.horizon) < num_steps[network.series, None]  # [n, H]
     mean[network.series] = np.where(is_network, network.mean, mean[network.series])
@@ -226,26 +226,17 @@ def _add_missing(
     return tuple(reasons)
 
 
-def _choose_stand_in(
-    panel: Panel,
-    naive: NaiveForecast,
-    network: _NetworkForecast,
-    num_steps: Indices,
-    baseline: str,
-    recipe: Recipe,
-) -> _StandIn:
-    """Forecast each series by the seasonal naive method, or by another one that is known to be better.
+def _choose_stand_in(panel: Panel, naive: NaiveForecast, reasons: list[str | None], recipe: Recipe) -> _StandIn:
+    """Forecast each series by the seasonal naive method, or by the other baseline that beats the network.
 
-    That is the baseline that beats the network, and for steps whose covariates are not known the best of the backtest.
+    Where a covariate is not known it is seasonal naive, even if the last value was better in the backtest: a last value
+    under a promotion would go on for ever.
     """
     stand_in = _StandIn(naive.mean.copy(), naive.quantiles, list(naive.method))
     if recipe.gate.baseline != AUTO_BASELINE:
         return stand_in
     for name in ("naive", "drift"):
-        beats_network = [bool(reason and reason.startswith(f"worse than {name} ")) for reason in network.reasons]
-        better = np.flatnonzero(beats_network)
-        if name == baseline:
-            better = np.append(better, network.series[num_steps[network.series] < recipe.horizon])
+        better = np.flatnonzero([bool(reason and reason.startswith(f"worse than {name} ")) for reason in reasons])
         if len(better):
             stand_in.mean[better], stand_in.quantiles[better] = _forecast_simply(panel.take(better), name, recipe)
             for s in better.tolist():

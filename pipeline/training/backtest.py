@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.recipe import AUTO_BASELINE, USUAL_BASELINE, Recipe
-from pipeline.evaluation.comparison import choose_baseline
+from pipeline.config.recipe import Recipe
 from pipeline.evaluation.holdout import (
     HoldoutBacktest,
     compare_intervals,
@@ -76,27 +75,23 @@ def _forecast_test_part(
     context, is_known = read_contexts(panel, windows, recipe.scale_window)  # as for published baselines
     context = np.where(is_known, context, np.nan)
     is_published = _are_steps_published(panel, recipe)[windows.series]  # [N, H]
+    stand_in = forecast_baseline("seasonal-naive", context, horizon=recipe.horizon, season=recipe.season)
     has_quantiles = outputs.shape[2] == len(LEVELS)
     calibration = None
     if recipe.loss == "pinball":
         every = 1 + len(candidates) * recipe.horizon // _MOST_CALIBRATED
         calibration = _calibrate(panel, recipe.season, windows, outputs, observed, every=every)
-    backtest = HoldoutBacktest(
+    return HoldoutBacktest(
         windows=windows,
         context=context,
         observed=observed,
-        forecast=own,
+        forecast=np.where(is_published, own, stand_in),
         own_forecast=own,
         quantiles=outputs if has_quantiles else None,
         mase_scale=_mase_scales_by_series(panel, fitting_part, recipe.season)[windows.series][:, None],
         season=recipe.season,
         calibration=calibration,
     )
-    if is_published.all():
-        return backtest
-    name = choose_baseline(backtest, recipe.gate.baseline) if recipe.gate.baseline == AUTO_BASELINE else USUAL_BASELINE
-    stand_in = forecast_baseline(name, context, horizon=recipe.horizon, season=recipe.season)
-    return replace(backtest, forecast=np.where(is_published, own, stand_in))
 
 
 def _are_steps_published(panel: Panel, recipe: Recipe) -> npt.NDArray[np.bool_]:
