@@ -149,6 +149,27 @@ def test_a_feed_that_stops_for_most_series_is_refused_until_a_person_says_that_t
     assert facts(types, "run", recipe)["num_series"] == 2
 
 
+def test_a_run_after_a_reset_replaces_those_before_it_even_where_its_origin_is_earlier(
+    types: Typed, folder: Path
+) -> None:
+    recipe = deliver(folder, [12.0, 95, 210, 390, 410])
+    wrong = facts(types, "run", recipe)
+    facts(types, "reset", recipe, "--yes")
+    assert rows(folder, "select distinct run_id from latest_forecasts") == [(wrong["run_id"],)]
+
+    right = facts(types, "run", deliver(folder, [12.0, 95, 210]))
+
+    assert right["origin"] < wrong["origin"]
+    assert rows(folder, "select distinct run_id from latest_forecasts") == [(right["run_id"],)]
+    assert rows(folder, "select count(distinct run_id) from forecast_history") == [(2,)]
+    assert types("doctor")[0] == 0
+    third = facts(types, "run", deliver(folder, [12.0, 95, 210, 390]))
+    assert rows(folder, "select run_id from runs where status = 'published' order by origin") == [
+        (right["run_id"],),
+        (third["run_id"],),
+    ]
+
+
 @pytest.mark.tensorflow
 def test_three_years_of_weeks_are_forecast(types: Typed, folder: Path) -> None:
     shutil.copytree(Path(__file__).parents[1] / "cases" / "three-years-of-weeks", folder, dirs_exist_ok=True)
