@@ -173,7 +173,8 @@ COLLECTIONS = (
 def published_interval_scores(collection: Collection) -> tuple[tuple[float, float], tuple[float, float]]:
     """MSIS and scaled quantile loss of what is published from the same origins, and of seasonal naive.
 
-    By a network that is fitted once on everything before them, with the intervals of a backtest of its own.
+    By a network that is fitted once on everything before them, with the intervals of a backtest of its own; of the series
+    that have not ended.
     """
     panel, recipe = collection.panel(), collection.recipe()
     ends = [len(panel.grid) - 1 - n * recipe.horizon for n in range(ORIGINS, 0, -1)]
@@ -186,10 +187,11 @@ def published_interval_scores(collection: Collection) -> tuple[tuple[float, floa
         forecast = forecast_panel(forecaster, history, recipe, forecaster.calibration)
         baseline = forecast_naive(history, recipe.horizon, recipe.season)
         index_of = {name: s for s, name in enumerate(panel.series)}
-        windows = Windows(np.array([index_of[name] for name in history.series]), np.full(len(history.series), end))
+        windows = Windows(np.array([index_of[name] for name in forecast.series]), np.full(len(forecast.series), end))
         observed = read_targets(panel, windows, recipe.horizon)
-        naive = normal_quantiles(baseline.mean, baseline.deviation)
-        parts.append((forecast.quantiles, naive, observed, baseline.scale))
+        active = np.array([history.series.index(name) for name in forecast.series])
+        naive = normal_quantiles(baseline.mean, baseline.deviation)[active]
+        parts.append((forecast.quantiles, naive, observed, baseline.scale[active]))
     ours, theirs, observed, scale = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return interval_scores(ours, observed, scale), interval_scores(theirs, observed, scale)
 
