@@ -21,7 +21,7 @@ run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
 
 test: $(VENV)/.test lint
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)

@@ -77,7 +77,11 @@ def test_every_recipe_has_its_next_periods_here() -> None:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("name", sorted(NEXT))
+@pytest.mark.parametrize(
+    ("database_url", "name"),
+    [("postgresql", "milk"), *(("sqlite", name) for name in sorted(NEXT))],
+    indirect=["database_url"],
+)
 def test_a_recipe_publishes_its_next_periods(
     name: str, store: Store, prices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -789,7 +789,7 @@ def drive(stage: Stage, **chosen: Any) -> None:
 
 
 def test_the_store_holds_the_same_as_a_dictionary(stage: Stage) -> None:
-    drive(stage, max_examples=200 if stage.is_sqlite else 40)  # PostgreSQL takes four times as long
+    drive(stage, max_examples=120 if stage.is_sqlite else 30)  # PostgreSQL takes four times as long
 
 
 @pytest.mark.slow
