@@ -16,7 +16,7 @@ from pipeline.ingest.reader import ParsedBatch, parse_delivery
 from pipeline.ingest.versions import publish_late
 from pipeline.records.expectation import Expectation
 from pipeline.sources.registry import fetch
-from pipeline.storage.batches import BatchHeader, BatchWriter, HeldPart, Outlook
+from pipeline.storage.batches import BatchHeader, BatchWriter, HeldContent, HeldPart, Outlook
 from pipeline.storage.store import Store
 from pipeline.text import counted, list_some
 from pipeline.timeseries.long_values import Change, VersionChange
@@ -158,51 +158,58 @@ def _ingest_batch(batch: ParsedBatch, header: BatchHeader, store: Store, now: da
             set_aside = diff.suspicious_series()
             if not set_aside:
                 raise
-            return _ingest_others(BatchDiff(as_parsed, set_aside=set_aside), diff, hold, header, store, now)
+            others = BatchDiff(as_parsed, set_aside=set_aside)
+            return _write_changes(others, header, store, now, _SetAside(diff, hold))
     except BatchHeld as hold:
-        complete = BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source)
-        outlook = Outlook(preview=diff.preview(), expectation=diff.accepted_expectation())
-        store.batches.hold(header, complete, _clean_parts(diff), batch.num_read, now, outlook=outlook)
-        raise complete from None
+        content = HeldContent(
+            reason=BatchHeld(str(hold), [*batch.rejections, *hold.rejections], source=hold.source),
+            parts=_clean_parts(diff),
+            num_read=batch.num_read,
+            outlook=Outlook(preview=diff.preview(), expectation=diff.accepted_expectation()),
+        )
+        store.batches.hold(header, content, now)
+        raise content.reason from None
     except BatchRefused as refusal:
         rejections = [*batch.rejections, *refusal.rejections]
         raise BatchRefused(str(refusal), rejections, source=refusal.source) from None
 
 
-def _ingest_others(
-    others: BatchDiff, whole: BatchDiff, hold: BatchHeld, header: BatchHeader, store: Store, now: datetime
+@dataclass(frozen=True, slots=True)
+class _SetAside:
+    """Series of a batch that are put on hold while the others are accepted."""
+
+    whole: BatchDiff
+    hold: BatchHeld
+
+    def reason(self, others: BatchDiff) -> str:
+        """Why they are on hold, for the log."""
+        text = str(self.hold).removeprefix(f"{self.hold.source}: ")
+        return text.replace("nothing was ingested", f"{list_some(sorted(others.set_aside))} on hold")
+
+    def content(self, others: BatchDiff) -> HeldContent:
+        """What is kept of them, once the other series are compared."""
+        preview, names = self.whole.preview(), others.set_aside
+        own = replace(
+            preview,
+            num_new=preview.num_new - others.counts.num_new,
+            num_revised=preview.num_revised - others.counts.num_revised,
+            num_same=preview.num_same - others.counts.num_same,
+            num_absent=0,
+            missing_series=(),
+            examples=tuple(example for example in preview.examples if example[0] in names),
+        )
+        source = self.hold.source
+        return HeldContent(
+            reason=BatchHeld(f"{source}: {self.reason(others)}", self.hold.rejections, source=source),
+            parts=_set_aside_parts(self.whole, names),
+            num_read=own.num_new + own.num_revised + own.num_same,
+            outlook=Outlook(preview=own, expectation=others.next_expectation()),
+        )
+
+
+def _write_changes(
+    diff: BatchDiff, header: BatchHeader, store: Store, now: datetime, set_aside: _SetAside | None = None
 ) -> IngestResult:
-    """Accept a batch without the series that are set aside, and put these on hold as a batch of their own.
-
-    Raises:
-        BatchHeld: without these series it still has to be held.
-        BatchRefused: without these series it is faulty.
-    """
-    result = _write_changes(others, header, store, now)
-    names = others.set_aside
-    preview = whole.preview()
-    own = replace(
-        preview,
-        num_new=preview.num_new - others.counts.num_new,
-        num_revised=preview.num_revised - others.counts.num_revised,
-        num_same=preview.num_same - others.counts.num_same,
-        num_absent=0,
-        missing_series=(),
-        examples=tuple(example for example in preview.examples if example[0] in names),
-    )
-    reason = (
-        str(hold)
-        .removeprefix(f"{hold.source}: ")
-        .replace("nothing was ingested", f"{list_some(sorted(names))} on hold")
-    )
-    held = BatchHeld(f"{hold.source}: {reason}", hold.rejections, source=hold.source)
-    outlook = Outlook(preview=own, expectation=others.next_expectation())
-    num_values = own.num_new + own.num_revised + own.num_same
-    store.batches.hold(header, held, _set_aside_parts(whole, names), num_values, now, outlook=outlook)
-    return replace(result, on_hold=reason)
-
-
-def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: datetime) -> IngestResult:
     """Compare and write the batch part by part in one transaction; an error leaves nothing of it."""
     batch = diff.batch
     with store.batches.write(header, now) as writer:
@@ -222,7 +229,10 @@ def _write_changes(diff: BatchDiff, header: BatchHeader, store: Store, now: date
         diff.hold_suspicious()
         writer.add_attributes(batch.attributes, batch.names)
         changes.finish(diff.counts.as_dict(), batch.rejections, expectation=diff.next_expectation())
-    return _result(diff, writer.batch_id)
+        if set_aside is not None:
+            writer.set_aside = set_aside.content(diff)
+    result = _result(diff, writer.batch_id)
+    return result if set_aside is None else replace(result, on_hold=set_aside.reason(diff))
 
 
 def _write_versions(diff: BatchDiff, header: BatchHeader, store: Store, now: datetime) -> IngestResult:

@@ -110,6 +110,17 @@ class Outlook:
     expectation: Expectation
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldContent:
+    """What is kept of a batch on hold."""
+
+    #: why it is held, and its rejected rows
+    reason: BatchHeld
+    parts: Iterable[HeldPart]
+    num_read: int
+    outlook: Outlook | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class BatchRepository:
     """Batches in one database."""
@@ -138,8 +149,11 @@ class BatchRepository:
             NothingHeld: the held batch that it approves is no longer on hold.
         """
         with self.database.write() as transaction:
-            yield begin_batch(transaction, header, now)
+            writer = begin_batch(transaction, header, now)
+            yield writer
             transaction.execute("delete_held_parts", recipe=header.recipe)
+            if writer.set_aside is not None:
+                _insert_held(transaction, header, next_instant(transaction, header.recipe, now), writer.set_aside)
 
     def refuse(self, header: BatchHeader, message: str, rejections: Sequence[Rejection], now: datetime) -> None:
         """Record a refused batch: its header and its rejected rows only. Repeating the last refusal adds nothing."""
@@ -152,48 +166,17 @@ class BatchRepository:
             )
             _insert_rejections(transaction, header.recipe, batch_id, rejections)
 
-    def hold(
-        self,
-        header: BatchHeader,
-        held: BatchHeld,
-        parts: Iterable[HeldPart],
-        num_read: int,
-        now: datetime,
-        *,
-        outlook: Outlook | None = None,
-    ) -> None:
+    def hold(self, header: BatchHeader, content: HeldContent, now: datetime) -> None:
         """Keep a batch until a person approves it; none of its values count yet.
 
         It replaces a batch that is on hold already. Repeating the same delivery adds nothing.
-
-        Args:
-            header: where the batch comes from.
-            held: why it is held, and its rejected rows.
-            parts: its values.
-            num_read: rows that were read.
-            now: the time.
-            outlook: what it would change.
         """
         with self.database.write() as transaction:
             recorded_at = next_instant(transaction, header.recipe, now)
-            if _is_same(transaction.row("held_batch", recipe=header.recipe), header, str(held)):
+            if _is_same(transaction.row("held_batch", recipe=header.recipe), header, str(content.reason)):
                 return
             transaction.execute("delete_held_parts", recipe=header.recipe)
-            batch_id = _insert_batch(
-                transaction,
-                header,
-                recorded_at,
-                status="held",
-                message=str(held),
-                num_read=num_read,
-                num_rejected=len(held.rejections),
-            )
-            _insert_rejections(transaction, header.recipe, batch_id, held.rejections)
-            if outlook is not None:
-                preview, expectation = json.dumps(asdict(outlook.preview)), outlook.expectation.to_json()
-                transaction.execute("keep_outlook", batch_id=batch_id, preview=preview, expectation=expectation)
-            for n, part in enumerate(parts):
-                transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.to_bytes())
+            _insert_held(transaction, header, recorded_at, content)
 
     def held(self, recipe: str) -> HeldBatch | None:
         """The batch that is on hold, if there is one."""
@@ -351,6 +334,8 @@ class BatchWriter:
     _stored_ids: set[int] = field(default_factory=set)
     _compared_ids: set[int] = field(default_factory=set)
     _revisions: list[LongValues] = field(default_factory=list)
+    #: series that are put on hold as a batch of their own, in the same transaction; None: there are none
+    set_aside: HeldContent | None = None
     #: the instants since when something of the batch is known, ascending, and what became known at each
     _instants: Periods = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
     _vintages: list[_VintageCounts] = field(default_factory=list)
@@ -676,3 +661,22 @@ def _series_ids_by_name(transaction: Transaction, recipe: str) -> dict[tuple[str
         (row["series"], row["variable"]): int(row["series_id"])
         for row in transaction.rows("variables_of_recipe", recipe=recipe)
     }
+
+
+def _insert_held(transaction: Transaction, header: BatchHeader, recorded_at: datetime, content: HeldContent) -> None:
+    """Write a batch on hold with its values."""
+    batch_id = _insert_batch(
+        transaction,
+        header,
+        recorded_at,
+        status="held",
+        message=str(content.reason),
+        num_read=content.num_read,
+        num_rejected=len(content.reason.rejections),
+    )
+    _insert_rejections(transaction, header.recipe, batch_id, content.reason.rejections)
+    if content.outlook is not None:
+        preview, expectation = json.dumps(asdict(content.outlook.preview)), content.outlook.expectation.to_json()
+        transaction.execute("keep_outlook", batch_id=batch_id, preview=preview, expectation=expectation)
+    for n, part in enumerate(content.parts):
+        transaction.execute("insert_held_part", batch_id=batch_id, part=n, content=part.to_bytes())

@@ -18,7 +18,7 @@ from pipeline.jobs.forecast import publish_forecast
 from pipeline.jobs.inputs import code_version
 from pipeline.jobs.train import train_model
 from pipeline.records.lineage import ModelVersion
-from pipeline.storage.batches import BatchHeader
+from pipeline.storage.batches import BatchHeader, HeldContent
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import Forecast
 from pipeline.timeseries.observations import TARGET
@@ -199,7 +199,8 @@ def test_a_batch_without_changes_does_not_count_as_newer(says: Says, store: Stor
 
 def test_an_accepted_batch_shows_when_it_was_put_on_hold(says: Says, store: Store, model: ModelVersion) -> None:
     held = BatchHeader(recipe="small", source="small.csv", content_hash="held")
-    store.batches.hold(held, BatchHeld("suspicious", source="small.csv"), [], 1, NOW + HOUR)
+    content = HeldContent(reason=BatchHeld("suspicious", source="small.csv"), parts=[], num_read=1)
+    store.batches.hold(held, content, NOW + HOUR)
     waiting = store.batches.held("small")
     assert waiting is not None
     with store.batches.write(replace(held, releases=waiting.batch_id), NOW + 2 * HOUR) as intake:

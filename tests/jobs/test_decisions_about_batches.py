@@ -380,3 +380,20 @@ def test_a_lost_series_holds_the_whole_batch_although_another_is_rescaled(recipe
         give(recipe, store, [row for row in rescaled(shops(31), "f") if row[2] != "e"])
 
     assert len(values(store)) == 30 * 6
+
+
+def test_series_are_held_in_the_transaction_in_which_the_others_are_accepted(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    give(recipe, store, shops())
+    before = values(store)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.storage.batches._insert_held", die)
+        with pytest.raises(RuntimeError):
+            give(recipe, store, rescaled(shops(31), "f"))
+
+    assert values(store) == before
+    assert give(recipe, store, rescaled(shops(31), "f")).on_hold is not None
