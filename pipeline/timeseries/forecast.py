@@ -115,9 +115,10 @@ class Forecast:
         numbers = np.concatenate([self.mean[:, :, None], self.quantiles], axis=2).astype("<f8") + 0.0
         periods = self.periods.astype("<i8").tobytes()
         order = sorted(range(len(self.series)), key=self.series.__getitem__)
+        has_network_steps = any(self.network_steps)  # hashes of forecasts without them are as they always were
         parts = (
             f"{self.series[s]}\0{self.method[s]}\0{self.reason[s] or ''}\0".encode()
-            + (f"{self.network_steps[s]}\0".encode() if any(self.network_steps) else b"")
+            + (f"{self.network_steps[s]}\0".encode() if has_network_steps else b"")
             + periods
             + numbers[s].tobytes()
             for s in order

@@ -37,12 +37,12 @@ _TOLERANCE = 0.9
 
 
 def machine() -> str:
-    """What it ran on, in one paragraph."""
+    """When and on what it ran, in one sentence."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}; {len(os.sched_getaffinity(0))} cores of {model.group(1) if model else 'a processor'}, "
+        f"{datetime.now(UTC):%Y-%m-%d}: {len(os.sched_getaffinity(0))} cores of {model.group(1) if model else 'a processor'}, "
         f"{memory:.0f} GiB, shared with others; Python {platform.python_version()}, {versions}."
     )
 
@@ -55,11 +55,11 @@ def output(module: str, options: tuple[str, ...]) -> str:
 
 
 def section(module: str, options: tuple[str, ...]) -> str:
-    """A title, how to run it alone, and its table."""
+    """A title, how to run it alone, what it ran on, and its table."""
     said = output(module, options)
     body = said if said.startswith("|") else f"```text\n{said}\n```"
     plot = f"\n\n![seconds of a night]({PLOT})" if module == "night" else ""
-    return f"## {BENCHMARKS[module]}\n\n`python -m tests.benchmarks.{module}`\n\n{body}{plot}\n"
+    return f"## {BENCHMARKS[module]}\n\n`python -m tests.benchmarks.{module}` on {machine()}\n\n{body}{plot}\n"
 
 
 def ratios(page: str) -> Iterator[tuple[str, str, float, float]]:
@@ -106,7 +106,7 @@ def main() -> None:
             print(sections[-1], flush=True)
         elif title in kept:
             sections.append(kept[title].rstrip() + "\n")
-    page = "\n".join([f"# What was measured\n\n{machine()} Medians of rounds in turn, with their range.\n", *sections])
+    page = "\n".join(["# What was measured\n\nMedians of rounds in turn, with their range.\n", *sections])
     fell = slower(before, page) if asked.check else []
     if not asked.check:
         PAGE.write_text(page, "utf-8")
