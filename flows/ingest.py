@@ -23,6 +23,6 @@ def ingest(recipe: str) -> dict[str, Any]:
             create_markdown_artifact(
                 "\n\n".join(notices),
                 key=f"ingest-{context.recipe.name}",
-                description=f"rejected rows of {result.source}",
+                description=f"rejected rows and held series of {result.source}",
             )
         return asdict(result)

@@ -129,10 +129,10 @@ def test_a_feed_that_stops_for_most_series_is_refused_until_a_person_says_that_t
 ) -> None:
     text = RECIPE.format(source='series = "shop"\nrolling = true').replace('name = "five"', 'name = "shops"')
     (folder / "recipe.toml").write_text(f"{text}\n[publish]\nactive_within = 3\n")
-    told, recipe = months(8), str(folder / "recipe.toml")
+    periods, recipe = months(8), str(folder / "recipe.toml")
 
     def deliver_until(last: dict[str, int], since: int = 0) -> None:
-        lines = [f"{told[n]},{n},{shop}" for shop, count in last.items() for n in range(since, count)]
+        lines = [f"{periods[n]},{n},{shop}" for shop, count in last.items() for n in range(since, count)]
         (folder / "data.csv").write_text("\n".join(["month,sold,shop", *lines, ""]))
 
     deliver_until({"a": 4, "b": 4, "c": 4, "d": 4, "e": 4})

@@ -115,7 +115,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FileContent:
     """What a file says, read line by line."""
 
     text: str
@@ -132,7 +132,7 @@ def written(lines: Sequence[Line]) -> str:
     return "series,period,sold,promo,region\n" + "".join(str(line) for line in lines)
 
 
-def told_by(lines: Sequence[Line], grid: Sequence[datetime], now: datetime) -> Told:
+def read_lines(lines: Sequence[Line], grid: Sequence[datetime], now: datetime) -> FileContent:
     """The same by the rules of the contract, one value after the other."""
     rejected: list[int] = []
     faulty: set[int] = set()
@@ -167,8 +167,10 @@ def told_by(lines: Sequence[Line], grid: Sequence[datetime], now: datetime) -> T
         elif key[2] in grid:
             values[key] = numbers[0][0]
     variables = frozenset((series, variable) for series, variable, _ in found)
-    told = {series: region for series, region in regions.items() if (series, TARGET) in variables}
-    return Told(written(lines), len(lines), tuple(sorted([*rejected, *off_grid])), len(faulty), values, told, variables)
+    content = {series: region for series, region in regions.items() if (series, TARGET) in variables}
+    return FileContent(
+        written(lines), len(lines), tuple(sorted([*rejected, *off_grid])), len(faulty), values, content, variables
+    )
 
 
 def steps_in(places: Sequence[int]) -> list[int]:
@@ -208,7 +210,7 @@ class Reference:
     accepted: list[Sequence[Line]] = field(default_factory=list)
     #: the file that was refused or held last, if nothing came since
     refused: tuple[str, tuple[int, ...]] | None = None
-    held: tuple[Sequence[Line], Told] | None = None
+    held: tuple[Sequence[Line], FileContent] | None = None
     #: what is not suspicious any more
     usual: Accepted = Accepted()
 
@@ -222,44 +224,44 @@ class Reference:
         known = [state for state in self.states if state.recorded_at <= instant]
         return known[-1] if known else replace(self.now, values={}, said_at={}, regions={}, changed_at=None)
 
-    def verdicts(self, told: Told, known: Values) -> set[str]:
+    def verdicts(self, content: FileContent, known: Values) -> set[str]:
         """What may become of a file; more than one where only the guards can tell whether a series moved."""
-        if told.num_faulty > MAX_REJECTED * told.num_read or not told.values:
+        if content.num_faulty > MAX_REJECTED * content.num_read or not content.values:
             return {"refused"}
-        if self.distances(told.values) - self.usual.steps:
+        if self.distances(content.values) - self.usual.steps:
             return {"held"}
-        everything, before = self.places(known | told.values), self.places(known)
-        for series in self.places(told.values):
+        everything, before = self.places(known | content.values), self.places(known)
+        for series in self.places(content.values):
             was_there = set(pairwise(before.get(series, ())))
             if any(b - a > MAX_GAP + 1 and (a, b) not in was_there for a, b in pairwise(everything[series])):
                 return {"held"}
-        again = {key for key in told.values if key in known}
+        again = {key for key in content.values if key in known}
         watched = {key for key in again if key[1] == TARGET}
-        revised = {key for key in watched if told.values[key] != known[key]}
-        absent = self.absent(told.values, known)
+        revised = {key for key in watched if content.values[key] != known[key]}
+        absent = self.absent(content.values, known)
         accepted = sum(min(number, self.usual.absent.get(key, 0)) for key, number in absent.items())
-        num_lost = sum(absent.values()) - accepted - len(told.rejected)  # rejected rows were delivered, too
+        num_lost = sum(absent.values()) - accepted - len(content.rejected)  # rejected rows were delivered, too
         many_revised = len(watched) >= FEWEST and len(revised) > MAX_REVISED * len(watched)
         if many_revised:
             return {"held"}
         if num_lost > (1 - SHOWN_AGAIN) * (len(known) - accepted):
             return {"held"}
-        moved = any(self.may_have_moved(series, told.values, known) for series, _, _ in revised)
+        moved = any(self.may_have_moved(series, content.values, known) for series, _, _ in revised)
         return {"taken", "held"} if moved else {"taken"}
 
-    def distances(self, told: Values) -> set[int]:
+    def distances(self, content: Values) -> set[int]:
         """The distance of most values, if it is not one period."""
-        steps = [step for places in self.places(told).values() for step in steps_in(places)]
+        steps = [step for places in self.places(content).values() for step in steps_in(places)]
         usual = min(steps, key=lambda step: (-steps.count(step), step), default=1)
         return {usual} if len(steps) >= FEWEST - 1 and usual > 1 else set()
 
-    def absent(self, told: Values, known: Values) -> Counter[tuple[str, str]]:
+    def absent(self, content: Values, known: Values) -> Counter[tuple[str, str]]:
         """How many values of each variable are not delivered again."""
-        return Counter(key[:2] for key in known if key not in told)
+        return Counter(key[:2] for key in known if key not in content)
 
-    def may_have_moved(self, series: str, told: Values, known: Values) -> bool:
+    def may_have_moved(self, series: str, content: Values, known: Values) -> bool:
         """Whether half of a series' values have changed, of those that say anything."""
-        both = [(told[key], known[key]) for key in sorted(told) if key[:2] == (series, TARGET) and key in known]
+        both = [(content[key], known[key]) for key in sorted(content) if key[:2] == (series, TARGET) and key in known]
         changed = sum(now != before for now, before in both)
         telling = 1 + sum(now != last for (last, _), (now, _) in pairwise(both))
         return len(both) >= FEWEST and 2 * changed >= min(telling, sum((now, before) != (0, 0) for now, before in both))
@@ -276,31 +278,31 @@ class Reference:
         """When the next thing is recorded."""
         return max(now, self.headers[-1][1] + MOMENT) if self.headers else now
 
-    def take(self, lines: Sequence[Line], told: Told, now: datetime, *, num_rejected: int) -> None:
+    def take(self, lines: Sequence[Line], content: FileContent, now: datetime, *, num_rejected: int) -> None:
         """The values of a file become known."""
         at, known = self.instant(now), self.now
-        new = [key for key in told.values if key not in known.values]
-        revised = [key for key, number in told.values.items() if known.values.get(key, number) != number]
-        values = known.values | {key: told.values[key] for key in (*new, *revised)}
+        new = [key for key in content.values if key not in known.values]
+        revised = [key for key, number in content.values.items() if known.values.get(key, number) != number]
+        values = known.values | {key: content.values[key] for key in (*new, *revised)}
         said_at = known.said_at | dict.fromkeys((*new, *revised), at)
-        described = told.regions.items() - known.regions.items()
+        described = content.regions.items() - known.regions.items()
         self.num_regions += len(described)
-        absent = self.absent(told.values, known.values)
+        absent = self.absent(content.values, known.values)
         still = {key: min(number, absent[key]) for key, number in self.usual.absent.items() if key in absent}
         self.usual = replace(self.usual, absent=still)
-        same = len(told.values) - len(new) - len(revised)
-        self.headers.append(("accepted", at, told.num_read, len(new), len(revised), same, num_rejected))
+        same = len(content.values) - len(new) - len(revised)
+        self.headers.append(("accepted", at, content.num_read, len(new), len(revised), same, num_rejected))
         changed_at = at if new or revised or described else known.changed_at
-        self.states.append(State(at, values, said_at, known.regions | told.regions, changed_at))
-        self.variables |= told.variables
+        self.states.append(State(at, values, said_at, known.regions | content.regions, changed_at))
+        self.variables |= content.variables
         self.accepted.append(lines)
         self.refused = self.held = None
 
-    def hold(self, lines: Sequence[Line], told: Told, now: datetime) -> None:
+    def hold(self, lines: Sequence[Line], content: FileContent, now: datetime) -> None:
         """A file waits."""
-        if self.held is None or self.held[1] != told:
-            self.headers.append(("held", self.instant(now), told.num_read, 0, 0, 0, len(told.rejected) + 1))
-            self.refused, self.held = None, (lines, told)
+        if self.held is None or self.held[1] != content:
+            self.headers.append(("held", self.instant(now), content.num_read, 0, 0, 0, len(content.rejected) + 1))
+            self.refused, self.held = None, (lines, content)
 
     def refuse(self, text: str, rejected: tuple[int, ...], now: datetime) -> None:
         """A file is refused."""
@@ -311,9 +313,9 @@ class Reference:
     def release(self, now: datetime) -> None:
         """The file that waits is let in."""
         assert self.held is not None
-        _, told = self.held
+        _, content = self.held
         usual = Accepted(
-            dict(self.absent(told.values, self.now.values)), self.usual.steps | self.distances(told.values)
+            dict(self.absent(content.values, self.now.values)), self.usual.steps | self.distances(content.values)
         )
         place = next(n for n in reversed(range(len(self.headers))) if self.headers[n][0] == "held")
         self.take(*self.held, now, num_rejected=0)
@@ -502,9 +504,9 @@ class Machine(RuleBasedStateMachine):
         """The same file to both, or two that do not agree."""
         one = self.with_revised(places, numbers, self.with_new(s, numbers))
         files = {"one.csv": one, "two.csv": one if alike else self.with_revised([*places, s], numbers[::-1], one)}
-        told = {name: told_by(lines, self.grid, self.clock) for name, lines in files.items()}
+        content = {name: read_lines(lines, self.grid, self.clock) for name, lines in files.items()}
         known = self.reference.now.values
-        orders = [(a, known | b.values) for a in told.values() for b in (*told.values(), replace(a, values={}))]
+        orders = [(a, known | b.values) for a in content.values() for b in (*content.values(), replace(a, values={}))]
         if any(self.reference.verdicts(a, before) != {"taken"} for a, before in orders) or not all(
             map(self.may_be_taken, files.values())
         ):
@@ -518,9 +520,11 @@ class Machine(RuleBasedStateMachine):
             recipe=self.recipe.name,
             seen=len(self.reference.headers),
         )
-        assert {source for (source,) in came} == set(files) or (len(came) == 1 and told["one.csv"] == told["two.csv"])
+        assert {source for (source,) in came} == set(files) or (
+            len(came) == 1 and content["one.csv"] == content["two.csv"]
+        )
         for (source,) in came:
-            self.reference.take(files[source], told[source], self.clock, num_rejected=len(told[source].rejected))
+            self.reference.take(files[source], content[source], self.clock, num_rejected=len(content[source].rejected))
 
     def at_once(self) -> None:
         source = self.recipe.source
@@ -597,8 +601,8 @@ class Machine(RuleBasedStateMachine):
         for variable in (TARGET, "promo"):
             self.check_panel(state, instant, variable, None)
             self.check_panel(state, instant, variable, length)
-        told = {series: {"region": region} for series, region in state.regions.items()}
-        assert self.store.observations.attributes(self.recipe.name, instant) == told
+        content = {series: {"region": region} for series, region in state.regions.items()}
+        assert self.store.observations.attributes(self.recipe.name, instant) == content
 
     def check_panel(self, state: State, instant: datetime, variable: str, length: int | None) -> None:
         panel = self.store.observations.panel(self.recipe, instant, variable=variable, length=length)
@@ -631,22 +635,22 @@ class Machine(RuleBasedStateMachine):
             return  # which periods are on the grid, most of them say
         self.clock += tick
         self.write("one", lines)
-        reference, told = self.reference, told_by(lines, self.grid, self.clock)
+        reference, content = self.reference, read_lines(lines, self.grid, self.clock)
         if self.is_last(lines):
             assert ingest_source(self.recipe, self.store, self.clock) == IngestResult(source="one.csv")
             return
-        expected = reference.verdicts(told, reference.now.values)
+        expected = reference.verdicts(content, reference.now.values)
         came = self.ingested()
         if isinstance(came, BatchHeld):
             assert "held" in expected, came
-            reference.hold(lines, told, self.clock)
+            reference.hold(lines, content, self.clock)
         elif isinstance(came, BatchRefused):
             assert "refused" in expected, came
-            assert sorted(one.line or 0 for one in came.rejections) == list(told.rejected)
-            reference.refuse(told.text, told.rejected, self.clock)
+            assert sorted(one.line or 0 for one in came.rejections) == list(content.rejected)
+            reference.refuse(content.text, content.rejected, self.clock)
         else:
             assert "taken" in expected, came
-            reference.take(lines, told, self.clock, num_rejected=len(told.rejected))
+            reference.take(lines, content, self.clock, num_rejected=len(content.rejected))
             assert (came.num_new, came.num_revised, came.num_same, came.num_rejected) == reference.headers[-1][3:]
 
     def ingested(self) -> IngestResult | BatchRefused:
@@ -660,8 +664,8 @@ class Machine(RuleBasedStateMachine):
 
     def may_be_taken(self, lines: Sequence[Line]) -> bool:
         """Whether a file is new and none that has to wait."""
-        told = told_by(lines, self.grid, self.clock)
-        return not self.is_last(lines) and self.reference.verdicts(told, self.reference.now.values) == {"taken"}
+        content = read_lines(lines, self.grid, self.clock)
+        return not self.is_last(lines) and self.reference.verdicts(content, self.reference.now.values) == {"taken"}
 
     def is_last(self, lines: Sequence[Line]) -> bool:
         return bool(self.reference.accepted) and written(lines) == written(self.reference.accepted[-1])
@@ -691,8 +695,8 @@ class Machine(RuleBasedStateMachine):
 
     def with_new(self, s: int, numbers: Sequence[str], *, skip: int = 0, back: bool = False) -> list[Line]:
         new = self.new_lines(s, numbers, skip=skip, back=back)
-        told = {(line.series, line.period) for line in new}
-        return [*(line for line in self.lines() if (line.series, line.period) not in told), *new]
+        content = {(line.series, line.period) for line in new}
+        return [*(line for line in self.lines() if (line.series, line.period) not in content), *new]
 
     def with_revised(
         self, places: Sequence[int], numbers: Sequence[str], lines: list[Line] | None = None
@@ -817,7 +821,7 @@ def committing_what_crashed(batches: BatchRepository, header: BatchHeader, now: 
 BREAKAGES: dict[str, tuple[str, Any]] = {
     "the first word counts": (
         "pipeline.storage.bulk_load.apply_revisions",
-        lambda told, later: told if len(told) else apply_revisions(told, later),
+        lambda content, later: content if len(content) else apply_revisions(content, later),
     ),
     "every instant is the last": (
         "pipeline.storage.batches.BatchRepository.latest_as_of",
