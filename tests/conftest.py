@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,20 @@ def outcome() -> TrainedModel:
     return run_training(
         TrainingJob(panel=small_panel(), recipe=small_recipe(), training="retrain", reason="no model yet")
     )
+
+
+@pytest.fixture(autouse=True)
+def keras_draws_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep Keras's seeds from other threads of this process, such as a Prefect client that an earlier test started.
+
+    Keras draws the seed of each layer from Python's global generator. A training has a process of its own, in which
+    nothing else draws; these tests have not.
+    """
+    seeds = sys.modules.get("keras.src.random.seed_generator")
+    if seeds is not None and request.node.get_closest_marker("tensorflow"):
+        own = random.Random()
+        monkeypatch.setattr(seeds, "python_random", own)
+        monkeypatch.setattr(random, "seed", own.seed)
 
 
 #: folders whose tests take longest: they come first, so that two workers end together

@@ -159,7 +159,8 @@ def test_what_is_known_ahead_of_one_step_moves_that_step_alone(config: GlobalLST
     moved = np.abs(predict(network, changed) - predict(network, usual)).max(axis=(0, 2))
 
     assert moved[1] > 1e-3
-    assert moved[0] == moved[2] == 0
+    # not exactly nothing: threads may divide a product of matrices differently from one call to the next
+    assert max(moved[0], moved[2]) < 1e-4
 
 
 def test_a_folded_window_without_its_profile_is_given_it_back() -> None:
