@@ -164,6 +164,14 @@ class IntervalComparison:
     baseline: EvaluationSet
     combined: EvaluationSet
 
+    @property
+    def loss(self) -> float:
+        """Mean of MSIS and scaled quantile loss of the network's intervals, each relative to seasonal naive's."""
+        msis, loss = (
+            [float(METRICS[name].over(data)) for data in (self.network, self.baseline)] for name in ("msis_95", "sql")
+        )
+        return (msis[0] / msis[1] + loss[0] / loss[1]) / 2 if msis[1] > 0 and loss[1] > 0 else np.nan
+
     def worse(self, labels: npt.NDArray[Any], *, least_gain: float, least_outcomes: int = 1) -> dict[Any, str]:
         """By label whose intervals are better with the baseline's width, the figures.
 
@@ -191,44 +199,57 @@ class IntervalComparison:
         return reasons
 
 
-def compare_intervals(
-    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, season: int
-) -> IntervalComparison:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NaiveIntervals:
+    """Seasonal naive's forecasts from the end of each of N windows."""
+
+    mean: Array  # [N, H]
+    quantiles: Array  # [N, H, Q]
+    scale: Array  # [N, 1], the seasonal difference before
+
+    @classmethod
+    def of(cls, panel: Panel, windows: Windows, horizon: int, season: int) -> NaiveIntervals:
+        """Forecast from the end of each window of a panel."""
+        mean = np.full((len(windows), horizon), np.nan)
+        quantiles = np.full((len(windows), horizon, len(LEVELS)), np.nan)
+        scale = np.full((len(windows), 1), np.nan)
+        chosen, index = np.unique(windows.series, return_inverse=True)
+        panel = panel.take(chosen)
+        for end in np.unique(windows.end).tolist():
+            history, rows = panel.until(end), np.flatnonzero(windows.end == end)
+            forecast = forecast_naive(history, horizon, season)
+            row_of = {name: s for s, name in enumerate(history.series)}
+            found = [row_of[panel.series[s]] for s in index[rows].tolist()]
+            mean[rows], quantiles[rows] = forecast.mean[found], forecast.quantiles[found]
+            scale[rows, 0] = forecast.scale[found]
+        return cls(mean=mean, quantiles=quantiles, scale=scale)
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> NaiveIntervals:
+        """Select windows by a mask [N]."""
+        return NaiveIntervals(mean=self.mean[rows], quantiles=self.quantiles[rows], scale=self.scale[rows])
+
+
+def compare_intervals(observed: Array, quantiles: Array, naive: NaiveIntervals) -> IntervalComparison:
     """Compare a network's intervals with seasonal naive's.
 
     Args:
-        panel: of the windows.
-        windows: N windows of the test part.
         observed: [N, H], NaN where nothing is observed.
         quantiles: of the network, calibrated, [N, H, Q].
-        season: periods in a season.
+        naive: of the same windows.
     """
-    mean, of_baseline, scale = _baseline_at(panel, windows, observed.shape[1], season)
-    combined = quantiles[:, :, MEDIAN, None] + of_baseline - mean[:, :, None]
+    combined = quantiles[:, :, MEDIAN, None] + naive.quantiles - naive.mean[:, :, None]
 
     def evaluation_set(quantiles: Array) -> EvaluationSet:
         median = quantiles[:, :, MEDIAN]
-        return EvaluationSet(observed=observed, mean=median, quantiles=quantiles, scale=scale, root_scale=scale)
+        return EvaluationSet(
+            observed=observed, mean=median, quantiles=quantiles, scale=naive.scale, root_scale=naive.scale
+        )
 
     return IntervalComparison(
         network=evaluation_set(quantiles),
-        baseline=evaluation_set(of_baseline),
+        baseline=evaluation_set(naive.quantiles),
         combined=evaluation_set(combined),
     )
-
-
-def _baseline_at(panel: Panel, windows: Windows, horizon: int, season: int) -> tuple[Array, Array, Array]:
-    """Mean [N, H], quantiles [N, H, Q] and scale [N, 1] of the seasonal naive forecast from the end of each window."""
-    mean, quantiles = np.full((len(windows), horizon), np.nan), np.full((len(windows), horizon, len(LEVELS)), np.nan)
-    scale = np.full((len(windows), 1), np.nan)
-    for end in np.unique(windows.end).tolist():
-        history, rows = panel.until(end), np.flatnonzero(windows.end == end)
-        forecast = forecast_naive(history, horizon, season)
-        row_of = {name: s for s, name in enumerate(history.series)}
-        index = [row_of[panel.series[s]] for s in windows.series[rows].tolist()]
-        mean[rows], quantiles[rows] = forecast.mean[index], forecast.quantiles[index]
-        scale[rows, 0] = forecast.scale[index]
-    return mean, quantiles, scale
 
 
 def fit_interval_widths(residuals: Array, scale: Array, windows: Windows | None = None) -> IntervalWidths:

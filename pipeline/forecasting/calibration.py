@@ -23,7 +23,9 @@ Our own rules, for panels with few outcomes:
 - *series*: the factors are fitted for the whole panel and then, shrunk towards it, for each group of series with similar
   volatility. A series with outcomes of its own multiplies its group's factors by how its errors differ from the group's
   beyond chance. Misfits count for themselves only: `pipeline.forecasting.series_scale`. A new series may be one: its
-  factors count them as the largest ones that are none.
+  factors count them as the largest ones that are none;
+- *baseline*: what is multiplied is not the network's distance alone, but a geometric mean of it and the baseline's. One
+  test part says little about outer quantiles, and a network that was fitted on few values is too sure of them.
 
 After a change of variance the coverage is right again when the window has passed it: `WINDOW` + H periods later.
 """
@@ -80,6 +82,8 @@ class Calibration:
     baseline_widths: Mapping[int, str] = field(default_factory=dict)
     #: the same by name of a series
     baseline_widths_of_series: Mapping[str, str] = field(default_factory=dict)
+    #: share of the baseline's distances in what is multiplied: 0 leaves the network's, 1 takes the baseline's
+    baseline_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.factors.ndim != 2 or self.factors.shape[1] != len(LEVELS):
@@ -110,7 +114,13 @@ class Calibration:
         factors[:, :, OUTER] *= np.where(multiplier > 0, multiplier, 1.0)[:, None, None]
         return np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
 
-    def apply(self, quantiles: Array, names: Sequence[str] = (), groups: Rows | None = None) -> Array:
+    def apply(
+        self,
+        quantiles: Array,
+        names: Sequence[str] = (),
+        groups: Rows | None = None,
+        of_baseline: Array | None = None,
+    ) -> Array:
         """Calibrate quantiles [S, H, Q]: ascending in Q where the raw ones are, the median unchanged.
 
         A quantile whose factor is 1 keeps every bit, unless one nearer to the median has moved past it.
@@ -119,7 +129,10 @@ class Calibration:
             quantiles: of S series, as the network gives them.
             names: of the series.
             groups: their volatility groups, [S]; None: all have the factors of the panel.
+            of_baseline: the baseline's quantiles, [S, H, Q], whose distances have the `baseline_share`.
         """
+        if of_baseline is not None:
+            quantiles = blend_distances(quantiles, of_baseline, self.baseline_share)
         factors = self.factors if groups is None else self.factors_of(names, groups)
         median = quantiles[:, :, MEDIAN, None]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -156,6 +169,7 @@ class Calibration:
             "series": dict(self.series),
             "baseline_widths": {str(group): reason for group, reason in self.baseline_widths.items()},
             "baseline_widths_of_series": dict(self.baseline_widths_of_series),
+            "baseline_share": self.baseline_share,
         }
 
     @classmethod
@@ -169,6 +183,7 @@ class Calibration:
             series={name: float(multiplier) for name, multiplier in fields.get("series", {}).items()},
             baseline_widths={int(group): str(reason) for group, reason in fields.get("baseline_widths", {}).items()},
             baseline_widths_of_series=dict(fields.get("baseline_widths_of_series", {})),
+            baseline_share=float(fields.get("baseline_share", 0.0)),
         )
 
     def as_text(self) -> str:
@@ -224,6 +239,28 @@ class Outcomes:
 
 def _tables_from_dict(tables: Mapping[str, Any]) -> dict[int, Array]:
     return {int(group): np.array(table, np.float64) for group, table in tables.items()}
+
+
+def blend_distances(quantiles: Array, of_baseline: Array, share: float) -> Array:
+    """Quantiles whose distances from the median are between a network's and a baseline's: the median is unchanged.
+
+    Each distance is the weighted geometric mean of both. Where the baseline's is 0 the network's stays.
+
+    Args:
+        quantiles: of the network, [S, H, Q].
+        of_baseline: around any median, [S, H, Q].
+        share: of the baseline, from 0 to 1.
+    """
+    if share == 0:
+        return quantiles
+    median = quantiles[:, :, MEDIAN, None]
+    own = np.abs(quantiles - median)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        baseline = np.abs(of_baseline - of_baseline[:, :, MEDIAN, None])
+        blended = np.exp((1 - share) * np.log(own) + share * np.log(baseline))
+        moved = median + np.sign(quantiles - median) * blended
+    is_usable = (baseline > 0) & np.isfinite(moved)
+    return np.where(is_usable, moved, quantiles)
 
 
 def conformity_ratios(observed: Array, quantiles: Array, factors: Array | float = 1.0) -> Array:

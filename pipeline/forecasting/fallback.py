@@ -72,7 +72,7 @@ def forecast_panel(
     4. the network has forecast it worse than the baseline;
     5. a covariate is not known ahead: from the first step on for which it is not, unless the recipe carries it forward.
 
-    The network's quantiles are calibrated, a baseline's have their own width. An interval of the network that reaches more
+    The network's quantiles are blended with the baseline's as far as the calibration says, and calibrated; a baseline's have their own width. An interval of the network that reaches more
     than `MAX_RANGES_BEYOND` ranges beyond context and median and is more than `MAX_BASELINE_WIDTHS` times as wide as the
     baseline's gets the baseline's width around the network's median, with the reason. The mean is the expected value of
     the quantiles, or the demand rate of an intermittent series, whose quantiles are at least 0. All numbers are then
@@ -178,9 +178,10 @@ def _forecast_by_network(
     is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
     series, quantiles = series[is_published], quantiles[is_published]
     names = [panel.series[s] for s in series.tolist()]
-    if calibration is not None:
-        quantiles = calibration.apply(quantiles, names, groups[series])
     deviation, num_errors = naive.deviation[series], naive.num_errors[series]
+    if calibration is not None:
+        of_naive = student_quantiles(naive.mean[series], deviation, num_errors)
+        quantiles = calibration.apply(quantiles, names, groups[series], of_naive)
     of_baseline = student_quantiles(quantiles[:, :, MEDIAN], deviation, num_errors)
     bounded, is_too_wide = _bound_intervals(panel, context, series, quantiles, of_baseline)
 

@@ -37,10 +37,11 @@ windows = forecaster.inputs_at_origin(panel)
 inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
 quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
 if forecaster.calibration:  # what is published is calibrated by series, too
-    scale = forecast_naive(panel, forecaster.horizon, {season}).scale
-    groups = volatility_groups(panel, scale, {season})
+    naive = forecast_naive(panel, forecaster.horizon, {season})
+    groups = volatility_groups(panel, naive.scale, {season})
     series, _, _ = forecaster.predict(panel)  # positions of the series that the network can forecast
-    quantiles = forecaster.calibration.apply(quantiles, [panel.series[s] for s in series], groups[series])
+    names = [panel.series[s] for s in series]
+    quantiles = forecaster.calibration.apply(quantiles, names, groups[series], naive.quantiles[series])
 ```"""
 
 

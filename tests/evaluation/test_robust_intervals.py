@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.evaluation.holdout import compare_intervals, fit_interval_widths, fit_series_widths
+from pipeline.evaluation.holdout import NaiveIntervals, compare_intervals, fit_interval_widths, fit_series_widths
 from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.series_scale import volatility_groups
 from pipeline.preprocessing.windows import Windows, read_targets
@@ -72,7 +72,7 @@ def worse(panel: Panel, width: float) -> dict[int, str]:
     observed = read_targets(panel, windows, HORIZON)
     groups = volatility_groups(panel, forecast_naive(panel, 1, SEASON).scale, SEASON)
     quantiles = np.full((len(SHOPS), HORIZON, 1), 50.0) + width * NORMAL_SCORES
-    compared = compare_intervals(panel, windows, observed, quantiles, season=SEASON)
+    compared = compare_intervals(observed, quantiles, NaiveIntervals.of(panel, windows, HORIZON, SEASON))
     return compared.worse(groups, least_gain=0.1)
 
 
@@ -89,7 +89,8 @@ def test_few_outcomes_decide_nothing() -> None:
     panel = noisy_panel()
     windows = Windows(np.arange(len(SHOPS)), np.full(len(SHOPS), 50))
     quantiles = np.full((len(SHOPS), HORIZON, 1), 50.0) + 7 * NORMAL_SCORES
-    compared = compare_intervals(panel, windows, read_targets(panel, windows, HORIZON), quantiles, season=SEASON)
+    naive = NaiveIntervals.of(panel, windows, HORIZON, SEASON)
+    compared = compare_intervals(read_targets(panel, windows, HORIZON), quantiles, naive)
 
     assert len(compared.worse(np.array(SHOPS), least_gain=0.4)) == 12
     assert compared.worse(np.array(SHOPS), least_gain=0.4, least_outcomes=HORIZON + 1) == {}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.forecaster import Forecaster, ModelInputs, load_forecaster
 from pipeline.jobs.forecast import publish_forecast
@@ -88,7 +89,8 @@ def inputs(registered: Registered) -> dict[str, Any]:
 def published_from(outputs: Any, registered: Registered) -> Array:
     quantiles = registered.forecaster.to_quantiles(np.asarray(outputs, dtype=np.float64), registered.read)  # [1, H, Q]
     if registered.forecaster.calibration:
-        quantiles = registered.forecaster.calibration.apply(quantiles, ["small"], registered.group)
+        naive = forecast_naive(small_panel(), small_recipe().horizon, small_recipe().season).quantiles
+        quantiles = registered.forecaster.calibration.apply(quantiles, ["small"], registered.group, naive)
     return with_mean(quantiles[0])
 
 

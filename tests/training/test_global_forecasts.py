@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelRefused
+from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model
@@ -89,7 +90,8 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
     own = replace(calibration, baseline_widths={}, baseline_widths_of_series={})
     calibrated = forecast_panel(forecaster, panel_ending_together(usual()), recipe(), own)
     assert calibrated.volatility_group is not None
-    expected = own.apply(raw, calibrated.series, calibrated.volatility_group)
+    naive = forecast_naive(panel_ending_together(usual()), recipe().horizon, recipe().season)
+    expected = own.apply(raw, calibrated.series, calibrated.volatility_group, naive.quantiles)
     assert np.array_equal(calibrated.quantiles, expected)
     assert np.array_equal(calibrated.quantiles[:, :, 2], raw[:, :, 2])
     np.testing.assert_array_equal(calibrated.mean, expected_values(expected, logarithms=forecaster.reads_logarithms))
