@@ -1,26 +1,24 @@
-"""Backtest on a test part that a network was not fitted on: scores, interval widths and calibration."""
+"""Backtest on a test part that a network was not fitted on: scores and interval widths."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
-from pipeline.evaluation.metrics import MAE, MASE, METRICS, RMSE, SMAPE, EvaluationSet, seasonal_scale
-from pipeline.forecasting.baselines import BASELINES, forecast_baseline, forecast_naive
-from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration, Outcomes, conformity_ratios, fit_calibration
+from pipeline.evaluation.metrics import MAE, MASE, RMSE, SMAPE, EvaluationSet, seasonal_scale
+from pipeline.forecasting.baselines import BASELINES, forecast_baseline
+from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration
 from pipeline.forecasting.forecaster import IntervalWidths
 from pipeline.forecasting.series_scale import SeriesErrors, measure_series
 from pipeline.preprocessing.windows import Windows
-from pipeline.timeseries.forecast import LEVELS, MEDIAN, NETWORK
+from pipeline.timeseries.forecast import LEVELS, NETWORK
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 #: the metrics of a training's record, by name
 HOLDOUT_METRICS = {"rmse": RMSE, "mae": MAE, "mase": MASE, "smape": SMAPE}
@@ -126,130 +124,6 @@ def seasonal_scales(panel: Panel, season: int) -> Array:
         lag = season if len(values) > season else 1
         scales.append(seasonal_scale(values, lag) if len(values) > lag else np.nan)
     return np.array(scales)
-
-
-def fit_holdout_calibration(
-    windows: Windows, quantiles: Array, observed: Array, *, names: Sequence[str] = (), groups: Indices | None = None
-) -> Calibration | None:
-    """The calibration of a network's quantiles by its test part; None where nothing is observed.
-
-    It only widens: the origins of one test part share their periods, and one lucky stretch is no reason for narrow
-    intervals. Published forecasts may narrow them later.
-
-    Args:
-        windows: N windows of the test part.
-        quantiles: [N, H, Q].
-        observed: [N, H], NaN where nothing is observed.
-        names: of all series, to tell those of the windows apart.
-        groups: volatility groups of all series, [S]; None: all series share the factors of the panel.
-    """
-    horizon = observed.shape[1]
-    of_outcome = np.repeat(windows.series, horizon)
-    outcomes = Outcomes(
-        origin=np.repeat(windows.end, horizon),
-        step=np.tile(np.arange(1, horizon + 1), len(observed)),
-        ratio=conformity_ratios(observed.ravel(), quantiles.reshape(-1, quantiles.shape[2])),
-        series=None if groups is None else np.array(names, object)[of_outcome],
-        group=None if groups is None else groups[of_outcome],
-    )
-    calibration = fit_calibration(outcomes, horizon=horizon)
-    return calibration and calibration.only_widening()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IntervalComparison:
-    """N forecasts with the network's intervals, with seasonal naive's, and with the network's median between the latter's widths."""
-
-    network: EvaluationSet
-    baseline: EvaluationSet
-    combined: EvaluationSet
-
-    @property
-    def loss(self) -> float:
-        """Mean of MSIS and scaled quantile loss of the network's intervals, each relative to seasonal naive's."""
-        msis, loss = (
-            [float(METRICS[name].over(data)) for data in (self.network, self.baseline)] for name in ("msis_95", "sql")
-        )
-        return (msis[0] / msis[1] + loss[0] / loss[1]) / 2 if msis[1] > 0 and loss[1] > 0 else np.nan
-
-    def worse(self, labels: npt.NDArray[Any], *, least_gain: float, least_outcomes: int = 1) -> dict[Any, str]:
-        """By label whose intervals are better with the baseline's width, the figures.
-
-        Where they gain at least so much in the mean of MSIS and scaled quantile loss; or anything, where the network's are
-        worse than the baseline's own by one of the two.
-
-        Args:
-            labels: of the forecasts, [N].
-            least_gain: as a share.
-            least_outcomes: with fewer, a label's intervals stay: the better ones by chance are no better ahead.
-        """
-        reasons = {}
-        for label in np.unique(labels).tolist():
-            rows = labels == label
-            if np.isfinite(self.network.observed[rows]).sum() < least_outcomes:
-                continue
-            msis, loss = (
-                np.array([metric.over(data.take(rows)) for data in (self.network, self.baseline, self.combined)])
-                for metric in (METRICS["msis_95"], METRICS["sql"])
-            )
-            with np.errstate(divide="ignore", invalid="ignore"):
-                gain = 1 - (msis[2] / msis[0] + loss[2] / loss[0]) / 2
-            if gain > (0 if msis[0] > msis[1] or loss[0] > loss[1] else least_gain):
-                reasons[label] = f"MSIS {msis[2]:.3g} instead of {msis[0]:.3g} in the backtest"
-        return reasons
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NaiveIntervals:
-    """Seasonal naive's forecasts from the end of each of N windows."""
-
-    mean: Array  # [N, H]
-    quantiles: Array  # [N, H, Q]
-    scale: Array  # [N, 1], the seasonal difference before
-
-    @classmethod
-    def of(cls, panel: Panel, windows: Windows, horizon: int, season: int) -> NaiveIntervals:
-        """Forecast from the end of each window of a panel."""
-        mean = np.full((len(windows), horizon), np.nan)
-        quantiles = np.full((len(windows), horizon, len(LEVELS)), np.nan)
-        scale = np.full((len(windows), 1), np.nan)
-        chosen, index = np.unique(windows.series, return_inverse=True)
-        panel = panel.take(chosen)
-        for end in np.unique(windows.end).tolist():
-            history, rows = panel.until(end), np.flatnonzero(windows.end == end)
-            forecast = forecast_naive(history, horizon, season)
-            row_of = {name: s for s, name in enumerate(history.series)}
-            found = [row_of[panel.series[s]] for s in index[rows].tolist()]
-            mean[rows], quantiles[rows] = forecast.mean[found], forecast.quantiles[found]
-            scale[rows, 0] = forecast.scale[found]
-        return cls(mean=mean, quantiles=quantiles, scale=scale)
-
-    def take(self, rows: npt.NDArray[np.bool_]) -> NaiveIntervals:
-        """Select windows by a mask [N]."""
-        return NaiveIntervals(mean=self.mean[rows], quantiles=self.quantiles[rows], scale=self.scale[rows])
-
-
-def compare_intervals(observed: Array, quantiles: Array, naive: NaiveIntervals) -> IntervalComparison:
-    """Compare a network's intervals with seasonal naive's.
-
-    Args:
-        observed: [N, H], NaN where nothing is observed.
-        quantiles: of the network, calibrated, [N, H, Q].
-        naive: of the same windows.
-    """
-    combined = quantiles[:, :, MEDIAN, None] + naive.quantiles - naive.mean[:, :, None]
-
-    def evaluation_set(quantiles: Array) -> EvaluationSet:
-        median = quantiles[:, :, MEDIAN]
-        return EvaluationSet(
-            observed=observed, mean=median, quantiles=quantiles, scale=naive.scale, root_scale=naive.scale
-        )
-
-    return IntervalComparison(
-        network=evaluation_set(quantiles),
-        baseline=evaluation_set(naive.quantiles),
-        combined=evaluation_set(combined),
-    )
 
 
 def fit_interval_widths(residuals: Array, scale: Array, windows: Windows | None = None) -> IntervalWidths:

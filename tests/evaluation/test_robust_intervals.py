@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.evaluation.holdout import NaiveIntervals, compare_intervals, fit_interval_widths, fit_series_widths
+from pipeline.evaluation.holdout import fit_interval_widths, fit_series_widths
+from pipeline.evaluation.interval_calibration import NaiveIntervals, calibrate_intervals, compare_intervals
 from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.series_scale import volatility_groups
 from pipeline.preprocessing.windows import Windows, read_targets
@@ -98,3 +99,23 @@ def test_few_outcomes_decide_nothing() -> None:
 
 def test_intervals_better_than_the_baselines_stay() -> None:
     assert worse(noisy_panel(), 1.0) == {}
+
+
+@pytest.mark.parametrize("width", [0.3, 1.0])
+def test_widths_lie_between_the_network_s_and_the_baseline_s_as_far_as_the_test_part_leaves_it_open(
+    width: float,
+) -> None:
+    """Half of the way to what is best there: seasonal naive's errors are 1.4 times the noise."""
+    panel, ends = noisy_panel(), np.arange(40, 57, HORIZON)
+    windows = Windows(np.repeat(np.arange(len(SHOPS)), len(ends)), np.tile(ends, len(SHOPS)))
+    quantiles = np.full((len(windows), HORIZON, 1), 50.0) + width * NORMAL_SCORES
+
+    calibration = calibrate_intervals(panel, windows, read_targets(panel, windows, HORIZON), quantiles, season=SEASON)
+
+    assert calibration is not None
+    assert 0.25 <= calibration.baseline_share <= 0.75
+    naive = NaiveIntervals.of(panel, windows, HORIZON, SEASON).quantiles
+    names, groups = [panel.series[s] for s in windows.series], np.zeros(len(windows), np.int64)
+    calibrated = calibration.apply(quantiles, names, groups, naive)
+    inside = (read_targets(panel, windows, HORIZON)[:, :, None] <= calibrated).mean(axis=(0, 1))
+    np.testing.assert_allclose(inside[[0, -1]], [0.025, 0.975], atol=0.025)

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.evaluation.holdout import fit_holdout_calibration
+from pipeline.evaluation.interval_calibration import fit_holdout_calibration
 from pipeline.forecasting.calibration import (
     FULL_WEIGHT,
     LARGEST_FACTOR,
     WINDOW,
     Calibration,
     Outcomes,
+    blend_distances,
     conformity_ratios,
     fit_calibration,
 )
@@ -219,6 +220,29 @@ def test_calibrated_quantiles_never_cross_and_the_median_stays(quantiles: Array,
 @given(QUANTILES)
 def test_factors_of_1_change_nothing_to_the_last_bit(quantiles: Array) -> None:
     assert factors(1, 1, 1, 1, 1, horizon=3).apply(quantiles).tobytes() == quantiles.tobytes()
+
+
+@given(QUANTILES, QUANTILES, st.floats(0, 1))
+def test_blended_quantiles_never_cross_and_lie_between_both(own: Array, other: Array, share: float) -> None:
+    blended = blend_distances(own, other, share)
+
+    assert np.isfinite(blended).all()
+    assert blended[:, :, 2].tobytes() == own[:, :, 2].tobytes()
+    ours, theirs, found = (np.abs(q - q[:, :, 2:3]) for q in (own / 8, other / 8, blended / 8))
+    has_width = theirs > 0
+    slack = 1e-9 * (np.abs(own).max() / 8 + np.maximum(ours, theirs))
+    assert (found >= np.where(has_width, np.minimum(ours, theirs), ours) - slack).all()
+    assert (found <= np.where(has_width, np.maximum(ours, theirs), ours) + slack).all()
+    calibrated = Calibration(factors=np.ones((3, len(LEVELS))), baseline_share=share).apply(own, of_baseline=other)
+    assert (calibrated[:, :, 1:] >= calibrated[:, :, :-1]).all()
+
+
+def test_a_blended_distance_is_the_geometric_mean_of_both() -> None:
+    own, other = (np.array([[[-4.0, -1.0, 0.0, 1.0, 4.0]]]) * factor for factor in (1.0, 4.0))
+
+    np.testing.assert_allclose(blend_distances(own + 7, other, 0.5), own * 2 + 7)
+    assert blend_distances(own, other, 0.0) is own
+    assert blend_distances(own, np.zeros_like(own), 0.5).tolist() == own.tolist()  # a baseline without width
 
 
 @given(FACTORS)
