@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence bench accuracy ablation real training lock schema readme clean
+.PHONY: run test test-pure lint evidence bench accuracy ablation pretrain real training lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
@@ -76,6 +76,9 @@ accuracy: $(VENV)/.test
 
 ablation: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.ablation
+
+pretrain: $(VENV)/.test
+	$(VENV)/bin/python -W ignore -m pipeline.pretraining.make
 
 real: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.real

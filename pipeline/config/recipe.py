@@ -19,7 +19,7 @@ from pipeline.timeseries.frequency import Frequency, earlier_season_length
 from pipeline.timeseries.period_labels import PeriodLabels
 
 #: the keys of [model] and of [training] that the global architecture leaves to the recipe
-_GLOBAL_MODEL = {"architecture", "units"}
+_GLOBAL_MODEL = {"architecture", "units", "pretrained"}
 _GLOBAL_TRAINING = {
     "policy",
     "fine_tune_after",
@@ -55,6 +55,8 @@ _BEFORE_ADDED: dict[tuple[str, str], Any] = {
     ("covariates", "missing"): None,
     # series that had ended were forecast for ever
     ("publish", "inactive"): "keep",
+    # no network was shipped with the package
+    ("model", "pretrained"): False,
 }
 
 #: the baseline is the best one on the backtest
@@ -78,6 +80,9 @@ class ModelSettings(Table):
         None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
     )
     units: int = Field(64, gt=0, description="size of each layer")
+    pretrained: bool = Field(
+        True, description="whether the global network may start from the network that ships with the package"
+    )
     layers: int = Field(2, gt=0, description="layers of a stacked network")
     activation: Literal["tanh", "relu"] = Field("tanh", description="activation of the cell")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each layer")
@@ -444,6 +449,8 @@ class Recipe(Table):
             },
             exclude={"covariates": {"missing"}},
         )
+        if self.model.architecture != GLOBAL:  # the others start from their seed
+            del fields["model"]["pretrained"]
         fields["training"] = self.training.model_dump(mode="json", exclude=_SCHEDULING)
         return _hash(fields)
 

@@ -71,14 +71,21 @@ class GlobalLSTMConfig:
     #: windows of a gradient step
     batch_size: int
     learning_rate: float
+    #: units of the LSTM; None: the recipe's
+    units: int | None = None
+    #: pretrained network whose weights it starts from; None: it starts from its seed
+    pretrained: str | None = None
+    #: share of the way from the pretrained weights to the fitted ones that the weights are moved
+    moved: float = 1.0
 
     def __str__(self) -> str:
         """Describe the member as MLflow shows it."""
-        return (
+        text = (
             f"{self.kind} of {self.size} in {self.context}, base {self.base}, profile {self.profile}, skip {self.skip}, "
             f"{self.weighting} error, "
             f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
         )
+        return f"{text}, moved by {self.moved:.0%} from pretrained {self.pretrained}" if self.pretrained else text
 
     @property
     def least_known(self) -> int:

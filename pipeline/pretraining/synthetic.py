@@ -57,8 +57,8 @@ class SeriesKind:
     season: int
     #: periods of a longer season; 0: none
     longer_season: int = 0
-    #: periods of a year, over which trends and walks have their size
-    year: int
+    #: periods of a year, over which trends and walks have their size: one of these
+    year: tuple[int, ...]
     #: shortest and longest series, in periods
     shortest: int
     longest: int
@@ -76,7 +76,7 @@ def draw_series(kind: SeriesKind, rng: np.random.Generator) -> Array:
     length = round(np.exp(rng.uniform(np.log(kind.shortest), np.log(kind.longest))))
     if "demand" not in kind.without and rng.random() < 0.03:
         return _draw_demand(length, kind.season, rng)
-    return _Draw(kind, length, rng).series()
+    return _Draw(kind, length, int(rng.choice(kind.year)), rng).series()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class _Draw:
 
     kind: SeriesKind
     length: int
+    year: int
     rng: np.random.Generator
 
     def series(self) -> Array:
@@ -107,20 +108,20 @@ class _Draw:
     @property
     def _per_period(self) -> float:
         """What a year's movement is in one period, of something that adds up like a random walk."""
-        return float(self.kind.year**-0.5)
+        return float(self.year**-0.5)
 
     def _trend(self) -> Array:
         rng, time = self.rng, np.arange(self.length)
         trend = np.zeros(self.length)
         if self._happens("trend", 0.8):
-            slope = rng.normal(0, 0.05) / self.kind.year
+            slope = rng.normal(0, 0.05) / self.year
             if rng.random() < 0.2:  # fades
                 fading = np.exp(-time / (self.length * self._size(0.1, 2)))
                 trend += slope * np.cumsum(fading) * 2
             else:
                 trend += slope * time
         if self._happens("trend", 0.3):  # wanders
-            step = self._size(0.003, 0.1) / self.kind.year**1.5
+            step = self._size(0.003, 0.1) / self.year**1.5
             trend += np.cumsum(np.cumsum(rng.normal(0, step, self.length)))
         return trend
 
@@ -144,7 +145,7 @@ class _Draw:
         if rng.random() < 0.3:  # changes its shape
             share = 1 / (1 + np.exp(-(time - rng.uniform(0, self.length)) / (self.length * self._size(0.02, 0.5))))
             season = (1 - share) * season + share * self._harmonics(self.kind.season)
-        growth = np.exp(np.clip(rng.normal(0, 0.03) * time / self.kind.year, -1, 1))
+        growth = np.exp(np.clip(rng.normal(0, 0.03) * time / self.year, -1, 1))
         return self._size(0.02, 0.5) * season * growth
 
     def _longer_season(self) -> Array:
@@ -171,7 +172,7 @@ class _Draw:
         if not self._happens("kernel", 0.3):
             return np.zeros(self.length)
         rng = self.rng
-        distance = self._size(0.3, 5) * self.kind.year
+        distance = self._size(0.3, 5) * self.year
         if rng.random() < 0.5:  # smooth
             frequency = rng.normal(0, 1 / distance, _NUM_FREQUENCIES)
         elif rng.random() < 0.5:  # rough
@@ -186,9 +187,9 @@ class _Draw:
         if not self._happens("regimes", 0.15):
             return np.zeros(self.length)
         rng = self.rng
-        is_switched = rng.random(self.length) < 1 / (self._size(0.5, 5) * self.kind.year)
+        is_switched = rng.random(self.length) < 1 / (self._size(0.5, 5) * self.year)
         state = np.cumsum(is_switched) % 2
-        return np.cumsum(rng.normal(0, 0.15, 2)[state] / self.kind.year)
+        return np.cumsum(rng.normal(0, 0.15, 2)[state] / self.year)
 
     def _noise(self) -> Array:
         if not self._happens("noise", 0.95):

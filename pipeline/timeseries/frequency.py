@@ -146,6 +146,12 @@ class Frequency:
         return to_offset(self.alias).freqstr in ("B", "D")
 
     @property
+    def is_yearly(self) -> bool:
+        """Whether a period is a year."""
+        offset = to_offset(self.alias)
+        return offset.n == 1 and offset.base.freqstr.partition("-")[0] in ("YS", "YE", "BYS", "BYE")
+
+    @property
     def season_length(self) -> int:
         """The usual number of periods per season, by what the frequency means; 1 if no season is usual for it.
 

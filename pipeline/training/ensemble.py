@@ -42,6 +42,10 @@ MOST_WINDOWS_PER_EPOCH = 100_000
 _FEW_WINDOWS, _MANY_DRAWS = 1000, 20
 #: horizons held out of a small panel: the last one alone would be a single chance outcome
 _HORIZONS_HELD_OUT = 2
+#: shares of the way from pretrained to fitted weights that are compared
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: held-out horizons, over all series, at which half of the share that was best on them counts
+_HALF_TRUSTED = 4
 #: shrinkage factors that are compared
 _SHRINKAGES = np.linspace(0, 1, 21)
 
@@ -55,7 +59,9 @@ class Search:
     #: factor of the network's correction of its base with the lowest error: from 0 (the base alone) to 1
     shrinkage: float
     #: mean loss of the held-out windows by epoch, in units of the network
-    validation_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...] = ()
+    #: of a pretrained network: share of the way to the fitted weights by which it is moved; None: there is none
+    moved: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +134,7 @@ class FitPlan:
     def members(self, panel: Panel) -> list[Member]:
         """Derive the members to fit on a panel."""
         if self.champion is None:
-            members = build_members(panel, self.recipe)
-            return [member.for_epochs(self.search.epochs) for member in members] if self.search else members
+            return [_as_found(member, self.search) for member in build_members(panel, self.recipe)]
         members = build_members(panel, self.recipe, champion=self.champion)
         if self.champion.epochs is not None:
             epochs = self.champion.epochs
@@ -139,15 +144,26 @@ class FitPlan:
     def fit(self, panel: Panel, on_epoch: OnEpoch | None) -> Ensemble | None:
         """Fit the members on a panel; None if one of them has no window in it.
 
+        Pretrained members without a window stay as they are.
+
         Raises:
             ModelRefused: a fit did not stay finite.
         """
         members = self.members(panel)
         if not have_windows(panel, members, self.recipe):
-            return None
+            if not all(member.is_pretrained for member in members):
+                return None
+            members = [member.for_epochs(0) for member in members]
         start = self.champion if self.fine_tune else None
         ensemble = fit_ensemble(panel, self.recipe, members, start=start, on_epoch=on_epoch)
-        return replace(ensemble, shrinkage=self.shrinkage)
+        return replace(ensemble, shrinkage=1.0 if members[0].is_pretrained else self.shrinkage)
+
+
+def _as_found(member: Member, search: Search | None) -> Member:
+    """A member, fitted as the search has found to be best."""
+    if member.is_pretrained:
+        return member if search is None or search.moved is None else member.moved_by(search.moved)
+    return member if search is None or search.moved is not None else member.for_epochs(search.epochs)
 
 
 def have_windows(panel: Panel, members: Sequence[Member], recipe: Recipe) -> bool:
@@ -203,15 +219,19 @@ def fit_ensemble(
         windows = select_windows(readable, member, recipe)
         num_windows += len(windows)
         keras.utils.set_random_seed(member.settings.seed)
+        trunk = member.build(input_spec)
+        pretrained = member.pretrained_weights(trunk) if member.is_pretrained and not start else None
         network = fit_network(
-            member.build(input_spec),
+            trunk,
             flat,
             windows,
             member.settings,
             held_out=held_out_flat,
-            start=start.weights[n] if start else None,
+            start=start.weights[n] if start else pretrained,
             on_epoch=on_epoch,
         )
+        if pretrained is not None and member.config is not None:
+            _move_weights(trunk, pretrained, trunk.get_weights(), member.config.moved)
         fitted.append(network)
     return Ensemble(
         members=members,
@@ -222,6 +242,15 @@ def fit_ensemble(
         epochs=(start.epochs if start else None) or [member.settings.epochs for member in members],
         num_windows=num_windows,
     )
+
+
+def _move_weights(trunk: keras.Model, start: Sequence[Array], fitted: Sequence[Array], share: float) -> None:
+    """Set the weights of a trunk by a share of the way from where a fit started to where it ended.
+
+    Wortsman et al. (2022), "Robust fine-tuning of zero-shot models", CVPR: such a mean forecasts about as well as an
+    ensemble of both networks.
+    """
+    trunk.set_weights([(1 - share) * before + share * after for before, after in zip(start, fitted, strict=True)])
 
 
 def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch | None) -> Search | None:
@@ -245,12 +274,16 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
     if before is None or not before.series:
         return None
     member = build_members(before, recipe)[0]
-    if not have_windows(before, [member], recipe) or (is_global and not _is_small(before, member, recipe)):
+    if not have_windows(before, [member], recipe):
+        return None
+    if is_global and not member.is_pretrained and not _is_small(before, member, recipe):
         return None
     known = panel.until(cutoff)
     held_out = _held_out_windows(known, before, member, recipe)
     if len(held_out) == 0:
         return None
+    if member.is_pretrained:
+        return _search_share(known, before, member, held_out, recipe, on_epoch)
     ensemble = fit_ensemble(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
     fitted = ensemble.fitted[0]
     return Search(
@@ -275,6 +308,37 @@ def _held_out_windows(known: Panel, before: Panel, member: Member, recipe: Recip
         return windows
     rng = np.random.default_rng(member.settings.seed)
     return windows.take(rng.choice(len(windows), MOST_WINDOWS_PER_EPOCH, replace=False))
+
+
+def _search_share(
+    known: Panel, before: Panel, member: Member, held_out: Windows, recipe: Recipe, on_epoch: OnEpoch | None
+) -> Search | None:
+    """How far the weights of a pretrained member are moved towards fitted ones, by the error of held-out windows.
+
+    The share with the least error counts as far as there is evidence for it: with few series and horizons held out, the
+    network stays near the pretrained one.
+    """
+    ensemble = fit_ensemble(before, recipe, [member.moved_by(1.0)], on_epoch=on_epoch)
+    trunk = ensemble.fitted[0].trunk
+    fitted, start = trunk.get_weights(), member.pretrained_weights(trunk)
+    inputs = ensemble.prepare_inputs(known, held_out)
+    if not inputs.is_usable.any():
+        return None
+    windows = held_out.take(inputs.is_usable)
+    target = read_targets(known, windows, recipe.horizon)
+    scale = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
+    errors = []
+    for share in _SHARES:
+        _move_weights(trunk, start, fitted, share)
+        forecast = ensemble.quantiles(build_forecast_network(trunk), inputs)
+        errors.append(np.nanmean(np.abs(target - forecast[:, :, forecast.shape[2] // 2]) / scale))
+    num_held_out = len(np.unique(windows.series)) * _HORIZONS_HELD_OUT
+    evidence = num_held_out / (num_held_out + _HALF_TRUSTED)
+    return Search(
+        epochs=member.settings.epochs,
+        shrinkage=1.0,
+        moved=round(evidence * _SHARES[int(np.argmin(errors))], 3),
+    )
 
 
 def _find_shrinkage(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -> float:

@@ -29,7 +29,7 @@ _WARM_UP = 30
 class FitSettings:
     """How one network is fitted."""
 
-    #: most passes over the windows, or groups of `steps_per_epoch` gradient steps
+    #: most passes over the windows, or groups of `steps_per_epoch` gradient steps; 0: the weights stay as they are
     epochs: int
     #: windows of a gradient step
     batch_size: int
@@ -90,6 +90,8 @@ def fit_network(
     """
     if start is not None:
         _set_start_weights(trunk, start)
+    if settings.epochs == 0:
+        return FittedNetwork(trunk=trunk, loss=(), validation_loss=())
     fused = fuse_lstm_layers(trunk)
     fit_epoch = compile_epoch(
         trunk.trainable_variables,

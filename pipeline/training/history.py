@@ -6,17 +6,34 @@ recipe says itself is not shortened. Keras is not imported here.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe, longest_horizon
-from pipeline.errors import NotEnoughHistory
-from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
+from pipeline.errors import ModelRefused, NotEnoughHistory
+from pipeline.models.global_lstm_config import LONG_HISTORY, GlobalLSTMConfig, default_configs
+from pipeline.models.pretrained import load_pretrained, network_name, pretrained_configs
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
-from pipeline.preprocessing.windows import ContextRequirements, count_windows, draw_windows, find_windows
+from pipeline.preprocessing.windows import (
+    ContextRequirements,
+    Windows,
+    count_windows,
+    draw_windows,
+    find_windows,
+    have_enough_context,
+)
 from pipeline.text import counted
 from pipeline.timeseries.panel import Panel
 
+logger = logging.getLogger(__name__)
+
+#: from so many series on, a pretrained member is fitted further for more and larger steps
+_MANY_SERIES = 100
+#: gradient steps of such a fit, windows in each, and learning rate: of a small panel, and of a large one
+_SMALL_FIT, _LARGE_FIT = (150, 32, 0.001), (400, 128, 0.002)
 #: windows that are drawn to find one, before all are looked through
 _NUM_DRAWN = 1000
 
@@ -30,14 +47,41 @@ def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
 
 
 def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
-    """Derive what each member of the global network reads from the panel that it is fitted on."""
-    return default_configs(
+    """Derive what each member of the global network reads from the panel that it is fitted on.
+
+    These are the members of a pretrained network, where there is one.
+    """
+    return _pretrained_configs(panel, recipe) or default_configs(
         panel,
         season=recipe.season,
         horizon=recipe.horizon,
         members=recipe.num_members,
         with_features=recipe.covariates.are_used,
     )
+
+
+def _pretrained_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
+    """The members of the pretrained network for a recipe, to be fitted further on its panel; empty where there is none.
+
+    There is none for covariates, which it has not seen, for a horizon beyond its own, for series that are all shorter than
+    it needs, for long histories without a season, which tell more of themselves, and where the recipe rules it out.
+    """
+    if not recipe.model.pretrained or recipe.covariates.are_used or recipe.loss != "pinball":
+        return ()
+    name = network_name(recipe.grid, recipe.season)
+    try:
+        network = load_pretrained(name)
+    except ModelRefused as damage:
+        logger.warning("%s; the network is trained from scratch", damage)
+        return ()
+    if network is None or recipe.horizon > network.horizon:
+        return ()
+    if recipe.season == 1 and float(np.median(panel.lengths)) >= LONG_HISTORY * max(recipe.horizon, 4):
+        return ()
+    if int(panel.lengths.max()) < max(config.least_known for config in network.configs):
+        return ()
+    steps, batch_size, learning_rate = _LARGE_FIT if len(panel.series) >= _MANY_SERIES else _SMALL_FIT
+    return pretrained_configs(network, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
 
 
 def choose_context(panel: Panel, recipe: Recipe) -> int:
@@ -84,15 +128,18 @@ def scaling_lag(recipe: Recipe, context: int) -> int:
 
 def describe_shortage(panel: Panel, recipe: Recipe) -> str | None:
     """Why no network can be fitted on a panel, with what would help; None where one can."""
+    pretrained = False
     if recipe.model.architecture == GLOBAL:
-        needs = [config_needs(config) for config in choose_configs(panel, recipe)]
+        configs = choose_configs(panel, recipe)
+        pretrained = all(config.pretrained for config in configs)
+        needs = [config_needs(config) for config in configs]
     else:
         context = choose_context(panel, recipe)
         needs = [context_needs(context, scaling_lag(recipe, context))]
     scaling = fit_recipe_scaling(panel, recipe)
     readable = scaling.mask_unusable(panel)
     lacking = [need for need in needs if not _has_window(readable, need, recipe.horizon)]
-    if not lacking:
+    if not lacking or (pretrained and _can_forecast(readable, needs)):
         return None
     longest = int(panel.lengths.argmax())
     has = int(panel.lengths[longest])
@@ -130,6 +177,12 @@ def _describe_short_history(series: str, has: int, recipe: Recipe) -> str:
         return f"{text}, or model.context of at most {has - recipe.horizon}"
     horizon = longest_horizon(has, recipe)
     return f"{text}, or horizon of at most {horizon}" if horizon else text
+
+
+def _can_forecast(panel: Panel, needs: Sequence[ContextRequirements]) -> bool:
+    """Whether a series of a panel ends with what all of some networks need."""
+    windows = Windows(np.arange(len(panel.series)), panel.last)
+    return any(np.logical_and.reduce([have_enough_context(panel, windows, need) for need in needs]))
 
 
 def _has_window(panel: Panel, needs: ContextRequirements, horizon: int) -> bool:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
 from pipeline.models import global_lstm
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
+from pipeline.models.pretrained import fit_weights, load_member
 from pipeline.models.specs import InputSpec, NetworkSpec
 from pipeline.models.window_scaling import build_scaled_trunk
 from pipeline.preprocessing.windows import ContextRequirements
@@ -20,6 +23,8 @@ from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.fit_network import FitSettings
 from pipeline.training.history import choose_configs, choose_context, config_needs, context_needs, scaling_lag
+
+Array = npt.NDArray[np.float64]
 
 #: factors of the learning rate and of the epochs when a network is fine-tuned; `tests/benchmarks/fine_tuning.py` compares
 FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15
@@ -47,6 +52,23 @@ class Member:
     config: GlobalLSTMConfig | None = None
 
     @property
+    def is_pretrained(self) -> bool:
+        """Whether a fit starts from a network that ships with the package, not from the seed."""
+        return bool(self.config and self.config.pretrained)
+
+    def pretrained_weights(self, trunk: keras.Model) -> list[Array]:
+        """Return the weights that a fit of an untrained trunk starts from.
+
+        Raises:
+            ModelRefused: this installation does not have the pretrained network.
+        """
+        assert self.config is not None
+        assert self.config.pretrained is not None
+        weights, trained_horizon = load_member(self.config.pretrained)
+        initial = [(weight.path, weight.numpy()) for weight in trunk.weights]
+        return fit_weights(initial, weights, trained_horizon=trained_horizon, horizon=int(trunk.output[0].shape[2]))
+
+    @property
     def num_drawn(self) -> int:
         """Windows to draw for the whole fit, one for each place in each batch; 0 where none are drawn."""
         return self.settings.epochs * (self.settings.steps_per_epoch or 0) * self.settings.batch_size
@@ -55,10 +77,15 @@ class Member:
         """Return the same member with fewer epochs and a lower learning rate."""
         settings = replace(
             self.settings,
-            epochs=max(1, round(self.settings.epochs * FINE_TUNE_EPOCHS)),
+            epochs=max(min(self.settings.epochs, 1), round(self.settings.epochs * FINE_TUNE_EPOCHS)),
             learning_rate=self.settings.learning_rate * FINE_TUNE_RATE,
         )
         return replace(self, settings=settings)
+
+    def moved_by(self, share: float) -> Member:
+        """Return the same pretrained member, whose weights are moved by a share of the way to the fitted ones."""
+        assert self.config is not None
+        return replace(self, config=replace(self.config, moved=share))
 
     def for_epochs(self, epochs: int) -> Member:
         """Return the same member with a fixed number of epochs, without early stopping."""
@@ -91,13 +118,17 @@ def build_members(
 def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
     def build(input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
         return global_lstm.build_trunk(
-            config, input_spec=input_spec, units=recipe.model.units, levels=len(LEVELS), at_origin=at_origin
+            config,
+            input_spec=input_spec,
+            units=config.units or recipe.model.units,
+            levels=len(LEVELS),
+            at_origin=at_origin,
         )
 
     return Member(
         needs=config_needs(config),
         settings=FitSettings(
-            epochs=max(1, round(config.steps / _STEPS_PER_EPOCH)),
+            epochs=max(0 if config.pretrained else 1, round(config.steps / _STEPS_PER_EPOCH)),
             steps_per_epoch=_STEPS_PER_EPOCH,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,

@@ -1,4 +1,4 @@
-"""How accurate the global network's defaults are on the M4 competition's training parts: `python -m tests.benchmarks.accuracy`.
+"""How accurate the defaults are on the training parts of the M4 and M3 competitions: `python -m tests.benchmarks.accuracy`.
 
 The last horizon of each series is held out, all before it is trained on. Metrics are the competition's:
 Makridakis, Spiliotis and Assimakopoulos (2020), International Journal of Forecasting 36(1). MSIS and the scaled quantile loss
@@ -29,7 +29,7 @@ from pipeline.training.process_files import TrainingJob
 
 Array = npt.NDArray[np.float64]
 
-M4 = Path(__file__).parents[3] / "shared/data/m4"
+DATA = Path(__file__).parents[3] / "shared/data"
 #: one-sided 90 % of the normal distribution
 SIGNIFICANT = 1.645
 RECIPE = """
@@ -56,7 +56,10 @@ class Part:
     season: int
     horizon: int
     frequency: str
-    theta: float
+    #: OWA of the Theta method on the same values; None: not measured
+    theta: float | None
+    #: how the type of an M3 series begins; None: a part of M4
+    m3_type: str | None = None
 
     def recipe(self) -> Recipe:
         text = RECIPE.format(name=self.name, frequency=self.frequency, season=self.season, horizon=self.horizon)
@@ -70,12 +73,22 @@ PARTS = (
     Part("quarterly", 4, 8, "QS", 0.929),
     Part("monthly", 12, 18, "MS", 0.924),
     Part("daily", 1, 14, "D", 1.014),
+    Part("monthly_short", 12, 18, "MS", None),
+    Part("m3-yearly", 1, 6, "YS", None, "year"),
+    Part("m3-quarterly", 4, 8, "QS", None, "quart"),
+    Part("m3-monthly", 12, 18, "MS", None, "month"),
+    Part("m3-other", 1, 8, "D", None, "other"),
 )
 
 
 def histories(part: Part) -> tuple[list[Array], Array]:
     """Each series without its last horizon, and that."""
-    frame = pd.read_parquet(M4 / f"{part.name}_train.parquet").sort_values(["unique_id", "step"])
+    if part.m3_type is None:
+        frame = pd.read_parquet(DATA / f"m4/{part.name}_train.parquet")
+    else:
+        frame, info = (pd.read_parquet(DATA / f"m3/{name}.parquet") for name in ("train", "info"))
+        frame = frame[frame.unique_id.isin(info.unique_id[info.type.str.lower().str.startswith(part.m3_type)])]
+    frame = frame.sort_values(["unique_id", "step"])
     series = [group.to_numpy(float) for _, group in frame.groupby("unique_id").value]
     return [one[: -part.horizon] for one in series], np.array([one[-part.horizon :] for one in series])
 
@@ -143,12 +156,13 @@ def interval_scores(quantiles: Array, observed: Array, scale: Array) -> tuple[fl
     return float(METRICS["msis_95"].over(data)), float(METRICS["sql"].over(data))
 
 
-def run(part: Part) -> dict[str, Any]:
+def run(part: Part, *, pretrained: bool = True) -> dict[str, Any]:
     """Train as a cycle does, forecast with ONNX Runtime, and score."""
     from pipeline.forecasting.forecaster import hash_model, load_forecaster
 
     series, observed = histories(part)
     recipe = part.recipe()
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"pretrained": pretrained})})
     panel = panel_of(series, recipe)
     began = time.perf_counter()
     outcome = run_training(TrainingJob(panel=panel, recipe=recipe, training="retrain", reason="benchmark"))
@@ -185,6 +199,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=[part.name for part in PARTS], action="append")
+    parser.add_argument("--from-scratch", action="store_true", help="without the pretrained network")
     asked = parser.parse_args()
     print(
         "| part | series | OWA | Theta's | sMAPE | MASE | inside 80 % | inside 95 % | MSIS | seasonal naive's "
@@ -194,9 +209,9 @@ def main() -> None:
     for part in PARTS:
         if asked.part and part.name not in asked.part:
             continue
-        made = run(part)
+        made = run(part, pretrained=not asked.from_scratch)
         print(
-            f"| {part.name} | {made['series']:,} | {made['owa']:.3f} | {part.theta} | {made['smape']:.2f} "
+            f"| {part.name} | {made['series']:,} | {made['owa']:.3f} | {part.theta or '–'} | {made['smape']:.2f} "
             f"| {made['mase']:.3f} | {100 * made['inside'][0]:.1f} | {100 * made['inside'][1]:.1f} "
             f"| {made['intervals'][0]:.2f} | {made['baseline'][0]:.2f} | {made['intervals'][1]:.3f} "
             f"| {made['baseline'][1]:.3f} | {made['seconds']:.0f} |",

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.storage.engine import open_database
-from tests.benchmarks.accuracy import M4
+from tests.benchmarks.accuracy import DATA
 
 NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli.app"]
 STEPS = ("imports", "opening", "ingest", "train", "forecast", "score", "mlflow", "sql")
@@ -62,7 +62,7 @@ members = {members}
 def drawn(num_series: int, length: int) -> npt.NDArray[np.float64]:
     """So many series, each from a real one: another size, some noise of its own; waves where M4 is not at hand."""
     rng = np.random.default_rng(0)
-    file = M4 / "monthly_train.parquet"
+    file = DATA / "m4" / "monthly_train.parquet"
     if file.exists():
         frame = pq.read_table(file).to_pandas().sort_values(["unique_id", "step"])
         real = [np.resize(one.to_numpy(float), length) for _, one in frame.groupby("unique_id").value]

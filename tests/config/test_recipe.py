@@ -115,7 +115,7 @@ def test_spaces_around_the_frequency_do_not_count() -> None:
         (
             SMALLEST + "[model]\ncolour = 1",
             'toy.toml: unknown key "model.colour": expected one of activation, architecture, context, '
-            "dropout, layers, recurrent_dropout, scaled_by, scaling, units",
+            "dropout, layers, pretrained, recurrent_dropout, scaled_by, scaling, units",
         ),
         (
             SMALLEST + "[publish]\ncolour = 1",

@@ -1,0 +1,167 @@
+"""The pretrained networks: the series that each is fitted on, what its members read, and for how many steps they are fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config.loader import parse_recipe
+from pipeline.config.recipe import Recipe
+from pipeline.models.global_lstm_config import GlobalLSTMConfig
+from pipeline.pretraining import synthetic
+from pipeline.pretraining.synthetic import SeriesKind, draw_series
+from pipeline.timeseries.panel import Panel
+
+Array = npt.NDArray[np.float64]
+
+#: synthetic series that move further than this from their mean are drawn again: their exponential is no number any more
+_FURTHEST = 50.0
+#: a period to begin with
+_BEGINNING = np.datetime64("1900-01-01", "us")
+_RECIPE = """
+name = "pretraining-{name}"
+frequency = "{frequency}"
+season_length = {season}
+horizon = {horizon}
+[source]
+kind = "csv"
+path = "synthetic.csv"
+period = "period"
+value = "value"
+series = "series"
+[model]
+units = {units}
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkPlan:
+    """How one pretrained network is made."""
+
+    name: str
+    kind: SeriesKind
+    frequency: str
+    #: steps that it forecasts: at least two seasons
+    horizon: int
+    members: tuple[GlobalLSTMConfig, ...]
+    #: of the LSTM of each member
+    units: int
+    #: synthetic series
+    num_series: int
+    seed: int = 0
+
+    def hash_of(self, member: int) -> str:
+        """Hash of all that decides a member's weights: its plan and the code that draws the series."""
+        fields = {**asdict(self), "members": [asdict(self.members[member]), member]}
+        plan = json.dumps(fields, sort_keys=True, default=list).encode()
+        return hashlib.sha256(plan + Path(synthetic.__file__).read_bytes()).hexdigest()
+
+    def recipe(self) -> Recipe:
+        """A recipe with the network's season and horizon, as which it is fitted."""
+        text = _RECIPE.format(
+            name=self.name,
+            frequency=self.frequency,
+            season=self.kind.season,
+            horizon=self.horizon,
+            units=self.units,
+        )
+        return parse_recipe(text, where=self.name, folder=Path())
+
+    def panel(self) -> Panel:
+        """The synthetic series, all ending together."""
+        rng = np.random.default_rng(self.seed)
+        series: list[Array] = []
+        while len(series) < self.num_series:
+            values = draw_series(self.kind, rng)
+            values = values - values.mean()
+            if np.isfinite(values).all() and np.abs(values).max() < _FURTHEST:
+                series.append(np.exp(values))
+        lengths = np.array([len(values) for values in series])
+        longest = int(lengths.max())
+        grid = np.append(_BEGINNING, self.recipe().grid.after(_BEGINNING, longest))[-longest:]
+        return Panel(
+            series=tuple(f"{n:06d}" for n in range(len(series))),
+            grid=grid,
+            first=longest - lengths,
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            values=np.concatenate(series),
+        )
+
+
+def _frame(
+    size: int, context: int, base: int, *, steps: int, weighting: Literal["relative", "half"] = "relative"
+) -> GlobalLSTMConfig:
+    return GlobalLSTMConfig(
+        kind="frame",
+        size=size,
+        context=context,
+        base=base,
+        skip=0,
+        weighting=weighting,
+        draw="series",
+        steps=steps,
+        batch_size=128,
+        learning_rate=0.006,
+    )
+
+
+_MONTHLY = NetworkPlan(
+    name="season-12",
+    kind=SeriesKind(season=12, year=(12,), shortest=30, longest=300),
+    frequency="MS",
+    horizon=24,
+    members=(
+        _frame(24, 60, 12, steps=4000),
+        _frame(24, 72, 1, steps=4000),
+        _frame(36, 84, 12, steps=4000),
+    ),
+    units=96,
+    num_series=24_000,
+)
+_QUARTERLY = NetworkPlan(
+    name="season-4",
+    kind=SeriesKind(season=4, year=(4,), shortest=14, longest=200),
+    frequency="QS",
+    horizon=12,
+    members=(
+        _frame(8, 32, 4, steps=4000),
+        _frame(12, 36, 1, steps=4000),
+        _frame(12, 40, 4, steps=4000),
+    ),
+    units=96,
+    num_series=24_000,
+)
+_YEARLY = NetworkPlan(
+    name="yearly",
+    kind=SeriesKind(season=1, year=(1,), shortest=8, longest=80),
+    frequency="YS",
+    horizon=12,
+    members=(
+        _frame(6, 24, 1, steps=3000),
+        _frame(10, 30, 1, steps=3000),
+        _frame(8, 24, 1, steps=3000),
+    ),
+    units=96,
+    num_series=24_000,
+)
+_WITHOUT_SEASON = NetworkPlan(
+    name="no-season",
+    kind=SeriesKind(season=1, year=(52, 250), shortest=30, longest=400),
+    frequency="D",
+    horizon=28,
+    members=(
+        _frame(14, 56, 1, steps=3000, weighting="half"),
+        _frame(20, 60, 1, steps=3000, weighting="half"),
+        _frame(10, 40, 1, steps=3000, weighting="half"),
+    ),
+    units=96,
+    num_series=24_000,
+)
+#: by name
+NETWORKS = {plan.name: plan for plan in (_MONTHLY, _QUARTERLY, _YEARLY, _WITHOUT_SEASON)}

@@ -1,0 +1,170 @@
+"""A recipe starts from the network that ships with the package, where there is one for it, and stays near it."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline.config.recipe import Recipe
+from pipeline.errors import ModelRefused
+from pipeline.forecasting.fallback import forecast_panel
+from pipeline.forecasting.forecaster import hash_model
+from pipeline.models.pretrained import load_pretrained
+from pipeline.timeseries.panel import Panel
+from pipeline.training import history
+from pipeline.training.history import choose_configs, describe_shortage
+from pipeline.training.process import run_training
+from pipeline.training.process_files import TrainedModel, TrainingJob
+from tests.support.global_forecasts import loaded
+from tests.support.panels import panel_of
+from tests.support.recipes import build_recipe
+
+Array = npt.NDArray[np.float64]
+
+tensorflow = pytest.mark.tensorflow
+HORIZON = 6
+
+
+def sales(length: int, *, sign: float = 1.0) -> Panel:
+    """Monthly values with a trend, a season and noise; below 0 where the sign is -1."""
+    month = np.arange(length)
+    noise = np.random.default_rng(0).normal(0, 2, length)
+    return panel_of({"shop": sign * (100 + 0.5 * month + 20 * np.sin(2 * np.pi * month / 12) + noise)})
+
+
+def recipe_of(**keys: Any) -> Recipe:
+    return build_recipe("sales", **{"horizon": HORIZON, **keys})
+
+
+def train(panel: Panel, recipe: Recipe, **job: Any) -> TrainedModel:
+    return run_training(
+        TrainingJob(panel=panel, recipe=recipe, **{"training": "retrain", "reason": "no model yet", **job})
+    )
+
+
+def weights_of(model: TrainedModel) -> dict[str, Array]:
+    with np.load(io.BytesIO(model.files["weights.npz"])) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedModel:
+    return train(sales(72), recipe_of())
+
+
+@tensorflow
+def test_the_record_names_the_network_that_each_member_began_with(trained: TrainedModel) -> None:
+    network = load_pretrained("season-12")
+    assert network is not None
+    assert [design.rpartition("pretrained ")[2] for design in trained.record.designs] == [
+        f"season-12/{n}@{network.weights_hash[:12]}" for n in range(3)
+    ]
+    assert trained.record.validation_loss == ()  # no single stretch decides when to stop
+    assert len(trained.record.loss) == 6
+
+
+@tensorflow
+def test_it_is_much_better_than_last_year_s_values(trained: TrainedModel) -> None:
+    assert trained.record.backtest is not None
+    scores = trained.record.backtest.scores
+    ours, seasonal = scores["lstm"]["mase"], scores["seasonal-naive"]["mase"]
+    assert ours is not None
+    assert seasonal is not None
+    assert ours < 0.8 * seasonal
+
+
+@tensorflow
+def test_fine_tuning_begins_with_the_champion_not_with_the_shipped_network(trained: TrainedModel) -> None:
+    further = train(
+        sales(72), recipe_of(), training="fine-tune", champion=trained.files, champion_hash=hash_model(trained.files)
+    )
+
+    before, after = weights_of(trained), weights_of(further)
+    network = load_pretrained("season-12")
+    assert network is not None
+    moved = np.abs(after["0.000"] - before["0.000"]).mean()
+    assert 0 < moved < np.abs(after["0.000"] - network.weights[0]["lstm_cell/kernel"]).mean()
+    for before_it, design in zip(trained.record.designs, further.record.designs, strict=True):
+        assert design.startswith(before_it)  # and after how many steps it stopped
+
+
+@tensorflow
+def test_a_history_with_no_window_to_fit_on_is_forecast_by_the_network_as_it_is() -> None:
+    panel, recipe = sales(14), recipe_of()
+
+    short = train(panel, recipe)
+
+    assert short.record.loss == ()
+    network = load_pretrained("season-12")
+    assert network is not None
+    np.testing.assert_array_equal(weights_of(short)["0.000"], network.weights[0]["lstm_cell/kernel"])
+    forecast = forecast_panel(loaded(short), panel, recipe, loaded(short).calibration)
+    assert forecast.method == ("lstm",)
+    assert np.isfinite(forecast.quantiles).all()
+    assert (np.abs(forecast.mean / sales(20).values[-HORIZON:] - 1) < 0.25).all()
+
+
+@tensorflow
+def test_values_below_0_are_read_too() -> None:
+    panel = sales(72, sign=-1.0)
+
+    model = train(panel, recipe_of())
+
+    forecast = forecast_panel(loaded(model), panel, recipe_of())
+    assert forecast.method == ("lstm",)
+    assert (np.abs(forecast.mean / sales(78, sign=-1.0).values[-HORIZON:] - 1) < 0.15).all()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"model": {"pretrained": False}},
+        {"horizon": 25},
+        {"season_length": 13},
+        {"training": {"loss": "mae"}},
+        {"covariates": {"future": ["promotion"]}},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+def test_where_there_is_none_for_a_recipe_the_members_start_from_their_seeds(keys: dict[str, Any]) -> None:
+    assert not any(config.pretrained for config in choose_configs(sales(90), recipe_of(**keys)))
+
+
+def test_a_history_shorter_than_a_season_is_left_to_members_that_need_less() -> None:
+    assert all(config.pretrained for config in choose_configs(sales(12), recipe_of()))
+    assert not any(config.pretrained for config in choose_configs(sales(11), recipe_of()))
+    assert describe_shortage(sales(12), recipe_of()) is None
+    shortage = describe_shortage(sales(5), recipe_of())
+    assert shortage is not None
+    assert shortage.startswith("no network can be trained yet")
+
+
+def test_a_damaged_installation_is_reported_once_and_training_from_scratch_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(name: str) -> None:
+        raise ModelRefused(f"the pretrained network {name} of this installation is damaged: install nextperiod again")
+
+    monkeypatch.setattr(history, "load_pretrained", refuse)
+
+    with caplog.at_level(logging.WARNING):
+        configs = choose_configs(sales(72), recipe_of())
+
+    assert not any(config.pretrained for config in configs)
+    (line,) = caplog.messages
+    assert line == (
+        "the pretrained network season-12 of this installation is damaged: install nextperiod again; "
+        "the network is trained from scratch"
+    )
+
+
+def test_a_larger_panel_is_fitted_in_more_and_larger_batches() -> None:
+    one, many = sales(72), panel_of([sales(72).values] * 100)
+
+    assert {(config.steps, config.batch_size) for config in choose_configs(one, recipe_of())} == {(150, 32)}
+    assert {(config.steps, config.batch_size) for config in choose_configs(many, recipe_of())} == {(400, 128)}
