@@ -52,6 +52,11 @@ class PretrainedNetwork:
     #: of each member, by the name of the weight
     weights: tuple[Weights, ...]
 
+    @property
+    def least_known(self) -> int:
+        """Values that a series must have so that every member can read it."""
+        return max(config.least_known for config in self.configs)
+
 
 def network_name(frequency: Frequency, season: int) -> str:
     """Return the name of the network for series of a frequency; it need not exist."""
@@ -91,6 +96,15 @@ def load_member(label: str) -> tuple[Weights, int]:
             f"the model began with the pretrained network {label}, which this installation does not have"
         )
     return network.weights[int(member)], network.horizon
+
+
+def is_installed(label: str) -> bool:
+    """Return whether the installation has the network, of the same weights, that a configuration names."""
+    try:
+        load_member(label)
+    except ModelRefused:
+        return False
+    return True
 
 
 @cache

@@ -13,6 +13,7 @@ from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
+from pipeline.models.pretrained import is_installed
 from pipeline.training.export import unpack_weights
 
 Array = npt.NDArray[np.float64]
@@ -40,6 +41,11 @@ class Champion:
             recipe.covariates.inputs,
             recipe.grid,
         )
+
+    @property
+    def can_be_fitted_again(self) -> bool:
+        """Whether this installation has the pretrained networks that its members began with, if any."""
+        return all(is_installed(config.pretrained) for config in self.configs if config.pretrained)
 
     def was_fitted_after(self, period: np.datetime64) -> bool:
         """Whether it was fitted on periods later than `period`."""

@@ -19,6 +19,8 @@ from pipeline.training.progress import OnEpoch
 
 Array = npt.NDArray[np.float64]
 
+_LOST_BEGINNING = "the champion began with a pretrained network that this installation does not have"
+
 
 def judge_challenger(
     panel: Panel,
@@ -43,7 +45,10 @@ def judge_challenger(
         rival = None
         if isinstance(champion, Champion) and replaced_because is None:
             if _must_refit(champion, recipe, panel):
-                rival = _refit_and_forecast(panel, recipe, backtest, champion, on_epoch)
+                if champion.can_be_fitted_again:
+                    rival = _refit_and_forecast(panel, recipe, backtest, champion, on_epoch)
+                else:
+                    replaced_because = _LOST_BEGINNING
             else:
                 backtest = _after_cutoff(backtest, champion, panel)
                 rival = forecast_windows(champion.forecaster, panel, backtest.windows)

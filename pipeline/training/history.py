@@ -15,7 +15,7 @@ from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe, longest_horizon
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.models.global_lstm_config import LONG_HISTORY, GlobalLSTMConfig, default_configs
-from pipeline.models.pretrained import load_pretrained, network_name, pretrained_configs
+from pipeline.models.pretrained import PretrainedNetwork, load_pretrained, network_name, pretrained_configs
 from pipeline.preprocessing.scaling import Scaling, all_positive, fit_scaling
 from pipeline.preprocessing.windows import (
     ContextRequirements,
@@ -30,10 +30,8 @@ from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
 
-#: from so many series on, a pretrained member is fitted further for more and larger steps
-_MANY_SERIES = 100
-#: gradient steps of such a fit, windows in each, and learning rate: of a small panel, and of a large one
-_SMALL_FIT, _LARGE_FIT = (150, 32, 0.001), (400, 128, 0.002)
+#: further fits of a pretrained member, by the number of series from which on: gradient steps, windows in each, learning rate
+_FURTHER_FITS = {1: (100, 16, 0.001), 10: (150, 32, 0.001), 100: (400, 128, 0.002)}
 #: windows that are drawn to find one, before all are looked through
 _NUM_DRAWN = 1000
 
@@ -63,25 +61,28 @@ def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]
 def _pretrained_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
     """The members of the pretrained network for a recipe, to be fitted further on its panel; empty where there is none.
 
-    There is none for covariates, which it has not seen, for a horizon beyond its own, for series that are all shorter than
-    it needs, for long histories without a season, which tell more of themselves, and where the recipe rules it out.
+    There is none for series that are all shorter than it needs, nor for long histories without a season, which tell more
+    of themselves.
     """
-    if not recipe.model.pretrained or recipe.covariates.are_used or recipe.loss != "pinball":
-        return ()
-    name = network_name(recipe.grid, recipe.season)
-    try:
-        network = load_pretrained(name)
-    except ModelRefused as damage:
-        logger.warning("%s; the network is trained from scratch", damage)
-        return ()
-    if network is None or recipe.horizon > network.horizon:
+    network = _pretrained_network(recipe)
+    if network is None or int(panel.lengths.max()) < network.least_known:
         return ()
     if recipe.season == 1 and float(np.median(panel.lengths)) >= LONG_HISTORY * max(recipe.horizon, 4):
         return ()
-    if int(panel.lengths.max()) < max(config.least_known for config in network.configs):
-        return ()
-    steps, batch_size, learning_rate = _LARGE_FIT if len(panel.series) >= _MANY_SERIES else _SMALL_FIT
+    steps, batch_size, learning_rate = _FURTHER_FITS[max(n for n in _FURTHER_FITS if n <= len(panel.series))]
     return pretrained_configs(network, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+
+
+def _pretrained_network(recipe: Recipe) -> PretrainedNetwork | None:
+    """The network for the recipe's season; None with covariates, which it has not seen, and for a longer horizon."""
+    if not recipe.model.pretrained or recipe.covariates.are_used or recipe.loss != "pinball":
+        return None
+    try:
+        network = load_pretrained(network_name(recipe.grid, recipe.season))
+    except ModelRefused as damage:
+        logger.warning("%s; the network is trained from scratch", damage)
+        return None
+    return network if network and recipe.horizon <= network.horizon else None
 
 
 def choose_context(panel: Panel, recipe: Recipe) -> int:
@@ -143,7 +144,7 @@ def describe_shortage(panel: Panel, recipe: Recipe) -> str | None:
         return None
     longest = int(panel.lengths.argmax())
     has = int(panel.lengths[longest])
-    if has < recipe.least_history:
+    if has < _least_history(recipe):
         return _describe_short_history(panel.series[longest], has, recipe)
     return no_window_message(lacking[0], recipe, logarithms=scaling.logarithms)
 
@@ -168,10 +169,17 @@ def no_window_message(needs: ContextRequirements, recipe: Recipe, *, logarithms:
     )
 
 
+def _least_history(recipe: Recipe) -> int:
+    """Periods that a series must have so that a network can be fitted on it, or a pretrained one can read it."""
+    network = _pretrained_network(recipe) if recipe.model.architecture == GLOBAL else None
+    return min(recipe.least_history, network.least_known) if network else recipe.least_history
+
+
 def _describe_short_history(series: str, has: int, recipe: Recipe) -> str:
+    needed = _least_history(recipe)
     text = (
         f'no network can be trained yet: the longest series, "{series}", has {counted(has, "period")}, horizon '
-        f"{recipe.horizon} needs {recipe.least_history}: {recipe.least_history - has} more"
+        f"{recipe.horizon} needs {needed}: {needed - has} more"
     )
     if recipe.model.context is not None and has - recipe.horizon >= 2:
         return f"{text}, or model.context of at most {has - recipe.horizon}"

@@ -98,7 +98,7 @@ def test_mlflow_shows_the_training_and_its_champion(person: Person, first: Any) 
     assert shown.returncode == 0, shown.stderr
     facts = json.loads(shown.stdout.splitlines()[-1])
 
-    assert (facts["input"], facts["output"]) == ([None, 60, 2], [None, 12, 5])
+    assert (facts["input"], facts["output"]) == ([None, 84, 2], [None, 12, 5])
     assert facts["tags"]["nextperiod.reason"] == "no model yet"
     assert facts["tags"]["nextperiod.gate"] == "promoted: the first model"
     assert facts["params"]["architecture"] == "global"

@@ -36,7 +36,7 @@ def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(t
     shown = training_params(recipe(), trained.record)
 
     assert shown["architecture"] == "global"
-    assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
+    assert shown["member_1"].startswith("frame of 8 in 32, base 4, profile 0, skip 0, relative error, ")
     assert shown["loss"] == "pinball"
     assert not {"context", "scaling", "learning_rate", "batch_size"} & set(shown)
 
@@ -118,7 +118,7 @@ def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_
     for name in ("constant", "with gaps", "exploding"):
         assert told[name] == ("lstm", None), name
     needs = (
-        "the network needs 4 values, all of them positive, in the context, one of each of the 4 periods of a season and "
+        "the network needs 6 values, all of them positive, in the context, one of each of the 4 periods of a season and "
         "one at the origin"
     )
     for name in ("new", "one value", "zero at the end", "negative"):

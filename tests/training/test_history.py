@@ -89,10 +89,18 @@ def test_what_a_message_advises_helps(length: int, keys: dict[str, Any]) -> None
 def test_the_least_history_of_a_recipe_is_that_of_its_smallest_network(
     season: int, horizon: int, architecture: str
 ) -> None:
-    recipe = recipe_of(horizon, season_length=season, model={"architecture": architecture})
+    model = {"architecture": architecture} | ({"pretrained": False} if architecture == "global" else {})
+    recipe = recipe_of(horizon, season_length=season, model=model)
 
     assert describe_shortage(history(recipe.least_history), recipe) is None
     assert describe_shortage(history(recipe.least_history - 1), recipe) is not None
+
+
+def test_the_pretrained_network_reads_a_season_whatever_the_horizon() -> None:
+    assert describe_shortage(history(12), recipe_of(18)) is None
+    assert str(describe_shortage(history(11), recipe_of(18))).startswith(
+        'no network can be trained yet: the longest series, "t", has 11 periods, horizon 18 needs 12: 1 more'
+    )
 
 
 def test_a_history_of_gaps_says_what_a_window_needs() -> None:
