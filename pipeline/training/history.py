@@ -30,6 +30,8 @@ from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
 
+#: series from which on a panel has members that are fitted on it alone beside pretrained ones
+_MANY_SERIES = 1000
 #: further fits of a pretrained member, by the number of series from which on: gradient steps, windows in each, learning rate
 _FURTHER_FITS = {1: (100, 16, 0.001), 10: (150, 32, 0.001), 100: (400, 128, 0.002)}
 #: windows that are drawn to find one, before all are looked through
@@ -47,15 +49,24 @@ def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
 def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
     """Derive what each member of the global network reads from the panel that it is fitted on.
 
-    These are the members of a pretrained network, where there is one.
+    These are the members of a pretrained network, where there is one. From `_MANY_SERIES` on, members that are fitted on
+    the panel alone join them: their mean forecasts better than either.
     """
-    return _pretrained_configs(panel, recipe) or default_configs(
+    pretrained = _pretrained_configs(panel, recipe)
+    if pretrained and len(panel.series) < _MANY_SERIES:
+        return pretrained
+    own = default_configs(
         panel,
         season=recipe.season,
         horizon=recipe.horizon,
         members=recipe.num_members,
         with_features=recipe.covariates.are_used,
     )
+    if pretrained:
+        readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
+        if not all(_has_window(readable, config_needs(config), recipe.horizon) for config in own):
+            return pretrained
+    return (*pretrained, *own)
 
 
 def _pretrained_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:

@@ -212,3 +212,13 @@ def test_a_larger_panel_is_fitted_in_more_and_larger_steps(num_series: int, fit:
     panel = panel_of([sales(72).values] * num_series)
 
     assert {(config.steps, config.batch_size) for config in choose_configs(panel, recipe_of())} == {fit}
+
+
+def test_a_panel_of_very_many_series_has_members_of_its_own_beside_the_pretrained_ones() -> None:
+    panel = panel_of([sales(72).values] * 1000)
+
+    begun = [config.pretrained is not None for config in choose_configs(panel, recipe_of())]
+
+    assert begun == [True, True, True, False, False, False]
+    short = panel_of([sales(14).values] * 1000)  # nothing to fit members on that begin at their seeds
+    assert all(config.pretrained for config in choose_configs(short, recipe_of()))
