@@ -64,7 +64,7 @@ def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]
     )
     if pretrained:
         readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
-        if not all(_has_window(readable, config_needs(config), recipe.horizon) for config in own):
+        if not all(_has_window(readable, config_needs(config), recipe.horizon) for config in (*pretrained, *own)):
             return pretrained
     return (*pretrained, *own)
 

@@ -220,5 +220,5 @@ def test_a_panel_of_very_many_series_has_members_of_its_own_beside_the_pretraine
     begun = [config.pretrained is not None for config in choose_configs(panel, recipe_of())]
 
     assert begun == [True, True, True, False, False, False]
-    short = panel_of([sales(14).values] * 1000)  # nothing to fit members on that begin at their seeds
+    short = panel_of([sales(14).values] * 1000)  # nothing to fit the pretrained members on: they forecast as they are
     assert all(config.pretrained for config in choose_configs(short, recipe_of()))
