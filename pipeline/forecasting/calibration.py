@@ -254,8 +254,8 @@ def blend_distances(quantiles: Array, of_baseline: Array, share: float) -> Array
     if share == 0:
         return quantiles
     median = quantiles[:, :, MEDIAN, None]
-    own = np.abs(quantiles - median)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        own = np.abs(quantiles - median)
         baseline = np.abs(of_baseline - of_baseline[:, :, MEDIAN, None])
         blended = np.exp((1 - share) * np.log(own) + share * np.log(baseline))
         moved = median + np.sign(quantiles - median) * blended
