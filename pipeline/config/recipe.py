@@ -59,6 +59,8 @@ _BEFORE_ADDED: dict[tuple[str, str], Any] = {
     ("model", "pretrained"): False,
 }
 
+#: size of a layer where the recipe does not say
+USUAL_UNITS = 64
 #: the baseline is the best one on the backtest
 AUTO_BASELINE: Final = "auto"
 #: what it is before there is a backtest
@@ -79,7 +81,9 @@ class ModelSettings(Table):
     context: int | None = Field(
         None, gt=0, description="past periods that the network sees; default: two seasons and at least 8"
     )
-    units: int = Field(64, gt=0, description="size of each layer")
+    units: int = Field(
+        USUAL_UNITS, gt=0, description="size of each layer; a global network of another size starts from its seed"
+    )
     pretrained: bool = Field(
         True, description="whether the global network may start from the network that ships with the package"
     )
@@ -136,7 +140,10 @@ class TrainingSettings(Table):
     clip_norm: float | None = Field(1.0, gt=0, description="maximum global norm of the gradients")
     clip_value: float | None = Field(None, gt=0, description="maximum magnitude of each gradient")
     members: int | None = Field(
-        None, gt=0, le=32, description="networks whose forecasts are averaged; default: 3 for global, 1 for the others"
+        None,
+        gt=0,
+        le=32,
+        description="networks whose forecasts are averaged; default: 3 for global, 1 for the others; more than 3 start from their seeds",
     )
     seed: int = Field(0, ge=0, description="seed of initial weights, window order and dropout")
     time_limit_minutes: float = Field(60, gt=0, description="a longer training is stopped")

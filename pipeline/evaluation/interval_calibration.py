@@ -54,9 +54,7 @@ def calibrate_intervals(
         names=panel.series,
         groups=groups,
     )
-    best = min(_BASELINE_SHARES, key=outcomes.loss)
-    share = (best + _USUAL_SHARE) / 2
-    calibration = outcomes.fit(share)
+    calibration = outcomes.fit((outcomes.best_share() + _USUAL_SHARE) / 2)
     if calibration is None:
         return None
     compared, tested = outcomes.compare(calibration)
@@ -97,11 +95,16 @@ class _TestedIntervals:
         quantiles = calibration.apply(self.quantiles[is_disjoint], names, self.groups[tested.series], naive.quantiles)
         return compare_intervals(self.observed[is_disjoint], quantiles, naive), tested
 
-    def loss(self, share: float) -> float:
-        """Loss of the intervals with a share of the baseline, relative to the baseline's own."""
+    def best_share(self) -> float:
+        """The share with the least loss; the usual one where nothing can be measured."""
+        losses = {share: self._loss(share) for share in _BASELINE_SHARES}
+        finite = [share for share, loss in losses.items() if np.isfinite(loss)]
+        return min(finite, key=losses.__getitem__, default=_USUAL_SHARE)
+
+    def _loss(self, share: float) -> float:
+        """Loss of the intervals with a share of the baseline, relative to the baseline's own; NaN without outcomes."""
         calibration = self.fit(share)
-        loss = self.compare(calibration)[0].loss if calibration else np.nan
-        return loss if np.isfinite(loss) else abs(share - _USUAL_SHARE)
+        return self.compare(calibration)[0].loss if calibration else np.nan
 
 
 def fit_holdout_calibration(

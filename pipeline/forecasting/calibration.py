@@ -130,8 +130,13 @@ class Calibration:
             names: of the series.
             groups: their volatility groups, [S]; None: all have the factors of the panel.
             of_baseline: the baseline's quantiles, [S, H, Q], whose distances have the `baseline_share`.
+
+        Raises:
+            ValueError: the baseline has a share, and its quantiles are not given.
         """
-        if of_baseline is not None:
+        if self.baseline_share:
+            if of_baseline is None:
+                raise ValueError("this calibration blends with the baseline's quantiles: expected of_baseline")
             quantiles = blend_distances(quantiles, of_baseline, self.baseline_share)
         factors = self.factors if groups is None else self.factors_of(names, groups)
         median = quantiles[:, :, MEDIAN, None]

@@ -178,11 +178,10 @@ def _forecast_by_network(
     is_published = np.array([reasons[s] is None for s in series.tolist()], bool)  # [N]
     series, quantiles = series[is_published], quantiles[is_published]
     names = [panel.series[s] for s in series.tolist()]
-    deviation, num_errors = naive.deviation[series], naive.num_errors[series]
-    if calibration is not None:
-        of_naive = student_quantiles(naive.mean[series], deviation, num_errors)
-        quantiles = calibration.apply(quantiles, names, groups[series], of_naive)
-    of_baseline = student_quantiles(quantiles[:, :, MEDIAN], deviation, num_errors)
+    deviation = naive.deviation[series]
+    of_baseline = student_quantiles(quantiles[:, :, MEDIAN], deviation, naive.num_errors[series])
+    if calibration is not None:  # the median stays
+        quantiles = calibration.apply(quantiles, names, groups[series], of_baseline)
     bounded, is_too_wide = _bound_intervals(panel, context, series, quantiles, of_baseline)
 
     worse_widths = [

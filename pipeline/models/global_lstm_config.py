@@ -71,7 +71,7 @@ class GlobalLSTMConfig:
     #: windows of a gradient step
     batch_size: int
     learning_rate: float
-    #: units of the LSTM; None: the recipe's
+    #: units of the LSTM; None: the recipe's, as in models of earlier releases
     units: int | None = None
     #: pretrained network whose weights it starts from; None: it starts from its seed
     pretrained: str | None = None
@@ -85,6 +85,8 @@ class GlobalLSTMConfig:
             f"{self.weighting} error, "
             f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
         )
+        if self.units:
+            text += f", {self.units} units"
         return f"{text}, moved by {self.moved:.0%} from pretrained {self.pretrained}" if self.pretrained else text
 
     @property
@@ -128,7 +130,7 @@ def default_configs(
         variants = _seasonal_frame_configs(season, horizon, base, num_seasons=int(panel.lengths.sum()) // season)
     else:
         sizes = (horizon, 3 * horizon // 4)
-        variants = [_frame_config(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
+        variants = [frame_config(max(size, 3), max(4 * horizon, 8), 1, "half") for size in sizes]
     fewest = FEWEST_WITH_FEATURES if with_features else FEWEST
     return tuple(_limit_steps(variants[n % len(variants)], panel, horizon, fewest) for n in range(members))
 
@@ -141,7 +143,7 @@ def _seasonal_frame_configs(season: int, horizon: int, base: int, *, num_seasons
         sizes = [(3 * season, 6 * season), (2 * season, 5 * season)]
     else:
         sizes = [((2 + n) * season // 2, (8 + n) * season // 2) for n in range(3)]
-    return [_frame_config(size, context, base, "relative" if base > 1 else "half") for size, context in sizes]
+    return [frame_config(size, context, base, "relative" if base > 1 else "half") for size, context in sizes]
 
 
 def _seasons_known(panel: Panel, season: int, horizon: int) -> int:
@@ -203,7 +205,15 @@ def _fold_config(
     )
 
 
-def _frame_config(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> GlobalLSTMConfig:
+def frame_config(size: int, context: int, base: int, weighting: Literal["relative", "half"]) -> GlobalLSTMConfig:
+    """A member that reads frames, with the usual fit.
+
+    Args:
+        size: periods of a frame.
+        context: periods of a window.
+        base: periods of the season that is repeated; 1: the last value.
+        weighting: see `losses.error_weight`.
+    """
     return GlobalLSTMConfig(
         kind="frame",
         size=size,

@@ -66,9 +66,9 @@ def network_name(frequency: Frequency, season: int) -> str:
 
 
 def pretrained_configs(
-    network: PretrainedNetwork, *, steps: int, batch_size: int, learning_rate: float
+    network: PretrainedNetwork, *, members: int, steps: int, batch_size: int, learning_rate: float
 ) -> tuple[GlobalLSTMConfig, ...]:
-    """Return the configurations with which a network's members are fitted further on a recipe's panel."""
+    """Return the configurations with which the first members of a network are fitted further on a recipe's panel."""
     return tuple(
         replace(
             config,
@@ -78,7 +78,7 @@ def pretrained_configs(
             pretrained=f"{network.name}/{n}@{network.weights_hash[:_HASH_SHOWN]}",
             moved=_USUALLY_MOVED,
         )
-        for n, config in enumerate(network.configs)
+        for n, config in enumerate(network.configs[:members])
     )
 
 

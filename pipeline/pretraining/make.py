@@ -6,6 +6,7 @@ goes on where it was. The same plan gives the same bytes on the same machine and
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import subprocess
@@ -19,7 +20,6 @@ import numpy as np
 
 from pipeline.models.pretrained import FOLDER
 from pipeline.pretraining.networks import NETWORKS, NetworkPlan
-from pipeline.pretraining.synthetic import COMPONENTS
 
 #: fitted members wait here for the others
 _KEPT = Path(".pretraining")
@@ -33,7 +33,7 @@ def make_network(plan: NetworkPlan) -> None:
     for n, part in enumerate(parts):
         if not part.exists():
             began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", __spec__.name, "--member", plan.name, str(n)], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, plan.name, "--member", str(n)], check=True)
             print(f"{plan.name}: member {n + 1} of {len(parts)} in {time.perf_counter() - began:.0f} s", flush=True)
     arrays = {}
     for n, part in enumerate(parts):
@@ -51,7 +51,7 @@ def make_network(plan: NetworkPlan) -> None:
         "trained_on": {
             "series": plan.num_series,
             "kind": "synthetic alone: pipeline.pretraining.synthetic",
-            "components": [name for name in COMPONENTS if name not in plan.kind.without],
+            "components": plan.kind.components,
             "lengths": [plan.kind.shortest, plan.kind.longest],
             "seed": plan.seed,
         },
@@ -91,11 +91,17 @@ def fit_member(plan: NetworkPlan, member: int) -> None:
 
 def main() -> None:
     """Make the networks that are named, or all."""
-    if sys.argv[1:2] == ["--member"]:
-        fit_member(NETWORKS[sys.argv[2]], int(sys.argv[3]))
-        return
-    for name in sys.argv[1:] or NETWORKS:
-        make_network(NETWORKS[name])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"{', '.join(NETWORKS)}; default: all")
+    parser.add_argument("--member", type=int, help="fit this member of the network alone, and keep it")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.name if name not in NETWORKS]:
+        parser.error(f"there is no network {unknown[0]}: expected {', '.join(NETWORKS)}")
+    for name in asked.name or NETWORKS:
+        if asked.member is None:
+            make_network(NETWORKS[name])
+        else:
+            fit_member(NETWORKS[name], asked.member)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.models.global_lstm_config import GlobalLSTMConfig
+from pipeline.models.global_lstm_config import GlobalLSTMConfig, frame_config
 from pipeline.pretraining import synthetic
 from pipeline.pretraining.synthetic import SeriesKind, draw_series
 from pipeline.timeseries.panel import Panel
@@ -97,18 +97,7 @@ class NetworkPlan:
 def _frame(
     size: int, context: int, base: int, *, steps: int, weighting: Literal["relative", "half"] = "relative"
 ) -> GlobalLSTMConfig:
-    return GlobalLSTMConfig(
-        kind="frame",
-        size=size,
-        context=context,
-        base=base,
-        skip=0,
-        weighting=weighting,
-        draw="series",
-        steps=steps,
-        batch_size=128,
-        learning_rate=0.006,
-    )
+    return replace(frame_config(size, context, base, weighting), steps=steps, learning_rate=0.006)
 
 
 _MONTHLY = NetworkPlan(

@@ -45,6 +45,8 @@ COMPONENTS = (
     "outliers",
     "demand",
 )
+#: season of months, which alone have calendar effects
+MONTHS = 12
 #: frequencies of a draw of a Gaussian process
 _NUM_FREQUENCIES = 40
 
@@ -64,6 +66,18 @@ class SeriesKind:
     longest: int
     #: components that are left out
     without: Collection[str] = field(default=())
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components that its series may have."""
+        absent = {*self.without}
+        if self.season == 1:
+            absent.add("season")
+        if not self.longer_season:
+            absent.add("longer season")
+        if self.season != MONTHS:
+            absent.add("calendar")
+        return tuple(name for name in COMPONENTS if name not in absent)
 
 
 def draw_series(kind: SeriesKind, rng: np.random.Generator) -> Array:
@@ -210,7 +224,7 @@ class _Draw:
         return np.asarray(np.exp(np.clip(logarithm - logarithm.mean(), -2, 2)))
 
     def _calendar(self) -> Array:
-        if self.kind.season != 12 or not self._happens("calendar", 0.3):
+        if self.kind.season != MONTHS or not self._happens("calendar", 0.3):
             return np.zeros(self.length)
         start = np.datetime64("1970-01", "M") + int(self.rng.integers(0, 600))
         months = start + np.arange(self.length + 1)

@@ -66,7 +66,9 @@ def _facts(recipe: Recipe, model: ModelVersion, verdict: str | None) -> Iterator
     unit = f" in {_escape(recipe.unit)}" if recipe.unit else ""
     intervals = "quantiles from the network" if recipe.loss == "pinball" else "intervals from its past errors"
     yield f"forecasts the next {counted(recipe.horizon, 'period')} ({recipe.describe_periods()}){unit}, with {intervals}"
-    yield f"network: {recipe.model.architecture}, {counted(recipe.num_members, 'member')}, loss {recipe.loss}"
+    members = counted(len(record.designs) or recipe.num_members, "member")
+    yield f"network: {recipe.model.architecture}, {members}, loss {recipe.loss}"
+    yield from (f"member {n}: {_escape(design)}" for n, design in enumerate(record.designs, start=1))
     start = f"{record.began[:10]} to " if record.began else "up to "
     size = f", {counted(record.num_observations, 'observation')}" if record.num_observations else ""
     yield f"data: {record.num_series} series, {start}{record.cutoff[:10]}{size}"

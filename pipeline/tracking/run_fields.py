@@ -71,8 +71,9 @@ def training_params(recipe: Recipe, record: TrainingRecord) -> dict[str, str]:
         "num_series": record.num_series,
     }
     if record.designs:
-        for chosen_by_the_network in ("context", "scaling", "learning_rate", "batch_size"):
+        for chosen_by_the_network in ("context", "units", "scaling", "learning_rate", "batch_size"):
             del params[chosen_by_the_network]
+        params["members"] = len(record.designs)
         params |= {f"member_{n}": design for n, design in enumerate(record.designs, start=1)}
     return {name: str(value) for name, value in params.items()}
 

@@ -138,7 +138,10 @@ class FitPlan:
         members = build_members(panel, self.recipe, champion=self.champion)
         if self.champion.epochs is not None:
             epochs = self.champion.epochs
-            members = [member.for_epochs(count) for member, count in zip(members, epochs, strict=False)]
+            # a pretrained member whose history was too short to be fitted on is fitted as soon as it is long enough
+            members = [
+                member.for_epochs(count) if count else member for member, count in zip(members, epochs, strict=False)
+            ]
         return [member.fine_tuning() for member in members] if self.fine_tune else members
 
     def fit(self, panel: Panel, on_epoch: OnEpoch | None) -> Ensemble | None:
@@ -153,7 +156,7 @@ class FitPlan:
         if not have_windows(panel, members, self.recipe):
             if not all(member.is_pretrained for member in members):
                 return None
-            members = [member.for_epochs(0) for member in members]
+            members = [member.for_epochs(0).moved_by(0.0) for member in members]
         start = self.champion if self.fine_tune else None
         ensemble = fit_ensemble(panel, self.recipe, members, start=start, on_epoch=on_epoch)
         return replace(ensemble, shrinkage=1.0 if members[0].is_pretrained else self.shrinkage)

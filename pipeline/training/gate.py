@@ -19,7 +19,7 @@ from pipeline.training.progress import OnEpoch
 
 Array = npt.NDArray[np.float64]
 
-_LOST_BEGINNING = "the champion began with a pretrained network that this installation does not have"
+_NOT_INSTALLED = "the champion began with a pretrained network that this installation does not have"
 
 
 def judge_challenger(
@@ -48,7 +48,7 @@ def judge_challenger(
                 if champion.can_be_fitted_again:
                     rival = _refit_and_forecast(panel, recipe, backtest, champion, on_epoch)
                 else:
-                    replaced_because = _LOST_BEGINNING
+                    replaced_because = _NOT_INSTALLED
             else:
                 backtest = _after_cutoff(backtest, champion, panel)
                 rival = forecast_windows(champion.forecaster, panel, backtest.windows)

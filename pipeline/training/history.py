@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from pipeline.config.architectures import GLOBAL
-from pipeline.config.recipe import Recipe, longest_horizon
+from pipeline.config.recipe import USUAL_UNITS, Recipe, longest_horizon
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.models.global_lstm_config import LONG_HISTORY, GlobalLSTMConfig, default_configs
 from pipeline.models.pretrained import PretrainedNetwork, load_pretrained, network_name, pretrained_configs
@@ -81,19 +82,33 @@ def _pretrained_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig,
     if recipe.season == 1 and float(np.median(panel.lengths)) >= LONG_HISTORY * max(recipe.horizon, 4):
         return ()
     steps, batch_size, learning_rate = _FURTHER_FITS[max(n for n in _FURTHER_FITS if n <= len(panel.series))]
-    return pretrained_configs(network, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+    return pretrained_configs(
+        network, members=recipe.num_members, steps=steps, batch_size=batch_size, learning_rate=learning_rate
+    )
 
 
 def _pretrained_network(recipe: Recipe) -> PretrainedNetwork | None:
-    """The network for the recipe's season; None with covariates, which it has not seen, and for a longer horizon."""
+    """The network for the recipe's season.
+
+    None with covariates, which it has not seen, for a longer horizon, and where the recipe asks for another size or for
+    more members.
+    """
     if not recipe.model.pretrained or recipe.covariates.are_used or recipe.loss != "pinball":
         return None
+    network = _load_or_warn(network_name(recipe.grid, recipe.season))
+    if network is None or recipe.horizon > network.horizon:
+        return None
+    is_as_asked = recipe.model.units == USUAL_UNITS and recipe.num_members <= len(network.configs)
+    return network if is_as_asked else None
+
+
+@cache  # so that a process warns once
+def _load_or_warn(name: str) -> PretrainedNetwork | None:
     try:
-        network = load_pretrained(network_name(recipe.grid, recipe.season))
+        return load_pretrained(name)
     except ModelRefused as damage:
         logger.warning("%s; the network is trained from scratch", damage)
         return None
-    return network if network and recipe.horizon <= network.horizon else None
 
 
 def choose_context(panel: Panel, recipe: Recipe) -> int:

@@ -116,13 +116,11 @@ def build_members(
 
 
 def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
+    units = config.units or recipe.model.units
+
     def build(input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
         return global_lstm.build_trunk(
-            config,
-            input_spec=input_spec,
-            units=config.units or recipe.model.units,
-            levels=len(LEVELS),
-            at_origin=at_origin,
+            config, input_spec=input_spec, units=units, levels=len(LEVELS), at_origin=at_origin
         )
 
     return Member(
@@ -140,7 +138,7 @@ def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Membe
         ),
         build=build,
         draw=config.draw,
-        config=config,
+        config=replace(config, units=units),
     )
 
 

@@ -173,7 +173,7 @@ def test_mlflow_shows_the_card_of_the_registered_model(mlflow_page: str) -> None
     with browser.page() as page:
         page.open(f"{mlflow_page}/#/models/small/versions/1")
 
-        page.until("document.body.innerText.includes('Can I trust it?')", 240)
+        assert page.until("document.body.innerText.includes('Can I trust it?')", 240)
 
 
 def test_a_missing_browser_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

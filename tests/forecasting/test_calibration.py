@@ -245,6 +245,14 @@ def test_a_blended_distance_is_the_geometric_mean_of_both() -> None:
     assert blend_distances(own, np.zeros_like(own), 0.5).tolist() == own.tolist()  # a baseline without width
 
 
+def test_a_calibration_that_blends_asks_for_what_it_blends_with() -> None:
+    blending = replace(factors(1, 1, 1, 1, 1), baseline_share=0.5)
+
+    with pytest.raises(ValueError, match=r"blends with the baseline's quantiles: expected of_baseline"):
+        blending.apply(np.zeros((1, 1, 1)) + NORMAL)
+    assert Calibration.from_text(blending.as_text()).baseline_share == 0.5
+
+
 @given(FACTORS)
 def test_a_calibration_is_all_in_its_text(chosen: Array) -> None:
     kept = Calibration.from_text(Calibration(factors=chosen, num_outcomes=7).as_text())

@@ -129,7 +129,7 @@ def test_there_is_no_network_for_other_seasons() -> None:
 def test_a_model_names_the_network_that_it_began_with_and_another_version_is_not_taken_for_it() -> None:
     network = load_pretrained("season-12")
     assert network is not None
-    configs = pretrained_configs(network, steps=10, batch_size=8, learning_rate=0.001)
+    configs = pretrained_configs(network, members=3, steps=10, batch_size=8, learning_rate=0.001)
     assert configs[1].pretrained is not None
 
     weights, horizon = load_member(configs[1].pretrained)

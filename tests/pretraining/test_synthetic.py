@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.pretraining.make import main
 from pipeline.pretraining.networks import NETWORKS
 from pipeline.pretraining.synthetic import COMPONENTS, SeriesKind, draw_series
 
@@ -98,3 +100,26 @@ def test_another_plan_or_another_member_has_another_hash() -> None:
 
     assert len(hashes) == len(plan.members) + 1
     assert plan.hash_of(0) == NETWORKS["season-12"].hash_of(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("season-12", {"longer season"}),
+        ("season-4", {"longer season", "calendar"}),
+        ("yearly", {"season", "longer season", "calendar"}),
+    ],
+)
+def test_a_kind_of_series_has_the_components_that_it_can_have(name: str, absent: set[str]) -> None:
+    assert set(COMPONENTS) - set(NETWORKS[name].kind.components) == absent
+
+
+def test_a_network_that_is_not_planned_is_refused_with_those_that_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make", "weekly"])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "there is no network weekly: expected season-12, season-4, yearly, no-season" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelRefused
-from pipeline.forecasting.baselines import forecast_naive
+from pipeline.forecasting.baselines import forecast_naive, student_quantiles
 from pipeline.forecasting.expected_value import expected_values
 from pipeline.forecasting.fallback import forecast_panel
 from pipeline.forecasting.forecaster import hash_model
@@ -36,9 +36,11 @@ def test_mlflow_is_told_what_the_network_chose_and_nothing_that_it_did_not_use(t
     shown = training_params(recipe(), trained.record)
 
     assert shown["architecture"] == "global"
-    assert shown["member_1"].startswith("frame of 8 in 32, base 4, profile 0, skip 0, relative error, ")
+    assert shown["member_1"].startswith("frame of 8 in 12, base 4, profile 0, skip 0, relative error, ")
     assert shown["loss"] == "pinball"
-    assert not {"context", "scaling", "learning_rate", "batch_size"} & set(shown)
+    assert ", 8 units" in shown["member_1"]
+    assert shown["members"] == "1"
+    assert not {"context", "units", "scaling", "learning_rate", "batch_size"} & set(shown)
 
 
 def test_series_of_every_size_are_forecast_alike(trained: TrainedModel) -> None:
@@ -91,7 +93,8 @@ def test_the_model_knows_from_the_backtest_what_its_quantiles_need_and_gives_the
     calibrated = forecast_panel(forecaster, panel_ending_together(usual()), recipe(), own)
     assert calibrated.volatility_group is not None
     naive = forecast_naive(panel_ending_together(usual()), recipe().horizon, recipe().season)
-    expected = own.apply(raw, calibrated.series, calibrated.volatility_group, naive.quantiles)
+    of_baseline = student_quantiles(raw[:, :, 2], naive.deviation, naive.num_errors)
+    expected = own.apply(raw, calibrated.series, calibrated.volatility_group, of_baseline)
     assert np.array_equal(calibrated.quantiles, expected)
     assert np.array_equal(calibrated.quantiles[:, :, 2], raw[:, :, 2])
     np.testing.assert_array_equal(calibrated.mean, expected_values(expected, logarithms=forecaster.reads_logarithms))
@@ -118,7 +121,7 @@ def test_a_series_that_it_cannot_read_falls_back_with_its_reason_and_leaves_the_
     for name in ("constant", "with gaps", "exploding"):
         assert told[name] == ("lstm", None), name
     needs = (
-        "the network needs 6 values, all of them positive, in the context, one of each of the 4 periods of a season and "
+        "the network needs 4 values, all of them positive, in the context, one of each of the 4 periods of a season and "
         "one at the origin"
     )
     for name in ("new", "one value", "zero at the end", "negative"):

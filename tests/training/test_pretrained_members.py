@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def trained() -> TrainedModel:
 def test_the_record_names_the_network_that_each_member_began_with(trained: TrainedModel) -> None:
     network = load_pretrained("season-12")
     assert network is not None
+    assert all(", 96 units, moved by " in design for design in trained.record.designs)
     assert [design.rpartition("pretrained ")[2] for design in trained.record.designs] == [
         f"season-12/{n}@{network.weights_hash[:12]}" for n in range(3)
     ]
@@ -147,10 +149,23 @@ def test_a_history_with_no_window_to_fit_on_is_forecast_by_the_network_as_it_is(
     network = load_pretrained("season-12")
     assert network is not None
     np.testing.assert_array_equal(weights_of(short)["0.000"], network.weights[0]["lstm_cell/kernel"])
+    assert all("moved by 0% from" in design for design in short.record.designs)
     forecast = forecast_panel(loaded(short), panel, recipe, loaded(short).calibration)
     assert forecast.method == ("lstm",)
     assert np.isfinite(forecast.quantiles).all()
     assert (np.abs(forecast.mean / sales(20).values[-HORIZON:] - 1) < 0.25).all()
+
+
+@tensorflow
+def test_a_network_that_was_published_as_it_is_is_fitted_when_the_history_has_grown() -> None:
+    short = train(sales(14), recipe_of())
+
+    later = train(
+        sales(40), recipe_of(), training="fine-tune", champion=short.files, champion_hash=hash_model(short.files)
+    )
+
+    assert len(later.record.loss) > 0
+    assert (weights_of(later)["0.000"] != weights_of(short)["0.000"]).any()
 
 
 @tensorflow
@@ -171,12 +186,20 @@ def test_values_below_0_are_read_too() -> None:
         {"horizon": 25},
         {"season_length": 13},
         {"training": {"loss": "mae"}},
+        {"training": {"members": 4}},
+        {"model": {"units": 32}},
         {"covariates": {"future": ["promotion"]}},
     ],
-    ids=lambda keys: next(iter(keys)),
+    ids=str,
 )
 def test_where_there_is_none_for_a_recipe_the_members_start_from_their_seeds(keys: dict[str, Any]) -> None:
     assert not any(config.pretrained for config in choose_configs(sales(90), recipe_of(**keys)))
+
+
+def test_as_many_members_as_the_recipe_asks_for_begin_with_the_pretrained_ones() -> None:
+    configs = choose_configs(sales(90), recipe_of(training={"members": 2}))
+
+    assert [str(config.pretrained).partition("@")[0] for config in configs] == ["season-12/0", "season-12/1"]
 
 
 def test_a_history_shorter_than_a_season_is_left_to_members_that_need_less() -> None:
@@ -195,9 +218,10 @@ def test_a_damaged_installation_is_reported_once_and_training_from_scratch_goes_
         raise ModelRefused(f"the pretrained network {name} of this installation is damaged: install nextperiod again")
 
     monkeypatch.setattr(history, "load_pretrained", refuse)
+    monkeypatch.setattr(history, "_load_or_warn", cache(history._load_or_warn.__wrapped__))
 
     with caplog.at_level(logging.WARNING):
-        configs = choose_configs(sales(72), recipe_of())
+        configs = [config for length in (72, 84) for config in choose_configs(sales(length), recipe_of())]
 
     assert not any(config.pretrained for config in configs)
     (line,) = caplog.messages
