@@ -62,7 +62,7 @@ test-pure: $(VENV)/.test
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
 
-# the libraries that training is compared with have an environment of their own
+# the libraries that training and forecasts are compared with have an environment of their own
 bench: $(VENV)/.test $(VENV)-bench/.done
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.results --python $(VENV)-bench/bin/python
 
@@ -71,8 +71,9 @@ $(VENV)-bench/.done: tests/benchmarks/requirements.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-accuracy: $(VENV)/.test
+accuracy: $(VENV)/.test $(VENV)-bench/.done
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.small_panels --python $(VENV)-bench/bin/python
 
 ablation: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.ablation

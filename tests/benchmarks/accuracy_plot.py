@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,15 @@ def _draw_kind(axes: Any, points: Sequence[Point], colors: dict[str, str]) -> No
         own = sorted((point for point in points if point.method == method), key=lambda point: point.size)
         axes.plot([p.seconds for p in own], [p.mase for p in own], "o-", color=color, linewidth=0.7, markersize=4)
     axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.08)
-    positions = [axes.transLimits.transform(axes.transScale.transform((p.seconds, p.mase))) for p in points]
-    for point, position in zip(points, place_labels([(x, y) for x, y in positions]), strict=True):
+    shortest, longest = min(point.seconds for point in points), max(point.seconds for point in points)
+    axes.set_xlim(shortest / 1.5, longest * (longest / shortest) ** 0.12 * 2)  # room for labels on the right
+    axes.margins(y=0.08)
+    left, right = (math.log(limit) for limit in axes.get_xlim())
+    bottom, top = axes.get_ylim()
+    positions = [
+        ((math.log(point.seconds) - left) / (right - left), (point.mase - bottom) / (top - bottom)) for point in points
+    ]
+    for point, position in zip(points, place_labels(positions), strict=True):
         axes.annotate(
             point.label,
             (point.seconds, point.mase),

@@ -51,6 +51,8 @@ DRAWS = {1: 12, 10: 3, 100: 1}
 #: seconds that a contestant's process may take to import its libraries
 IMPORT_SECONDS = 300
 TOO_SLOW = "too slow"
+#: kinds of periods that are summarized apart
+RARE, FREQUENT = "months, quarters, years", "weeks, days, hours, M3 other"
 RESULTS, PLOT = "small_panels.json", "accuracy_against_time.svg"
 
 
@@ -294,6 +296,8 @@ METHODS: dict[str, Method] = {
     "neuralforecast LSTM": partial(forecast_by_rival, method="LSTM"),
     "neuralforecast NHITS": partial(forecast_by_rival, method="NHITS"),
 }
+#: what needs no other library
+OWN_METHODS = tuple(name for name in METHODS if name.startswith(("seasonal naive", "nextperiod")))
 
 
 def measure(collection: Collection, drawn: Sequence[DrawnPanel], name: str, limits: Limits) -> Result:
@@ -388,7 +392,7 @@ def summarize(results: Sequence[Result]) -> list[Point]:
     for is_frequent in (False, True):
         for size in sorted({result.size for result in results}):
             alike = [result for result in results if result.is_frequent == is_frequent and result.size == size]
-            points += _summarize_alike(alike, "weeks, days, hours" if is_frequent else "months, quarters, years")
+            points += _summarize_alike(alike, FREQUENT if is_frequent else RARE)
     return points
 
 
@@ -445,7 +449,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="measure again what the file of results has")
     parser.add_argument("--out", type=Path, default=ROOT / "build/accuracy", help="folder of results and plot")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-bench/bin/python", help="of the other libraries")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not asked.python.exists() and any(name not in OWN_METHODS for name in asked.method or METHODS):
+        parser.error(f"{asked.python} does not exist: run `make .venv-bench/.done`, or choose from {OWN_METHODS}")
+    return asked
 
 
 def main() -> None:

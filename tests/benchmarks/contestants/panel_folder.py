@@ -46,7 +46,7 @@ def forecast_panels(folder: Path, forecast: Callable[[int], tuple[Array, int]]) 
         try:
             quantiles, num_stand_ins = forecast(number)
         except Exception as error:  # libraries raise many kinds of error; each is a result
-            _print({"problem": f"{type(error).__name__}: {error}"[:300]})
+            _print({"problem": (str(error) or type(error).__name__)[:300]})
             return
         seconds = time.perf_counter() - began
         np.save(quantiles_path(folder, number), quantiles, allow_pickle=False)
