@@ -100,9 +100,9 @@ class Result:
     scores: dict[str, list[float | None]] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, int, str, int]:
+    def key(self) -> tuple[str, int, str]:
         """What the result is of."""
-        return self.collection, self.size, self.method, self.num_panels
+        return self.collection, self.size, self.method
 
     @property
     def averages(self) -> dict[str, float]:
@@ -360,8 +360,9 @@ def measure_all(asked: argparse.Namespace, file: ResultFile) -> Iterator[Result]
         for size in sorted(asked.size):
             drawn = draw_panels(collection, size, asked.draws or DRAWS.get(size, 1))
             for name in asked.method or METHODS if drawn else ():
-                key = (collection.name, size, name, len(drawn))
-                if asked.fresh or key not in file.results:
+                key = (collection.name, size, name)
+                stored = None if asked.fresh else file.results.get(key)
+                if stored is None or stored.num_panels != len(drawn):
                     result = (
                         _skip(collection, drawn, name) if name in slow else measure(collection, drawn, name, limits)
                     )
@@ -445,12 +446,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--method", choices=list(METHODS), action="append")
     parser.add_argument("--size", type=int, nargs="+", default=list(DRAWS), help="series in a panel")
     parser.add_argument("--draws", type=int, help=f"panels of each size, instead of {DRAWS}")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for a panel; a slower method has no result")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for a panel; a slower method has no result")
     parser.add_argument("--fresh", action="store_true", help="measure again what the file of results has")
+    parser.add_argument("--report", action="store_true", help="measure nothing: show what the file of results has")
     parser.add_argument("--out", type=Path, default=ROOT / "build/accuracy", help="folder of results and plot")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-bench/bin/python", help="of the other libraries")
     asked = parser.parse_args()
-    if not asked.python.exists() and any(name not in OWN_METHODS for name in asked.method or METHODS):
+    if (
+        not asked.report
+        and not asked.python.exists()
+        and any(name not in OWN_METHODS for name in asked.method or METHODS)
+    ):
         parser.error(f"{asked.python} does not exist: run `make .venv-bench/.done`, or choose from {OWN_METHODS}")
     return asked
 
@@ -462,7 +468,7 @@ def main() -> None:
     file = ResultFile(asked.out / RESULTS)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     results = []
-    for result in measure_all(asked, file):
+    for result in list(file.results.values()) if asked.report else measure_all(asked, file):
         results.append(result)
         print(result.row(), flush=True)
     points = summarize(results)
