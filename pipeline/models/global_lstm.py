@@ -23,7 +23,6 @@ The LSTM learns from the error of the median alone. The other quantiles are read
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -31,127 +30,12 @@ import numpy as np
 from keras import ops
 
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
-from pipeline.models.heads import (
-    build_inputs,
-    fill_by_season,
-    known_mean,
-    mean_change,
-    num_latent,
-    predict_scaled_quantiles,
-    repeat_season,
-)
+from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles
 from pipeline.models.specs import InputSpec
+from pipeline.models.window_steps import make_steps
 
-#: smallest scale: values are logarithms, or relative to the level of their series
-_LEAST_SCALE = 1e-3
 #: scale of the output layer's initial weights: at first the forecast is close to the base
 _SMALL = 0.09
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WindowSteps:
-    """Windows as the LSTM reads them, with T positions from which forecasts are made, the last of them at the origin."""
-
-    #: inputs of the LSTM; of a fold T' steps, with one position after the last of them
-    steps: Any  # [B, T, F] or [B, T', F]
-    #: scaled values that go straight to the output layer
-    skip: Any  # [B, T, K]
-    base: Any  # [B, T, H]
-    scale: Any  # [B, T, 1]
-    #: whether a position counts in the loss
-    weight: Any  # [B, T]
-
-
-def make_steps(context: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
-    """Turn windows [B, L, 2] into scaled steps.
-
-    The two channels are the values, filled where nothing is known, and whether they are known (1 or 0).
-    """
-    make = _make_frames if config.kind == "frame" else _make_folds
-    return make(context[:, :, 0], context[:, :, 1], config, horizon)
-
-
-def _make_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
-    """Read each position t of windows [B, L] as the `size` values up to t, in units of their own volatility."""
-    size = config.size
-    num_frames = values.shape[1] - size + 1
-    frames = ops.take(values, np.arange(num_frames)[:, None] + np.arange(size), axis=1)  # [B, T, size]
-    level = frames[:, :, -1:]
-    scale = (
-        2 * mean_change(values, is_known, _pairs_of_frames(num_frames, size))[:, :, None] + _LEAST_SCALE
-    )  # [B, T, 1]
-    steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
-    base, is_base_known = _season_before_frames(values, is_known, config, horizon)
-    num_known = ops.cumsum(is_known, axis=1)[:, size - 1 :]  # [B, T]
-    weight = ops.cast(num_known >= config.least_known, values.dtype) * is_known[:, size - 1 :] * is_base_known
-    return WindowSteps(steps=steps, skip=steps[:, :, :0], base=base, scale=scale, weight=weight)
-
-
-def _pairs_of_frames(num_frames: int, size: int) -> Any:
-    """Whether a pair of neighbours, the second being period 1 … L - 1 of a window, lies in a frame (1 or 0): [L - 1, T]."""
-    pair, frame = np.arange(num_frames + size - 2)[:, None], np.arange(num_frames)
-    return ((pair >= frame) & (pair < frame + size - 1)).astype(np.float32)
-
-
-def _season_before_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> tuple[Any, Any]:
-    """The last season up to each position of windows [B, L], repeated over the horizon: [B, T, H].
-
-    And whether all of its values are known, here or a season or more before (1 or 0): [B, T].
-    """
-    if config.base > 1:
-        values, is_known = fill_by_season(values, is_known, config.base)
-    else:
-        is_known = ops.ones_like(is_known)  # a position counts only where its last value is known
-    first = np.arange(config.size - config.base, values.shape[1] - config.base + 1)[:, None]  # [T, 1]
-    base = ops.take(values, first + np.arange(horizon) % config.base, axis=1)
-    return base, ops.min(ops.take(is_known, first + np.arange(config.base), axis=1), axis=2)
-
-
-def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:
-    """Cut windows [B, L] from their end into steps of `size` values, in units of the window's volatility."""
-    size, length = config.size, values.shape[1]
-    profile_ahead = 0.0
-    if config.profile:
-        profile, profile_ahead = _seasonal_profile(values, is_known, config.profile, horizon)
-        values = values - profile
-    level = known_mean(values, is_known) if config.base > 1 else values[:, -1:]  # [B, 1]
-    scale = 2 * mean_change(values, is_known, np.ones((length - 1, 1), np.float32)) + _LEAST_SCALE  # [B, 1]
-    scaled = (values - level) / scale * is_known  # [B, L]
-
-    num_steps = length // size
-    start = length - num_steps * size
-    folds = ops.reshape(scaled[:, start:], (-1, num_steps, size))
-    first_is_known = ops.reshape(is_known[:, start:], (-1, num_steps, size))[:, :, :1]
-    log_scale = ops.ones_like(first_is_known) * (0.3 * ops.log(scale))[:, :, None]
-
-    base_values = fill_by_season(values, is_known, config.base)[0] if config.base > 1 else values
-
-    return WindowSteps(
-        steps=ops.concatenate([folds, first_is_known, log_scale], axis=-1),
-        skip=scaled[:, None, length - config.skip :] if config.skip else scaled[:, None, :0],
-        base=(repeat_season(base_values, config.base, horizon) + profile_ahead)[:, None, :],
-        scale=scale[:, :, None],
-        weight=is_known[:, -1:],
-    )
-
-
-def _seasonal_profile(values: Any, is_known: Any, period: int, horizon: int) -> tuple[Any, Any]:
-    """Mean at each place of a season of `period` less the mean of all places: in the window [B, L], and ahead [B, H].
-
-    0 where a place has no known value in the window.
-    """
-    length = values.shape[1]
-    num_seasons = length // period
-    start = length - num_seasons * period
-    sums, known = (
-        ops.reshape(channel[:, start:], (-1, num_seasons, period)) for channel in (values * is_known, is_known)
-    )
-    num_known = ops.sum(known, axis=1)  # [B, period]
-    profile = ops.sum(sums, axis=1) / ops.maximum(num_known, 1.0)
-    is_complete = ops.cast(ops.min(num_known, axis=1, keepdims=True) > 0, values.dtype)
-    profile = (profile - ops.mean(profile, axis=1, keepdims=True)) * is_complete
-    in_window = ops.concatenate([profile] * (num_seasons + 1), axis=1)[:, (num_seasons + 1) * period - length :]
-    return in_window, repeat_season(profile, period, horizon)
 
 
 def step_features(features: Any, *, kind: str, size: int) -> Any:

@@ -10,13 +10,12 @@ A trunk is a network that gives the parts of forecasts from T positions of its w
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any
 
 import keras
-from keras import ops
 
 from pipeline.models.specs import InputSpec, NetworkSpec
+from pipeline.models.window_steps import build_quantiles, to_units_of_context
 
 #: latent numbers for each step where features are known ahead
 NUM_LATENT = 4
@@ -72,85 +71,15 @@ def predict_scaled_quantiles(middle: Any, distances: Any, ahead: Any) -> Any:
     return build_quantiles(middle, distances) if num_distances else middle
 
 
-def build_quantiles(middle: Any, distances: Any) -> Any:
-    """Turn a middle quantile [..., 1] and distances [..., K - 1] into K ascending quantiles that cannot cross.
-
-    Softplus makes the distances positive. The gradient of the other quantiles does not reach the middle one.
-    """
-    steps = ops.split(ops.softplus(distances), distances.shape[-1], axis=-1)
-    num_below, centre = len(steps) // 2, ops.stop_gradient(middle)
-    below = [centre - distance for distance in accumulate(reversed(steps[:num_below]))]
-    above = [centre + distance for distance in accumulate(steps[num_below:])]
-    return ops.concatenate([*reversed(below), middle, *above], axis=-1)
-
-
-def repeat_season(values: Any, season: int, horizon: int) -> Any:
-    """Repeat the last `season` values of windows [B, L] over the horizon: [B, H]."""
-    last = values[:, -season:]
-    seasons = ops.concatenate([last] * -(-horizon // season), axis=1) if horizon > season else last
-    return seasons[:, :horizon]
-
-
-def fill_by_season(values: Any, is_known: Any, season: int) -> tuple[Any, Any]:
-    """Replace what is unknown in windows [B, L] by the newest known value before it at the same place of the season.
-
-    Returns:
-        the values [B, L], and whether such a value is known (1 or 0) [B, L]; where none is, the value means nothing.
-    """
-    length = values.shape[1]
-    num_seasons = -(-length // season)
-    missing = num_seasons * season - length  # periods before the window, to begin with a whole season
-    padded = (ops.pad(channel, ((0, 0), (missing, 0))) for channel in (values, is_known))
-    seasons, is_known_at = (ops.reshape(channel, (-1, num_seasons, season)) for channel in padded)
-    filled, is_filled = [seasons[:, 0]], [is_known_at[:, 0]]
-    for n in range(1, num_seasons):
-        filled.append(ops.where(is_known_at[:, n] > 0, seasons[:, n], filled[-1]))
-        is_filled.append(ops.maximum(is_known_at[:, n], is_filled[-1]))
-    joined = (ops.concatenate(parts, axis=1)[:, missing:] for parts in (filled, is_filled))
-    values, is_known = joined
-    return values, is_known
-
-
-def mean_change(values: Any, is_known: Any, is_counted: Any) -> Any:
-    """Mean absolute change from period to period of windows [B, L], for each of T parts of them: [B, T].
-
-    Over the pairs of neighbours that are both known. A part without such a pair has the changes from one known value to
-    the next, as far apart as they are; one without these, 0.
-
-    Args:
-        values: [B, L], a gap filled by the value before it.
-        is_known: which of these are known (1 or 0), [B, L].
-        is_counted: which pairs belong to which part (1 or 0), [L - 1, T].
-    """
-    changes = ops.abs(values[:, 1:] - values[:, :-1])
-    is_pair = is_known[:, 1:] * is_known[:, :-1]
-    is_next = is_known[:, 1:] * ops.cast(ops.cumsum(is_known, axis=1)[:, :-1] > 0, values.dtype)
-    num_pairs, num_next = ops.matmul(is_pair, is_counted), ops.matmul(is_next, is_counted)
-    of_pairs = ops.matmul(changes * is_pair, is_counted) / ops.maximum(num_pairs, 1.0)
-    of_next = ops.matmul(changes * is_next, is_counted) / ops.maximum(num_next, 1.0)
-    return ops.where(num_pairs > 0, of_pairs, of_next)
-
-
-def known_mean(values: Any, is_known: Any) -> Any:
-    """Mean of the known values of windows [B, L], whose mask is 1 or 0: [B, 1]; 0 without any."""
-    num_known = ops.maximum(ops.sum(is_known, axis=1, keepdims=True), 1.0)
-    return ops.sum(values * is_known, axis=1, keepdims=True) / num_known
-
-
 def build_forecast_network(trunk: keras.Model, shrinkage: float = 1.0) -> keras.Model:
     """Build the network from a trunk's inputs to quantiles [B, H, K] at the origin, in units of the context.
 
     Args:
         trunk: as described in this module.
-        shrinkage: factor of the middle quantile's distance from the base: 1 keeps the trunk's forecast, 0 gives the
-            base. The other quantiles move with the middle one.
+        shrinkage: see `to_units_of_context`.
     """
     scaled, base, scale, _ = trunk.output
-    scaled = scaled[:, -1]
-    if shrinkage < 1:
-        middle = scaled.shape[-1] // 2
-        scaled = scaled - (1 - shrinkage) * scaled[..., middle : middle + 1]
-    return keras.Model(trunk.input, base[:, -1, :, None] + scale[:, -1, :, None] * scaled)
+    return keras.Model(trunk.input, to_units_of_context(scaled[:, -1], base, scale, shrinkage))
 
 
 def average_networks(networks: list[keras.Model], input_spec: InputSpec) -> keras.Model:

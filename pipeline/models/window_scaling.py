@@ -22,17 +22,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.models.heads import (
-    build_inputs,
-    fill_by_season,
-    known_mean,
-    mean_change,
-    num_latent,
-    predict_scaled_quantiles,
-    repeat_season,
-)
+from pipeline.models.heads import build_inputs, num_latent, predict_scaled_quantiles
 from pipeline.models.network_builder import build_network
 from pipeline.models.specs import InputSpec, NetworkSpec
+from pipeline.models.window_steps import fill_by_season, known_mean, mean_change, repeat_season
 
 
 def scale_windows(context: Any, *, kind: str, lag: int, horizon: int) -> tuple[Any, Any, Any]:

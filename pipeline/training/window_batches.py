@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pipeline.models.heads import known_mean
+from pipeline.models.window_steps import known_mean
 from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.timeseries.panel import Panel

@@ -24,6 +24,7 @@ from pipeline.forecasting.forecaster import prepare_inputs
 from pipeline.models import global_lstm, losses
 from pipeline.models.global_lstm_config import GlobalLSTMConfig, default_configs
 from pipeline.models.heads import build_forecast_network
+from pipeline.models.window_steps import make_steps
 from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.timeseries.forecast import LEVELS
@@ -134,7 +135,7 @@ def _unscaled(context: Any, config: GlobalLSTMConfig, horizon: int) -> Any:
     )
 
 
-_STEPS = global_lstm.make_steps
+_STEPS = make_steps
 #: values differ by about this from their level
 _USUAL = 0.1
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.architectures import GLOBAL
-from pipeline.models.global_lstm import build_trunk, gather_ahead, make_steps, step_features
+from pipeline.models.global_lstm import build_trunk, gather_ahead, step_features
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.heads import build_forecast_network
 from pipeline.models.specs import InputSpec
+from pipeline.models.window_steps import make_steps
 from pipeline.training.export import predict
 from tests.support.networks import CONTEXT, FOLD, FRAME, HORIZON, RICH, single, trunk_of, windows_for
 
