@@ -160,12 +160,17 @@ class Forecaster:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
+        return create_session(self.network)
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # batches run in parallel threads
-        return onnxruntime.InferenceSession(self.network, options, providers=["CPUExecutionProvider"])
+
+def create_session(network: bytes) -> Any:
+    """Create the session of ONNX Runtime that computes a network; each call of it takes one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # batches run in parallel threads
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
 def prepare_inputs(

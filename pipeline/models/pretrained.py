@@ -143,6 +143,18 @@ def _read(name: str, card: Mapping[str, Any], content: bytes) -> PretrainedNetwo
     )
 
 
+def cut_weights(weights: Weights, *, trained_horizon: int, horizon: int) -> Weights:
+    """Return a member's weights that forecast the first steps of its horizon alone.
+
+    Args:
+        weights: of the member.
+        trained_horizon: steps that they forecast.
+        horizon: steps that are forecast instead, not more.
+    """
+    first = {name: _first_steps(weights[name], trained_horizon, horizon) for name in OUTPUT_WEIGHTS}
+    return {**weights, **{name: steps.reshape(*steps.shape[:-2], -1) for name, steps in first.items()}}
+
+
 def fit_weights(
     initial: Sequence[tuple[str, Array]], pretrained: Weights, *, trained_horizon: int, horizon: int
 ) -> list[Array]:
@@ -167,9 +179,14 @@ def _fit_weight(path: str, value: Array, pretrained: Weights, trained_horizon: i
     source = pretrained[name]
     fitted = np.zeros_like(value)
     if name in OUTPUT_WEIGHTS:
-        steps = source.reshape(*source.shape[:-1], trained_horizon, -1)[..., :horizon, :]  # [..., H, K]
+        steps = _first_steps(source, trained_horizon, horizon)
         view = fitted.reshape(*fitted.shape[:-1], horizon, -1)
         view[..., : steps.shape[-1]] = steps
         return view.reshape(fitted.shape)
     fitted[tuple(slice(size) for size in source.shape)] = source
     return fitted
+
+
+def _first_steps(weights: npt.NDArray[np.float32], trained_horizon: int, horizon: int) -> npt.NDArray[np.float32]:
+    """Weights of an output layer for each of the first steps of its horizon, [..., H, K]."""
+    return weights.reshape(*weights.shape[:-1], trained_horizon, -1)[..., :horizon, :]

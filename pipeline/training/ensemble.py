@@ -13,6 +13,8 @@ from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
 from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change, prepare_inputs
 from pipeline.models.heads import average_networks, build_forecast_network
+from pipeline.models.onnx_network import FittedMember, build_onnx_network
+from pipeline.models.pretrained import LSTM_WEIGHTS, OUTPUT_WEIGHTS, Weights
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import FeatureArrays, Features, fit_features
 from pipeline.preprocessing.scaling import Scaling
@@ -27,7 +29,7 @@ from pipeline.preprocessing.windows import (
 )
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
-from pipeline.training.export import predict
+from pipeline.training.export import OnnxNetwork, predict
 from pipeline.training.fit_network import FittedNetwork, fit_network
 from pipeline.training.history import fit_recipe_scaling
 from pipeline.training.members import Member, build_members
@@ -92,7 +94,22 @@ class Ensemble:
             season=max(need.season for need in needs),
         )
 
-    def build_network(self) -> keras.Model:
+    def build_onnx_network(self) -> OnnxNetwork | None:
+        """Build the same network as `build_keras_network` from the weights alone, in milliseconds.
+
+        None unless it is a global network without features.
+        """
+        horizon = self.input_spec.horizon
+        configs = [member.config for member in self.members if member.config]
+        if not configs or self.input_spec != InputSpec(horizon=horizon):
+            return None
+        members = [
+            FittedMember(config=config, weights=_weights_by_name(fitted.trunk))
+            for config, fitted in zip(configs, self.fitted, strict=True)
+        ]
+        return OnnxNetwork(build_onnx_network(members, horizon, shrinkage=self.shrinkage))
+
+    def build_keras_network(self) -> keras.Model:
         """Build the network from inputs by name to the mean of the members' quantiles: [N, H, K], in scaled units."""
         networks = []
         for member, fitted in zip(self.members, self.fitted, strict=True):
@@ -101,15 +118,25 @@ class Ensemble:
             networks.append(build_forecast_network(trunk, self.shrinkage))
         return average_networks(networks, self.input_spec)
 
+    def build_network(self) -> keras.Model | OnnxNetwork:
+        """Build the network as it is built and computed fastest."""
+        return self.build_onnx_network() or self.build_keras_network()
+
     def prepare_inputs(self, panel: Panel, windows: Windows, features: FeatureArrays | None = None) -> ModelInputs:
         """What the members read of windows of a panel; `features` are those of the panel, if already computed."""
         features = features or self.features.transform(panel)
         return prepare_inputs(panel, features, windows, self.scaling, self.needs.context)
 
-    def quantiles(self, network: keras.Model, inputs: ModelInputs) -> Array:
+    def quantiles(self, network: keras.Model | OnnxNetwork, inputs: ModelInputs) -> Array:
         """Forecasts of a network for n usable windows, in units of the series: [n, H, K]."""
         outputs = predict(network, inputs.inputs)
         return self.scaling.unscale(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
+
+
+def _weights_by_name(trunk: keras.Model) -> Weights:
+    """Weights of a member of the global network by their names in `pretrained`."""
+    names = (*LSTM_WEIGHTS, *OUTPUT_WEIGHTS)
+    return {name: weight.numpy() for weight in trunk.weights for name in names if weight.path.endswith(name)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -333,7 +360,7 @@ def _search_share(
     errors = []
     for share in _SHARES:
         _move_weights(trunk, start, fitted, share)
-        forecast = ensemble.quantiles(build_forecast_network(trunk), inputs)
+        forecast = ensemble.quantiles(ensemble.build_network(), inputs)
         errors.append(np.nanmean(np.abs(target - forecast[:, :, forecast.shape[2] // 2]) / scale))
     num_held_out = len(np.unique(windows.series)) * _HORIZONS_HELD_OUT
     evidence = num_held_out / (num_held_out + _HALF_TRUSTED)
@@ -352,8 +379,9 @@ def _find_shrinkage(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: 
     inputs = ensemble.prepare_inputs(panel, windows)
     if not inputs.is_usable.any():
         return 1.0
-    trunk = ensemble.fitted[0].trunk
-    corrected, base = (ensemble.quantiles(build_forecast_network(trunk, factor), inputs) for factor in (1.0, 0.0))
+    corrected, base = (
+        ensemble.quantiles(replace(ensemble, shrinkage=factor).build_network(), inputs) for factor in (1.0, 0.0)
+    )
     middle = corrected.shape[2] // 2
     scale = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
     target, corrected, base = (

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,38 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pipeline.training.canonical_onnx import canonicalize
+from pipeline.forecasting.forecaster import WINDOWS_PER_BATCH, create_session
+from pipeline.models.canonical_onnx import canonicalize
 
 Array = npt.NDArray[np.float64]
 
-#: windows that Keras computes at a time
-_WINDOWS_PER_BATCH = 1024
+
+@dataclass(frozen=True, slots=True)
+class OnnxNetwork:
+    """A network that ONNX Runtime computes from windows [N, L, 2], its only input."""
+
+    content: bytes
+
+    def predict(self, context: Array) -> Array:
+        """Compute the outputs in batches, which run in parallel threads."""
+        session, single = create_session(self.content), context.astype(np.float32)
+        batches = [single[start : start + WINDOWS_PER_BATCH] for start in range(0, len(single), WINDOWS_PER_BATCH)]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            outputs = list(threads.map(lambda batch: session.run(None, {"context": batch})[0], batches))
+        return np.concatenate(outputs).astype(np.float64)
 
 
-def predict(network: keras.Model, inputs: Array | dict[str, Array]) -> Array:
+def predict(network: keras.Model | OnnxNetwork, inputs: Array | dict[str, Array]) -> Array:
     """Compute a network's outputs, in single precision, of one input [N, ...] or of several by name."""
+    if isinstance(network, OnnxNetwork):
+        return network.predict(inputs["context"] if isinstance(inputs, dict) else inputs)
     single = tf.nest.map_structure(lambda array: np.asarray(array, np.float32), inputs)
-    return np.asarray(network.predict(single, batch_size=_WINDOWS_PER_BATCH, verbose=0), dtype=np.float64)
+    return np.asarray(network.predict(single, batch_size=WINDOWS_PER_BATCH, verbose=0), dtype=np.float64)
+
+
+def compute_once(network: keras.Model, inputs: dict[str, Array]) -> Array:
+    """Compute a Keras network's outputs of a few windows, without the graph that `predict` compiles first."""
+    return np.asarray(network({name: np.asarray(array, np.float32) for name, array in inputs.items()}), np.float64)
 
 
 def attention_weights(trunk: keras.Model, inputs: dict[str, Array]) -> Array | None:
@@ -63,8 +86,8 @@ def to_npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def export_network(network: keras.Model, example: Array | dict[str, Array]) -> tuple[bytes, bytes]:
-    """Export a network as canonical ONNX, for any number of windows, and as a Keras archive.
+def export_onnx(network: keras.Model, example: Array | dict[str, Array]) -> bytes:
+    """Export a network as canonical ONNX, for any number of windows.
 
     `example` are inputs to call it with first, [N, ...] or by name.
     """
@@ -72,10 +95,18 @@ def export_network(network: keras.Model, example: Array | dict[str, Array]) -> t
 
     predict(network, example)
     with tempfile.TemporaryDirectory() as folder:
-        onnx_path, keras_path = Path(folder) / "network.onnx", Path(folder) / "network.keras"
-        network.export(str(onnx_path), format="onnx", verbose=False)
-        network.save(keras_path)
-        model = onnx.load(str(onnx_path))
-        for value in [*model.graph.input, *model.graph.output]:
-            value.type.tensor_type.shape.dim[0].dim_param = "windows"
-        return canonicalize(model).SerializeToString(deterministic=True), keras_path.read_bytes()
+        path = Path(folder) / "network.onnx"
+        network.export(str(path), format="onnx", verbose=False)
+        model = onnx.load(str(path))
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "windows"
+    content: bytes = canonicalize(model).SerializeToString(deterministic=True)
+    return content
+
+
+def export_archive(network: keras.Model) -> bytes:
+    """Export a network as a Keras archive."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return path.read_bytes()

@@ -19,7 +19,7 @@ from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import Ensemble, select_windows
-from pipeline.training.export import export_network, pack_weights, predict, to_npz
+from pipeline.training.export import compute_once, export_archive, export_onnx, pack_weights, predict, to_npz
 
 Array = npt.NDArray[np.float64]
 
@@ -51,17 +51,18 @@ def build_model_directory(
     golden = ensemble.prepare_inputs(panel, _golden_windows(panel))
     if not golden.is_usable.any():
         raise ModelRefused("no series ends with a window that can be read: its values are not above 0")
-    network = ensemble.build_network()
-    onnx_network, keras_archive = export_network(network, golden.inputs)
+    network, direct = ensemble.build_keras_network(), ensemble.build_onnx_network()
+    compute = compute_once if direct else predict  # an export needs the graph that `predict` compiles
+    outputs = compute(network, golden.inputs)  # of Keras, with which each load compares the ONNX network
     fields = {**_forecaster_fields(panel, recipe, ensemble, backtest), "instead_of": instead_of}
     inputs = {name: values.astype(np.float32) for name, values in golden.inputs.items()}
     files = {
-        "network.onnx": onnx_network,
+        "network.onnx": direct.content if direct else export_onnx(network, golden.inputs),
         "weights.npz": pack_weights([fitted.trunk for fitted in ensemble.fitted]),
         "forecaster.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
-        "golden.npz": to_npz({**inputs, "outputs": predict(network, golden.inputs)}),
+        "golden.npz": to_npz({**inputs, "outputs": outputs}),
     }
-    return {**files, "manifest.json": build_manifest(files)}, keras_archive
+    return {**files, "manifest.json": build_manifest(files)}, export_archive(network)
 
 
 def _forecaster_fields(

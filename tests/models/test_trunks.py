@@ -20,7 +20,7 @@ from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import FitPlan, fit_ensemble
-from pipeline.training.export import export_network, pack_weights, predict, unpack_weights
+from pipeline.training.export import export_archive, export_onnx, pack_weights, predict, unpack_weights
 from tests.support.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
 from tests.support.recipes import build_recipe
 
@@ -146,7 +146,7 @@ def test_the_exported_network_computes_what_keras_does_for_any_number_of_windows
     )
     windows = windows_for(input_spec, 9)
 
-    onnx_network, archive = export_network(network, first(windows, 4))
+    onnx_network, archive = export_onnx(network, first(windows, 4)), export_archive(network)
 
     session = onnxruntime.InferenceSession(onnx_network, providers=["CPUExecutionProvider"])
     for count in (1, 9):
