@@ -46,6 +46,9 @@ def build_onnx_network(
         horizon: steps that the members forecast.
         shrinkage: see `to_units_of_context`.
         shares: weight of each member in the mean, relative to each other; None: the same for all.
+
+    Raises:
+        ValueError: a member forecasts another number of steps, or there is not one share for each member.
     """
     graph = OnnxGraph()
     length = max(member.config.context for member in members)
@@ -75,6 +78,8 @@ def _forecast(context: OnnxTensor, member: FittedMember, horizon: int, shrinkage
     if config.skip:
         state = onnx_ops.concatenate([state, window.skip[:, -1]], axis=1)
     middle_kernel, middle_bias, distances_kernel, distances_bias = (weights[name] for name in OUTPUT_WEIGHTS)
+    if len(middle_bias) != horizon:
+        raise ValueError(f"the weights forecast {len(middle_bias)} steps, expected {horizon}: see `cut_weights`")
     middle = _dense_per_step(state, middle_kernel, middle_bias, horizon)
     distances = _dense_per_step(state, distances_kernel, distances_bias, horizon)
     scaled = build_quantiles(middle, distances)

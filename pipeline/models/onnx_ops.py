@@ -6,6 +6,7 @@ number is known when the network is run, and no operation changes it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -202,6 +203,7 @@ def take(x: OnnxTensor, indices: npt.NDArray[np.int64], axis: int) -> OnnxTensor
 
 def reshape(x: OnnxTensor, shape: tuple[int, ...]) -> OnnxTensor:
     """The same numbers of each window in another shape, whose first entry is -1."""
+    assert math.prod(x.shape[1:]) == math.prod(shape[1:]), f"{x.shape} cannot be {shape}"
     return _of_node(x, "Reshape", [x.name, x.graph.add_constant(shape, "int64")], shape)
 
 

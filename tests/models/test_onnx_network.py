@@ -118,6 +118,13 @@ def test_shares_weigh_the_members() -> None:
         build_onnx_network(members, HORIZON, shares=[1])
 
 
+def test_weights_of_another_horizon_are_refused() -> None:
+    member = member_of(FRAME, build_trunk_of(FRAME, horizon=6))
+
+    with pytest.raises(ValueError, match="the weights forecast 6 steps, expected 3"):
+        build_onnx_network([member], 3)
+
+
 def test_equal_networks_are_equal_bytes() -> None:
     trunks = [build_trunk_of(config) for config in (FRAME, FOLD)]
 
