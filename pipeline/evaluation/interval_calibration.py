@@ -22,19 +22,25 @@ Indices = npt.NDArray[np.int64]
 
 #: by so much better, intervals with the baseline's width are published: of a group of series, or of a single one
 _GAIN_OF_GROUP, _GAIN_OF_SERIES = 0.1, 0.4
-#: shares of the baseline's width in the network's intervals that are compared, and the one that nothing speaks against
-_BASELINE_SHARES, _USUAL_SHARE = (0.0, 0.25, 0.5, 0.75, 1.0), 0.5
+#: shares of the baseline's width in the network's intervals that are compared
+_BASELINE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: the share that nothing speaks against; that of pretrained networks, whose intervals hold what they promise
+_USUAL_SHARE, _USUAL_SHARE_OF_PRETRAINED = 0.5, 0.25
+#: horizons of a test part, over all series, at which half of what it says of pretrained networks counts: series of one
+#: panel share their shocks
+_HALF_TRUSTED = 100
 #: a single series is judged by so many horizons of its own
 _ORIGINS_OF_SERIES = 3
 
 
 def calibrate_intervals(
-    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, season: int
+    panel: Panel, windows: Windows, observed: Array, quantiles: Array, *, season: int, is_pretrained: bool = False
 ) -> Calibration | None:
     """Calibrate a network's quantiles on its test part, by groups of similar volatility; None where nothing is observed.
 
     What is calibrated are distances between the network's and seasonal naive's. The share of the latter lies half of the
-    way from the middle to the one that is best on the test part, which is little evidence for the outermost quantiles.
+    way from the usual one to the one that is best on the test part, which is little evidence for the outermost quantiles.
+    A pretrained network's intervals come from thousands of series: those of a small panel change them only a little.
 
     Args:
         panel: of the windows, with the test part.
@@ -42,6 +48,7 @@ def calibrate_intervals(
         observed: [N, H], NaN where nothing is observed.
         quantiles: of the network, [N, H, Q].
         season: periods in a season.
+        is_pretrained: whether all members of the network began with weights that ship with the package.
     """
     if not len(windows):
         return None
@@ -53,10 +60,16 @@ def calibrate_intervals(
         naive=NaiveIntervals.of(panel, windows, observed.shape[1], season),
         names=panel.series,
         groups=groups,
+        may_narrow=is_pretrained,
     )
-    calibration = outcomes.fit((outcomes.best_share() + _USUAL_SHARE) / 2)
+    usual, trust = (_USUAL_SHARE_OF_PRETRAINED, outcomes.trust) if is_pretrained else (_USUAL_SHARE, 1.0)
+    calibration = outcomes.fit(round(usual + trust * (outcomes.best_share(usual) - usual) / 2, 3))
     if calibration is None:
         return None
+    if trust < 1:
+        calibration = calibration.shrink(trust)
+    if trust < 0.5:
+        return calibration
     compared, tested = outcomes.compare(calibration)
     few = _ORIGINS_OF_SERIES * observed.shape[1]
     series = np.array([panel.series[s] for s in tested.series.tolist()])
@@ -78,12 +91,14 @@ class _TestedIntervals:
     #: of all series of the panel
     names: Sequence[str]
     groups: Indices  # [S]
+    #: see `fit_holdout_calibration`
+    may_narrow: bool = False
 
     def fit(self, share: float) -> Calibration | None:
         """The calibration of distances of which the baseline's have a share; None where nothing is observed."""
         blended = blend_distances(self.quantiles, self.naive.quantiles, share)
         calibration = fit_holdout_calibration(
-            self.windows, blended, self.observed, names=self.names, groups=self.groups
+            self.windows, blended, self.observed, names=self.names, groups=self.groups, may_narrow=self.may_narrow
         )
         return calibration and replace(calibration, baseline_share=share)
 
@@ -95,11 +110,17 @@ class _TestedIntervals:
         quantiles = calibration.apply(self.quantiles[is_disjoint], names, self.groups[tested.series], naive.quantiles)
         return compare_intervals(self.observed[is_disjoint], quantiles, naive), tested
 
-    def best_share(self) -> float:
+    @property
+    def trust(self) -> float:
+        """How far the test part counts beside what is known of a network before it: from 0 to 1."""
+        num_horizons = np.isfinite(self.observed).sum() / self.observed.shape[1] ** 2
+        return float(num_horizons / (num_horizons + _HALF_TRUSTED))
+
+    def best_share(self, usual: float) -> float:
         """The share with the least loss; the usual one where nothing can be measured."""
         losses = {share: self._loss(share) for share in _BASELINE_SHARES}
         finite = [share for share, loss in losses.items() if np.isfinite(loss)]
-        return min(finite, key=losses.__getitem__, default=_USUAL_SHARE)
+        return min(finite, key=losses.__getitem__, default=usual)
 
     def _loss(self, share: float) -> float:
         """Loss of the intervals with a share of the baseline, relative to the baseline's own; NaN without outcomes."""
@@ -108,7 +129,13 @@ class _TestedIntervals:
 
 
 def fit_holdout_calibration(
-    windows: Windows, quantiles: Array, observed: Array, *, names: Sequence[str] = (), groups: Indices | None = None
+    windows: Windows,
+    quantiles: Array,
+    observed: Array,
+    *,
+    names: Sequence[str] = (),
+    groups: Indices | None = None,
+    may_narrow: bool = False,
 ) -> Calibration | None:
     """The calibration of a network's quantiles by its test part; None where nothing is observed.
 
@@ -121,6 +148,7 @@ def fit_holdout_calibration(
         observed: [N, H], NaN where nothing is observed.
         names: of all series, to tell those of the windows apart.
         groups: volatility groups of all series, [S]; None: all series share the factors of the panel.
+        may_narrow: narrow intervals as well, where the network was not fitted on these series alone.
     """
     horizon = observed.shape[1]
     of_outcome = np.repeat(windows.series, horizon)
@@ -132,7 +160,7 @@ def fit_holdout_calibration(
         group=None if groups is None else groups[of_outcome],
     )
     calibration = fit_calibration(outcomes, horizon=horizon)
-    return calibration and calibration.only_widening()
+    return calibration if calibration is None or may_narrow else calibration.only_widening()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

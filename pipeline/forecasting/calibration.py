@@ -160,6 +160,16 @@ class Calibration:
         series = {name: max(multiplier, 1 / smallest) for name, multiplier in self.series.items()}
         return replace(self, factors=np.maximum(self.factors, 1.0), groups=groups, typical=typical, series=series)
 
+    def shrink(self, trust: float) -> Calibration:
+        """The same with all factors moved towards 1: at a trust of 0 they are 1, at a trust of 1 they stay."""
+        groups, typical = (
+            {group: np.round(factors**trust, 4) for group, factors in tables.items()}
+            for tables in (self.groups, self.typical)
+        )
+        series = {name: round(multiplier**trust, 3) for name, multiplier in self.series.items()}
+        factors = np.round(self.factors**trust, 4)
+        return replace(self, factors=factors, groups=groups, typical=typical, series=series)
+
     def without_series(self) -> Calibration:
         """The same without the multipliers of single series."""
         return replace(self, series={})

@@ -70,7 +70,12 @@ def _forecast_test_part(
         every = 1 + len(candidates) * recipe.horizon // _MOST_CALIBRATED
         chosen = windows.series % every == 0
         calibration = calibrate_intervals(
-            panel, windows.take(chosen), observed[chosen], outputs[chosen], season=recipe.season
+            panel,
+            windows.take(chosen),
+            observed[chosen],
+            outputs[chosen],
+            season=recipe.season,
+            is_pretrained=ensemble.is_pretrained,
         )
     return HoldoutBacktest(
         windows=windows,

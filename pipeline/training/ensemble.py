@@ -42,8 +42,9 @@ Array = npt.NDArray[np.float64]
 MOST_WINDOWS_PER_EPOCH = 100_000
 #: a panel counts as small with at most so many windows, or where the global network draws each of them more often
 _FEW_WINDOWS, _MANY_DRAWS = 1000, 20
-#: horizons held out of a small panel: the last one alone would be a single chance outcome
-_HORIZONS_HELD_OUT = 2
+#: fewest and most horizons held out of a panel, and the share of the longest history that they may take: the last
+#: horizon alone would be a single chance outcome
+_FEWEST_HELD_OUT, _MOST_HELD_OUT, _SHARE_HELD_OUT = 2, 10, 0.2
 #: shares of the way from pretrained to fitted weights that are compared
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: held-out horizons, over all series, at which half of the share that was best on them counts
@@ -93,6 +94,11 @@ class Ensemble:
             least_known=max(need.least_known for need in needs),
             season=max(need.season for need in needs),
         )
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether all members began with weights that ship with the package."""
+        return all(member.is_pretrained for member in self.members)
 
     def build_onnx_network(self) -> OnnxNetwork | None:
         """Build the same network as `build_keras_network` from the weights alone, in milliseconds.
@@ -299,7 +305,11 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
         None where the history is too short, or the global network needs no search.
     """
     is_global = recipe.model.architecture == GLOBAL
-    inner_cutoff = cutoff - (_HORIZONS_HELD_OUT * recipe.horizon if is_global else recipe.test_periods)
+    if cutoff < 0:
+        return None
+    known = panel.until(cutoff)
+    held_out_periods = _num_held_out(known, recipe) * recipe.horizon if is_global else recipe.test_periods
+    inner_cutoff = cutoff - held_out_periods
     before = panel.until(inner_cutoff) if inner_cutoff >= 0 else None
     if before is None or not before.series:
         return None
@@ -308,7 +318,6 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
         return None
     if is_global and not member.is_pretrained and not _is_small(before, member, recipe):
         return None
-    known = panel.until(cutoff)
     held_out = _held_out_windows(known, before, member, recipe)
     if len(held_out) == 0:
         return None
@@ -321,6 +330,14 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
         shrinkage=_find_shrinkage(known, ensemble, held_out, recipe) if is_global else 1.0,
         validation_loss=fitted.validation_loss,
     )
+
+
+def _num_held_out(known: Panel, recipe: Recipe) -> int:
+    """Horizons that are held out of what is known: more of a longer history where a pretrained network is fitted further."""
+    if not known.series or not build_members(known, recipe)[0].is_pretrained:
+        return _FEWEST_HELD_OUT
+    affordable = int(_SHARE_HELD_OUT * known.lengths.max()) // recipe.horizon
+    return min(max(affordable, _FEWEST_HELD_OUT), _MOST_HELD_OUT)
 
 
 def _is_small(panel: Panel, member: Member, recipe: Recipe) -> bool:
@@ -362,7 +379,8 @@ def _search_share(
         _move_weights(trunk, start, fitted, share)
         forecast = ensemble.quantiles(ensemble.build_network(), inputs)
         errors.append(np.nanmean(np.abs(target - forecast[:, :, forecast.shape[2] // 2]) / scale))
-    num_held_out = len(np.unique(windows.series)) * _HORIZONS_HELD_OUT
+    num_horizons = (len(known.grid) - len(before.grid)) // recipe.horizon
+    num_held_out = len(np.unique(windows.series)) * num_horizons
     evidence = num_held_out / (num_held_out + _HALF_TRUSTED)
     return Search(
         epochs=member.settings.epochs,

@@ -119,3 +119,41 @@ def test_widths_lie_between_the_network_s_and_the_baseline_s_as_far_as_the_test_
     calibrated = calibration.apply(quantiles, names, groups, naive)
     inside = (read_targets(panel, windows, HORIZON)[:, :, None] <= calibrated).mean(axis=(0, 1))
     np.testing.assert_allclose(inside[[0, -1]], [0.025, 0.975], atol=0.025)
+
+
+@pytest.mark.parametrize("width", [0.2, 5.0])
+@pytest.mark.parametrize("num_series", [1, 12])
+def test_one_test_part_changes_a_pretrained_network_s_intervals_little_and_more_of_them_with_more_series(
+    width: float, num_series: int
+) -> None:
+    panel, ends = noisy_panel().take(np.arange(num_series)), np.arange(40, 57, HORIZON)
+    windows = Windows(np.repeat(np.arange(num_series), len(ends)), np.tile(ends, num_series))
+    quantiles = np.full((len(windows), HORIZON, 1), 50.0) + width * NORMAL_SCORES
+    observed = read_targets(panel, windows, HORIZON)
+
+    own, pretrained = (
+        calibrate_intervals(panel, windows, observed, quantiles, season=SEASON, is_pretrained=is_pretrained)
+        for is_pretrained in (False, True)
+    )
+
+    assert own is not None
+    assert pretrained is not None
+    change = np.abs(np.log(pretrained.factors[:, [0, -1]]))
+    trust = num_series * len(ends) / (num_series * len(ends) + 100)
+    assert (change <= trust * np.log(10)).all()
+    assert pretrained.baseline_share == pytest.approx(0.25, abs=trust * 0.4)
+    assert pretrained.baseline_widths_of_series == {}
+    assert own.factors.min() >= 1
+
+
+def test_a_pretrained_network_s_intervals_may_be_narrowed() -> None:
+    panel, ends = noisy_panel(), np.arange(20, 57)
+    windows = Windows(np.repeat(np.arange(len(SHOPS)), len(ends)), np.tile(ends, len(SHOPS)))
+    quantiles = np.full((len(windows), HORIZON, 1), 50.0) + 5 * NORMAL_SCORES
+
+    calibration = calibrate_intervals(
+        panel, windows, read_targets(panel, windows, HORIZON), quantiles, season=SEASON, is_pretrained=True
+    )
+
+    assert calibration is not None
+    assert (calibration.factors[:, [0, -1]] < 0.9).all()

@@ -179,6 +179,18 @@ def test_a_calibration_that_only_widens_has_no_factor_below_1() -> None:
     assert factors(widening, [*SHOPS, "new"]).min() >= 1
 
 
+def test_a_calibration_that_is_hardly_trusted_is_near_1_and_one_that_is_fully_trusted_stays() -> None:
+    calibration = calibration_of([*errors_of(SHOPS, CALM, origins=50, size=3.0, seed=10), *ODD["three"](CALM, 50)])
+    names = [*SHOPS, "new"]
+
+    half, whole, none = (factors(calibration.shrink(trust), names) for trust in (0.5, 1.0, 0.0))
+
+    assert factors(calibration, names).max() > 2
+    np.testing.assert_allclose(whole, factors(calibration, names), rtol=1e-3)
+    np.testing.assert_allclose(half, factors(calibration, names) ** 0.5, rtol=1e-3)
+    np.testing.assert_allclose(none, 1.0)
+
+
 def test_zero_inflated_series_are_a_group_of_their_own_and_move_no_other() -> None:
     clean = errors_of(SHOPS, CALM, origins=12, seed=1)
     odd = errors_of(named(8), INTERMITTENT, origins=12, size=9.0, share=0.05, seed=2)
