@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
+from pipeline.training.as_shipped import can_be_fitted, has_shipped_network, make_shipped_model
 from pipeline.training.history import require_trainable
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
@@ -127,12 +129,30 @@ def _train(
     decision: TrainingDecision, store: Store, now: datetime, *, fencing_token: int, registry: Registry | None
 ) -> TrainResult:
     inputs = load_training_inputs(decision, store)
-    with _epochs_in_mlflow(registry, decision, inputs.lineage, now) as on_progress:
-        trained = run_training(inputs.job, on_progress)
+    trained = _publish_as_shipped(decision, inputs.job)
+    if trained is None:
+        with _epochs_in_mlflow(registry, decision, inputs.lineage, now) as on_progress:
+            trained = run_training(inputs.job, on_progress)
     record = trained.record
     record_training_decision(replace(decision, training=record.training, reason=record.reason), store, now)
     model_version = store.models.add(_new_model(decision, trained, inputs.lineage, fencing_token), now)
     return _result(model_version, record, decision)
+
+
+def _publish_as_shipped(decision: TrainingDecision, job: TrainingJob) -> TrainedModel | None:
+    """A first model that is not fitted, because nobody wants it or nothing could be; None: it has to be fitted."""
+    if decision.champion is not None or not has_shipped_network(job.panel, job.recipe):
+        return None
+    if not decision.is_fitted:
+        reason = f"{job.reason}; the pretrained network is published as it ships, for none is to be fitted"
+    elif not can_be_fitted(job.panel, job.recipe):
+        reason = f"{job.reason}; the history is too short to fit the pretrained network on"
+    else:
+        return None
+    began = time.monotonic()
+    trained = make_shipped_model(job.panel, job.recipe, reason=reason)
+    seconds = round(time.monotonic() - began, 1)
+    return replace(trained, record=trained.record.model_copy(update={"seconds": seconds}))
 
 
 def load_training_inputs(decision: TrainingDecision, store: Store) -> TrainingInputs:
@@ -184,13 +204,14 @@ def _epochs_in_mlflow(
 def _new_model(decision: TrainingDecision, trained: TrainedModel, lineage: Lineage, fencing_token: int) -> NewModel:
     """The trained model as it is stored, once its network gives the golden outputs here."""
     champion, publishes = decision.champion, decision.as_of is None
+    archive = {} if trained.keras_archive is None else {"network.keras": trained.keras_archive}
     model_hash = hash_model(trained.files)
     load_forecaster(trained.files, model_hash)
     return NewModel(
         recipe=decision.recipe,
         record=trained.record,
         model_hash=model_hash,
-        files={**trained.files, "network.keras": trained.keras_archive},
+        files={**trained.files, **archive},
         lineage=lineage,
         expected_champion=champion.model_version if champion and publishes else None,
         publishes=publishes,

@@ -28,6 +28,8 @@ class TrainingDecision:
     reason: str
     #: only what was recorded by this instant counted; None: everything
     as_of: datetime | None
+    #: whether a first model is fitted, where it could be published as it ships
+    is_fitted: bool = True
 
     @property
     def kept(self) -> ModelVersion | None:
@@ -51,7 +53,12 @@ def decide_training(recipe: Recipe, store: Store, requested: str | None, as_of: 
     history = _model_history(recipe, store, champion, as_of)
     choice = retraining_policy.choose_training(recipe, history, requested=requested)
     return TrainingDecision(
-        recipe=recipe, champion=champion, training=choice.training, reason=choice.reason, as_of=as_of
+        recipe=recipe,
+        champion=champion,
+        training=choice.training,
+        reason=choice.reason,
+        as_of=as_of,
+        is_fitted=choice.is_fitted,
     )
 
 

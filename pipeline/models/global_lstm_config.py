@@ -119,13 +119,13 @@ def default_configs(
     if season > LONGEST_FRAMED_SEASON:
         known = _seasons_known(panel, season, horizon)
         variants = [
-            _fold_config(
+            fold_config(
                 season, 2 * known * season, base, profile=profile, skip=known * season, steps=2400, draw="series"
             )
             for profile in (0, _find_longer_season(panel, season, most=known))
         ]
     elif float(np.median(panel.lengths)) >= LONG_HISTORY * stride:
-        variants = [_fold_config(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
+        variants = [fold_config(stride, n * stride, base, skip=5 * stride, steps=1500, draw="windows") for n in (5, 8)]
     elif season > 1:
         variants = _seasonal_frame_configs(season, horizon, base, num_seasons=int(panel.lengths.sum()) // season)
     else:
@@ -187,9 +187,20 @@ def _num_distinct_windows(config: GlobalLSTMConfig, panel: Panel, horizon: int) 
     return float(np.maximum(panel.lengths - horizon - config.least_known + 1, 0).sum())
 
 
-def _fold_config(
+def fold_config(
     size: int, context: int, base: int, *, skip: int, steps: int, draw: Literal["series", "windows"], profile: int = 0
 ) -> GlobalLSTMConfig:
+    """A member that reads folded seasons, with the usual fit.
+
+    Args:
+        size: periods that one step reads.
+        context: periods of a window.
+        base: periods of the season that is repeated; 1: the last value.
+        skip: newest values that go straight to the output layer.
+        steps: gradient steps of the fit.
+        draw: whether each series or each window is equally likely to be drawn.
+        profile: periods of the profile that is subtracted; 0: none.
+    """
     return GlobalLSTMConfig(
         kind="fold",
         size=size,

@@ -133,7 +133,7 @@ def _read(name: str, card: Mapping[str, Any], content: bytes) -> PretrainedNetwo
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         for key in arrays.files:
             member, _, weight = key.partition(".")
-            weights[int(member)][weight] = arrays[key]
+            weights[int(member)][weight] = arrays[key].astype(np.float32)
     return PretrainedNetwork(
         name=name,
         horizon=int(card["horizon"]),

@@ -38,7 +38,7 @@ def make_network(plan: NetworkPlan) -> None:
     arrays = {}
     for n, part in enumerate(parts):
         with np.load(part, allow_pickle=False) as weights:
-            arrays.update({f"{n}.{name}": weights[name] for name in weights.files})
+            arrays.update({f"{n}.{name}": weights[name].astype(plan.stored_as) for name in weights.files})
     FOLDER.mkdir(exist_ok=True)
     weights_file = FOLDER / f"{plan.name}.npz"
     np.savez(weights_file, allow_pickle=False, **arrays)

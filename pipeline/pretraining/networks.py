@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from pipeline.config.loader import parse_recipe
 from pipeline.config.recipe import Recipe
-from pipeline.models.global_lstm_config import GlobalLSTMConfig, frame_config
-from pipeline.pretraining import synthetic
+from pipeline.models.global_lstm_config import GlobalLSTMConfig, fold_config, frame_config
 from pipeline.pretraining.synthetic import SeriesKind, draw_series
 from pipeline.timeseries.panel import Panel
 
@@ -55,12 +54,15 @@ class NetworkPlan:
     #: synthetic series
     num_series: int
     seed: int = 0
+    #: precision of the shipped weights; networks compute in single precision
+    stored_as: Literal["float32", "float16"] = "float32"
 
     def hash_of(self, member: int) -> str:
-        """Hash of all that decides a member's weights: its plan and the code that draws the series."""
+        """Hash of what decides a member's weights: its plan and the series."""
         fields = {**asdict(self), "members": [asdict(self.members[member]), member]}
+        del fields["stored_as"]  # decides nothing but the shipped file
         plan = json.dumps(fields, sort_keys=True, default=list).encode()
-        return hashlib.sha256(plan + Path(synthetic.__file__).read_bytes()).hexdigest()
+        return hashlib.sha256(plan + self.panel().values.tobytes()).hexdigest()
 
     def recipe(self) -> Recipe:
         """A recipe with the network's season and horizon, as which it is fitted."""
@@ -98,6 +100,12 @@ def _frame(
     size: int, context: int, base: int, *, steps: int, weighting: Literal["relative", "half"] = "relative"
 ) -> GlobalLSTMConfig:
     return replace(frame_config(size, context, base, weighting), steps=steps, learning_rate=0.006)
+
+
+def _fold(size: int, context: int, base: int, *, skip: int, profile: int = 0, steps: int = 12_000) -> GlobalLSTMConfig:
+    return replace(
+        fold_config(size, context, base, skip=skip, steps=steps, draw="series", profile=profile), learning_rate=0.004
+    )
 
 
 _MONTHLY = NetworkPlan(
@@ -152,5 +160,73 @@ _WITHOUT_SEASON = NetworkPlan(
     units=96,
     num_series=24_000,
 )
+_DAILY = NetworkPlan(
+    name="season-7",
+    kind=SeriesKind(season=7, year=(365, 90, 30), shortest=21, longest=800),
+    frequency="D",
+    horizon=28,
+    members=(
+        _frame(14, 70, 7, steps=4000),
+        _frame(28, 84, 1, steps=4000),
+        _frame(21, 98, 7, steps=4000),
+    ),
+    units=96,
+    num_series=24_000,
+    stored_as="float16",
+)
+_HOURLY = NetworkPlan(
+    name="season-24",
+    kind=SeriesKind(season=24, longer_season=168, year=(8760, 1000, 200), shortest=250, longest=1500),
+    frequency="h",
+    horizon=72,
+    members=(
+        _fold(24, 336, 24, skip=168),
+        _fold(24, 336, 24, skip=168, profile=168),
+        _fold(24, 336, 168, skip=168),
+    ),
+    units=96,
+    num_series=16_000,
+    stored_as="float16",
+)
+_WORKDAYS = NetworkPlan(
+    name="season-5",
+    kind=SeriesKind(season=5, year=(260, 60, 20), shortest=20, longest=600),
+    frequency="B",
+    horizon=28,
+    members=(
+        _frame(10, 50, 5, steps=3000),
+        _frame(20, 60, 1, steps=3000),
+        _frame(15, 65, 5, steps=3000),
+    ),
+    units=96,
+    num_series=24_000,
+    stored_as="float16",
+)
+_WEEKLY = NetworkPlan(
+    name="season-52",
+    kind=SeriesKind(season=52, year=(52,), shortest=160, longest=600),
+    frequency="W-MON",
+    horizon=104,
+    members=(
+        _fold(13, 208, 52, skip=104),
+        _fold(13, 156, 52, skip=65),
+        _fold(26, 208, 1, skip=104),
+    ),
+    units=96,
+    num_series=24_000,
+    stored_as="float16",
+)
 #: by name
-NETWORKS = {plan.name: plan for plan in (_MONTHLY, _QUARTERLY, _YEARLY, _WITHOUT_SEASON)}
+NETWORKS = {
+    plan.name: plan
+    for plan in (
+        _MONTHLY,
+        _QUARTERLY,
+        _YEARLY,
+        _WITHOUT_SEASON,
+        _WORKDAYS,
+        _DAILY,
+        _HOURLY,
+        _WEEKLY,
+    )
+}

@@ -10,8 +10,8 @@ or values relative to their level.
 | trend | a straight line, or a slope that wanders or fades |
 | walk | a random walk |
 | break | one or two shifts of the level |
-| season | harmonics of one season, growing or shrinking, sometimes changing their shape |
-| longer season | harmonics of a longer season, such as the week of hourly series |
+| season | harmonics of one season, growing or shrinking, sometimes changing their shape; a season of more than a year's months, such as the day of hourly series, may be larger one time than the other, or cut off at night |
+| longer season | harmonics of a longer season, such as the week of hourly series; a level for each season in it; or another shape of some |
 | kernel | a draw of a Gaussian process: a smooth or a rough curve, or a cycle of any length |
 | regimes | drift and volatility that switch between two states |
 | noise | independent, autocorrelated, or with heavy tails |
@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import lfilter
 
 Array = npt.NDArray[np.float64]
 
@@ -159,13 +160,40 @@ class _Draw:
         if rng.random() < 0.3:  # changes its shape
             share = 1 / (1 + np.exp(-(time - rng.uniform(0, self.length)) / (self.length * self._size(0.02, 0.5))))
             season = (1 - share) * season + share * self._harmonics(self.kind.season)
+        if self.kind.season > MONTHS:
+            season = self._vary(season)
         growth = np.exp(np.clip(rng.normal(0, 0.03) * time / self.year, -1, 1))
         return self._size(0.02, 0.5) * season * growth
 
+    def _vary(self, season: Array) -> Array:
+        """Change a season [T] from one time to the next: sometimes its size, sometimes it is cut off from below."""
+        rng, number = self.rng, self._season_numbers()
+        if rng.random() < 0.2:
+            season = np.maximum(season, np.quantile(season, rng.uniform(0.2, 0.6)))
+            season = season - season.min()
+        if rng.random() < 0.3:
+            season = season * np.exp(self._size(0.05, 0.5) * rng.normal(0, 1, number.max() + 1))[number]
+        return season
+
+    def _season_numbers(self) -> npt.NDArray[np.int64]:
+        """The number of each period's season: [T]."""
+        start = self.rng.integers(0, self.kind.season)
+        return np.asarray((start + np.arange(self.length)) // self.kind.season)
+
     def _longer_season(self) -> Array:
-        if not self.kind.longer_season or not self._happens("longer season", 0.6):
+        if not self.kind.longer_season or not self._happens("longer season", 0.8):
             return np.zeros(self.length)
-        return self._size(0.02, 0.3) * self._harmonics(self.kind.longer_season)
+        rng, kind = self.rng, self.rng.random()
+        if kind < 0.2:
+            shape = self._harmonics(self.kind.longer_season)
+        else:
+            count = self.kind.longer_season // self.kind.season
+            number = self._season_numbers() % count
+            if kind < 0.6:
+                shape = rng.normal(0, 1, count)[number]
+            else:
+                shape = self._harmonics(self.kind.season) * (number < rng.integers(1, 3)) - (number < 2)
+        return self._size(0.02, 0.3) * shape
 
     def _harmonics(self, season: int) -> Array:
         """A season of standard deviation 1, from smooth to jagged: [T]."""
@@ -212,6 +240,9 @@ class _Draw:
         noise = rng.normal(0, 1, self.length) if rng.random() < 0.5 else rng.standard_t(3, self.length) / 3**0.5
         if rng.random() < 0.3:
             noise = noise + rng.uniform(-0.5, 0.9) * np.append(0, noise[:-1])
+        if self.kind.season > MONTHS and rng.random() < 0.6:  # fades over hours, as weather does
+            forgotten = self._size(0.01, 0.5)
+            noise = lfilter([(1 - (1 - forgotten) ** 2) ** 0.5], [1, forgotten - 1], noise)
         return np.asarray(self._size(0.003, 0.2) * noise)
 
     def _volatility(self) -> Array:

@@ -1,4 +1,4 @@
-"""Write an MLflow model folder in the Keras flavor.
+"""Write an MLflow model folder in the Keras flavor, or in the ONNX flavor for a network that Keras has not fitted.
 
 `mlflow.keras` can write it only from a network loaded in TensorFlow, and infers the requirements by loading the
 network once more, so the folder is written here from the files of the trained model.
@@ -15,39 +15,59 @@ from typing import TYPE_CHECKING
 from pipeline.forecasting.forecaster import MANIFEST, MODEL_FILES
 
 if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
 
-#: packages that are needed to load the network
-_REQUIREMENTS = ("keras", "mlflow", "tensorflow")
+#: packages that are needed to load the network, by flavor
+_REQUIREMENTS = {"keras": ("keras", "mlflow", "tensorflow"), "onnx": ("mlflow", "onnx", "onnxruntime")}
+#: where the ONNX flavor has the network
+_ONNX_FILE = "model.onnx"
 _PYTHON_ENV = "python: '3.11'\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
 
 
 def write_mlflow_model(folder: Path, files: Mapping[str, bytes], *, run_id: str, model_id: str) -> None:
-    """Write the folder that `mlflow.keras.save_model` would write, and the model directory in `forecaster/`.
+    """Write the folder that `mlflow.keras.save_model` or `mlflow.onnx.save_model` would write, and the model directory.
+
+    The model directory is in `forecaster/`.
 
     Args:
         folder: an empty folder.
-        files: content by file name: the model directory and the Keras archive `network.keras`.
+        files: content by file name: the model directory and, where Keras has fitted it, the archive `network.keras`.
         run_id: MLflow's run of the training.
         model_id: MLflow's id of the logged model.
     """
-    from mlflow import pyfunc
     from mlflow.models import Model
 
     model = Model(signature=_signature(files["golden.npz"]), run_id=run_id, model_id=model_id)
+    flavor = "keras" if "network.keras" in files else "onnx"
+    content = _add_keras(model, files) if flavor == "keras" else _add_onnx(model, files)
+    content |= {
+        "requirements.txt": "".join(f"{name}=={version(name)}\n" for name in _REQUIREMENTS[flavor]).encode(),
+        "python_env.yaml": _PYTHON_ENV.encode(),
+        **{f"forecaster/{name}": files[name] for name in (*MODEL_FILES, MANIFEST)},
+    }
+    write_files(folder, content)
+    model.save(str(folder / "MLmodel"))
+
+
+def _add_keras(model: Model, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Add the Keras flavor to a model, and return its files by path."""
+    from mlflow import pyfunc
+
     model.add_flavor(
         "keras", data="data", keras_version=version("keras"), keras_backend="tensorflow", save_exported_model=False
     )
     pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
-    content = {
-        "data/model.keras": files["network.keras"],
-        "data/keras_module.txt": b"keras",
-        "requirements.txt": "".join(f"{name}=={version(name)}\n" for name in _REQUIREMENTS).encode(),
-        "python_env.yaml": _PYTHON_ENV.encode(),
-    }
-    content |= {f"forecaster/{name}": files[name] for name in (*MODEL_FILES, MANIFEST)}
-    write_files(folder, content)
-    model.save(str(folder / "MLmodel"))
+    return {"data/model.keras": files["network.keras"], "data/keras_module.txt": b"keras"}
+
+
+def _add_onnx(model: Model, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Add the ONNX flavor to a model, and return its files by path."""
+    from mlflow import pyfunc
+
+    providers = ["CPUExecutionProvider"]
+    model.add_flavor("onnx", onnx_version=version("onnx"), data=_ONNX_FILE, providers=providers)
+    pyfunc.add_to_model(model, loader_module="mlflow.onnx", data=_ONNX_FILE, python_env="python_env.yaml")
+    return {_ONNX_FILE: files["network.onnx"]}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

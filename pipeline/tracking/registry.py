@@ -67,7 +67,7 @@ class Registry:
         Args:
             recipe: what was trained.
             model: the trained model.
-            files: content by name: the model directory, `network.keras`, `report.html` and `figures/…`.
+            files: content by name: the model directory, `network.keras` if Keras fitted it, `report.html` and `figures/…`.
             card: the model card, in Markdown.
 
         Returns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,8 +16,11 @@ from pipeline.preprocessing.missing_covariates import find_missing_covariates
 from pipeline.preprocessing.windows import Positions, Windows, find_windows_ending, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
-from pipeline.training.ensemble import Ensemble, FitPlan
+from pipeline.training.forecast_ensemble import ForecastEnsemble
 from pipeline.training.progress import OnEpoch
+
+if TYPE_CHECKING:
+    from pipeline.training.ensemble import FitPlan
 
 Array = npt.NDArray[np.float64]
 
@@ -47,12 +52,16 @@ def backtest_plan(panel: Panel, plan: FitPlan, cutoff: int, on_epoch: OnEpoch | 
     if cutoff < 0 or not (fitting_part := panel.until(cutoff)).series:
         return None
     ensemble = plan.fit(fitting_part, on_epoch)
-    return None if ensemble is None else _forecast_test_part(panel, fitting_part, plan.recipe, ensemble)
+    return None if ensemble is None else forecast_test_part(panel, fitting_part, plan.recipe, ensemble)
 
 
-def _forecast_test_part(
-    panel: Panel, fitting_part: Panel, recipe: Recipe, ensemble: Ensemble
+def forecast_test_part(
+    panel: Panel, fitting_part: Panel, recipe: Recipe, ensemble: ForecastEnsemble
 ) -> HoldoutBacktest | None:
+    """Forecast from every origin of the test part of a panel by an ensemble that was fitted on what is before it.
+
+    None where no series has a window to forecast from.
+    """
     candidates = find_windows_ending(panel, _origins(panel, fitting_part, recipe.horizon), needs=ensemble.needs)
     features = ensemble.features.transform_as_live(panel, carry_forward=recipe.covariates.carries_forward)
     windows, outputs = _forecast_windows(panel, features, candidates, ensemble)
@@ -105,7 +114,7 @@ def _origins(panel: Panel, fitting_part: Panel, horizon: int) -> Positions:
 
 
 def _forecast_windows(
-    panel: Panel, features: FeatureArrays, windows: Windows, ensemble: Ensemble
+    panel: Panel, features: FeatureArrays, windows: Windows, ensemble: ForecastEnsemble
 ) -> tuple[Windows, Array]:
     """The usable windows [N], and their forecasts in units of the series: [N, H, K]."""
     network = ensemble.build_network()

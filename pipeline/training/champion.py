@@ -14,7 +14,7 @@ from pipeline.errors import ModelRefused
 from pipeline.forecasting.forecaster import Forecaster, load_forecaster
 from pipeline.models.global_lstm_config import GlobalLSTMConfig
 from pipeline.models.pretrained import is_installed
-from pipeline.training.export import unpack_weights
+from pipeline.training.model_files import unpack_weights
 
 Array = npt.NDArray[np.float64]
 

@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change, prepare_inputs
+from pipeline.forecasting.forecaster import mean_seasonal_change
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.onnx_network import FittedMember, build_onnx_network
 from pipeline.models.pretrained import LSTM_WEIGHTS, OUTPUT_WEIGHTS, Weights
 from pipeline.models.specs import InputSpec
-from pipeline.preprocessing.covariates import FeatureArrays, Features, fit_features
-from pipeline.preprocessing.scaling import Scaling
+from pipeline.preprocessing.covariates import fit_features
 from pipeline.preprocessing.windows import (
     ContextRequirements,
     Windows,
@@ -29,8 +28,9 @@ from pipeline.preprocessing.windows import (
 )
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
-from pipeline.training.export import OnnxNetwork, predict
+from pipeline.training.export import KerasNetwork
 from pipeline.training.fit_network import FittedNetwork, fit_network
+from pipeline.training.forecast_ensemble import ForecastEnsemble, Network, OnnxNetwork, join_needs
 from pipeline.training.history import fit_recipe_scaling
 from pipeline.training.members import Member, build_members
 from pipeline.training.progress import OnEpoch
@@ -68,14 +68,12 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ensemble:
-    """Members fitted on one panel, with what converts their outputs into forecasts."""
+class Ensemble(ForecastEnsemble):
+    """Members fitted on one panel."""
 
     members: list[Member]
     #: of each member
     fitted: list[FittedNetwork]
-    scaling: Scaling
-    features: Features
     input_spec: InputSpec
     #: of each member: epochs of a fit from its seed
     epochs: Sequence[int]
@@ -87,13 +85,7 @@ class Ensemble:
     @property
     def needs(self) -> ContextRequirements:
         """What a window must have so that each member can read it."""
-        needs = [member.needs for member in self.members]
-        return ContextRequirements(
-            context=max(need.context for need in needs),
-            least_length=max(need.least_length for need in needs),
-            least_known=max(need.least_known for need in needs),
-            season=max(need.season for need in needs),
-        )
+        return join_needs([member.needs for member in self.members])
 
     @property
     def is_pretrained(self) -> bool:
@@ -124,19 +116,9 @@ class Ensemble:
             networks.append(build_forecast_network(trunk, self.shrinkage))
         return average_networks(networks, self.input_spec)
 
-    def build_network(self) -> keras.Model | OnnxNetwork:
+    def build_network(self) -> Network:
         """Build the network as it is built and computed fastest."""
-        return self.build_onnx_network() or self.build_keras_network()
-
-    def prepare_inputs(self, panel: Panel, windows: Windows, features: FeatureArrays | None = None) -> ModelInputs:
-        """What the members read of windows of a panel; `features` are those of the panel, if already computed."""
-        features = features or self.features.transform(panel)
-        return prepare_inputs(panel, features, windows, self.scaling, self.needs.context)
-
-    def quantiles(self, network: keras.Model | OnnxNetwork, inputs: ModelInputs) -> Array:
-        """Forecasts of a network for n usable windows, in units of the series: [n, H, K]."""
-        outputs = predict(network, inputs.inputs)
-        return self.scaling.unscale(outputs, inputs.centre[:, :, None], inputs.scale[:, :, None])
+        return self.build_onnx_network() or KerasNetwork(self.build_keras_network())
 
 
 def _weights_by_name(trunk: keras.Model) -> Weights:

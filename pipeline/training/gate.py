@@ -14,7 +14,6 @@ from pipeline.records.training import GateRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.training.backtest import backtest_plan, last_fitted_position
 from pipeline.training.champion import Champion, UnusableChampion
-from pipeline.training.ensemble import FitPlan
 from pipeline.training.progress import OnEpoch
 
 Array = npt.NDArray[np.float64]
@@ -90,6 +89,8 @@ def _refit_and_forecast(
 
     NaN where it has none; None where it cannot be fitted on so short a history.
     """
+    from pipeline.training.ensemble import FitPlan  # imports Keras, which the first model may not need
+
     plan = FitPlan(recipe=champion.recipe, champion=champion)
     refitted = backtest_plan(panel, plan, last_fitted_position(panel, recipe), on_epoch)
     return None if refitted is None else _align(refitted, backtest.windows)

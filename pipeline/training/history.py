@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from pipeline.config.architectures import GLOBAL
-from pipeline.config.recipe import USUAL_UNITS, Recipe, longest_horizon
+from pipeline.config.recipe import LONGEST_FRAMED_SEASON, USUAL_UNITS, Recipe, longest_horizon
 from pipeline.errors import ModelRefused, NotEnoughHistory
 from pipeline.models.global_lstm_config import LONG_HISTORY, GlobalLSTMConfig, default_configs
 from pipeline.models.pretrained import PretrainedNetwork, load_pretrained, network_name, pretrained_configs
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: series from which on a panel has members that are fitted on it alone beside pretrained ones
 _MANY_SERIES = 1000
+#: values from which on long histories, or long seasons such as days of hours, tell more than a pretrained network
+_MANY_VALUES = 10_000
 #: further fits of a pretrained member, by the number of series from which on: gradient steps, windows in each, learning rate
 _FURTHER_FITS = {1: (100, 16, 0.001), 10: (150, 32, 0.001), 100: (400, 128, 0.002)}
 #: windows that are drawn to find one, before all are looked through
@@ -63,28 +65,34 @@ def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]
         members=recipe.num_members,
         with_features=recipe.covariates.are_used,
     )
-    if pretrained:
-        readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
-        if not all(_has_window(readable, config_needs(config), recipe.horizon) for config in (*pretrained, *own)):
-            return pretrained
+    if pretrained and not has_fitting_windows(panel, recipe, (*pretrained, *own)):
+        return pretrained
     return (*pretrained, *own)
 
 
 def _pretrained_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
     """The members of the pretrained network for a recipe, to be fitted further on its panel; empty where there is none.
 
-    There is none for series that are all shorter than it needs, nor for long histories without a season, which tell more
-    of themselves.
+    There is none for series that are all shorter than it needs, nor for histories that tell more of themselves.
     """
     network = _pretrained_network(recipe)
     if network is None or int(panel.lengths.max()) < network.least_known:
         return ()
-    if recipe.season == 1 and float(np.median(panel.lengths)) >= LONG_HISTORY * max(recipe.horizon, 4):
+    if _tells_more(panel, recipe):
         return ()
     steps, batch_size, learning_rate = _FURTHER_FITS[max(n for n in _FURTHER_FITS if n <= len(panel.series))]
     return pretrained_configs(
         network, members=recipe.num_members, steps=steps, batch_size=batch_size, learning_rate=learning_rate
     )
+
+
+def _tells_more(panel: Panel, recipe: Recipe) -> bool:
+    """Whether members fitted on a panel alone forecast it better than a pretrained network that is fitted further."""
+    has_many = int(panel.lengths.sum()) >= _MANY_VALUES
+    if recipe.season > LONGEST_FRAMED_SEASON:
+        return has_many
+    is_long = float(np.median(panel.lengths)) >= LONG_HISTORY * max(recipe.season, recipe.horizon, 4)
+    return is_long and (has_many or recipe.season == 1)
 
 
 def _pretrained_network(recipe: Recipe) -> PretrainedNetwork | None:
@@ -184,6 +192,12 @@ def require_trainable(panel: Panel, recipe: Recipe) -> None:
     shortage = describe_shortage(panel, recipe)
     if shortage is not None:
         raise NotEnoughHistory(shortage)
+
+
+def has_fitting_windows(panel: Panel, recipe: Recipe, configs: Sequence[GlobalLSTMConfig]) -> bool:
+    """Whether each of some members of the global network has a window of a panel to be fitted on."""
+    readable = fit_recipe_scaling(panel, recipe).mask_unusable(panel)
+    return all(_has_window(readable, config_needs(config), recipe.horizon) for config in configs)
 
 
 def no_window_message(needs: ContextRequirements, recipe: Recipe, *, logarithms: bool) -> str:

@@ -39,7 +39,8 @@ class TrainedModel:
     """A model directory's files, the Keras archive of the same network, and the record of the training."""
 
     files: dict[str, bytes]
-    keras_archive: bytes
+    #: None: the network was published as it ships, without Keras
+    keras_archive: bytes | None
     record: TrainingRecord
 
 

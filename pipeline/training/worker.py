@@ -72,6 +72,7 @@ def _run_training(folder: JobFolder, job: JobFile, panel: Panel) -> None:
     tutorial = job.tutorial or run_protocol(panel.series_values(0), job.recipe, on_epoch=_progress_printer("tutorial"))
     record = trained.record.model_copy(update={"tutorial": tutorial, "seconds": seconds})
     write_files(folder.model(), trained.files)
+    assert trained.keras_archive is not None
     folder.keras_archive.write_bytes(trained.keras_archive)
     folder.record().write_text(record.model_dump_json(), "utf-8")
 

@@ -20,7 +20,8 @@ from pipeline.preprocessing.windows import Windows
 from pipeline.timeseries.forecast import LEVELS
 from pipeline.timeseries.panel import Panel
 from pipeline.training.ensemble import FitPlan, fit_ensemble
-from pipeline.training.export import export_archive, export_onnx, pack_weights, predict, unpack_weights
+from pipeline.training.export import export_archive, export_onnx, predict
+from pipeline.training.model_files import pack_weights, unpack_weights
 from tests.support.networks import BARE, CONTEXT, FOLD, FRAME, HORIZON, RICH, first, single, trunk_of, windows_for
 from tests.support.recipes import build_recipe
 
@@ -178,12 +179,12 @@ def test_of_a_correction_that_is_not_trusted_the_base_stays() -> None:
 
 
 def test_written_weights_come_back_member_by_member() -> None:
-    members = [trunk_of("stacked", seed=seed) for seed in range(11)]
+    members = [trunk_of("stacked", seed=seed).get_weights() for seed in range(11)]
 
     read = unpack_weights(pack_weights(members))
 
-    for network, weights in zip(members, read, strict=True):
-        for ours, theirs in zip(network.get_weights(), weights, strict=True):
+    for written, weights in zip(members, read, strict=True):
+        for ours, theirs in zip(written, weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert pack_weights(members) == pack_weights(members)
 

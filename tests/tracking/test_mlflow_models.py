@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pytest
 
 from pipeline.forecasting.baselines import forecast_naive
@@ -22,6 +23,7 @@ from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.timeseries.forecast import QUANTILE_COLUMNS
 from pipeline.tracking.registry import Registry
+from pipeline.training.as_shipped import make_shipped_model
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
 from tests.storage.raw_sql import value
@@ -41,6 +43,15 @@ def quantile_outcome() -> TrainedModel:
     return run_training(TrainingJob(panel=small_panel(), recipe=changed, training="retrain", reason="no model yet"))
 
 
+@pytest.fixture(scope="module")
+def shipped_outcome() -> TrainedModel:
+    """The pretrained network as it ships, which Keras has not fitted."""
+    recipe = small_recipe()
+    model = recipe.model.model_copy(update={"architecture": "global", "units": 64, "context": None})
+    changed = recipe.model_copy(update={"model": model})
+    return make_shipped_model(small_panel(), changed, reason="no model yet")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Registered:
     """A model in MLflow, and its published forecast."""
@@ -53,7 +64,7 @@ class Registered:
     group: npt.NDArray[np.int64]  # [1], the volatility group that the series was published with
 
 
-@pytest.fixture(params=["outcome", "quantile_outcome"])
+@pytest.fixture(params=["outcome", "quantile_outcome", "shipped_outcome"])
 def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registered]:
     trained: TrainedModel = request.getfixturevalue(request.param)
     database = open_database(f"sqlite:///{tmp_path}/store.db")
@@ -66,7 +77,7 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     publish_forecast(small_recipe(), store, NOW)
     rows = store.runs.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
-    files = {**trained.files, "network.keras": trained.keras_archive}
+    files = {**trained.files, **({"network.keras": trained.keras_archive} if trained.keras_archive else {})}
     card = render_model_card(small_recipe(), model)
     Registry(tracking_uri, lambda: NOW).log_training(small_recipe(), model, files, card=card)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
@@ -108,11 +119,17 @@ def test_pyfunc_predicts_what_was_published(registered: Registered) -> None:
     np.testing.assert_allclose(published_from(outputs, registered), registered.published, rtol=1e-5)
 
 
-def test_keras_predicts_what_was_published(registered: Registered) -> None:
+def test_the_network_s_own_library_predicts_what_was_published(registered: Registered) -> None:
     import mlflow.keras
+    import mlflow.onnx
+    from mlflow.models import get_model_info
 
-    loaded = mlflow.keras.load_model(registered.address)
-    outputs = loaded.predict(inputs(registered), verbose=0)
+    if "keras" in get_model_info(registered.address).flavors:
+        outputs = mlflow.keras.load_model(registered.address).predict(inputs(registered), verbose=0)
+    else:  # Keras has not fitted it
+        network = mlflow.onnx.load_model(registered.address)
+        session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+        (outputs,) = session.run(None, inputs(registered))
 
     np.testing.assert_allclose(published_from(outputs, registered), registered.published, rtol=1e-5)
 
