@@ -46,7 +46,13 @@ def run(
     every: Annotated[bool, typer.Option("--all", help="Run every recipe in NEXTPERIOD_RECIPES.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Retrain from scratch, whatever the policy says.")] = False,
     fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Fine-tune the current model.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the current model, whatever the policy says.")] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Keep the current model, whatever the policy says; a first one is the pretrained network as it ships.",
+        ),
+    ] = False,
     as_of: Annotated[
         Optional[str], typer.Option("--as-of", metavar="INSTANT", help="Run as of this instant in the past (ISO 8601).")
     ] = None,
