@@ -180,7 +180,9 @@ class FitPlan:
 def _as_found(member: Member, search: Search | None) -> Member:
     """A member, fitted as the search has found to be best."""
     if member.is_pretrained:
-        return member if search is None or search.moved is None else member.moved_by(search.moved)
+        if search is None or search.moved is None:
+            return member
+        return member.moved_by(search.moved) if search.moved else member.moved_by(0.0).for_epochs(0)
     return member if search is None or search.moved is not None else member.for_epochs(search.epochs)
 
 

@@ -140,6 +140,32 @@ def test_the_weights_move_as_far_as_held_out_origins_are_evidence_for_it(
 
 
 @tensorflow
+def test_where_held_out_origins_speak_against_moving_nothing_is_fitted() -> None:
+    from pipeline.training.ensemble import FitPlan, Search
+
+    plan = FitPlan(recipe=recipe_of(), search=Search(epochs=4, shrinkage=1.0, moved=0.0))
+
+    ensemble = plan.fit(sales(72), None)
+
+    assert ensemble is not None
+    network = load_pretrained("season-12")
+    assert network is not None
+    assert [fitted.loss for fitted in ensemble.fitted] == [()] * 3
+    for fitted, shipped in zip(ensemble.fitted, network.weights, strict=True):
+        np.testing.assert_array_equal(fitted.trunk.get_weights()[0], shipped["lstm_cell/kernel"])
+
+
+@tensorflow
+def test_a_long_history_holds_out_more_horizons_as_evidence() -> None:
+    from pipeline.training.ensemble import _num_held_out
+
+    recipe = recipe_of(horizon=12)
+
+    assert [_num_held_out(sales(length), recipe) for length in (60, 168, 300, 2000)] == [2, 2, 5, 10]
+    assert _num_held_out(sales(2000), recipe_of(horizon=12, model={"pretrained": False})) == 2
+
+
+@tensorflow
 def test_a_history_with_no_window_to_fit_on_is_forecast_by_the_network_as_it_is() -> None:
     panel, recipe = sales(14), recipe_of()
 
