@@ -38,8 +38,6 @@ class TrainingChoice:
     #: "retrain", "fine-tune" or "keep"
     training: str
     reason: str
-    #: whether a first model is fitted, where it could be published as it ships
-    is_fitted: bool = True
 
 
 def choose_training(recipe: Recipe, history: ModelHistory | None, *, requested: str | None = None) -> TrainingChoice:
@@ -51,8 +49,7 @@ def choose_training(recipe: Recipe, history: ModelHistory | None, *, requested: 
         requested: "retrain", "fine-tune" or "keep" of a person; overrules the policy.
     """
     if history is None:
-        is_fitted = (requested or recipe.training.policy) != "keep"
-        return TrainingChoice(training="retrain", reason="no model yet", is_fitted=is_fitted)
+        return TrainingChoice(training="retrain", reason="no model yet")
     if requested == "retrain":
         return TrainingChoice(training="retrain", reason="asked for")
     if history.training_fingerprint != recipe.training_fingerprint:

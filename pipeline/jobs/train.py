@@ -22,7 +22,6 @@ from pipeline.storage.models import NewModel
 from pipeline.storage.store import Store
 from pipeline.timeseries.panel import Panel
 from pipeline.tracking.registry import Registry
-from pipeline.training.as_shipped import can_be_fitted, has_shipped_network, make_shipped_model
 from pipeline.training.history import require_trainable
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
@@ -141,7 +140,12 @@ def _train(
 
 def _publish_as_shipped(decision: TrainingDecision, job: TrainingJob) -> TrainedModel | None:
     """A first model that is not fitted, because nobody wants it or nothing could be; None: it has to be fitted."""
-    if decision.champion is not None or not has_shipped_network(job.panel, job.recipe):
+    if decision.champion is not None:
+        return None
+    # imports SciPy and ONNX, which a cycle without a training does not need
+    from pipeline.training.as_shipped import can_be_fitted, has_shipped_network, make_shipped_model
+
+    if not has_shipped_network(job.panel, job.recipe):
         return None
     if not decision.is_fitted:
         reason = f"{job.reason}; the pretrained network is published as it ships, for none is to be fitted"

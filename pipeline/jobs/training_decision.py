@@ -58,7 +58,7 @@ def decide_training(recipe: Recipe, store: Store, requested: str | None, as_of: 
         training=choice.training,
         reason=choice.reason,
         as_of=as_of,
-        is_fitted=choice.is_fitted,
+        is_fitted=champion is not None or (requested or recipe.training.policy) != "keep",
     )
 
 
