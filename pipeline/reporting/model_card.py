@@ -31,11 +31,14 @@ from pipeline.forecasting.forecaster import load_forecaster, read_model_files
 from pipeline.forecasting.series_scale import volatility_groups
 
 folder = Path(mlflow.artifacts.download_artifacts("models:/{recipe}/<version>"))
-network = mlflow.pyfunc.load_model(str(folder))  # or mlflow.keras.load_model
+network = mlflow.pyfunc.load_model(str(folder))
 forecaster = load_forecaster(read_model_files(folder / "forecaster"), "{model_hash}")
 windows = forecaster.inputs_at_origin(panel)
 inputs = {{name: values.astype("float32") for name, values in windows.inputs.items()}}
-quantiles = forecaster.to_quantiles(network.predict(inputs), windows)  # [series, step, level]
+outputs = network.predict(inputs)
+if isinstance(outputs, dict):  # of a network that ships with the package, which MLflow has in the ONNX flavor
+    (outputs,) = outputs.values()
+quantiles = forecaster.to_quantiles(outputs, windows)  # [series, step, level]
 if forecaster.calibration:  # what is published is calibrated by series, too
     naive = forecast_naive(panel, forecaster.horizon, {season})
     groups = volatility_groups(panel, naive.scale, {season})
