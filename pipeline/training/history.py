@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 #: series from which on a panel has members that are fitted on it alone beside pretrained ones
 _MANY_SERIES = 1000
 #: values from which on long histories, or long seasons such as days of hours, tell more than a pretrained network
-_MANY_VALUES = 10_000
+_MANY_VALUES = 5_000
 #: further fits of a pretrained member, by the number of series from which on: gradient steps, windows in each, learning rate
 _FURTHER_FITS = {1: (100, 16, 0.001), 10: (150, 32, 0.001), 100: (400, 128, 0.002)}
 #: windows that are drawn to find one, before all are looked through

@@ -272,3 +272,26 @@ def test_a_panel_of_very_many_series_has_members_of_its_own_beside_the_pretraine
     assert begun == [True, True, True, False, False, False]
     short = panel_of([sales(14).values] * 1000)  # nothing to fit the pretrained members on: they forecast as they are
     assert all(config.pretrained for config in choose_configs(short, recipe_of()))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "season", "length", "num_series", "is_pretrained"),
+    [
+        ("D", 7, 400, 1, True),
+        ("D", 7, 600, 9, False),  # long, and many values
+        ("D", 7, 90, 200, True),  # many values, but short
+        ("D", 1, 600, 1, False),  # long, without a season
+        ("h", 24, 1200, 1, True),
+        ("h", 24, 1200, 9, False),  # many values of a long season
+        ("B", 5, 300, 3, True),
+        ("W-MON", 52, 260, 3, True),
+    ],
+)
+def test_histories_that_tell_more_of_themselves_are_fitted_from_scratch(
+    frequency: str, season: int, length: int, num_series: int, is_pretrained: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    panel = panel_of([(100 + rng.normal(size=length)).tolist() for _ in range(num_series)], frequency=frequency)
+    recipe = recipe_of(frequency=frequency, season_length=season)
+
+    assert {bool(config.pretrained) for config in choose_configs(panel, recipe)} == {is_pretrained}
