@@ -148,7 +148,7 @@ def _publish_as_shipped(decision: TrainingDecision, job: TrainingJob) -> Trained
     if not has_shipped_network(job.panel, job.recipe):
         return None
     if not decision.is_fitted:
-        reason = f"{job.reason}; the pretrained network is published as it ships, for none is to be fitted"
+        reason = f"{job.reason}; asked to keep: the pretrained network is published as it ships"
     elif not can_be_fitted(job.panel, job.recipe):
         reason = f"{job.reason}; the history is too short to fit the pretrained network on"
     else:

@@ -70,7 +70,7 @@ def test_asked_to_keep_before_there_is_a_model_the_network_is_published_as_it_sh
     result = train_model(recipe, store, NOW, requested="keep")
 
     assert (result.training, result.model_version) == ("retrain", 1)
-    assert result.reason == ("no model yet; the pretrained network is published as it ships, for none is to be fitted")
+    assert result.reason == ("no model yet; asked to keep: the pretrained network is published as it ships")
     assert result.skill is not None
     np.testing.assert_allclose(published(recipe, store), small_values(43)[-3:], rtol=0.05)
     model = store.models.champion("small")
