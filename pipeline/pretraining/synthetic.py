@@ -10,11 +10,11 @@ or values relative to their level.
 | trend | a straight line, or a slope that wanders or fades |
 | walk | a random walk |
 | break | one or two shifts of the level |
-| season | harmonics of one season, growing or shrinking, sometimes changing their shape; a season of more than a year's months, such as the day of hourly series, may be larger one time than the other, or cut off at night |
+| season | harmonics of one season, growing or shrinking, sometimes changing their shape; seasons above 12 periods may also differ in size from one to the next, or be cut off from below, as sunlight is at night |
 | longer season | harmonics of a longer season, such as the week of hourly series; a level for each season in it; or another shape of some |
 | kernel | a draw of a Gaussian process: a smooth or a rough curve, or a cycle of any length |
 | regimes | drift and volatility that switch between two states |
-| noise | independent, autocorrelated, or with heavy tails |
+| noise | independent, autocorrelated, or with heavy tails; with a season above 12 periods it may fade slowly |
 | volatility | noise and walk grow calm and restless in turn |
 | calendar | what months of different length, or their numbers of weekdays, do |
 | outliers | single values far off |
@@ -46,7 +46,7 @@ COMPONENTS = (
     "outliers",
     "demand",
 )
-#: season of months, which alone have calendar effects
+#: season of monthly series, which alone have calendar effects; longer seasons vary from one to the next
 MONTHS = 12
 #: frequencies of a draw of a Gaussian process
 _NUM_FREQUENCIES = 40
@@ -166,7 +166,7 @@ class _Draw:
         return self._size(0.02, 0.5) * season * growth
 
     def _vary(self, season: Array) -> Array:
-        """Change a season [T] from one time to the next: sometimes its size, sometimes it is cut off from below."""
+        """Return a season [T] whose size differs from one occurrence to the next, or which is cut off from below, or neither."""
         rng, number = self.rng, self._season_numbers()
         if rng.random() < 0.2:
             season = np.maximum(season, np.quantile(season, rng.uniform(0.2, 0.6)))
@@ -240,7 +240,7 @@ class _Draw:
         noise = rng.normal(0, 1, self.length) if rng.random() < 0.5 else rng.standard_t(3, self.length) / 3**0.5
         if rng.random() < 0.3:
             noise = noise + rng.uniform(-0.5, 0.9) * np.append(0, noise[:-1])
-        if self.kind.season > MONTHS and rng.random() < 0.6:  # fades over hours, as weather does
+        if self.kind.season > MONTHS and rng.random() < 0.6:  # fades slowly, as weather does
             forgotten = self._size(0.01, 0.5)
             noise = lfilter([(1 - (1 - forgotten) ** 2) ** 0.5], [1, forgotten - 1], noise)
         return np.asarray(self._size(0.003, 0.2) * noise)

@@ -39,7 +39,7 @@ class TrainedModel:
     """A model directory's files, the Keras archive of the same network, and the record of the training."""
 
     files: dict[str, bytes]
-    #: None: the network was published as it ships, without Keras
+    #: None: the network is published as it ships, and Keras never saw it
     keras_archive: bytes | None
     record: TrainingRecord
 

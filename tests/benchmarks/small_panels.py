@@ -341,7 +341,7 @@ def _as_list(values: Array) -> list[float | None]:
 
 
 class ResultFile:
-    """Results in a JSON file, which is written anew with each of them."""
+    """Results in a JSON file, which is rewritten after each result."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -20,19 +20,10 @@ from pipeline.jobs.train import TrainResult, train_model
 from pipeline.models import pretrained
 from pipeline.storage.store import Store
 from pipeline.training import history
-from tests.support.examples import NOW, small_csv, small_values
+from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_values
 
-RECIPE = """
-name = "small"
-frequency = "MS"
-season_length = 4
-horizon = 3
-[source]
-kind = "csv"
-path = "small.csv"
-period = "month"
-value = "sold"
-"""
+#: the small recipe with the default network
+RECIPE = SMALL_RECIPE.partition("[model]")[0].format(source="")
 
 
 class Started(Exception):
