@@ -34,9 +34,7 @@ class FittedMember:
     weights: Weights
 
 
-def build_onnx_network(
-    members: Sequence[FittedMember], horizon: int, *, shrinkage: float = 1.0, shares: Sequence[float] | None = None
-) -> bytes:
+def build_onnx_network(members: Sequence[FittedMember], horizon: int, *, shrinkage: float = 1.0) -> bytes:
     """Build the network from windows `context` [N, L, 2] to quantiles [N, H, K], in units of the context.
 
     L is the longest context of a member; each reads the end of it that it needs. Equal arguments give equal bytes.
@@ -45,7 +43,6 @@ def build_onnx_network(
         members: at least one.
         horizon: steps that the members forecast.
         shrinkage: see `to_units_of_context`.
-        shares: weight of each member in the mean, relative to each other; None: the same for all.
 
     Raises:
         ValueError: a member forecasts another number of steps, or there is not one share for each member.
@@ -53,20 +50,18 @@ def build_onnx_network(
     graph = OnnxGraph()
     length = max(member.config.context for member in members)
     context = OnnxTensor(graph, "context", (None, length, 2))
-    weights = np.ones(len(members)) if shares is None else np.asarray(shares)
     quantiles = [_forecast(context, member, horizon, shrinkage) for member in members]
-    average = _average(quantiles, weights / weights.sum())
+    average = _average(quantiles)
     model = canonicalize(graph.build_model([context], average, _OUTPUT))
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
-def _average(quantiles: Sequence[OnnxTensor], shares: npt.NDArray[np.float64]) -> OnnxTensor:
-    """Mean of the members' quantiles [N, H, K], weighed by shares that sum to 1."""
+def _average(quantiles: Sequence[OnnxTensor]) -> OnnxTensor:
+    """Mean of the members' quantiles [N, H, K]."""
     if len(quantiles) == 1:
         return quantiles[0]
-    parts = [part * share for part, share in zip(quantiles, shares.tolist(), strict=True)]
-    average: OnnxTensor = reduce(operator.add, parts)
+    average: OnnxTensor = reduce(operator.add, [part * (1 / len(quantiles)) for part in quantiles])
     return average
 
 

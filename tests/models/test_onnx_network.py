@@ -106,18 +106,6 @@ def test_members_of_different_contexts_are_averaged_and_shrunk_as_by_keras(shrin
     assert_close(run(network, windows), predict(keras_network, windows))
 
 
-def test_shares_weigh_the_members() -> None:
-    members = [member_of(config, build_trunk_of(config)) for config in (FRAME, FOLD)]
-    windows = windows_for()
-    one, other = (run(build_onnx_network([member], HORIZON), windows) for member in members)
-
-    weighted = run(build_onnx_network(members, HORIZON, shares=[3, 1]), windows)
-
-    assert_close(weighted, 0.75 * one + 0.25 * other)
-    with pytest.raises(ValueError, match="zip"):
-        build_onnx_network(members, HORIZON, shares=[1])
-
-
 def test_weights_of_another_horizon_are_refused() -> None:
     member = member_of(FRAME, build_trunk_of(FRAME, horizon=6))
 
