@@ -31,7 +31,12 @@ class Scaling:
     logarithms: bool = False
     season: int = 1
     #: centre and scale by name of the series
-    fitted: dict[str, tuple[float, float]] = field(default_factory=dict)
+    fitted: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+
+    @property
+    def kind_alone(self) -> Scaling:
+        """The same scaling without what was fitted on series."""
+        return replace(self, season=1, fitted={})
 
     @property
     def is_centred(self) -> bool:

@@ -23,6 +23,8 @@ from pipeline.pretraining.networks import NETWORKS, NetworkPlan
 
 #: fitted members wait here for the others
 _KEPT = Path(".pretraining")
+#: processors that are counted on, as many as there may be: they decide the weights' last bits
+_NUM_PROCESSORS = 2
 #: libraries that decide the weights
 _LIBRARIES = ("keras", "numpy", "tensorflow")
 
@@ -73,7 +75,7 @@ def fit_member(plan: NetworkPlan, member: int) -> None:
     from pipeline.training.gradient_steps import configure_threads
     from pipeline.training.members import build_members
 
-    configure_threads()
+    configure_threads(_NUM_PROCESSORS)
     tf.config.experimental.enable_op_determinism()
     panel, recipe = plan.panel(), plan.recipe()
     members = build_members(panel, recipe, configs=plan.members)

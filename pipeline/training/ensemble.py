@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -17,6 +19,7 @@ from pipeline.models.onnx_network import FittedMember, build_onnx_network
 from pipeline.models.pretrained import LSTM_WEIGHTS, OUTPUT_WEIGHTS, Weights
 from pipeline.models.specs import InputSpec
 from pipeline.preprocessing.covariates import fit_features
+from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import (
     ContextRequirements,
     Windows,
@@ -29,12 +32,13 @@ from pipeline.preprocessing.windows import (
 from pipeline.timeseries.panel import Panel
 from pipeline.training.champion import Champion
 from pipeline.training.export import KerasNetwork
-from pipeline.training.fit_network import FittedNetwork, fit_network
+from pipeline.training.fit_network import FitGraph, FitSettings, FittedNetwork, fit_network, seed_weights
 from pipeline.training.forecast_ensemble import ForecastEnsemble, Network, OnnxNetwork, join_needs
+from pipeline.training.gradient_steps import num_parallel_fits
 from pipeline.training.history import fit_recipe_scaling
-from pipeline.training.members import Member, build_members
+from pipeline.training.members import BuildTrunk, Member, build_members
 from pipeline.training.progress import OnEpoch
-from pipeline.training.window_batches import flatten_panel
+from pipeline.training.window_batches import FlatPanel, flatten_panel
 
 Array = npt.NDArray[np.float64]
 
@@ -49,6 +53,8 @@ _FEWEST_HELD_OUT, _MOST_HELD_OUT, _SHARE_HELD_OUT = 2, 10, 0.2
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: held-out horizons, over all series, at which half of the share that was best on them counts
 _HALF_TRUSTED = 4
+#: graphs of members that are kept to be used again
+_MOST_GRAPHS = 12
 #: shrinkage factors that are compared
 _SHRINKAGES = np.linspace(0, 1, 21)
 
@@ -234,25 +240,27 @@ def fit_ensemble(
         held_out_flat = flatten_panel(longer, scaling, features.transform(longer)), held_out_windows
     input_spec = InputSpec(horizon=recipe.horizon, **features.counts)
     readable = scaling.mask_unusable(panel)
-    fitted, num_windows = [], 0
+    fits, num_windows = [], 0
     for n, member in enumerate(members):
         windows = select_windows(readable, member, recipe)
         num_windows += len(windows)
-        keras.utils.set_random_seed(member.settings.seed)
+        seed_weights(member.settings.seed)
         trunk = member.build(input_spec)
         pretrained = member.pretrained_weights(trunk) if member.is_pretrained and not start else None
-        network = fit_network(
-            trunk,
-            flat,
-            windows,
-            member.settings,
-            held_out=held_out_flat,
-            start=start.weights[n] if start else pretrained,
-            on_epoch=on_epoch,
+        fits.append(
+            _Fit(
+                trunk=trunk,
+                flat=flat,
+                windows=windows,
+                settings=member.settings,
+                graph=_shared_graph(member.build, input_spec, member.settings.of_graph, scaling.kind_alone),
+                held_out=held_out_flat,
+                start=start.weights[n] if start else pretrained,
+                moved=member.config.moved if pretrained is not None and member.config else None,
+            )
         )
-        if pretrained is not None and member.config is not None:
-            _move_weights(trunk, pretrained, trunk.get_weights(), member.config.moved)
-        fitted.append(network)
+    with ThreadPoolExecutor(num_parallel_fits(members[0].settings.batch_size)) as pool:
+        fitted = list(pool.map(lambda fit: fit.run(on_epoch), fits))
     return Ensemble(
         members=members,
         fitted=fitted,
@@ -262,6 +270,43 @@ def fit_ensemble(
         epochs=(start.epochs if start else None) or [member.settings.epochs for member in members],
         num_windows=num_windows,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fit:
+    """What one member is fitted from."""
+
+    trunk: keras.Model
+    flat: FlatPanel
+    windows: Windows
+    settings: FitSettings
+    graph: FitGraph
+    held_out: tuple[FlatPanel, Windows] | None
+    start: Sequence[Array] | None
+    #: share of the way from the weights at the start to the fitted ones by which they are moved; None: all of it
+    moved: float | None
+
+    def run(self, on_epoch: OnEpoch | None) -> FittedNetwork:
+        """Fit the member, and move its weights."""
+        network = fit_network(
+            self.trunk,
+            self.flat,
+            self.windows,
+            self.settings,
+            graph=self.graph,
+            held_out=self.held_out,
+            start=self.start,
+            on_epoch=on_epoch,
+        )
+        if self.moved is not None and self.start is not None:
+            _move_weights(self.trunk, self.start, self.trunk.get_weights(), self.moved)
+        return network
+
+
+@lru_cache(maxsize=_MOST_GRAPHS)
+def _shared_graph(build: BuildTrunk, input_spec: InputSpec, settings: FitSettings, scaling: Scaling) -> FitGraph:
+    """The graph that fits all trunks of a kind: searches, rehearsals and final fits of a member differ in their data alone."""
+    return FitGraph(build(input_spec), settings, scaling)
 
 
 def _move_weights(trunk: keras.Model, start: Sequence[Array], fitted: Sequence[Array], share: float) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,10 +17,11 @@ import tensorflow as tf
 from pipeline.errors import ModelRefused
 from pipeline.models.fused_lstm import fuse_lstm_layers
 from pipeline.models.losses import sum_losses
+from pipeline.preprocessing.scaling import Scaling
 from pipeline.preprocessing.windows import Windows
-from pipeline.training.gradient_steps import Indices, SumLosses, compile_epoch, compile_mean_loss
+from pipeline.training.gradient_steps import Indices, MeanLoss, compile_epoch, compile_mean_loss
 from pipeline.training.progress import OnEpoch
-from pipeline.training.window_batches import FlatPanel, build_window_lookup
+from pipeline.training.window_batches import FlatPanel, PanelTensors, look_up_windows
 
 Array = npt.NDArray[np.float64]
 
@@ -48,6 +52,11 @@ class FitSettings:
     #: epochs without gain on the held-out windows before stopping; None: never stop early
     patience: int | None = None
 
+    @property
+    def of_graph(self) -> FitSettings:
+        """The settings that a graph is traced with: fits that differ in others can share it."""
+        return replace(self, epochs=0, learning_rate=0.0, seed=0, steps_per_epoch=None, patience=None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittedNetwork:
@@ -64,12 +73,102 @@ class FittedNetwork:
         return int(np.argmin(self.validation_loss)) + 1 if self.validation_loss else len(self.loss)
 
 
+def seed_weights(seed: int) -> None:
+    """Seed what Keras draws initial weights, and the seeds of dropout, from.
+
+    `keras.utils.set_random_seed` would seed TensorFlow too, whose operations draw nothing here, and which then prepares each
+    traced graph anew: a third of a second.
+    """
+    random.seed(seed)
+
+
+class FitGraph:
+    """What is traced to fit one trunk on any panel: its steps, its optimizer, its loss without gradients."""
+
+    def __init__(self, trunk: keras.Model, settings: FitSettings, scaling: Scaling) -> None:
+        """Prepare a graph, which is traced by its first fit.
+
+        Args:
+            trunk: untrained.
+            settings: of which the epochs, the learning rate and the seed may differ from fit to fit.
+            scaling: of which the parameters of series may differ from fit to fit.
+        """
+        self.trunk = trunk
+        self._fused, self._settings, self._scaling = fuse_lstm_layers(trunk), settings, scaling
+        self._schedule = _Schedule(settings.schedule)
+        self._optimizer = _build_optimizer(settings, self._schedule)
+        self._initial_state: list[Array] = []
+        #: held by the fit that uses the graph
+        self.lock = threading.Lock()
+        self._epoch: MeanLoss | None = None
+        self._mean_loss: MeanLoss | None = None
+
+    def start(
+        self, trunk: keras.Model, flat: FlatPanel, windows: Windows, settings: FitSettings
+    ) -> Callable[[Indices], float]:
+        """Take over the weights of an equal trunk; return a function that fits them to windows for one epoch."""
+        self._take_over(trunk)
+        data = _window_data(flat, windows)
+        if self._epoch is None:
+            self._epoch = compile_epoch(
+                self.trunk.trainable_variables,
+                partial(self._sum_losses, training=True),
+                self._optimizer,
+                batch_size=settings.batch_size,
+                data=data,
+            )
+            self._initial_state = [variable.numpy() for variable in self._optimizer.variables]
+        for variable, value in zip(self._optimizer.variables, self._initial_state, strict=True):
+            variable.assign(value)
+        self._schedule.begin(settings, num_windows=len(windows))
+        epoch = self._epoch
+        return lambda indices: epoch(indices, *data)
+
+    def mean_loss(self, flat: FlatPanel, windows: Windows) -> Callable[[], float]:
+        """Return a function that computes the mean loss of windows by the weights of the moment."""
+        data, indices = _window_data(flat, windows), np.arange(len(windows))
+        if self._mean_loss is None:
+            self._mean_loss = compile_mean_loss(partial(self._sum_losses, training=False), data)
+        mean_loss = self._mean_loss
+        return lambda: mean_loss(indices, *data)
+
+    def _take_over(self, trunk: keras.Model) -> None:
+        if trunk is not self.trunk:
+            for own, other in zip(self.trunk.variables, trunk.variables, strict=True):
+                own.assign(other)
+
+    def _sum_losses(self, indices: Any, counts: Any, data: _WindowData, *, training: bool) -> tuple[Any, Any]:
+        trunk, settings = self._fused, self._settings
+        inputs = look_up_windows(
+            data.panel,
+            tf.gather(data.series, indices),
+            tf.gather(data.end, indices),
+            scaling=self._scaling,
+            context=trunk.input["context"].shape[1],
+            horizon=trunk.output[0].shape[2],
+        )
+        return sum_losses(trunk, inputs, counts, loss=settings.loss, weighting=settings.weighting, training=training)
+
+
+class _WindowData(NamedTuple):
+    """Windows of a panel as an argument of a graph."""
+
+    panel: PanelTensors
+    series: Any  # [N]
+    end: Any  # [N]
+
+
+def _window_data(flat: FlatPanel, windows: Windows) -> tuple[_WindowData]:
+    return (_WindowData(flat.tensors, tf.constant(windows.series), tf.constant(windows.end)),)
+
+
 def fit_network(
     trunk: keras.Model,
     flat: FlatPanel,
     windows: Windows,
     settings: FitSettings,
     *,
+    graph: FitGraph | None = None,
     held_out: tuple[FlatPanel, Windows] | None = None,
     start: Sequence[Array] | None = None,
     on_epoch: OnEpoch | None = None,
@@ -81,6 +180,7 @@ def fit_network(
         flat: the panel up to the cutoff.
         windows: of it, with all of their targets inside; in random order where `settings.steps_per_epoch` is given.
         settings: how to fit.
+        graph: of an equal trunk, settings and scaling, to be used again; None: one of its own.
         held_out: a panel and windows of it for early stopping: the weights of the best epoch are kept.
         start: weights to start from, in the order of `keras.Model.get_weights`; None: those of the trunk.
         on_epoch: called after each epoch.
@@ -92,44 +192,36 @@ def fit_network(
         _set_start_weights(trunk, start)
     if settings.epochs == 0:
         return FittedNetwork(trunk=trunk, loss=(), validation_loss=())
-    fused = fuse_lstm_layers(trunk)
-    fit_epoch = compile_epoch(
-        trunk.trainable_variables,
-        _build_loss(fused, flat, windows, settings, training=True),
-        _build_optimizer(settings, num_windows=len(windows)),
-        batch_size=settings.batch_size,
-    )
-    best = None
-    if held_out is not None:
-        mean_loss = compile_mean_loss(_build_loss(fused, *held_out, settings, training=False))
-        best = _BestWeights(trunk, mean_loss, num_windows=len(held_out[1]))
-    order = _order_windows(len(windows), settings)
-    losses: list[float] = []
-    for epoch in range(settings.epochs):
-        losses.append(fit_epoch(order(epoch)))
-        if on_epoch:
-            on_epoch(epoch + 1, settings.epochs, losses[-1])
-        if not np.isfinite(losses[-1]):
-            break
-        if best and best.update() >= (settings.patience or settings.epochs):
-            break
-    require_finite(trunk, losses)
-    if best:
-        trunk.set_weights(best.weights)
+    graph = graph or FitGraph(trunk, settings, flat.scaling)
+    with graph.lock:
+        fit_epoch = graph.start(trunk, flat, windows, settings)
+        best = _BestWeights(graph.trunk, graph.mean_loss(*held_out)) if held_out is not None else None
+        order = _order_windows(len(windows), settings)
+        losses: list[float] = []
+        for epoch in range(settings.epochs):
+            losses.append(fit_epoch(order(epoch)))
+            if on_epoch:
+                on_epoch(epoch + 1, settings.epochs, losses[-1])
+            if not np.isfinite(losses[-1]):
+                break
+            if best and best.update() >= (settings.patience or settings.epochs):
+                break
+        require_finite(graph.trunk, losses)
+        trunk.set_weights(best.weights if best else graph.trunk.get_weights())
     return FittedNetwork(trunk=trunk, loss=tuple(losses), validation_loss=tuple(best.losses) if best else ())
 
 
 class _BestWeights:
     """Keeps the weights with the lowest mean loss of held-out windows."""
 
-    def __init__(self, trunk: keras.Model, mean_loss: Callable[[Indices], float], num_windows: int) -> None:
-        self.trunk, self.mean_loss, self.windows = trunk, mean_loss, np.arange(num_windows)
+    def __init__(self, trunk: keras.Model, mean_loss: Callable[[], float]) -> None:
+        self.trunk, self.mean_loss = trunk, mean_loss
         self.losses: list[float] = []
         self.weights: list[Array] = trunk.get_weights()
 
     def update(self) -> int:
         """Evaluate the current weights; return the number of epochs since the best one."""
-        self.losses.append(self.mean_loss(self.windows))
+        self.losses.append(self.mean_loss())
         epochs_since_best = len(self.losses) - 1 - int(np.argmin(self.losses))
         if epochs_since_best == 0:
             self.weights = self.trunk.get_weights()
@@ -145,19 +237,6 @@ def _order_windows(num_windows: int, settings: FitSettings) -> Callable[[int], I
     return lambda epoch: (epoch * len(positions) + positions) % num_windows
 
 
-def _build_loss(
-    trunk: keras.Model, flat: FlatPanel, windows: Windows, settings: FitSettings, *, training: bool
-) -> SumLosses:
-    look_up = build_window_lookup(flat, context=trunk.input["context"].shape[1], horizon=trunk.output[0].shape[2])
-    series, end = tf.constant(windows.series), tf.constant(windows.end)
-
-    def sum_window_losses(indices: Any, counts: Any) -> tuple[Any, Any]:
-        inputs = look_up(tf.gather(series, indices), tf.gather(end, indices))
-        return sum_losses(trunk, inputs, counts, loss=settings.loss, weighting=settings.weighting, training=training)
-
-    return sum_window_losses
-
-
 def _set_start_weights(trunk: keras.Model, start: Sequence[Array]) -> None:
     if [weight.shape for weight in start] != [weight.shape for weight in trunk.get_weights()]:
         raise ModelRefused(
@@ -167,17 +246,34 @@ def _set_start_weights(trunk: keras.Model, start: Sequence[Array]) -> None:
     trunk.set_weights(list(start))
 
 
-def _build_optimizer(settings: FitSettings, *, num_windows: int) -> keras.optimizers.Optimizer:
-    rate: Any = settings.learning_rate
-    if settings.schedule == "cosine":
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate by gradient step, which a graph reads from variables."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._rate, self._num_steps, self._warm_up = (tf.Variable(number) for number in (0.0, 1.0, 0.0))
+        self._cosine = None
+        if kind == "cosine":
+            self._cosine = keras.optimizers.schedules.CosineDecay(
+                0.0, self._num_steps, warmup_target=self._rate, warmup_steps=self._warm_up
+            )
+
+    def __call__(self, step: Any) -> Any:
+        return self._cosine(step) if self._cosine else tf.identity(self._rate)
+
+    def begin(self, settings: FitSettings, *, num_windows: int) -> None:
+        """Begin another fit."""
         steps_per_epoch = settings.steps_per_epoch or -(-num_windows // settings.batch_size)
         num_steps = steps_per_epoch * settings.epochs
         warm_up = min(_WARM_UP, num_steps // 10)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warm_up else rate, num_steps - warm_up, warmup_target=rate if warm_up else None, warmup_steps=warm_up
-        )
+        self._rate.assign(settings.learning_rate)
+        self._warm_up.assign(warm_up)
+        self._num_steps.assign(num_steps - warm_up)
+
+
+def _build_optimizer(settings: FitSettings, schedule: _Schedule) -> keras.optimizers.Optimizer:
     config = {
-        "learning_rate": rate,
+        "learning_rate": schedule,
         "clipnorm": None,
         "clipvalue": settings.clip_value,
         "global_clipnorm": settings.clip_norm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -32,11 +32,39 @@ FINE_TUNE_RATE, FINE_TUNE_EPOCHS = 0.5, 0.15
 _STEPS_PER_EPOCH = 25
 
 
-class BuildTrunk(Protocol):
-    """Builds the untrained trunk of a member."""
+class BuildTrunk(Protocol, Hashable):
+    """Builds the untrained trunk of a member; two that are equal build trunks that differ in nothing but their weights."""
 
     def __call__(self, input_spec: InputSpec, *, at_origin: bool = ...) -> keras.Model:
         """Build a trunk; with `at_origin` it forecasts from the last position of a window alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BuildGlobal:
+    """Builds a member of the global network."""
+
+    config: GlobalLSTMConfig
+    units: int
+
+    def __call__(self, input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
+        return global_lstm.build_trunk(
+            self.config, input_spec=input_spec, units=self.units, levels=len(LEVELS), at_origin=at_origin
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BuildRecipe:
+    """Builds a member of another architecture, whose inputs the recipe states itself."""
+
+    architecture: str
+    spec: NetworkSpec
+    #: see `build_scaled_trunk`
+    scaling: str
+    lag: int
+
+    def __call__(self, input_spec: InputSpec, *, at_origin: bool = True) -> keras.Model:
+        del at_origin  # the origin is its only position
+        return build_scaled_trunk(self.architecture, self.spec, input_spec, scaling=self.scaling, lag=self.lag)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,12 +145,6 @@ def build_members(
 
 def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Member:
     units = config.units or recipe.model.units
-
-    def build(input_spec: InputSpec, *, at_origin: bool = False) -> keras.Model:
-        return global_lstm.build_trunk(
-            config, input_spec=input_spec, units=units, levels=len(LEVELS), at_origin=at_origin
-        )
-
     return Member(
         needs=config_needs(config),
         settings=FitSettings(
@@ -136,7 +158,7 @@ def _global_member(config: GlobalLSTMConfig, recipe: Recipe, seed: int) -> Membe
             clip_norm=1.0,
             seed=seed,
         ),
-        build=build,
+        build=_BuildGlobal(config=replace(config, moved=1.0), units=units),
         draw=config.draw,
         config=replace(config, units=units),
     )
@@ -156,14 +178,8 @@ def _recipe_member(recipe: Recipe, context: int, seed: int) -> Member:
         dropout=model.dropout,
         recurrent_dropout=model.recurrent_dropout,
     )
-    window_scaling = "last" if model.scaling == "log" else model.scaling
+    scaling = "last" if model.scaling == "log" else model.scaling
     lag = scaling_lag(recipe, context)
-
-    def build(input_spec: InputSpec, *, at_origin: bool = True) -> keras.Model:
-        del at_origin  # the origin is its only position
-        scaling = "given" if recipe.is_scaled_by_series else window_scaling
-        return build_scaled_trunk(model.architecture, spec, input_spec, scaling=scaling, lag=lag)
-
     return Member(
         needs=context_needs(context, lag),
         settings=FitSettings(
@@ -178,5 +194,10 @@ def _recipe_member(recipe: Recipe, context: int, seed: int) -> Member:
             schedule=training.schedule,
             patience=training.patience,
         ),
-        build=build,
+        build=_BuildRecipe(
+            architecture=model.architecture,
+            spec=spec,
+            scaling="given" if recipe.is_scaled_by_series else scaling,
+            lag=lag,
+        ),
     )

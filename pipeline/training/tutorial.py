@@ -134,8 +134,8 @@ def _forecast_test_part(network: keras.Model, scaled: Array, test: npt.NDArray[n
         return predict(network, build_contexts(scaled, test, tutorial.context))[:, 0]
     values = list(scaled[test[0] - tutorial.context : test[0]])
     for _ in test:
-        context = np.array(values[-tutorial.context :])[None, :, None]  # [1, L, 1]
-        values.append(float(predict(network, context)[0, 0]))
+        context = np.array(values[-tutorial.context :], np.float32)[None, :, None]  # [1, L, 1]
+        values.append(float(network(context)[0, 0]))
     return np.array(values[tutorial.context :])
 
 

@@ -11,10 +11,9 @@ and `models.window_scaling` in single precision inside the exported network, by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,14 +39,15 @@ class FlatPanel:
     scaling: Scaling
 
     @cached_property
-    def tensors(self) -> _Tensors:
-        """The arrays as constants of the graph, shared by all lookups."""
+    def tensors(self) -> PanelTensors:
+        """The arrays, shared by all lookups."""
         panel, features = self.panel, self.features
-        return _Tensors(
+        return PanelTensors(
             values=tf.constant(self.values),
             is_known=tf.constant(self.is_known),
             offsets=tf.constant(panel.offsets[:-1]),
             first=tf.constant(panel.first),
+            ahead=tf.constant(panel.ahead, tf.int64),
             past=tf.constant(features.past),
             future=tf.constant(features.future),
             calendar=tf.constant(features.calendar),
@@ -55,13 +55,16 @@ class FlatPanel:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tensors:
+class PanelTensors(NamedTuple):
+    """A panel as an argument of a graph."""
+
     values: Any  # [sum of lengths]
     is_known: Any  # [sum of lengths]
     #: where each series begins in the flat arrays, and in the grid
     offsets: Any  # [S]
     first: Any  # [S]
+    #: periods after the grid whose features are known
+    ahead: Any
     #: as in `FeatureArrays`
     past: Any
     future: Any
@@ -86,36 +89,33 @@ def flatten_panel(panel: Panel, scaling: Scaling, features: FeatureArrays) -> Fl
     return FlatPanel(panel=panel, values=values, is_known=is_known, features=features, scaling=scaling)
 
 
-def build_window_lookup(flat: FlatPanel, *, context: int, horizon: int) -> Callable[[Any, Any], dict[str, Any]]:
-    """Build a function from series [B] and ends [B] of windows to the inputs of a network, by name.
+def look_up_windows(
+    panel: PanelTensors, series: Any, end: Any, *, scaling: Scaling, context: int, horizon: int
+) -> dict[str, Any]:
+    """Look up the inputs of a network, by name, from series [B] and ends [B] of windows.
 
-    Beside the inputs it gives the targets as `later` [B, H, 2]: scaled values, and whether they are known (1 or 0).
+    Beside the inputs there are the targets as `later` [B, H, 2]: scaled values, and whether they are known (1 or 0).
     """
-    tensors = flat.tensors
-    has_future = bool(tensors.future.shape[1])
-    padding = flat.panel.ahead if has_future else 0  # each series has so many more future features than values
     steps = tf.range(1 - context, horizon + 1, dtype=tf.int64)[None]  # [1, L + H]
+    offset = (end - tf.gather(panel.first, series))[:, None] + steps  # [B, L + H], from the series' first period
+    place = tf.gather(panel.offsets, series)[:, None] + tf.maximum(offset, 0)
+    place_ahead = place
+    if panel.future.shape[1]:  # each series has so many more future features than values
+        place_ahead = place + (series * panel.ahead)[:, None]
+    grid_position = tf.maximum(end[:, None] + steps, 0)
 
-    def look_up(series: Any, end: Any) -> dict[str, Any]:
-        offset = (end - tf.gather(tensors.first, series))[:, None] + steps  # [B, L + H], from the series' first period
-        place = tf.gather(tensors.offsets, series)[:, None] + tf.maximum(offset, 0)
-        place_ahead = place + (series * padding)[:, None]
-        grid_position = tf.maximum(end[:, None] + steps, 0)
+    is_known = tf.cast(tf.gather(panel.is_known, place) & (offset >= 0), tf.float32)
+    scaled = _scale_by_window(scaling, tf.gather(panel.values, place), is_known, context)
+    values = tf.stack([scaled, is_known], axis=-1)  # [B, L + H, 2]
+    ahead = tf.concat([tf.gather(panel.future, place_ahead), tf.gather(panel.calendar, grid_position)], axis=-1)
+    channels = [values[:, :context], tf.gather(panel.past, place[:, :context]), ahead[:, :context]]
 
-        is_known = tf.cast(tf.gather(tensors.is_known, place) & (offset >= 0), tf.float32)
-        scaled = _scale_by_window(flat.scaling, tf.gather(tensors.values, place), is_known, context)
-        values = tf.stack([scaled, is_known], axis=-1)  # [B, L + H, 2]
-        ahead = tf.concat([tf.gather(tensors.future, place_ahead), tf.gather(tensors.calendar, grid_position)], axis=-1)
-        channels = [values[:, :context], tf.gather(tensors.past, place[:, :context]), ahead[:, :context]]
-
-        inputs = {"context": tf.concat(channels, axis=-1), "later": values[:, context:]}
-        if ahead.shape[-1]:
-            inputs["ahead"] = ahead[:, context:]
-        if tensors.static.shape[-1]:
-            inputs["static"] = tf.gather(tensors.static, series)
-        return inputs
-
-    return look_up
+    inputs = {"context": tf.concat(channels, axis=-1), "later": values[:, context:]}
+    if ahead.shape[-1]:
+        inputs["ahead"] = ahead[:, context:]
+    if panel.static.shape[-1]:
+        inputs["static"] = tf.gather(panel.static, series)
+    return inputs
 
 
 def _scale_by_window(scaling: Scaling, values: Any, is_known: Any, context: int) -> Any:

@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ from pipeline.training.tutorial_protocol import list_networks, require_tutorial_
 
 if TYPE_CHECKING:
     from pipeline.training.champion import Champion, UnusableChampion
+
+#: libraries that Keras imports where they are installed, for tools that are not used here: a second of every training
+_UNUSED_BY_KERAS = ("matplotlib", "sklearn")
 
 
 def run_job(folder: JobFolder) -> int:
@@ -47,12 +51,25 @@ def run_job(folder: JobFolder) -> int:
 
 
 def _start_tensorflow() -> None:
-    import tensorflow as tf
+    with _without(*_UNUSED_BY_KERAS):
+        import tensorflow as tf
 
     from pipeline.training.gradient_steps import configure_threads
 
     configure_threads()
     tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _without(*modules: str) -> Iterator[None]:
+    """Let optional imports of some modules fail, as if they were not installed."""
+    absent = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _run_training(folder: JobFolder, job: JobFile, panel: Panel) -> None:
@@ -123,7 +140,8 @@ def _progress_printer(stage: str) -> OnEpoch:
 
     def print_progress(done: int, total: int, loss: float) -> None:
         progress: Progress = {"stage": stage, "done": done, "total": total, "loss": loss}
-        print(json.dumps(progress), flush=True)
+        sys.stdout.write(json.dumps(progress) + "\n")  # one write: members that are fitted at once report in turn
+        sys.stdout.flush()
 
     return print_progress
 
@@ -143,4 +161,6 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(run_job(JobFolder(Path(sys.argv[1]))))
+    status = run_job(JobFolder(Path(sys.argv[1])))
+    sys.stdout.flush()
+    os._exit(status)  # all is written: what TensorFlow tidies up takes another second

@@ -19,7 +19,7 @@ from pipeline.preprocessing.covariates import FeatureArrays
 from pipeline.preprocessing.scaling import Scaling, fit_scaling
 from pipeline.preprocessing.windows import Windows, read_contexts
 from pipeline.timeseries.panel import Panel
-from pipeline.training.window_batches import FlatPanel, build_window_lookup, flatten_panel
+from pipeline.training.window_batches import FlatPanel, flatten_panel, look_up_windows
 from tests.support.panels import panel_of
 
 pytestmark = pytest.mark.tensorflow
@@ -57,6 +57,10 @@ def scaled(layer: Scaler, context: Any, known: Any = None) -> tuple[Array, Array
 def centre_of(layer: Scaler, base: Array) -> Array:
     """What the steps are around: the mean of the last season, which the base repeats."""
     return base[:, : max(layer.keywords["lag"], 1)].mean(axis=1, keepdims=True)
+
+
+def look_up(flat: FlatPanel, ends: Windows) -> dict[str, Any]:
+    return look_up_windows(flat.tensors, ends.series, ends.end, scaling=flat.scaling, context=8, horizon=HORIZON)
 
 
 def without_features(panel: Panel, scaling: Scaling) -> FlatPanel:
@@ -282,7 +286,7 @@ def test_a_window_is_the_same_when_it_is_fitted_on_and_when_it_is_forecast_from(
     layer = layer_of(kind, per_series=per_series)
     ends = Windows(np.array([0, 0, 1, 1, 2, 2]), np.array([15, 26, 13, 26, 18, 22]))  # at 13 a series is 4 long
 
-    read = build_window_lookup(without_features(panel, scaling), context=8, horizon=HORIZON)(ends.series, ends.end)
+    read = look_up(without_features(panel, scaling), ends)
     fitted_on = scaled(layer, read["context"][..., 0], read["context"][..., 1])
     context, known = read_contexts(panel, ends, 8)
     centre, scale = scaling.window_parameters(context, known, [panel.series[s] for s in ends.series])
@@ -300,11 +304,10 @@ def test_what_is_gathered_of_another_future_is_the_same_up_to_the_cutoff() -> No
     ends = Windows(np.zeros(3, np.int64), np.array([9, 10, 11]))
 
     one, other = (
-        build_window_lookup(
+        look_up(
             without_features(known.until(14), fit_scaling(known.until(14), kind="last", per_series=False, season=1)),
-            context=8,
-            horizon=HORIZON,
-        )(ends.series, ends.end)
+            ends,
+        )
         for known in (panel, another_future)
     )
 
