@@ -1,7 +1,8 @@
 """Make the pretrained networks: `python -m pipeline.pretraining.make [NAME...]`, or `make pretrain`.
 
-Each member is fitted in a process of its own and kept in `.pretraining/` as soon as it is there, so that an interrupted run
-goes on where it was. The same plan gives the same bytes on the same machine and libraries.
+Each member is fitted in a process and on a processor of its own, and kept in `.pretraining/` as soon as it is there, so that
+an interrupted run goes on where it was. The same plan gives the same bytes on the same machine and libraries, whatever the
+number of processors.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -23,23 +28,39 @@ from pipeline.pretraining.networks import NETWORKS, NetworkPlan
 
 #: fitted members wait here for the others
 _KEPT = Path(".pretraining")
-#: processors that are counted on, as many as there may be: they decide the weights' last bits
+#: parts of a batch that are added up, on one processor or several: their number decides the weights' last bits
 _NUM_PROCESSORS = 2
 #: libraries that decide the weights
 _LIBRARIES = ("keras", "numpy", "tensorflow")
 
 
-def make_network(plan: NetworkPlan) -> None:
-    """Fit the members that are not there yet, and write weights and card."""
-    parts = [_kept_file(plan, n) for n in range(len(plan.members))]
-    for n, part in enumerate(parts):
-        if not part.exists():
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", __spec__.name, plan.name, "--member", str(n)], check=True)
-            print(f"{plan.name}: member {n + 1} of {len(parts)} in {time.perf_counter() - began:.0f} s", flush=True)
+def fit_missing(plans: Sequence[NetworkPlan]) -> None:
+    """Fit the members that are not there yet, one on each processor, those that take longest first."""
+    missing = [(plan, n) for plan in plans for n in range(len(plan.members)) if not _kept_file(plan, n).exists()]
+    missing.sort(key=lambda one: one[0].members[one[1]].steps, reverse=True)
+    processors: SimpleQueue[int] = SimpleQueue()
+    for processor in os.sched_getaffinity(0):
+        processors.put(processor)
+
+    def fit(plan: NetworkPlan, member: int) -> None:
+        began, processor = time.perf_counter(), processors.get()
+        arguments = [plan.name, "--member", str(member), "--processor", str(processor)]
+        try:
+            subprocess.run([sys.executable, "-m", __spec__.name, *arguments], check=True)
+        finally:
+            processors.put(processor)
+        seconds = time.perf_counter() - began
+        print(f"{plan.name}: member {member + 1} of {len(plan.members)} in {seconds:.0f} s", flush=True)
+
+    with ThreadPoolExecutor(processors.qsize()) as pool:
+        list(pool.map(lambda one: fit(*one), missing))
+
+
+def write_network(plan: NetworkPlan) -> None:
+    """Write the weights of the fitted members, and the card."""
     arrays = {}
-    for n, part in enumerate(parts):
-        with np.load(part, allow_pickle=False) as weights:
+    for n in range(len(plan.members)):
+        with np.load(_kept_file(plan, n), allow_pickle=False) as weights:
             arrays.update({f"{n}.{name}": weights[name].astype(plan.stored_as) for name in weights.files})
     FOLDER.mkdir(exist_ok=True)
     weights_file = FOLDER / f"{plan.name}.npz"
@@ -96,14 +117,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", help=f"{', '.join(NETWORKS)}; default: all")
     parser.add_argument("--member", type=int, help="fit this member of the network alone, and keep it")
+    parser.add_argument("--processor", type=int, help="the processor to fit it on; default: any")
     asked = parser.parse_args()
     if unknown := [name for name in asked.name if name not in NETWORKS]:
         parser.error(f"there is no network {unknown[0]}: expected {', '.join(NETWORKS)}")
-    for name in asked.name or NETWORKS:
-        if asked.member is None:
-            make_network(NETWORKS[name])
-        else:
-            fit_member(NETWORKS[name], asked.member)
+    plans = [NETWORKS[name] for name in asked.name or NETWORKS]
+    if asked.member is not None:
+        if asked.processor is not None:
+            os.sched_setaffinity(0, [asked.processor])
+        fit_member(plans[0], asked.member)
+        return
+    fit_missing(plans)
+    for plan in plans:
+        write_network(plan)
 
 
 if __name__ == "__main__":

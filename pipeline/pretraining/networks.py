@@ -216,6 +216,34 @@ _WEEKLY = NetworkPlan(
     num_series=24_000,
     stored_as="float16",
 )
+_HALF_HOURLY = NetworkPlan(
+    name="season-48",
+    kind=SeriesKind(season=48, longer_season=336, year=(17_520, 2000, 400), shortest=500, longest=2500),
+    frequency="30min",
+    horizon=96,
+    members=(
+        _fold(48, 672, 48, skip=336, profile=336),
+        _fold(48, 672, 48, skip=96),
+        _fold(48, 672, 336, skip=96),
+    ),
+    units=96,
+    num_series=12_000,
+    stored_as="float16",
+)
+_QUARTER_HOURLY = NetworkPlan(
+    name="season-96",
+    kind=SeriesKind(season=96, longer_season=672, year=(35_040, 4000, 800), shortest=1000, longest=4000),
+    frequency="15min",
+    horizon=192,
+    members=(
+        _fold(96, 1344, 96, skip=192, profile=672),
+        _fold(96, 1344, 96, skip=192),
+        _fold(96, 1344, 672, skip=192),
+    ),
+    units=96,
+    num_series=8_000,
+    stored_as="float16",
+)
 #: by name
 NETWORKS = {
     plan.name: plan
@@ -227,6 +255,8 @@ NETWORKS = {
         _WORKDAYS,
         _DAILY,
         _HOURLY,
+        _HALF_HOURLY,
+        _QUARTER_HOURLY,
         _WEEKLY,
     )
 }

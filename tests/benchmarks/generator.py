@@ -31,10 +31,10 @@ Array = npt.NDArray[np.float64]
 
 #: collections by the network that forecasts them
 COLLECTIONS = {
-    "season-12": ("m3-monthly", "m4-monthly_short", "tsdl-monthly", "commodities", "fred"),
+    "season-12": ("m3-monthly", "m4-monthly_short", "tsdl-monthly", "commodities", "fred-md"),
     "season-4": ("m3-quarterly", "m4-quarterly", "tsdl-quarterly"),
     "yearly": ("m3-yearly", "m4-yearly"),
-    "season-24": ("m4-hourly", "pjm", "etth1", "prices"),
+    "season-24": ("m4-hourly", "pjm", "etth1", "epf"),
 }
 #: most series of a collection that are forecast
 MOST_SERIES = 400
