@@ -5,7 +5,7 @@ that come from the window alone:
 
     level   last value of the window (or of the frame); mean of a folded window whose base is a season
     scale   s = 2 mean |x_t - x_{t-1}| + ε, over pairs of known values
-    base    last season repeated over the horizon, or the last value
+    base    last season repeated over the horizon, or the last value; gated: between both, by how seasonal the window is
     output  base + s · net(steps)
 
 Two ways to make steps (Smyl, 2020, International Journal of Forecasting 36(1), for the second):

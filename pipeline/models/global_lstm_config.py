@@ -77,11 +77,13 @@ class GlobalLSTMConfig:
     pretrained: str | None = None
     #: share of the way from the pretrained weights to the fitted ones that the weights are moved
     moved: float = 1.0
+    #: of a frame: whether the base lies between the season and the last value, as seasonal as the window is
+    gated: bool = False
 
     def __str__(self) -> str:
         """Describe the member as MLflow shows it."""
         text = (
-            f"{self.kind} of {self.size} in {self.context}, base {self.base}, profile {self.profile}, skip {self.skip}, "
+            f"{self.kind} of {self.size} in {self.context}, base {self.base}{' gated' * self.gated}, profile {self.profile}, skip {self.skip}, "
             f"{self.weighting} error, "
             f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
         )

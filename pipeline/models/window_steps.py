@@ -7,7 +7,8 @@ tensors. `global_lstm` describes what the steps mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -64,6 +65,9 @@ def _make_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: 
     )  # [B, T, 1]
     steps = ops.concatenate([(frames - level) / scale, 0.5 * ops.log(scale)], axis=-1)
     base, is_base_known = _season_before_frames(values, is_known, config, horizon)
+    if config.gated:
+        last, _ = _season_before_frames(values, is_known, replace(config, base=1), horizon)
+        base = last + _seasonality(values, is_known, config.base)[:, size - 1 :, None] * (base - last)
     num_known = ops.cumsum(is_known, axis=1)[:, size - 1 :]  # [B, T]
     weight = ops.cast(num_known >= config.least_known, values.dtype) * is_known[:, size - 1 :] * is_base_known
     return WindowSteps(steps=steps, skip=steps[:, :, :0], base=base, scale=scale, weight=weight)
@@ -88,6 +92,30 @@ def _season_before_frames(values: Any, is_known: Any, config: GlobalLSTMConfig, 
     first = np.arange(config.size - config.base, values.shape[1] - config.base + 1)[:, None]  # [T, 1]
     base = ops.take(values, first + np.arange(horizon) % config.base, axis=1)
     return base, ops.min(ops.take(is_known, first + np.arange(config.base), axis=1), axis=2)
+
+
+def _seasonality(values: Any, is_known: Any, season: int) -> Any:
+    """How seasonal windows [B, L] are up to each of their periods, from 0 to 1: [B, L].
+
+    1 / (1 + r^4), where r is the mean change over a season relative to that over parts of one: a half where the last
+    season says as much of the next one as the last value does. 1 before there is a second season.
+    """
+    ops = _ops_of(values)
+
+    def mean_change_over(lags: Sequence[int]) -> Any:
+        sums: Any = 0.0
+        counts: Any = 0.0
+        for lag in lags:
+            is_pair = is_known[:, lag:] * is_known[:, :-lag]
+            changes = ops.abs(values[:, lag:] - values[:, :-lag]) * is_pair
+            sums = sums + ops.pad(changes, ((0, 0), (lag, 0)))
+            counts = counts + ops.pad(is_pair, ((0, 0), (lag, 0)))
+        return ops.cumsum(sums, axis=1) / ops.maximum(ops.cumsum(counts, axis=1), 1.0)
+
+    parts = [max(season * quarters // 4, 1) for quarters in range(4)]
+    ratio = (mean_change_over([season]) + _LEAST_SCALE) / (mean_change_over(parts) + _LEAST_SCALE)
+    square = ratio * ratio
+    return ops.ones_like(square) / (square * square + 1.0)
 
 
 def _make_folds(values: Any, is_known: Any, config: GlobalLSTMConfig, horizon: int) -> WindowSteps:

@@ -99,7 +99,8 @@ class NetworkPlan:
 def _frame(
     size: int, context: int, base: int, *, steps: int, weighting: Literal["relative", "half"] = "relative"
 ) -> GlobalLSTMConfig:
-    return replace(frame_config(size, context, base, weighting), steps=steps, learning_rate=0.006)
+    config = frame_config(size, context, base, weighting)
+    return replace(config, steps=steps, learning_rate=0.006, gated=base > 1)
 
 
 def _fold(size: int, context: int, base: int, *, skip: int, profile: int = 0, steps: int = 12_000) -> GlobalLSTMConfig:

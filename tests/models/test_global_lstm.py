@@ -57,8 +57,14 @@ def test_a_frame_is_relative_to_its_own_last_value_and_volatility() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [replace(FRAME, base=2), replace(FRAME, base=4), replace(FOLD, base=4), replace(FOLD, base=4, profile=8)],
-    ids=["frame, base 2", "frame, base 4", "fold", "fold with a profile"],
+    [
+        replace(FRAME, base=2),
+        replace(FRAME, base=4),
+        replace(FRAME, base=4, gated=True),
+        replace(FOLD, base=4),
+        replace(FOLD, base=4, profile=8),
+    ],
+    ids=["frame, base 2", "frame, base 4", "frame, gated base", "fold", "fold with a profile"],
 )
 def test_what_fills_a_gap_is_neither_base_nor_scale(config: GlobalLSTMConfig) -> None:
     rng = np.random.default_rng(1)
@@ -117,6 +123,24 @@ def test_a_position_counts_once_a_whole_season_is_known() -> None:
     made = make_steps(window, replace(FRAME, base=4, size=4), 2)
 
     assert np.asarray(made.weight)[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]  # from the fourth known value on
+
+
+def test_a_gated_base_is_the_season_of_a_seasonal_window_and_the_last_value_of_a_wandering_one() -> None:
+    rng = np.random.default_rng(0)
+    values = np.stack([np.resize([0.0, 3, -1, 1], 40), np.cumsum(rng.normal(size=40)), np.arange(40.0)])
+    window = keras.ops.convert_to_tensor(np.stack([values, np.ones_like(values)], axis=-1).astype(np.float32))
+    config = replace(FRAME, size=8, base=4)
+
+    gated, season, last = (
+        np.asarray(make_steps(window, each, 4).base)[:, -1]
+        for each in (replace(config, gated=True), config, replace(config, base=1))
+    )
+
+    share = np.abs(gated - last).sum(axis=1) / np.abs(season - last).sum(axis=1)
+    assert share[0] > 0.999
+    assert share[1] < 0.3
+    # a straight line moves 4 in a season, and 1, 1, 2 and 3 in parts of one
+    assert share[2] == pytest.approx(1 / (1 + (4 / 1.75) ** 4), rel=0.05)
 
 
 def test_a_fold_has_whole_seasons_from_the_end_and_no_more() -> None:

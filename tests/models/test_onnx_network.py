@@ -32,6 +32,8 @@ CONFIGS = {
     "frame": FRAME,
     "frame, season of 2": replace(FRAME, base=2),
     "frame, season of 4, not a divisor of the context": replace(FRAME, base=4, size=6, context=11),
+    "frame, gated season of 4": replace(FRAME, base=4, size=6, gated=True),
+    "frame that is a season, gated": replace(FRAME, base=4, size=4, context=15, gated=True),
     "frame that is the whole context": replace(FRAME, size=CONTEXT, base=4),
     "fold": FOLD,
     "fold without skip": replace(FOLD, skip=0),
