@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,20 +41,22 @@ def score_series(quantiles: Array, drawn: DrawnPanel, season: int) -> dict[str, 
         season: periods in a season.
     """
     horizon = drawn.observed.shape[1]
-    own = _measure(quantiles, drawn, season)
-    naive = _measure(seasonal_naive_quantiles(drawn.panel, horizon, season), drawn, season)
+    own = measure_series(quantiles, drawn, season)
+    naive = measure_series(seasonal_naive_quantiles(drawn.panel, horizon, season), drawn, season)
     ratios = {name: _divide(own[name], naive[name]) for name in RELATIVE}
     return {**ratios, **{name: own[name] for name in ABSOLUTE}}
 
 
-def _measure(quantiles: Array, drawn: DrawnPanel, season: int) -> dict[str, Array]:
-    """Each metric of each series [S] of forecasts [S, H, Q]."""
+def measure_series(
+    quantiles: Array, drawn: DrawnPanel, season: int, names: Sequence[str] = (*RELATIVE, *ABSOLUTE)
+) -> dict[str, Array]:
+    """Return metrics of each series [S] of forecasts [S, H, Q], by their names."""
     panel = drawn.panel
     scale = np.array([[seasonal_scale(panel.series_values(s), season)] for s in range(len(panel.series))])
     data = EvaluationSet(
         observed=drawn.observed, mean=quantiles[:, :, MEDIAN], quantiles=quantiles, scale=scale, root_scale=scale
     )
-    return {name: METRICS[name].over(data, axis=(1,)) for name in (*RELATIVE, *ABSOLUTE)}
+    return {name: METRICS[name].over(data, axis=(1,)) for name in names}
 
 
 def _divide(own: Array, naive: Array) -> Array:
