@@ -73,10 +73,12 @@ $(VENV)-bench/.done: tests/benchmarks/requirements.txt
 
 accuracy: $(VENV)/.test $(VENV)-bench/.done
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.accuracy
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.zero_shot
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.small_panels --python $(VENV)-bench/bin/python
 
 ablation: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m tests.benchmarks.ablation
+	$(VENV)/bin/python -W ignore -m tests.benchmarks.generator
 
 pretrain: $(VENV)/.test
 	$(VENV)/bin/python -W ignore -m pipeline.pretraining.make
