@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -62,7 +63,7 @@ class NetworkPlan:
         fields = {**asdict(self), "members": [asdict(self.members[member]), member]}
         del fields["stored_as"]  # decides nothing but the shipped file
         plan = json.dumps(fields, sort_keys=True, default=list).encode()
-        return hashlib.sha256(plan + self.panel().values.tobytes()).hexdigest()
+        return hashlib.sha256(plan + _hash_series(self)).hexdigest()
 
     def recipe(self) -> Recipe:
         """A recipe with the network's season and horizon, as which it is fitted."""
@@ -94,6 +95,11 @@ class NetworkPlan:
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             values=np.concatenate(series),
         )
+
+
+@cache  # they are drawn anew for each member otherwise
+def _hash_series(plan: NetworkPlan) -> bytes:
+    return hashlib.sha256(plan.panel().values.tobytes()).digest()
 
 
 def _frame(
@@ -137,7 +143,7 @@ _QUARTERLY = NetworkPlan(
 )
 _YEARLY = NetworkPlan(
     name="yearly",
-    kind=SeriesKind(season=1, year=(1,), shortest=8, longest=80),
+    kind=SeriesKind(season=1, year=(1,), shortest=8, longest=80, wandering=0.1, noise_fades=True),
     frequency="YS",
     horizon=12,
     members=(
@@ -177,7 +183,7 @@ _DAILY = NetworkPlan(
 )
 _HOURLY = NetworkPlan(
     name="season-24",
-    kind=SeriesKind(season=24, longer_season=168, year=(8760, 1000, 200), shortest=250, longest=1500),
+    kind=SeriesKind(season=24, longer_season=168, year=(8760, 1000, 200), shortest=250, longest=1500, noise_fades=True),
     frequency="h",
     horizon=72,
     members=(
@@ -205,7 +211,7 @@ _WORKDAYS = NetworkPlan(
 )
 _WEEKLY = NetworkPlan(
     name="season-52",
-    kind=SeriesKind(season=52, year=(52,), shortest=160, longest=600),
+    kind=SeriesKind(season=52, year=(52,), shortest=160, longest=600, noise_fades=True),
     frequency="W-MON",
     horizon=104,
     members=(
@@ -219,7 +225,9 @@ _WEEKLY = NetworkPlan(
 )
 _HALF_HOURLY = NetworkPlan(
     name="season-48",
-    kind=SeriesKind(season=48, longer_season=336, year=(17_520, 2000, 400), shortest=500, longest=2500),
+    kind=SeriesKind(
+        season=48, longer_season=336, year=(17_520, 2000, 400), shortest=500, longest=2500, noise_fades=True
+    ),
     frequency="30min",
     horizon=96,
     members=(
@@ -233,7 +241,9 @@ _HALF_HOURLY = NetworkPlan(
 )
 _QUARTER_HOURLY = NetworkPlan(
     name="season-96",
-    kind=SeriesKind(season=96, longer_season=672, year=(35_040, 4000, 800), shortest=1000, longest=4000),
+    kind=SeriesKind(
+        season=96, longer_season=672, year=(35_040, 4000, 800), shortest=1000, longest=4000, noise_fades=True
+    ),
     frequency="15min",
     horizon=192,
     members=(

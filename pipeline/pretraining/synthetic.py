@@ -14,7 +14,7 @@ or values relative to their level.
 | longer season | harmonics of a longer season, such as the week of hourly series; a level for each season in it; or another shape of some |
 | kernel | a draw of a Gaussian process: a smooth or a rough curve, or a cycle of any length |
 | regimes | drift and volatility that switch between two states |
-| noise | independent, autocorrelated, or with heavy tails; with a season above 12 periods it may fade slowly |
+| noise | independent, autocorrelated, or with heavy tails; that of years, and of seasons above 12 periods, may fade slowly |
 | volatility | noise and walk grow calm and restless in turn |
 | calendar | what months of different length, or their numbers of weekdays, do |
 | outliers | single values far off |
@@ -65,6 +65,10 @@ class SeriesKind:
     #: shortest and longest series, in periods
     shortest: int
     longest: int
+    #: probability that the slope of the trend wanders
+    wandering: float = 0.3
+    #: whether noise may fade slowly, as weather and business cycles do
+    noise_fades: bool = False
     #: components that are left out
     without: Collection[str] = field(default=())
 
@@ -135,7 +139,7 @@ class _Draw:
                 trend += slope * np.cumsum(fading) * 2
             else:
                 trend += slope * time
-        if self._happens("trend", 0.3):  # wanders
+        if self._happens("trend", self.kind.wandering):  # wanders
             step = self._size(0.003, 0.1) / self.year**1.5
             trend += np.cumsum(np.cumsum(rng.normal(0, step, self.length)))
         return trend
@@ -240,7 +244,7 @@ class _Draw:
         noise = rng.normal(0, 1, self.length) if rng.random() < 0.5 else rng.standard_t(3, self.length) / 3**0.5
         if rng.random() < 0.3:
             noise = noise + rng.uniform(-0.5, 0.9) * np.append(0, noise[:-1])
-        if self.kind.season > MONTHS and rng.random() < 0.6:  # fades slowly, as weather does
+        if self.kind.noise_fades and rng.random() < 0.6:
             forgotten = self._size(0.01, 0.5)
             noise = lfilter([(1 - (1 - forgotten) ** 2) ** 0.5], [1, forgotten - 1], noise)
         return np.asarray(self._size(0.003, 0.2) * noise)
