@@ -83,7 +83,8 @@ class GlobalLSTMConfig:
     def __str__(self) -> str:
         """Describe the member as MLflow shows it."""
         text = (
-            f"{self.kind} of {self.size} in {self.context}, base {self.base}{' gated' * self.gated}, profile {self.profile}, skip {self.skip}, "
+            f"{self.kind} of {self.size} in {self.context}, base {self.base}{' gated' if self.gated else ''}, "
+            f"profile {self.profile}, skip {self.skip}, "
             f"{self.weighting} error, "
             f"{self.steps} x {self.batch_size} windows by {self.draw}, learning rate {self.learning_rate:g}"
         )

@@ -97,7 +97,7 @@ class NetworkPlan:
         )
 
 
-@cache  # they are drawn anew for each member otherwise
+@cache  # drawing them takes ten seconds, and each member of a plan asks for the hash
 def _hash_series(plan: NetworkPlan) -> bytes:
     return hashlib.sha256(plan.panel().values.tobytes()).digest()
 

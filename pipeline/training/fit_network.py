@@ -76,8 +76,8 @@ class FittedNetwork:
 def seed_weights(seed: int) -> None:
     """Seed what Keras draws initial weights, and the seeds of dropout, from.
 
-    `keras.utils.set_random_seed` would seed TensorFlow too, whose operations draw nothing here, and which then prepares each
-    traced graph anew: a third of a second.
+    `keras.utils.set_random_seed` would seed TensorFlow too. Its operations draw nothing here, and a new seed makes it discard
+    what it has compiled of each traced graph, which costs a third of a second per fit.
     """
     random.seed(seed)
 

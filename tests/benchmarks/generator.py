@@ -18,14 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.pretraining.networks import NETWORKS, NetworkPlan
-from pipeline.timeseries.forecast import LEVELS
 from pipeline.training.ensemble import Ensemble, fit_ensemble
 from pipeline.training.gradient_steps import configure_threads
 from pipeline.training.members import build_members
-from tests.benchmarks.panel_draws import Collection, DrawnPanel, draw_panels, load_collections
-from tests.benchmarks.panel_scores import average, score_series, seasonal_naive_quantiles
+from tests.benchmarks.panel_draws import Collection, draw_panels, load_collections
+from tests.benchmarks.panel_scores import average, score_series
+from tests.benchmarks.zero_shot import forecast_by
 
 Array = npt.NDArray[np.float64]
 
@@ -75,23 +74,12 @@ def fit(plan: NetworkPlan) -> Ensemble:
     return fit_ensemble(panel, recipe, build_members(panel, recipe, configs=plan.members), on_epoch=None)
 
 
-def forecast(ensemble: Ensemble, drawn: DrawnPanel, season: int) -> Array:
-    """Forecast a panel [S, H, Q]; the seasonal naive forecast stands in where a history is too short."""
-    horizon = drawn.observed.shape[1]
-    quantiles = seasonal_naive_quantiles(drawn.panel, horizon, season)
-    readable = ensemble.scaling.mask_unusable(drawn.panel)
-    windows = Windows(np.arange(len(readable.series)), readable.last)
-    windows = windows.take(have_enough_context(readable, windows, ensemble.needs))
-    inputs = ensemble.prepare_inputs(readable, windows)
-    made = ensemble.quantiles(ensemble.build_network(), inputs)
-    quantiles[windows.series[inputs.is_usable]] = made[:, :horizon, : len(LEVELS)]
-    return quantiles
-
-
 def score(ensemble: Ensemble, collection: Collection) -> dict[str, float]:
     """Scores of the network as it is on a collection, relative to seasonal naive's."""
     drawn = draw_panels(collection, min(MOST_SERIES, len(collection.histories)), 1)[0]
-    return average(score_series(forecast(ensemble, drawn, collection.recipe.season), drawn, collection.recipe.season))
+    return average(
+        score_series(forecast_by(ensemble, drawn, collection.recipe.season), drawn, collection.recipe.season)
+    )
 
 
 def compare(plan: NetworkPlan, collections: Sequence[Collection], *, steps: int, num_series: int) -> None:
@@ -114,6 +102,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--series", type=int, default=8000)
     asked = parser.parse_args()
+    if unknown := [name for name in asked.network if name not in COLLECTIONS]:
+        parser.error(f"there are no collections for {unknown[0]}: expected {', '.join(COLLECTIONS)}")
     configure_threads()
     tf.config.experimental.enable_op_determinism()
     for name in asked.network or ("season-12", "season-24"):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.preprocessing.windows import Windows, have_enough_context
 from pipeline.training import as_shipped, history
+from pipeline.training.forecast_ensemble import ForecastEnsemble
 from tests.benchmarks.panel_draws import LOADERS, Collection, DrawnPanel, hold_out
 from tests.benchmarks.panel_scores import measure_series, seasonal_naive_quantiles
 
@@ -60,17 +61,22 @@ def origins_of(collection: Collection, count: int) -> Iterator[Collection]:
 
 def forecast(drawn: DrawnPanel, collection: Collection) -> Array:
     """Forecast a panel by the pretrained network of its recipe: [S, H, Q]."""
-    panel, recipe = drawn.panel, collection.recipe
-    quantiles = seasonal_naive_quantiles(panel, recipe.horizon, recipe.season)
     with mock.patch.object(history, "_tells_more", return_value=False):
-        ensemble = as_shipped._load_ensemble(panel, recipe)
+        ensemble = as_shipped._load_ensemble(drawn.panel, collection.recipe)
+    return forecast_by(ensemble, drawn, collection.recipe.season)
+
+
+def forecast_by(ensemble: ForecastEnsemble, drawn: DrawnPanel, season: int) -> Array:
+    """Forecast a panel by networks that forecast its horizon or a longer one: [S, H, Q]."""
+    panel, horizon = drawn.panel, drawn.observed.shape[1]
+    quantiles = seasonal_naive_quantiles(panel, horizon, season)
     readable = ensemble.scaling.mask_unusable(panel)
     windows = Windows(np.arange(len(panel.series)), panel.last)
     windows = windows.take(have_enough_context(readable, windows, ensemble.needs))
     inputs = ensemble.prepare_inputs(readable, windows)
     if inputs.is_usable.any():
         made = ensemble.quantiles(ensemble.build_network(), inputs)
-        quantiles[windows.series[inputs.is_usable]] = made
+        quantiles[windows.series[inputs.is_usable]] = made[:, :horizon]
     return quantiles
 
 
@@ -99,6 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("collection", nargs="*", help=f"{', '.join(ORIGINS)}; default: all")
     asked = parser.parse_args()
+    if unknown := [name for name in asked.collection if name not in ORIGINS]:
+        parser.error(f"there is no collection {unknown[0]}: expected {', '.join(ORIGINS)}")
     print(
         "| collection | season | series | origins | sMAPE | MASE | seasonal naive's | geometric mean | MSIS | inside 80 % "
         f"| inside 95 % |\n|{'---|' * 11}"

@@ -56,7 +56,7 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
     return processes
 
 
-def test_members_that_lack_are_fitted_on_all_processors_at_once(processes: Processes) -> None:
+def test_missing_members_are_fitted_on_all_processors_at_once(processes: Processes) -> None:
     make.fit_missing(PLANS)
 
     fitted = {(command[3], command[5]) for command in processes.commands}
