@@ -23,6 +23,7 @@ PLOT = "night.svg"
 BENCHMARKS = {
     "speed": "Fitting, beside Keras, PyTorch and neuralforecast",
     "tutorials": "The tutorials' networks, from the first call to fitted",
+    "first_forecast": "The first forecast of one series, from the start of the process",
     "fine_tuning": "Fine-tuning, beside a training from the seed",
     "windows": "Windows",
     "forecasting": "Forecasting series that are loaded",
