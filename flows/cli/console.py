@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+import flows
+import pipeline
 from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, Row
 from pipeline.text import format_numbers, format_scores, one_line
 from pipeline.timeseries.panel import Panel
@@ -118,7 +120,7 @@ def chart(rows: Sequence[Row], panel: Panel, labels: PeriodLabels, *, unit: str)
 def progress() -> Iterator[None]:
     """Show progress bars and one line per outcome on stderr, from the log records of the jobs."""
     handler = _ProgressHandler()
-    loggers = [logging.getLogger(name) for name in ("pipeline", "flows")]
+    loggers = [logging.getLogger(name) for name in (pipeline.__name__, flows.__name__)]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)

@@ -9,16 +9,16 @@ from pydantic_core import PydanticCustomError
 
 #: the architecture that chooses its own inputs and hyperparameters
 GLOBAL = "global"
-#: by name, the function that builds the untrained network
+#: by name, the function of `pipeline.models` that builds the untrained network
 ARCHITECTURES = {
-    "global": "pipeline.models.global_lstm:build_trunk",
-    "vanilla": "pipeline.models.vanilla:vanilla",
-    "stacked": "pipeline.models.stacked:stacked",
-    "bidirectional": "pipeline.models.bidirectional:bidirectional",
-    "attention": "pipeline.models.attention:attention",
-    "cnn-lstm": "pipeline.models.cnn_lstm:cnn_lstm",
-    "encoder-decoder": "pipeline.models.encoder_decoder:encoder_decoder",
-    "gated-cell": "pipeline.models.gated_cell:gated_cell",
+    "global": "global_lstm:build_trunk",
+    "vanilla": "vanilla:vanilla",
+    "stacked": "stacked:stacked",
+    "bidirectional": "bidirectional:bidirectional",
+    "attention": "attention:attention",
+    "cnn-lstm": "cnn_lstm:cnn_lstm",
+    "encoder-decoder": "encoder_decoder:encoder_decoder",
+    "gated-cell": "gated_cell:gated_cell",
 }
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+import pipeline
+import sql
 from pipeline.config.recipe import MOST_OTHER_SERIES, USUAL_BASELINE, Recipe
 from pipeline.errors import CovariateMissing, ModelRefused, NoObservations, SeriesEnded
 from pipeline.forecasting.calibration import Calibration
@@ -206,7 +208,7 @@ def new_lineage(recipe: Recipe, panel: Panel, *, recorded_by: datetime | None = 
 def code_version() -> str:
     """The release, and a hash of the code and of its SQL."""
     digest = hashlib.sha256()
-    for package in ("pipeline", "sql"):
+    for package in (pipeline, sql):
         root = Path(str(files(package)))
         for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql")):
             digest.update(path.read_bytes())

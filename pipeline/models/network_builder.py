@@ -18,5 +18,5 @@ def build_network(architecture: str, spec: NetworkSpec) -> keras.Model:
 
     `architecture` is a name in `ARCHITECTURES` other than "global", which `global_lstm.build_trunk` builds.
     """
-    network: keras.Model = resolve_name(ARCHITECTURES[architecture])(spec)
+    network: keras.Model = resolve_name(f"{__package__}.{ARCHITECTURES[architecture]}")(spec)
     return network

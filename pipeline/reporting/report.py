@@ -80,7 +80,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string((files("pipeline.reporting") / "report.html.jinja").read_text("utf-8"))
+    return environment.from_string((files(__package__) / "report.html.jinja").read_text("utf-8"))
 
 
 def _backtest_rows(backtest: BacktestRecord | None) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+import sql
 from pipeline.errors import NotAllowed, SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
@@ -139,7 +140,7 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def view_sql(name: str, dialect: str) -> str:
     """The statement that creates a view."""
-    folder = files("sql") / "views"
+    folder = files(sql) / "views"
     dialect_file = folder / f"{name}.{dialect}.sql"
     return (dialect_file if dialect_file.is_file() else folder / f"{name}.sql").read_text("utf-8")
 
@@ -148,7 +149,7 @@ def _alembic(connection: sa.Connection) -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(files("sql") / "migrations"))
+    config.set_main_option("script_location", str(files(sql) / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
@@ -167,7 +168,7 @@ def _create_views(connection: sa.Connection) -> None:
 
 def script(name: str) -> str:
     """The text of a script of PostgreSQL statements: `comments`, `grants` or `roles`."""
-    return (files("sql") / f"{name}.postgresql.sql").read_text("utf-8")
+    return (files(sql) / f"{name}.postgresql.sql").read_text("utf-8")
 
 
 def run_script(connection: sa.Connection, script: str) -> None:

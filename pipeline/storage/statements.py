@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+import sql
+
 Row = Mapping[Any, Any]
 
 #: the exceptions of every driver that SQLAlchemy wraps
@@ -227,7 +229,7 @@ def sqlite_period(period: np.datetime64) -> str:
 @lru_cache(maxsize=1)
 def query_files() -> dict[str, Traversable]:
     """The files of all queries by name without `.sql`: `run` for both dialects, `clock.sqlite` for one."""
-    folders = (folder for folder in (files("sql") / "queries").iterdir() if folder.is_dir())
+    folders = (folder for folder in (files(sql) / "queries").iterdir() if folder.is_dir())
     paths = (path for folder in folders if folder.name != "examples" for path in folder.iterdir())
     return {path.name.removesuffix(".sql"): path for path in paths if path.name.endswith(".sql")}
 

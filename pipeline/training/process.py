@@ -37,7 +37,7 @@ from pipeline.training.progress import OnProgress, Progress
 logger = logging.getLogger(__name__)
 
 #: the module that the child runs
-_WORKER = "pipeline.training.worker"
+_WORKER = f"{__package__}.worker"
 
 
 def run_training(job: TrainingJob, on_progress: OnProgress | None = None) -> TrainedModel:
