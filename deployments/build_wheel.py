@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "nextperiod"
 PARTS = ("flows", "pipeline", "sql")
 #: what the examples need, beside the packages as in a clone
-EXAMPLES = ("deployments/recipes", "deployments/data")
+EXAMPLES = ("deployments/recipes", "deployments/data", "deployments/starter", "deployments/env.example")
 
 _NAMES = "|".join(PARTS)
 _FROM = re.compile(rf"^(\s*)from ({_NAMES})(?=[. ])", re.MULTILINE)
@@ -53,7 +53,10 @@ def write_package(root: Path, target: Path) -> None:
     """Write the packages of a clone to the folder of the package that holds them, with their imports rewritten."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for part in (*PARTS, *EXAMPLES):
-        shutil.copytree(root / part, target / part, ignore=ignored)
+        if (root / part).is_dir():
+            shutil.copytree(root / part, target / part, ignore=ignored)
+        else:
+            shutil.copyfile(root / part, target / part)
     for path in target.rglob("*.py"):
         path.write_text(rewrite_imports(path.read_text("utf-8"), str(path.relative_to(target))), "utf-8")
     (target / "__init__.py").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
-from pipeline.config.loader import load_recipe
-from pipeline.config.recipe import Recipe
+from pipeline.config.loader import find_recipe, load_recipe
+from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
 from pipeline.errors import PrefectUnavailable, Transient
 from pipeline.storage.engine import open_database
@@ -75,12 +76,15 @@ class RunContext:
 
 
 @contextmanager
-def open_context(recipe: str, *, as_step: Callable[[Job], Job] = add_retries) -> Iterator[RunContext]:
+def open_context(
+    recipe: str, *, as_step: Callable[[Job], Job] = add_retries, as_it_ran: bool = False
+) -> Iterator[RunContext]:
     """Open a recipe with its store and registry; the database is closed at the end.
 
     Args:
         recipe: name of the recipe, or path to a TOML file.
         as_step: wraps a job into a step.
+        as_it_ran: where no file of that name is found, open the recipe as it ran last, for looking at its results.
 
     Raises:
         Permanent: the recipe is invalid, or the database schema does not match the code.
@@ -89,11 +93,15 @@ def open_context(recipe: str, *, as_step: Callable[[Job], Job] = add_retries) ->
     settings = read_settings()
     database = open_database(settings.database_url)
     try:
-        loaded_recipe = load_recipe(recipe, settings.recipes)
+        store = Store(database)
+        if as_it_ran and find_recipe(recipe, settings.recipes) is None:
+            loaded_recipe = _recipe_of_store(recipe, store) or load_recipe(recipe, settings.recipes)
+        else:
+            loaded_recipe = load_recipe(recipe, settings.recipes)
         require_schema(database)
         yield RunContext(
             recipe=loaded_recipe,
-            store=Store(database),
+            store=store,
             registry=Registry(settings.tracking_uri, utc_now),
             clock=utc_now,
             now=utc_now(),
@@ -101,6 +109,13 @@ def open_context(recipe: str, *, as_step: Callable[[Job], Job] = add_retries) ->
         )
     finally:
         database.close()
+
+
+def _recipe_of_store(name: str, store: Store) -> Recipe | None:
+    """The recipe as it ran last; None if the store has none of that name."""
+    require_schema(store.database)
+    definition = store.recipes.current_definition(name)
+    return None if definition is None else recipe_from_definition(json.loads(definition))
 
 
 def require_prefect(api_url: str) -> None:

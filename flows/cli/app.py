@@ -12,7 +12,6 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Scheduled batch forecasting: observations in, forecasts of the next periods out, both in SQL.",
@@ -25,7 +24,19 @@ db = typer.Typer(
 )
 app.add_typer(db, name="db")
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a TOML file.")]
+
+def _complete_recipe(beginning: str) -> list[str]:
+    """Names of recipes for the completion of a shell."""
+    from pipeline.config.loader import recipe_names
+    from pipeline.config.settings import read_settings
+
+    return [name for name in recipe_names(read_settings().recipes) if name.startswith(beginning)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a TOML file.", autocompletion=_complete_recipe),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 #: defaults for the libraries and servers that a command starts; the environment overrides them
@@ -38,10 +49,30 @@ _ENVIRONMENT = {
 }
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"nextperiod {version('nextperiod')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command without a subcommand; its help is that of the application."""
+
+
 @app.command(epilog="Example: nextperiod run milk")
 def run(
     recipes: Annotated[
-        Optional[list[str]], typer.Argument(metavar="RECIPE…", help="Names of recipes, or paths to TOML files.")
+        Optional[list[str]],
+        typer.Argument(
+            metavar="RECIPE…", help="Names of recipes, or paths to TOML files.", autocompletion=_complete_recipe
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Run every recipe in NEXTPERIOD_RECIPES.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Retrain from scratch, whatever the policy says.")] = False,
@@ -71,6 +102,24 @@ def run(
         recipes or [], every=every, training=choices[0] if choices else None, as_of=instant, as_json=json
     )
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command(epilog="Example: nextperiod init sales --from sales.csv")
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist, or is empty.")],
+    origin: Annotated[
+        str,
+        typer.Option("--from", metavar="DATA", help="A file, an address, or an example: airline, btc, integers, milk."),
+    ] = "milk",
+    json: Json = False,
+) -> None:
+    """Write a folder that runs: a recipe with what is detected in the data, a schedule for Prefect, the settings.
+
+    Look through the recipe: what is detected is a proposal.
+    """
+    from flows.cli.init import print_init
+
+    print_init(folder, origin, as_json=json)
 
 
 @app.command(epilog="Example: nextperiod ingest milk")

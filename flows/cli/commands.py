@@ -340,7 +340,7 @@ def print_latest_forecasts(
     name: str, *, series: str | None, csv: Path | None, parquet: Path | None, as_json: bool
 ) -> None:
     """`nextperiod show`: print the latest forecasts and write them to files."""
-    with open_context(name) as context:
+    with open_context(name, as_it_ran=True) as context:
         recipe, store = context.recipe, context.store
         table = read_forecast_table(recipe, store, series)
         if table is None:

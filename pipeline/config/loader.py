@@ -59,13 +59,13 @@ def validate_recipe(fields: dict[str, Any], *, where: str) -> Recipe:
 
 
 def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
-    """Return the recipe of this name in the folder `recipes`, or in this TOML file.
+    """Return the recipe of this name in the folder `recipes` or in the current folder, or in this TOML file.
 
     Raises:
         InvalidRecipe: there is no such recipe, or it is not valid.
     """
-    path = Path(name_or_path) if name_or_path.endswith(".toml") else recipes / f"{name_or_path}.toml"
-    if not path.is_file():
+    path = find_recipe(name_or_path, recipes)
+    if path is None:
         raise InvalidRecipe(
             f'recipe "{name_or_path}" is not known: expected one of {list_names(recipe_names(recipes))} (in {recipes}), or a path to a TOML file'
         )
@@ -74,6 +74,15 @@ def load_recipe(name_or_path: str, recipes: Path) -> Recipe:
     except UnicodeDecodeError as error:
         raise InvalidRecipe(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
     return parse_recipe(text, where=str(path), folder=path.parent)
+
+
+def find_recipe(name_or_path: str, recipes: Path) -> Path | None:
+    """Return the file of a recipe; None if there is none. Of two of one name that in `recipes` counts."""
+    if name_or_path.endswith(".toml"):
+        paths = [Path(name_or_path)]
+    else:
+        paths = [folder / f"{name_or_path}.toml" for folder in (recipes, Path())]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def recipe_names(recipes: Path) -> list[str]:

@@ -412,7 +412,7 @@ def _require_zone(column: pa.Array, moments: _Moments, name: str) -> None:
             example = next(text for offset, text in offsets.items() if offset)
             raise UnclearPeriods(
                 f'column {name}: days with an offset from UTC ("{example}") need source.zone, {key}, '
-                f"for example {suggest_zone(offsets)}"
+                f'for example zone = "{suggest_zone(offsets)}"'
             )
     days = moments.distinct.astype("datetime64[D]")
     is_other = ~np.isnat(days) & (days.astype("datetime64[us]") != moments.distinct)

@@ -74,10 +74,9 @@ def explain_unclear_time(local: datetime, zone: ZoneInfo, expected: str) -> str:
 
 
 def suggest_zone(offsets: Iterable[int]) -> str:
-    """Return the key with a zone that has all these offsets from UTC, in minutes, as an example for messages."""
+    """Return a zone that has all these offsets from UTC, in minutes, as an example."""
     wanted = set(offsets)
-    zone = next((name for pair, name in _ZONES.items() if wanted <= set(pair)), "Europe/Paris")
-    return f'zone = "{zone}"'
+    return next((name for pair, name in _ZONES.items() if wanted <= set(pair)), "Europe/Paris")
 
 
 def drop_outside_calendar(moments: Periods) -> Periods:

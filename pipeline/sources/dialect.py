@@ -150,7 +150,7 @@ def _guess_header(lines: Sequence[_Line], filled: Sequence[int], delimiters: Seq
         return Header(delimiters[0], 1, 0, ())
     guesses = []
     for delimiter in delimiters:
-        lengths = {position: lines[position].text.count(delimiter) for position in filled}
+        lengths = {position: max(len(_read_record(lines, position, delimiter)) - 1, 0) for position in filled}
         (most, count), *_ = Counter(length for length in lengths.values() if length).most_common(1) or [(0, 0)]
         first = next(position for position in filled if lengths[position] == most or not count)
         guesses.append((count, -delimiters.index(delimiter), first, delimiter))

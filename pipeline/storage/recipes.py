@@ -31,6 +31,12 @@ class RecipeRepository:
             row = transaction.row("recipe_version", recipe=recipe, fingerprint=fingerprint)
         return None if row is None else str(row["definition"])
 
+    def current_definition(self, recipe: str) -> str | None:
+        """The JSON definition with which the recipe ran last; None if it never ran."""
+        with self.database.read() as transaction:
+            row = transaction.row("recipe_definition", recipe=recipe)
+        return None if row is None else str(row["definition"])
+
     def status(self) -> Sequence[Row]:
         """One row for every recipe that was ever run."""
         with self.database.read() as transaction:
