@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -130,7 +131,8 @@ def _zone(table: DetectedTable) -> str:
 
 def _source_of(origin: str) -> dict[str, Any]:
     if re.match(r"https?://", origin):
-        return {"kind": "http", "url": origin}
+        named = {"hosts": [urlsplit(origin).hostname]} if origin.startswith("http:") else {}  # an address without TLS
+        return {"kind": "http", "url": origin, **named}
     if (scheme := re.match(r"([a-z0-9]+)://", origin)) and scheme[1] not in ("s3", "gs"):
         raise InvalidArgument(
             f"{origin}: {scheme[1]}:// is not known: expected a file, http://, https://, s3:// or gs://"

@@ -64,7 +64,8 @@ _ALIASES = (
         for kind in ("YS", "YE")
         for month in ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
     ),
-    *(f"{kind}-{month}" for kind in ("QS", "QE") for month in ("JAN", "FEB", "MAR", "DEC", "NOV", "OCT")),
+    *(f"QS-{month}" for month in ("JAN", "FEB", "MAR")),
+    *(f"QE-{month}" for month in ("DEC", "NOV", "OCT")),
     *("MS", "ME"),
     *(f"W-{day}" for day in ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]),
     *("B", "D"),

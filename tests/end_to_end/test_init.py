@@ -1,0 +1,135 @@
+"""`nextperiod init`: a folder that runs, from an example, a file or an address."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config.loader import load_recipe
+from tests.end_to_end.shell import Shell, shell_in
+from tests.sources.server import response, serve
+
+DAYS = "".join(f"{day:02}.01.2025;{day},5\n" for day in range(1, 32))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("person")
+
+
+@pytest.fixture(scope="module")
+def shell(folder: Path) -> Iterator[Shell]:
+    with shell_in(folder) as shell:
+        yield shell
+
+
+def test_without_a_file_the_folder_holds_an_example_with_its_data(shell: Shell, folder: Path) -> None:
+    said = shell.types("init", "first")
+
+    assert said.status == 0, said.err
+    recipe = load_recipe("milk", folder / "first/recipes")
+    assert (recipe.folder / recipe.source.path).resolve() == folder / "first/data/monthly_milk_production.csv"
+    assert "next: cd first && nextperiod run milk" in said.out
+
+
+def test_a_file_becomes_a_recipe_with_what_was_detected(shell: Shell, folder: Path) -> None:
+    (folder / "Umsatz 2025.csv").write_text("Tag;Umsatz\n" + DAYS)
+
+    facts = shell.types("init", "shop", "--from", "Umsatz 2025.csv", "--json").facts
+
+    document = tomllib.loads((folder / "shop/recipes/umsatz-2025.toml").read_text())
+    assert document["source"] == {
+        "kind": "csv",
+        "path": str(folder / "Umsatz 2025.csv"),
+        "delimiter": ";",
+        "period": "Tag",
+        "period_format": "%d.%m.%Y",
+        "value": "Umsatz",
+    }
+    assert (document["frequency"], document["horizon"], document["publish"]["minimum"]) == ("D", 14, 0)
+    assert 'frequency: "D"' in facts["detected"]
+
+
+def test_the_schedule_is_one_that_prefect_reads(shell: Shell, folder: Path) -> None:
+    shell.types("init", "scheduled", "--from", "airline")
+
+    (deployment,) = yaml.safe_load((folder / "scheduled/prefect.yaml").read_text())["deployments"]
+    assert deployment["entrypoint"] == "flows.cycle.cycle"
+    assert deployment["parameters"] == {"recipe": "airline"}
+    assert deployment["schedules"][0]["cron"] == "15 5 2 * *"
+    assert deployment["work_pool"]["job_variables"]["working_dir"] == "{{ $PWD }}"
+
+
+def test_its_settings_name_its_recipes(shell: Shell, folder: Path) -> None:
+    shell.types("init", "settings")
+
+    assert "NEXTPERIOD_RECIPES=recipes\n" in (folder / "settings/env.example").read_text()
+
+
+def test_an_empty_folder_is_filled_and_another_is_left_alone(shell: Shell, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "full").mkdir()
+    (folder / "full/note").write_text("mine")
+
+    assert shell.types("init", "empty").status == 0
+    said = shell.types("init", "full")
+
+    assert said.status == 1
+    assert said.err == "nextperiod: full is not empty: expected the name of a new or an empty folder\n"
+    assert [path.name for path in (folder / "full").iterdir()] == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty: expected a header line and rows"),
+        ("name,sold\na,1\nb,2\n", "no column holds periods at regular distances; its columns are name, sold"),
+        ("\x00\x01\x02", "byte"),
+    ],
+)
+def test_a_file_in_which_nothing_is_detected_leaves_no_folder(
+    shell: Shell, folder: Path, content: str, message: str
+) -> None:
+    (folder / "odd.csv").write_text(content)
+
+    said = shell.types("init", "odd", "--from", "odd.csv")
+
+    assert said.status == 1
+    assert message in said.err
+    assert said.err.count("\n") <= 2
+    assert not (folder / "odd").exists()
+
+
+def test_what_does_not_exist_is_named_with_the_examples(shell: Shell) -> None:
+    said = shell.types("init", "none", "--from", "nothing.csv")
+
+    assert said.status == 1
+    assert "there is no example and no file nothing.csv" in said.err
+    assert "milk" in said.err
+
+
+def test_an_address_is_read_and_named_in_the_recipe(shell: Shell, folder: Path) -> None:
+    answer = response("Tag;Umsatz\n" + DAYS, Content_Type="text/csv")
+    with serve(lambda _: answer) as server:
+        address = f"{server.url}/load.csv?key=1"
+        said = shell.types("init", "remote", "--from", address, "--json")
+
+    assert said.status == 0, said.err
+    assert json.loads(said.out)["recipe"] == "load"
+    source = tomllib.loads((folder / "remote/recipes/load.toml").read_text())["source"]
+    assert (source["kind"], source["url"]) == ("http", address)
+
+
+def test_an_address_that_answers_with_a_page_is_refused(shell: Shell, folder: Path) -> None:
+    answer = response("<html>log in</html>", Content_Type="text/html")
+    with serve(lambda _: answer) as server:
+        said = shell.types("init", "page", "--from", f"{server.url}/load.csv")
+
+    assert said.status == 1
+    assert "answers with a page, not with csv" in said.err
+    assert not (folder / "page").exists()

@@ -1,0 +1,123 @@
+"""The wheel as a stranger installs it: one package, whose commands work in an empty folder without the clone."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+CLONE = Path(__file__).parents[2]
+IMPORT_ALL = """
+import importlib, pkgutil, sys, nextperiod
+for module in pkgutil.walk_packages(nextperiod.__path__, "nextperiod."):
+    if ".migrations" not in module.name and not module.name.endswith(".worker"):
+        importlib.import_module(module.name)
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"flows", "pipeline", "sql"}))
+"""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=CLONE, check=True, capture_output=True, timeout=120)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that has the wheel and, beside the dependencies, a package of somebody else named `pipeline`."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    with ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # its own .pth files are not read
+    (packages / "pipeline").mkdir()
+    (packages / "pipeline/__init__.py").write_text('raise ImportError("this is the pipeline of somebody else")\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """`nextperiod` in an empty folder with an empty home, with nothing set."""
+    folder, home = tmp_path_factory.mktemp("person"), tmp_path_factory.mktemp("home")
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
+    start = "from nextperiod.flows.cli.app import main; main()"
+
+    def run(*arguments: str, inside: str = ".") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [environment / "bin/python", "-W", "ignore", "-c", start, *arguments],
+            cwd=folder / inside,
+            env=kept | {"HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    return run
+
+
+def test_it_installs_one_package_and_the_command_starts_there(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        top = {name.partition("/")[0] for name in archive.namelist()}
+        (scripts,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        text = archive.read(scripts).decode()
+
+    version = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]["version"]
+    assert top == {"nextperiod", f"nextperiod-{version}.dist-info"}
+    assert "nextperiod = nextperiod.flows.cli.app:main" in text
+
+
+def test_every_module_imports_the_others_from_the_package(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "bin/python", "-W", "ignore", "-c", IMPORT_ALL],
+        cwd=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+@pytest.mark.tensorflow
+def test_a_folder_of_an_example_trains_and_publishes(command: Command) -> None:
+    started = command("init", "demo", "--from", "milk")
+    ran = command("run", "milk", inside="demo")
+    shown = command("show", "milk", "--csv", "milk.csv", inside="demo")
+
+    assert started.returncode == 0, started.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert shown.returncode == 0, shown.stderr
+    assert "1976-12-01" in ran.stdout
+
+
+def test_the_schedule_names_the_flow_of_the_package(command: Command, tmp_path: Path) -> None:
+    command("init", str(tmp_path / "scheduled"))
+
+    assert "entrypoint: nextperiod.flows.cycle.cycle" in (tmp_path / "scheduled/prefect.yaml").read_text()
+
+
+def test_a_file_of_ones_own_is_detected(command: Command, tmp_path: Path) -> None:
+    with (tmp_path / "sales.csv").open("w") as file:
+        rows: list[list[Any]] = [["month", "sold"], *([f"2024-{month:02}", 10 * month] for month in range(1, 13))]
+        csv.writer(file).writerows(rows)
+
+    done = command("init", str(tmp_path / "sales"), "--from", str(tmp_path / "sales.csv"))
+
+    assert done.returncode == 0, done.stderr
+    assert 'frequency: "MS"' in done.stdout
