@@ -122,6 +122,17 @@ def init(
     print_init(folder, origin, as_json=json)
 
 
+@app.command("check", epilog="Example: nextperiod check milk")
+def check_recipe(recipe: RecipeArgument, json: Json = False) -> None:
+    """Try a recipe and write nothing: what would be ingested, quarantined and forecast, by which network, in how long.
+
+    Exit 1 if anything would be refused.
+    """
+    from flows.cli.check import print_check
+
+    raise typer.Exit(0 if print_check(recipe, as_json=json) else 1)
+
+
 @app.command(epilog="Example: nextperiod ingest milk")
 def ingest(
     recipe: RecipeArgument,
