@@ -87,6 +87,9 @@ def run(
     as_of: Annotated[
         Optional[str], typer.Option("--as-of", metavar="INSTANT", help="Run as of this instant in the past (ISO 8601).")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, help="Run so many recipes at a time; default: 1.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Run one cycle of each recipe: ingest, train if due, forecast, score. Safe to repeat."""
@@ -99,7 +102,12 @@ def run(
         raise typer.BadParameter("name a recipe, or use --all")
     instant = _parse_instant(as_of, "--as-of") if as_of else None
     failed = print_cycles(
-        recipes or [], every=every, training=choices[0] if choices else None, as_of=instant, as_json=json
+        recipes or [],
+        every=every,
+        num_jobs=jobs,
+        training=choices[0] if choices else None,
+        as_of=instant,
+        as_json=json,
     )
     raise typer.Exit(1 if failed else 0)
 

@@ -6,9 +6,11 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from flows.steps import (
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
-from pipeline.errors import NextperiodError, SchemaOutOfDate, is_refusal
+from pipeline.errors import InvalidArgument, NextperiodError, SchemaOutOfDate, is_refusal
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.inputs import LATEST
@@ -79,15 +81,24 @@ _STATUS_COLUMNS = {
 
 
 def print_cycles(
-    names: Sequence[str], *, every: bool, training: str | None, as_of: datetime | None, as_json: bool
+    names: Sequence[str], *, every: bool, num_jobs: int, training: str | None, as_of: datetime | None, as_json: bool
 ) -> bool:
-    """`nextperiod run`: run one cycle of each recipe; returns whether any failed or was refused."""
+    """`nextperiod run`: run one cycle of each recipe, so many at a time; returns whether any failed or was refused.
+
+    One that fails does not keep the others from running.
+    """
     import_seconds, settings = time.perf_counter() - flows.IMPORT_STARTED, read_settings()
     chosen = list(dict.fromkeys([*names, *(recipe_names(settings.recipes) if every else [])]))
-    for name in chosen:
-        load_recipe(name, settings.recipes)
+    if not chosen:
+        raise InvalidArgument(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
+    if len(chosen) == 1:
+        load_recipe(chosen[0], settings.recipes)  # its message stands alone, without the name before it
     _open_store_database().close()
-    facts = [_print_cycle(name, training=training, as_of=as_of, as_json=as_json) for name in chosen]
+    run = partial(_run_reported_cycle, training=training, as_of=as_of)
+    if num_jobs == 1:
+        facts = [_print_cycle(name, run, as_json=as_json) for name in chosen]
+    else:
+        facts = list(_print_cycles_at_once(chosen, run, num_jobs=num_jobs, as_json=as_json))
     if "seconds" in facts[0]:
         facts[0]["seconds"] = {"imports": round(import_seconds, 3), **facts[0]["seconds"]}
     if as_json:
@@ -99,16 +110,33 @@ def _is_failure(facts: dict[str, Any]) -> bool:
     return facts["status"] in ("failed", "refused")
 
 
-def _print_cycle(name: str, *, training: str | None, as_of: datetime | None, as_json: bool) -> dict[str, Any]:
+def _print_cycle(name: str, run: Callable[[str], dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
+    with progress():
+        facts = run(name)
+    if not (as_json or _is_failure(facts)):
+        _print_cycle_result(name, facts)
+    return facts
+
+
+def _print_cycles_at_once(
+    names: Sequence[str], run: Callable[[str], dict[str, Any]], *, num_jobs: int, as_json: bool
+) -> Iterator[dict[str, Any]]:
+    """Run cycles in threads, for each waits for its training process most of the time; yield the facts in order."""
+    with progress(), ThreadPoolExecutor(num_jobs) as pool:
+        all_facts = list(pool.map(run, names))
+    for name, facts in zip(names, all_facts, strict=True):
+        if not (as_json or _is_failure(facts)):
+            _print_cycle_result(name, facts)
+        yield facts
+
+
+def _run_reported_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
+    """Run a cycle; a known error becomes its facts, and a line on stderr."""
     try:
-        with progress():
-            facts = _run_timed_cycle(name, training=training, as_of=as_of)
+        return _run_timed_cycle(name, training=training, as_of=as_of)
     except NextperiodError as error:
         print(f"nextperiod: {name}: {error}", file=sys.stderr)
         return {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
-    if not as_json:
-        _print_cycle_result(name, facts)
-    return facts
 
 
 def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:

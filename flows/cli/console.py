@@ -152,7 +152,8 @@ class _ProgressHandler(logging.Handler):
             transient=True,
             disable=not console.is_terminal,
         )
-        self._step: TaskID | None = None
+        #: bar of the running step, by thread
+        self._steps: dict[int | None, TaskID] = {}
 
     def __enter__(self) -> _ProgressHandler:
         self._bars.start()
@@ -165,13 +166,13 @@ class _ProgressHandler(logging.Handler):
         """Show one record."""
         step, fraction = getattr(record, "step", None), getattr(record, "progress", None)
         if step is not None:
-            if self._step is not None:
-                self._bars.remove_task(self._step)
-            self._step = self._bars.add_task(str(step), total=None, note="")
-        elif fraction is not None and self._step is not None:
+            if record.thread in self._steps:
+                self._bars.remove_task(self._steps[record.thread])
+            self._steps[record.thread] = self._bars.add_task(str(step), total=None, note="")
+        elif fraction is not None and record.thread in self._steps:
             note = f"epoch {fraction['done']} of at most {fraction['total']}, loss {fraction['loss']:.4g}"
             self._bars.update(
-                self._step,
+                self._steps[record.thread],
                 description=str(fraction["stage"]),
                 completed=fraction["done"],
                 total=fraction["total"],
