@@ -46,11 +46,15 @@ Array = npt.NDArray[np.float64]
 MOST_WINDOWS_PER_EPOCH = 100_000
 #: a panel counts as small with at most so many windows, or where the global network draws each of them more often
 _FEW_WINDOWS, _MANY_DRAWS = 1000, 20
-#: fewest and most horizons held out of a panel, and the share of the longest history that they may take: the last
-#: horizon alone would be a single chance outcome
+#: fewest and most horizons held out of a panel, and the share of a usual history that they may take: the last horizon
+#: alone would be a single chance outcome, however many series there are
 _FEWEST_HELD_OUT, _MOST_HELD_OUT, _SHARE_HELD_OUT = 2, 10, 0.2
 #: shares of the way from pretrained to fitted weights that are compared
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: members of the panel's own join the pretrained ones if their mean has so much less error
+_LEAST_GAIN = 0.02
+#: share of the errors that count as they are; larger ones count as the largest of these
+_USUAL_ERRORS = 0.99
 #: held-out horizons, over all series, at which half of the share that was best on them counts
 _HALF_TRUSTED = 4
 #: graphs of members that are kept to be used again
@@ -71,6 +75,8 @@ class Search:
     validation_loss: tuple[float, ...] = ()
     #: of a pretrained network: share of the way to the fitted weights by which it is moved; None: there is none
     moved: float | None = None
+    #: whether members that are fitted on the panel alone join a pretrained network
+    has_own_members: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +161,10 @@ class FitPlan:
     def members(self, panel: Panel) -> list[Member]:
         """Derive the members to fit on a panel."""
         if self.champion is None:
-            return [_as_found(member, self.search) for member in build_members(panel, self.recipe)]
+            members = build_members(panel, self.recipe)
+            if members[0].is_pretrained and not (self.search and self.search.has_own_members):
+                members = [member for member in members if member.is_pretrained]
+            return [_as_found(member, self.search) for member in members]
         members = build_members(panel, self.recipe, champion=self.champion)
         if self.champion.epochs is not None:
             epochs = self.champion.epochs
@@ -342,7 +351,8 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
     before = panel.until(inner_cutoff) if inner_cutoff >= 0 else None
     if before is None or not before.series:
         return None
-    member = build_members(before, recipe)[0]
+    members = build_members(before, recipe)
+    member = members[0]
     if not have_windows(before, [member], recipe):
         return None
     if is_global and not member.is_pretrained and not _is_small(before, member, recipe):
@@ -351,7 +361,8 @@ def search_epochs(panel: Panel, recipe: Recipe, cutoff: int, on_epoch: OnEpoch |
     if len(held_out) == 0:
         return None
     if member.is_pretrained:
-        return _search_share(known, before, member, held_out, recipe, on_epoch)
+        own = next((member for member in members if not member.is_pretrained), None)
+        return _search_share(known, before, (member, own), held_out, recipe, on_epoch)
     ensemble = fit_ensemble(before, recipe, [member], held_out=(known, held_out), on_epoch=on_epoch)
     fitted = ensemble.fitted[0]
     return Search(
@@ -365,7 +376,7 @@ def _num_held_out(known: Panel, recipe: Recipe) -> int:
     """Horizons that are held out of what is known: more of a longer history where a pretrained network is fitted further."""
     if not known.series or not build_members(known, recipe)[0].is_pretrained:
         return _FEWEST_HELD_OUT
-    affordable = int(_SHARE_HELD_OUT * known.lengths.max()) // recipe.horizon
+    affordable = int(_SHARE_HELD_OUT * np.median(known.lengths)) // recipe.horizon
     return min(max(affordable, _FEWEST_HELD_OUT), _MOST_HELD_OUT)
 
 
@@ -387,35 +398,85 @@ def _held_out_windows(known: Panel, before: Panel, member: Member, recipe: Recip
 
 
 def _search_share(
-    known: Panel, before: Panel, member: Member, held_out: Windows, recipe: Recipe, on_epoch: OnEpoch | None
+    known: Panel,
+    before: Panel,
+    members: tuple[Member, Member | None],
+    held_out: Windows,
+    recipe: Recipe,
+    on_epoch: OnEpoch | None,
 ) -> Search | None:
-    """How far the weights of a pretrained member are moved towards fitted ones, by the error of held-out windows.
+    """How far a pretrained member is moved towards fitted weights, and whether own members join it, by held-out errors.
 
     The share with the least error counts as far as there is evidence for it: with few series and horizons held out, the
-    network stays near the pretrained one.
+    network stays near the pretrained one. Own members double what a training and a forecast cost, so they have to bring
+    more than a little.
     """
-    ensemble = fit_ensemble(before, recipe, [member.moved_by(1.0)], on_epoch=on_epoch)
+    pretrained, own = members
+    ensemble = fit_ensemble(before, recipe, [pretrained.moved_by(1.0)], on_epoch=on_epoch)
     trunk = ensemble.fitted[0].trunk
-    fitted, start = trunk.get_weights(), member.pretrained_weights(trunk)
-    inputs = ensemble.prepare_inputs(known, held_out)
-    if not inputs.is_usable.any():
-        return None
-    windows = held_out.take(inputs.is_usable)
-    target = read_targets(known, windows, recipe.horizon)
-    scale = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
-    errors = []
+    fitted, start = trunk.get_weights(), pretrained.pretrained_weights(trunk)
+    medians = []
     for share in _SHARES:
         _move_weights(trunk, start, fitted, share)
-        forecast = ensemble.quantiles(ensemble.build_network(), inputs)
-        errors.append(np.nanmean(np.abs(target - forecast[:, :, forecast.shape[2] // 2]) / scale))
+        medians.append(_forecast_medians(ensemble, known, held_out, recipe))
+    if own is not None and have_windows(before, [own], recipe):
+        of_own = _forecast_medians(fit_ensemble(before, recipe, [own], on_epoch=on_epoch), known, held_out, recipe)
+        medians += [(median + of_own) / 2 for median in medians]
+    errors = _held_out_errors(medians, ensemble, known, held_out, recipe)
+    if errors is None:
+        return None
+    share, has_own_members = _choose_share(errors)
     num_horizons = (len(known.grid) - len(before.grid)) // recipe.horizon
-    num_held_out = len(np.unique(windows.series)) * num_horizons
+    num_held_out = len(np.unique(held_out.series)) * num_horizons
     evidence = num_held_out / (num_held_out + _HALF_TRUSTED)
     return Search(
-        epochs=member.settings.epochs,
+        epochs=pretrained.settings.epochs,
         shrinkage=1.0,
-        moved=round(evidence * _SHARES[int(np.argmin(errors))], 3),
+        moved=round(evidence * share, 3),
+        has_own_members=has_own_members,
     )
+
+
+def _choose_share(errors: Sequence[float]) -> tuple[float, bool]:
+    """Choose the share by which pretrained weights are moved, and whether own members join.
+
+    Args:
+        errors: of each of `_SHARES`; then, if there is an own member, of the means with it.
+    """
+    alone, joined = errors[: len(_SHARES)], errors[len(_SHARES) :]
+    has_own_members = bool(joined) and min(joined) < (1 - _LEAST_GAIN) * min(alone)
+    return _SHARES[int(np.argmin(joined if has_own_members else alone))], has_own_members
+
+
+def _forecast_medians(ensemble: Ensemble, panel: Panel, windows: Windows, recipe: Recipe) -> Array:
+    """The median forecast of each window: [N, H]; NaN for windows that the ensemble cannot read."""
+    inputs = ensemble.prepare_inputs(panel, windows)
+    medians = np.full((len(windows), recipe.horizon), np.nan)
+    if inputs.is_usable.any():
+        quantiles = ensemble.quantiles(ensemble.build_network(), inputs)
+        medians[inputs.is_usable] = quantiles[:, :, quantiles.shape[2] // 2]
+    return medians
+
+
+def _held_out_errors(
+    medians: Sequence[Array], ensemble: Ensemble, panel: Panel, windows: Windows, recipe: Recipe
+) -> list[float] | None:
+    """The mean error of each forecast over the windows that all of them have, in units of the window's seasonal change.
+
+    None if there is no such window. A few windows that hardly change decide nothing: see `_USUAL_ERRORS`.
+    """
+    inputs = ensemble.prepare_inputs(panel, windows)
+    scale = np.full((len(windows), 1), np.nan)
+    if inputs.is_usable.any():
+        scale[inputs.is_usable] = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
+    target = read_targets(panel, windows, recipe.horizon)
+    with np.errstate(divide="ignore"):
+        errors = np.array([np.abs(target - median) / scale for median in medians])  # [candidates, N, H]
+    errors = errors[:, np.isfinite(errors).all(axis=0)]
+    if errors.size == 0:
+        return None
+    largest = np.quantile(errors, _USUAL_ERRORS)
+    return [float(np.minimum(one, largest).mean()) for one in errors]
 
 
 def _find_shrinkage(panel: Panel, ensemble: Ensemble, windows: Windows, recipe: Recipe) -> float:

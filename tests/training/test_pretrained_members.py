@@ -166,6 +166,62 @@ def test_a_long_history_holds_out_more_horizons_as_evidence() -> None:
 
 
 @tensorflow
+def test_the_horizons_that_are_held_out_are_those_that_most_series_have() -> None:
+    from pipeline.training.ensemble import _num_held_out
+
+    months = np.arange(600) % 12 + 1.0
+
+    def panel_with(num_short: int) -> Panel:
+        return panel_of({"long": months, **{f"short {n}": months[-180:] for n in range(num_short)}})
+
+    assert _num_held_out(panel_with(0), recipe_of(horizon=12)) == 10
+    assert _num_held_out(panel_with(2), recipe_of(horizon=12)) == 3
+    assert _num_held_out(panel_with(120), recipe_of(horizon=24)) == 2
+
+
+@tensorflow
+def test_members_of_its_own_join_where_they_bring_more_than_a_little() -> None:
+    from pipeline.training.ensemble import FitPlan, Search, _choose_share
+
+    assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95]) == (0.5, False)
+    assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95, 0.785, 0.79, 0.8, 0.9, 0.9]) == (0.5, False)
+    assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95, 0.75, 0.78, 0.8, 0.9, 0.9]) == (0.0, True)
+
+    panel = panel_of([np.arange(40) % 12 + n + 1.0 for n in range(1000)])
+    for search, number in (
+        (None, 3),
+        (Search(epochs=4, shrinkage=1.0, moved=0.5), 3),
+        (Search(epochs=4, shrinkage=1.0, moved=0.5, has_own_members=True), 6),
+    ):
+        assert len(FitPlan(recipe=recipe_of(horizon=12), search=search).members(panel)) == number
+
+
+@tensorflow
+def test_windows_that_hardly_change_do_not_decide_what_is_best_on_held_out_ones() -> None:
+    from pipeline.preprocessing.windows import Windows
+    from pipeline.training.ensemble import _held_out_errors, fit_ensemble
+    from pipeline.training.members import build_members
+
+    recipe = recipe_of(horizon=12)
+    series = [100.0 + 10 * (np.arange(60) % 12) + n for n in range(200)]
+    series[0] = np.where(np.arange(60) == 30, 100 + 1e-6, 100.0)
+    series[0][-12:] = 200.0
+    panel = panel_of(series)
+    members = [member.for_epochs(0).moved_by(0.0) for member in build_members(panel, recipe)[:1]]
+    ensemble = fit_ensemble(panel, recipe, members, on_epoch=None)
+    windows = Windows(np.arange(200), np.full(200, 47))
+    target = np.array([values[-12:] for values in series])
+
+    close = target + 1
+    errors = _held_out_errors(
+        [close, np.where(np.arange(200)[:, None] == 0, 100.0, close + 1)], ensemble, panel, windows, recipe
+    )
+
+    assert errors is not None
+    assert errors[0] < errors[1] < 3 * errors[0]
+
+
+@tensorflow
 def test_a_history_with_no_window_to_fit_on_is_forecast_by_the_network_as_it_is() -> None:
     panel, recipe = sales(14), recipe_of()
 
