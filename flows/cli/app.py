@@ -338,11 +338,23 @@ def show(
     print_latest_forecasts(recipe, series=series, csv=csv, parquet=parquet, as_json=json)
 
 
-@app.command(epilog="Example: nextperiod status --json")
-def status(json: Json = False) -> None:
+@app.command(epilog="Example: nextperiod status --check")
+def status(
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Print only why somebody should look at a recipe, a line per reason, and exit 1 if there is one: stale, "
+            "failed, refused, on hold, fallbacks, drift, outbox.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """List every recipe: latest origin, stale or not, current model, last attempt, skill, why series fell back."""
-    from flows.cli.commands import print_status
+    from flows.cli.commands import print_reasons, print_status
 
+    if check:
+        raise typer.Exit(1 if print_reasons(as_json=json) else 0)
     print_status(as_json=json)
 
 

@@ -35,6 +35,7 @@ from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError, SchemaOutOfDate, is_refusal
+from pipeline.jobs.alerts import find_reasons
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.inputs import LATEST
@@ -433,6 +434,18 @@ def print_status(*, as_json: bool) -> None:
         for fact in facts:
             for fallback in fact["fallbacks"] or ():
                 print(f"{fact['recipe']}: {fallback}")
+
+
+def print_reasons(*, as_json: bool) -> bool:
+    """`nextperiod status --check`: print why somebody should look at a recipe; returns whether there is a reason."""
+    database = _open_store_database()
+    reasons = find_reasons(Store(database))
+    database.close()
+    if as_json:
+        print_json([asdict(reason) for reason in reasons])
+    else:
+        print("\n".join(map(str, reasons)) or "no recipe needs to be looked at")
+    return bool(reasons)
 
 
 def _status_facts(store: Store, row: Any) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Why somebody should look at a recipe: what is stale, refused, on hold, forecast by baselines, off, or not in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.evaluation.drift import find_drift
+from pipeline.jobs.inputs import LATEST
+from pipeline.storage.statements import Row
+from pipeline.storage.store import Store
+from pipeline.text import counted, one_line
+
+#: share of the series of a recipe that has a model from which on baselines are a reason
+_MOST_FALLBACKS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """One reason to look at a recipe."""
+
+    recipe: str
+    #: "stale", "failed", "refused", "on hold", "fallbacks", "drift" or "outbox"; one of each for a recipe
+    kind: str
+    #: what is the matter, in one line
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.recipe}: {self.kind}: {self.text}"
+
+
+def find_reasons(store: Store) -> list[Reason]:
+    """Every reason to look at a recipe that was ever run, in the order of the recipes.
+
+    Nothing is written: published forecasts that are not scored yet do not count.
+    """
+    undelivered = _undelivered(store)
+    reasons: list[Reason] = []
+    for row in store.recipes.status():
+        for kind, text in (*_of_status(row), *_of_batches(row, store), *_of_errors(row, store)):
+            reasons.append(Reason(recipe=row["recipe"], kind=kind, text=one_line(text)))
+        if row["recipe"] in undelivered:
+            reasons.append(Reason(recipe=row["recipe"], kind="outbox", text=one_line(undelivered[row["recipe"]])))
+    return reasons
+
+
+def _of_status(row: Row) -> Iterator[tuple[str, str]]:
+    if row["published_at"] is None:
+        yield "stale", "no forecast was ever published"
+    elif row["is_stale"]:
+        expected, published = (f"{row[name]:%Y-%m-%d %H:%M}Z" for name in ("expected_next_by", "published_at"))
+        yield "stale", f"a newer forecast than that of {published} was expected by {expected}"
+    if row["last_attempt_status"] in ("failed", "refused"):
+        yield row["last_attempt_status"], f"at {row['last_attempt_at']:%Y-%m-%d %H:%M}Z: {row['last_error']}"
+    num_series, num_fallback = row["num_series"] or 0, row["num_fallback"] or 0
+    if row["model_version"] is not None and num_fallback > _MOST_FALLBACKS * num_series:
+        yield "fallbacks", f"baselines forecast {num_fallback} of {counted(num_series, 'series')}"
+
+
+def _of_batches(row: Row, store: Store) -> Iterator[tuple[str, str]]:
+    held = store.batches.held(row["recipe"])
+    if held is not None:
+        yield "on hold", f"{held.message}; accept or drop it: nextperiod ingest {row['recipe']} --approve or --reject"
+
+
+def _of_errors(row: Row, store: Store) -> Iterator[tuple[str, str]]:
+    """Drift of the published errors of the current model: of its bias, its skill or its coverage."""
+    champion = store.models.champion(row["recipe"])
+    if champion is None:
+        return
+    outcomes = store.scores.outcomes_by_period(
+        row["recipe"], "live", model_version=champion.model_version, as_of=LATEST
+    )
+    finding = find_drift(outcomes)
+    if finding is not None:
+        yield "drift", finding.reason
+
+
+def _undelivered(store: Store) -> dict[str, str]:
+    """By recipe, why MLflow does not show the oldest of its entries that were tried."""
+    reasons: dict[str, str] = {}
+    for entry in (*store.outbox.pending(), *store.outbox.skipped()):
+        if entry.last_error is not None:
+            reasons.setdefault(entry.recipe, f"MLflow does not show {entry.kind} {entry.reference}: {entry.last_error}")
+    return reasons

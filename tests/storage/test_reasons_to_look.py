@@ -1,0 +1,93 @@
+"""`find_reasons` names what somebody should look at, once for each kind, and nothing where all is well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import BatchHeld
+from pipeline.jobs.alerts import find_reasons
+from pipeline.jobs.ingest import ingest_source
+from pipeline.records.lineage import ModelVersion
+from pipeline.storage.store import Store
+from tests.storage.small_store import NEVER, forecast, publish
+from tests.support.examples import NOW, small_csv, small_recipe, small_values
+
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+def reasons(store: Store) -> list[tuple[str, str]]:
+    return [(reason.kind, reason.text) for reason in find_reasons(store)]
+
+
+def attempt(store: Store, status: str, error: str | None) -> None:
+    attempt_id = store.recipes.begin_attempt("small", "run", NOW)
+    store.recipes.end_attempt(attempt_id, status, error, NOW)
+
+
+@pytest.fixture
+def published(model: ModelVersion, observed_store: Store) -> Store:
+    """A recipe that is well, but for MLflow, which has not been tried."""
+    publish(observed_store, forecast(), model, expected_next_by=NEVER)
+    return observed_store
+
+
+def test_a_recipe_that_is_well_has_no_reason(published: Store) -> None:
+    assert reasons(published) == []
+
+
+def test_a_recipe_that_never_published_is_stale(store: Store) -> None:
+    store.recipes.register(small_recipe())
+
+    assert reasons(store) == [("stale", "no forecast was ever published")]
+
+
+def test_an_overdue_forecast_is_stale(model: ModelVersion, observed_store: Store) -> None:
+    publish(observed_store, forecast(), model, expected_next_by=LONG_AGO)
+
+    assert reasons(observed_store) == [
+        ("stale", f"a newer forecast than that of {NOW:%Y-%m-%d %H:%M}Z was expected by 2001-01-01 00:00Z")
+    ]
+
+
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_the_last_attempt_counts_until_one_succeeds(published: Store, status: str) -> None:
+    attempt(published, status, "the file is empty\nand more")
+
+    assert reasons(published) == [(status, f"at {NOW:%Y-%m-%d %H:%M}Z: the file is empty\\nand more")]
+
+    attempt(published, "unchanged", None)
+    assert reasons(published) == []
+
+
+def test_a_batch_on_hold_says_how_to_decide_about_it(published: Store, tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path)
+    (tmp_path / "small.csv").write_text(small_csv(small_values()))
+    ingest_source(recipe, published, NOW)
+    (tmp_path / "small.csv").write_text(small_csv([value / 1000 for value in small_values()]))
+    with pytest.raises(BatchHeld):
+        ingest_source(recipe, published, NOW)
+
+    ((kind, text),) = reasons(published)
+
+    assert kind == "on hold"
+    assert text.endswith("; accept or drop it: nextperiod ingest small --approve or --reject")
+
+
+def test_baselines_in_place_of_a_model_are_a_reason(model: ModelVersion, observed_store: Store) -> None:
+    by_baselines = replace(forecast(), method=("fallback:seasonal-naive",), reason=("too short",))
+    publish(observed_store, by_baselines, model, expected_next_by=NEVER)
+
+    assert reasons(observed_store) == [("fallbacks", "baselines forecast 1 of 1 series")]
+
+
+def test_what_mlflow_refused_is_a_reason_and_what_it_was_not_sent_is_none(published: Store) -> None:
+    entry, *_ = published.outbox.pending()
+    published.outbox.mark_failed(entry, "MLflow does not answer")
+
+    assert reasons(published) == [
+        ("outbox", f"MLflow does not show {entry.kind} {entry.reference}: MLflow does not answer")
+    ]
