@@ -16,6 +16,14 @@ comment on column recipe_versions.recipe is 'recipe';
 comment on column recipe_versions.fingerprint is 'hash of what in the definition changes numbers';
 comment on column recipe_versions.definition is 'the whole recipe as JSON, as it was first run with this fingerprint';
 
+comment on table alerts is 'What somebody was told about a recipe; added to, never changed.';
+comment on column alerts.alert_id is 'number';
+comment on column alerts.recipe is 'recipe';
+comment on column alerts.kind is 'stale, failed, refused, on hold, fallbacks, drift or outbox';
+comment on column alerts.state is 'raised, or recovered: the reason was gone';
+comment on column alerts.reason is 'what was the matter, in words';
+comment on column alerts.sent_at is 'instant at which it was sent';
+
 comment on table decisions is 'What was decided about a recipe''s model, and why; added to, never changed.';
 comment on column decisions.decision_id is 'number';
 comment on column decisions.recipe is 'recipe';

@@ -90,6 +90,39 @@ begin
   return new;
 end $$;
 
+CREATE TABLE alerts (
+    alert_id bigint NOT NULL,
+    recipe text NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    sent_at timestamp with time zone NOT NULL,
+    CONSTRAINT alert_state CHECK ((state = ANY (ARRAY['raised'::text, 'recovered'::text])))
+);
+
+COMMENT ON TABLE alerts IS 'What somebody was told about a recipe; added to, never changed.';
+
+COMMENT ON COLUMN alerts.alert_id IS 'number';
+
+COMMENT ON COLUMN alerts.recipe IS 'recipe';
+
+COMMENT ON COLUMN alerts.kind IS 'stale, failed, refused, on hold, fallbacks, drift or outbox';
+
+COMMENT ON COLUMN alerts.state IS 'raised, or recovered: the reason was gone';
+
+COMMENT ON COLUMN alerts.reason IS 'what was the matter, in words';
+
+COMMENT ON COLUMN alerts.sent_at IS 'instant at which it was sent';
+
+ALTER TABLE alerts ALTER COLUMN alert_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME alerts_alert_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE batches (
     batch_id bigint NOT NULL,
     recipe text NOT NULL,
@@ -1236,6 +1269,9 @@ ALTER TABLE ONLY rejections ALTER COLUMN rejection_id SET DEFAULT nextval('rejec
 
 ALTER TABLE ONLY series ALTER COLUMN series_id SET DEFAULT nextval('series_series_id_seq'::regclass);
 
+ALTER TABLE ONLY alerts
+    ADD CONSTRAINT alerts_pkey PRIMARY KEY (alert_id);
+
 ALTER TABLE ONLY attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (attempt_id);
 
@@ -1323,6 +1359,8 @@ ALTER TABLE ONLY series
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_pkey PRIMARY KEY (series_id);
 
+CREATE INDEX alerts_of_recipe ON alerts USING btree (recipe, kind, alert_id);
+
 CREATE INDEX attempts_of_recipe ON attempts USING btree (recipe, started_at);
 
 CREATE INDEX batches_of_recipe ON batches USING btree (recipe, recorded_at);
@@ -1336,6 +1374,8 @@ CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
 CREATE INDEX withdrawn_values ON revisions USING btree (series_id) WHERE (value IS NULL);
 
 ALTER INDEX observation_first ATTACH PARTITION observations_default_pkey;
+
+CREATE TRIGGER alerts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON alerts FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER decisions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON decisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
@@ -1396,6 +1436,9 @@ CREATE TRIGGER guard_run_steps_update_to AFTER UPDATE ON run_steps REFERENCING N
 CREATE TRIGGER recipe_versions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON recipe_versions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER sample_paths_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON sample_paths FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+
+ALTER TABLE ONLY alerts
+    ADD CONSTRAINT alerts_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attributes_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
@@ -1466,4 +1509,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
 
-insert into schema_version (version_num) values ('0013');
+insert into schema_version (version_num) values ('0014');

@@ -388,6 +388,23 @@ when old.status <> 'staged' and (old.status <> 'published' or new.status <> 'sup
   or new.run_number is not old.run_number or new.run_id is not old.run_id or new.recipe is not old.recipe or new.kind is not old.kind or new.origin is not old.origin or new.as_of is not old.as_of or new.data_hash is not old.data_hash or new.recipe_fingerprint is not old.recipe_fingerprint or new.model_version is not old.model_version or new.model_hash is not old.model_hash or new.code_version is not old.code_version or new.num_series is not old.num_series or new.num_fallback is not old.num_fallback or new.num_rows is not old.num_rows or new.content_hash is not old.content_hash or new.expected_next_by is not old.expected_next_by or new.published_at is not old.published_at or new.calibration is not old.calibration or new.recorded_by is not old.recorded_by)
 begin select raise(abort, 'a published run is never changed, only superseded'); end;
 
+CREATE TABLE alerts (
+    alert_id integer primary key autoincrement,
+    recipe text not null references recipes (recipe),
+    kind text not null,
+    state text not null constraint alert_state check (state in ('raised', 'recovered')),
+    reason text not null,
+    sent_at text not null
+) strict;
+
+CREATE INDEX alerts_of_recipe on alerts (recipe, kind, alert_id);
+
+CREATE TRIGGER alerts_stay_on_update before update on alerts
+begin select raise(abort, 'alerts are appended, never changed'); end;
+
+CREATE TRIGGER alerts_stay_on_delete before delete on alerts
+begin select raise(abort, 'alerts are appended, never changed'); end;
+
 CREATE VIEW latest_forecasts as
 select
     runs.recipe,
@@ -615,4 +632,4 @@ where runs.kind = 'live'
       where run_series.run_number = runs.run_number and run_series.series_id = ended.series_id
   );
 
-insert into schema_version (version_num) values ('0013');
+insert into schema_version (version_num) values ('0014');

@@ -348,13 +348,19 @@ def status(
             "failed, refused, on hold, fallbacks, drift, outbox.",
         ),
     ] = False,
+    notify: Annotated[
+        bool,
+        typer.Option("--notify", help="With --check: also send to NEXTPERIOD_ALERTS what is new, and what is gone."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """List every recipe: latest origin, stale or not, current model, last attempt, skill, why series fell back."""
     from flows.cli.commands import print_reasons, print_status
 
     if check:
-        raise typer.Exit(1 if print_reasons(as_json=json) else 0)
+        raise typer.Exit(1 if print_reasons(sends_alerts=notify, as_json=json) else 0)
+    if notify:
+        raise typer.BadParameter("--notify goes with --check")
     print_status(as_json=json)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import typer
 
 import flows
+from flows.alerts import send_alerts, try_to_send_alerts
 from flows.cli.console import print_forecast, print_json, print_table, progress
 from flows.context import RunContext, open_context, require_prefect
 from flows.forecast_table import ForecastTable, list_fallbacks, read_forecast_table
@@ -134,10 +135,13 @@ def _print_cycles_at_once(
 def _run_reported_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
     """Run a cycle; a known error becomes its facts, and a line on stderr."""
     try:
-        return _run_timed_cycle(name, training=training, as_of=as_of)
+        facts = _run_timed_cycle(name, training=training, as_of=as_of)
     except NextperiodError as error:
         print(f"nextperiod: {name}: {error}", file=sys.stderr)
-        return {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
+        facts = {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
+    if as_of is None and not read_settings().prefect_api_url:  # with Prefect the flow sends them
+        try_to_send_alerts(facts["recipe"].removesuffix(".toml").rpartition("/")[2])
+    return facts
 
 
 def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
@@ -436,8 +440,16 @@ def print_status(*, as_json: bool) -> None:
                 print(f"{fact['recipe']}: {fallback}")
 
 
-def print_reasons(*, as_json: bool) -> bool:
-    """`nextperiod status --check`: print why somebody should look at a recipe; returns whether there is a reason."""
+def print_reasons(*, sends_alerts: bool, as_json: bool) -> bool:
+    """`nextperiod status --check`: print why somebody should look at a recipe; returns whether there is a reason.
+
+    With `sends_alerts` what is new or gone is sent, too.
+    """
+    if sends_alerts:
+        if not read_settings().alerts:
+            raise InvalidArgument("--notify: NEXTPERIOD_ALERTS is not set: expected the address of a webhook")
+        changes = send_alerts()
+        print(f"{counted(len(changes), 'alert')} sent", file=sys.stderr)
     database = _open_store_database()
     reasons = find_reasons(Store(database))
     database.close()

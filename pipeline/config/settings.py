@@ -16,6 +16,10 @@ SETTINGS = {
     "NEXTPERIOD_RECIPES": ("deployments/recipes", "folder of recipes; if it does not exist, `recipes`"),
     "MLFLOW_TRACKING_URI": ("sqlite:///mlflow.db", "MLflow's own variable"),
     "PREFECT_API_URL": ("", "Prefect's own variable; empty: it is not used"),
+    "NEXTPERIOD_ALERTS": (
+        "",
+        "where alerts are sent: the address of a webhook, or `prefect:TYPE/NAME` of a notification block; empty: nowhere",
+    ),
 }
 
 #: where `nextperiod init` puts recipes: there is no folder `deployments` beside them
@@ -30,6 +34,7 @@ class Settings:
     recipes: Path
     tracking_uri: str
     prefect_api_url: str
+    alerts: str
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,4 +48,5 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         recipes=recipes,
         tracking_uri=values["MLFLOW_TRACKING_URI"],
         prefect_api_url=values["PREFECT_API_URL"],
+        alerts=values["NEXTPERIOD_ALERTS"],
     )

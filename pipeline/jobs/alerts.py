@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from pipeline.evaluation.drift import find_drift
 from pipeline.jobs.inputs import LATEST
@@ -83,3 +85,39 @@ def _undelivered(store: Store) -> dict[str, str]:
         if entry.last_error is not None:
             reasons.setdefault(entry.recipe, f"MLflow does not show {entry.kind} {entry.reference}: {entry.last_error}")
     return reasons
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A reason that came up, or one that somebody was told of and that is gone."""
+
+    recipe: str
+    kind: str
+    state: Literal["raised", "recovered"]
+    reason: str
+
+    def __str__(self) -> str:
+        text = f"{self.kind}: {self.reason}"
+        return f"{self.recipe}: {text}" if self.state == "raised" else f"{self.recipe}: recovered from {text}"
+
+
+def find_changes(store: Store, recipe: str | None = None) -> list[Change]:
+    """What somebody has not been told yet, of one recipe or of all.
+
+    A reason whose words alone changed is none: a recipe that fails every night is told of once.
+    """
+    told = {(row["recipe"], row["kind"]): row["reason"] for row in store.alerts.open()}
+    reasons = {(reason.recipe, reason.kind): reason.text for reason in find_reasons(store)}
+    raised = [
+        Change(recipe=key[0], kind=key[1], state="raised", reason=reasons[key]) for key in reasons if key not in told
+    ]
+    gone = [
+        Change(recipe=key[0], kind=key[1], state="recovered", reason=told[key]) for key in told if key not in reasons
+    ]
+    return [change for change in (*raised, *gone) if recipe in (None, change.recipe)]
+
+
+def record_changes(store: Store, changes: Sequence[Change], now: datetime) -> None:
+    """Record that somebody was told of these changes, so that they are not told again."""
+    for change in changes:
+        store.alerts.add(change.recipe, change.kind, change.reason, state=change.state, sent_at=now)

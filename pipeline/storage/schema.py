@@ -15,7 +15,7 @@ from pipeline.errors import NotAllowed, SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0013"
+REVISION = "0014"
 
 VERSION_TABLE = "schema_version"
 

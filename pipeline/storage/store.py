@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.storage.alerts import AlertRepository
 from pipeline.storage.batches import BatchRepository
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import LeaseRepository
@@ -30,3 +31,4 @@ class Store:
         self.sample_paths = SamplePathRepository(database)
         self.scores = ScoreRepository(database)
         self.outbox = OutboxRepository(database)
+        self.alerts = AlertRepository(database)

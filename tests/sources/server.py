@@ -19,6 +19,7 @@ class Request:
     method: str
     target: str
     headers: dict[str, str]
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -63,7 +64,8 @@ def serve(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[Serve
             try:
                 method, target, _ = self.rfile.readline().decode().split(" ", 2)
                 headers = {name.lower(): value for name, value in parse_headers(self.rfile).items()}
-                request = Request(method=method, target=target, headers=headers)
+                body = self.rfile.read(int(headers.get("content-length", 0)))
+                request = Request(method=method, target=target, headers=headers, body=body)
                 server.requests.append(request)
                 answer = respond(request)
                 for part in [answer] if isinstance(answer, bytes) else answer:

@@ -34,6 +34,7 @@ TABLES = {
     "run_series",
     "run_steps",
     "runs",
+    "alerts",
     "decisions",
     "recipe_versions",
     "sample_paths",
