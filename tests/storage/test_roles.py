@@ -291,7 +291,7 @@ def a_later_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         f"from alembic import op\nrevision, down_revision = '9999', '{REVISION}'\n"
         "def upgrade():\n    op.execute('create table notes (note_id bigserial primary key, note text)')\n"
     )
-    monkeypatch.setattr("pipeline.storage.schema.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("pipeline.storage.schema.files", lambda package: tmp_path / package.__name__)
     monkeypatch.setattr("pipeline.storage.schema.REVISION", "9999")
     return "9999"
 
