@@ -31,8 +31,8 @@ from pipeline.timeseries.panel import Panel
 
 logger = logging.getLogger(__name__)
 
-#: series from which on a panel has members that are fitted on it alone beside pretrained ones
-_MANY_SERIES = 1000
+#: values from which on members that are fitted on a panel alone are tried beside pretrained ones
+_ENOUGH_VALUES = 30_000
 #: values from which on long histories, or long seasons such as days of hours, tell more than a pretrained network
 _MANY_VALUES = 5_000
 #: further fits of a pretrained member, by the number of series from which on: gradient steps, windows in each, learning rate
@@ -52,11 +52,11 @@ def fit_recipe_scaling(panel: Panel, recipe: Recipe) -> Scaling:
 def choose_configs(panel: Panel, recipe: Recipe) -> tuple[GlobalLSTMConfig, ...]:
     """Derive what each member of the global network reads from the panel that it is fitted on.
 
-    These are the members of a pretrained network, where there is one. From `_MANY_SERIES` on, members that are fitted on
-    the panel alone join them: their mean forecasts better than either.
+    These are the members of a pretrained network, where there is one. From `_ENOUGH_VALUES` on, members that are fitted on
+    the panel alone are candidates to join them: the mean of both often forecasts better than either.
     """
     pretrained = _pretrained_configs(panel, recipe)
-    if pretrained and len(panel.series) < _MANY_SERIES:
+    if pretrained and int(panel.lengths.sum()) < _ENOUGH_VALUES:
         return pretrained
     own = default_configs(
         panel,
