@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import context
 from pipeline.errors import Transient
+
+#: a flow asks Prefect's server many times, each of which would be a line in the log of a worker
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def as_task(job: Callable[..., Any]) -> Task[..., Any]:
