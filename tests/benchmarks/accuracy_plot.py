@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 #: least distance of two labels, as a share of the axis' height
-_LABEL_HEIGHT = 0.021
+_LABEL_HEIGHT = 0.04
 #: share of the axis' width in which labels would overlap
-_LABEL_WIDTH = 0.2
+_LABEL_WIDTH = 0.25
+#: the method that errors are relative to
+BASELINE = "seasonal naive"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,19 +38,23 @@ class Point:
 
 
 def plot_accuracy_against_time(points: Sequence[Point], file: Path) -> None:
-    """Write an SVG with an axis for each kind of periods; nothing without points."""
+    """Write an SVG with an axis for each kind of periods; nothing without points.
+
+    Seasonal naive, which all are relative to, would only squeeze the others.
+    """
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "nextperiod"
     from matplotlib import pyplot as plt
 
+    points = [point for point in points if point.method != BASELINE]
     kinds = sorted({point.kind for point in points})
     if not kinds:
         return
     methods = list(dict.fromkeys(point.method for point in points))
     colors = {method: f"C{n}" for n, method in enumerate(methods)}
-    figure, rows = plt.subplots(len(kinds), 1, figsize=(10, 6.5 * len(kinds)), layout="constrained", squeeze=False)
+    figure, rows = plt.subplots(len(kinds), 1, figsize=(8, 4 * len(kinds)), layout="constrained", squeeze=False)
     for axes, kind in zip(rows[:, 0], kinds, strict=True):
         _draw_kind(axes, [point for point in points if point.kind == kind], colors)
         axes.set(title=kind, xlabel="seconds a panel, fit and forecast", ylabel="MASE, relative to seasonal naive")
