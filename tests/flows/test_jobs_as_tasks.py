@@ -93,3 +93,20 @@ def test_the_requests_to_the_server_are_no_lines_of_a_worker_s_log(monkeypatch: 
 
     assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
     assert logging.getLogger("httpx").isEnabledFor(logging.WARNING)
+
+
+def test_a_known_error_is_logged_without_a_traceback_and_another_with_one(caplog: pytest.LogCaptureFixture) -> None:
+    def failing(error: Exception) -> Callable[[], str]:
+        def job() -> str:
+            raise error
+
+        return job
+
+    for error, has_traceback in ((Permanent("the file is empty"), False), (ZeroDivisionError("a fault"), True)):
+        caplog.clear()
+        with pytest.raises(type(error)):
+            by_prefect(failing(error))
+
+        records = [record for record in caplog.records if record.name in ("prefect.flow_runs", "prefect.task_runs")]
+        assert any(str(error) in record.getMessage() for record in records)
+        assert any(record.exc_info for record in records) is has_traceback
