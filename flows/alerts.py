@@ -10,7 +10,7 @@ from importlib import import_module
 from flows.context import utc_now
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError
-from pipeline.jobs.alerts import Change, find_changes, record_changes
+from pipeline.jobs.alerts import Change, Reason, find_changes, find_reasons, record_changes
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -48,6 +48,16 @@ def send_alerts(recipe: str | None = None) -> list[Change]:
             _send(changes, settings.alerts)
             record_changes(store, changes, utc_now())
         return changes
+    finally:
+        database.close()
+
+
+def find_all_reasons() -> list[Reason]:
+    """Every reason to look at a recipe of the store."""
+    database = open_database(read_settings().database_url)
+    try:
+        require_schema(database)
+        return find_reasons(Store(database))
     finally:
         database.close()
 

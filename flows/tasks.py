@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,20 +9,10 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import context
-from pipeline.errors import NextperiodError, Transient
+from flows.run_log import set_up_run_log
+from pipeline.errors import Transient
 
-
-def _drop_traceback(record: logging.LogRecord) -> bool:
-    """Drop the traceback of an error whose message says all there is to say; every record is kept."""
-    if record.exc_info and isinstance(record.exc_info[1], NextperiodError):
-        record.exc_info = None
-    return True
-
-
-#: a flow asks Prefect's server many times, each of which would be a line in the log of a worker
-logging.getLogger("httpx").setLevel(logging.WARNING)
-for _name in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_name).addFilter(_drop_traceback)
+set_up_run_log()
 
 
 def as_task(job: Callable[..., Any]) -> Task[..., Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 import flows
-from flows.alerts import send_alerts, try_to_send_alerts
+from flows.alerts import find_all_reasons, send_alerts, try_to_send_alerts
 from flows.cli.console import print_forecast, print_json, print_table, progress
 from flows.context import RunContext, open_context, require_prefect
 from flows.forecast_table import ForecastTable, list_fallbacks, read_forecast_table
@@ -36,7 +36,6 @@ from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError, SchemaOutOfDate, is_refusal
-from pipeline.jobs.alerts import find_reasons
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.inputs import LATEST
@@ -450,9 +449,7 @@ def print_reasons(*, sends_alerts: bool, as_json: bool) -> bool:
             raise InvalidArgument("--notify: NEXTPERIOD_ALERTS is not set: expected the address of a webhook")
         changes = send_alerts()
         print(f"{counted(len(changes), 'alert')} sent", file=sys.stderr)
-    database = _open_store_database()
-    reasons = find_reasons(Store(database))
-    database.close()
+    reasons = find_all_reasons()
     if as_json:
         print_json([asdict(reason) for reason in reasons])
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ import pytest
 from pipeline.config.loader import load_recipe
 from pipeline.storage.engine import open_database
 from pipeline.storage.store import Store
+from tests.sources.server import response, serve
 
 pytestmark = pytest.mark.tensorflow
 
@@ -38,6 +40,7 @@ BETWEEN_LOOKS = 0.25
 
 #: cron expression and zone of each
 SCHEDULES = {
+    "all": ("40 * * * *", "UTC"),
     "milk": ("15 5 2 * *", "Europe/Amsterdam"),
     "airline": ("45 5 2 * *", "Europe/Amsterdam"),
     "btc": ("30 0 * * *", "UTC"),
@@ -74,7 +77,17 @@ class Site:
 
 
 def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -> None:
-    site = site_in(tmp_path)
+    with serve(lambda _: response("ok")) as webhook:
+        deploy_and_run(site_in(tmp_path, alerts=webhook.url))
+
+    (told,) = (
+        webhook.requests
+    )  # of milk, whose data end in 1975: by the cycle, and not again by the look at all recipes
+    assert json.loads(told.body)["alerts"][0]["kind"] == "stale"
+
+
+def deploy_and_run(site: Site) -> None:
+    """Deploy everything, and let a worker run the cycle of milk, then look at all recipes."""
     with (
         site.api,
         started(site, "server", "server", "start", "--host", "127.0.0.1", "--port", site.environment["PORT"]),
@@ -87,17 +100,32 @@ def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -
         deployments = {one["name"]: one for one in site.post("/deployments/filter", {})}
         assert {name: schedule_of(one) for name, one in deployments.items()} == SCHEDULES
         assert all(one["global_concurrency_limit"]["limit"] == 1 for one in deployments.values())
-        until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) >= set(SCHEDULES))
+        recipes = set(SCHEDULES) - {"all"}
+        until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) >= recipes)
 
         with started(site, "worker", "worker", "start", "--pool", "forecasting"):
-            run = site.post(f"/deployments/{deployments['milk']['id']}/create_flow_run", {})["id"]
-            ended = until("the run ends", RUN_ENDS, lambda: final_state(site, run))
-            assert ended["type"] == "COMPLETED", ended["message"]
+            run, look = (run_to_its_end(site, deployments[name]["id"]) for name in ("milk", "all"))
+            until("the reason is in the log", COMMAND_ENDS, lambda: "milk: stale: " in "\n".join(log_of(site, look)))
 
         assert_published(site, run)
+        assert "HTTP Request" not in (site.folder / "worker.log").read_text("utf-8")
 
 
-def site_in(folder: Path) -> Site:
+def run_to_its_end(site: Site, deployment: str) -> str:
+    """Run a deployment now; the id of the run."""
+    run: str = site.post(f"/deployments/{deployment}/create_flow_run", {})["id"]
+    ended = until("the run ends", RUN_ENDS, lambda: final_state(site, run))
+    assert ended["type"] == "COMPLETED", ended["message"]
+    return run
+
+
+def log_of(site: Site, run: str) -> list[str]:
+    """The lines of a run's log."""
+    lines = site.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+    return [line["message"] for line in lines]
+
+
+def site_in(folder: Path, *, alerts: str) -> Site:
     """A folder with a quick recipe, and an environment that keeps everything in the folder."""
     write_quick_milk(folder / "recipes")
     (folder / "elsewhere").mkdir()
@@ -117,6 +145,7 @@ def site_in(folder: Path) -> Site:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "NEXTPERIOD_DATABASE_URL": f"sqlite:///{folder}/store.db",
+        "NEXTPERIOD_ALERTS": alerts,
         # found only by a run whose working directory is the clone
         "NEXTPERIOD_RECIPES": f"deployments/{os.path.relpath(folder / 'recipes', CLONE / 'deployments')}",
     }
@@ -153,7 +182,7 @@ def schedule_of(deployment: Mapping[str, Any]) -> tuple[str, str]:
 def scheduled(site: Site) -> set[str]:
     """Recipes of which runs wait for their time."""
     runs = site.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
-    return {run["parameters"]["recipe"] for run in runs if run["auto_scheduled"]}
+    return {run["parameters"]["recipe"] for run in runs if run["auto_scheduled"] and run["parameters"]}
 
 
 def final_state(site: Site, run: str) -> dict[str, Any] | None:
@@ -177,8 +206,7 @@ def assert_published(site: Site, run: str) -> None:
     assert artifact["data"].count("\n| milk | 1976-") == 12
     assert champion.mlflow_run_id in artifact["data"]
 
-    told = site.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
-    assert f"published run {rows[0]['run_id']}: 12 rows" in {line["message"] for line in told}
+    assert f"published run {rows[0]['run_id']}: 12 rows" in log_of(site, run)
 
 
 def until(what: str, limit_seconds: float, look: Callable[[], T]) -> T:

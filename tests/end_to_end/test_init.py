@@ -58,7 +58,9 @@ def test_a_file_becomes_a_recipe_with_what_was_detected(shell: Shell, folder: Pa
 def test_the_schedule_is_one_that_prefect_reads(shell: Shell, folder: Path) -> None:
     shell.types("init", "scheduled", "--from", "airline")
 
-    (deployment,) = yaml.safe_load((folder / "scheduled/prefect.yaml").read_text())["deployments"]
+    watch, deployment = yaml.safe_load((folder / "scheduled/prefect.yaml").read_text())["deployments"]
+    assert watch["entrypoint"] == "flows.watch.watch"
+    assert watch["work_pool"] == deployment["work_pool"]
     assert deployment["entrypoint"] == "flows.cycle.cycle"
     assert deployment["parameters"] == {"recipe": "airline"}
     assert deployment["schedules"][0]["cron"] == "15 5 2 * *"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,13 +85,6 @@ def test_prefect_stores_no_result_even_if_configured_to(tmp_path: Path) -> None:
         assert by_prefect(give) == "a result"
 
     assert list(tmp_path.rglob("*")) == []
-
-
-def test_the_requests_to_the_server_are_no_lines_of_a_worker_s_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
-
-    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
-    assert logging.getLogger("httpx").isEnabledFor(logging.WARNING)
 
 
 def test_a_known_error_is_logged_without_a_traceback_and_another_with_one(caplog: pytest.LogCaptureFixture) -> None:

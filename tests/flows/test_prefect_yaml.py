@@ -11,7 +11,8 @@ from pipeline.config.loader import load_recipe, recipe_names
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 RECIPES = DEPLOYMENTS / "recipes"
-BLOCKS: list[dict[str, Any]] = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text("utf-8"))["deployments"]
+ALL_BLOCKS: list[dict[str, Any]] = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text("utf-8"))["deployments"]
+WATCH, *BLOCKS = ALL_BLOCKS
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
@@ -25,7 +26,13 @@ def test_every_recipe_has_one_block() -> None:
     assert sorted(block["name"] for block in BLOCKS) == recipe_names(RECIPES)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["name"])
+def test_one_block_looks_at_all_recipes() -> None:
+    assert WATCH["entrypoint"] == "flows.watch.watch"
+    assert "parameters" not in WATCH
+    assert WATCH["work_pool"] == BLOCKS[0]["work_pool"]
+
+
+@pytest.mark.parametrize("block", ALL_BLOCKS, ids=lambda block: block["name"])
 def test_a_block_has_schedules_in_a_named_zone(block: dict[str, Any]) -> None:
     assert block["schedules"], "a deployment that is never due"
     for schedule in block["schedules"]:
