@@ -34,7 +34,8 @@ class Settings:
     recipes: Path
     tracking_uri: str
     prefect_api_url: str
-    alerts: str
+    #: empty: nowhere
+    alerts: str = ""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
