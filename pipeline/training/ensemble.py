@@ -183,7 +183,7 @@ class FitPlan:
             ModelRefused: a fit did not stay finite.
         """
         members = self.members(panel)
-        if not have_windows(panel, members, self.recipe):
+        if not have_windows(panel, [member for member in members if member.settings.epochs], self.recipe):
             if not all(member.is_pretrained for member in members):
                 return None
             members = [member.for_epochs(0).moved_by(0.0) for member in members]

@@ -197,6 +197,21 @@ def test_members_of_its_own_join_where_they_bring_more_than_a_little() -> None:
 
 
 @tensorflow
+def test_own_members_are_fitted_beside_a_network_that_stays_as_it_is() -> None:
+    from pipeline.training.ensemble import FitPlan, Search
+
+    rng, month = np.random.default_rng(0), np.arange(40)
+    panel = panel_of([100 + 20 * np.sin(2 * np.pi * month / 12) + rng.normal(0, 1, 40) for _ in range(1000)])
+    recipe = recipe_of(horizon=12)
+    plan = FitPlan(recipe=recipe, search=Search(epochs=16, shrinkage=1.0, moved=0.0, has_own_members=True))
+
+    ensemble = plan.fit(panel, None)
+
+    assert ensemble is not None
+    assert [len(fitted.loss) > 0 for fitted in ensemble.fitted] == [False] * 3 + [True] * 3
+
+
+@tensorflow
 def test_windows_that_hardly_change_do_not_decide_what_is_best_on_held_out_ones() -> None:
     from pipeline.preprocessing.windows import Windows
     from pipeline.training.ensemble import _held_out_errors, fit_ensemble
