@@ -1,4 +1,4 @@
-"""Tell somebody what is the matter with recipes: once when a reason comes up, and once when it is gone."""
+"""Send alerts about recipes: one when there is a reason, and one when the reason is gone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from importlib import import_module
 from flows.context import utc_now
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError
-from pipeline.jobs.alerts import Change, Reason, find_changes, find_reasons, record_changes
-from pipeline.storage.engine import open_database
-from pipeline.storage.schema import require_schema
+from pipeline.jobs.alerts import Alert, Reason, find_new_alerts, find_reasons, record_alerts
 from pipeline.storage.store import Store
 from pipeline.text import counted, without_secrets
 
@@ -24,61 +22,52 @@ _PREFECT = "prefect:"
 
 
 class AlertNotSent(NextperiodError):
-    """Where alerts are sent does not take them; they are sent again next time."""
+    """The webhook or the notification block did not accept alerts; they are sent again next time."""
 
 
-def send_alerts(recipe: str | None = None) -> list[Change]:
-    """Send what nobody was told of yet, of one recipe or of all, and record that it was sent.
+def send_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None = None) -> int:
+    """Send the alerts that were not sent yet, and record them; returns how many.
 
-    Nothing is sent where `NEXTPERIOD_ALERTS` is not set. If two do this at once, both may send the same.
+    Nothing is sent where `NEXTPERIOD_ALERTS` is not set. Two processes that do this at the same time may both send an alert.
+
+    Args:
+        store: the recipes and the alerts that were sent before.
+        reasons: all present reasons of the recipe, or of all recipes.
+        recipe: the recipe; None: all.
 
     Raises:
-        AlertNotSent: the webhook or the block did not take it within ten seconds.
-        InvalidArgument: `NEXTPERIOD_ALERTS` is neither.
+        AlertNotSent: the webhook or the notification block did not accept the message.
+        InvalidArgument: `NEXTPERIOD_ALERTS` names neither a webhook nor a notification block.
     """
-    settings = read_settings()
-    if not settings.alerts:
-        return []
-    database = open_database(settings.database_url)
+    address = read_settings().alerts
+    if not address:
+        return 0
+    alerts = find_new_alerts(store, reasons, recipe)
+    if alerts:
+        _send(alerts, address)
+        record_alerts(store, alerts, utc_now())
+    return len(alerts)
+
+
+def try_to_send_alerts(store: Store, recipe: str) -> None:
+    """Send the alerts of a recipe after its cycle. A failure is logged, and does not change the result of the cycle."""
+    if not read_settings().alerts:
+        return
     try:
-        require_schema(database)
-        store = Store(database)
-        changes = find_changes(store, recipe)
-        if changes:
-            _send(changes, settings.alerts)
-            record_changes(store, changes, utc_now())
-        return changes
-    finally:
-        database.close()
-
-
-def find_all_reasons() -> list[Reason]:
-    """Every reason to look at a recipe of the store."""
-    database = open_database(read_settings().database_url)
-    try:
-        require_schema(database)
-        return find_reasons(Store(database))
-    finally:
-        database.close()
-
-
-def try_to_send_alerts(recipe: str) -> None:
-    """Send the alerts of a recipe after its cycle; what goes wrong is logged, and the cycle is as it was."""
-    try:
-        changes = send_alerts(recipe)
+        num_sent = send_alerts(store, find_reasons(store, recipe), recipe)
     except NextperiodError as error:
         logger.warning("%s", error)
     else:
-        if changes:
-            logger.info("%s sent", counted(len(changes), "alert"))
+        if num_sent:
+            logger.info("%s sent", counted(num_sent, "alert"))
 
 
-def _send(changes: Sequence[Change], address: str) -> None:
-    text = "\n".join(map(str, changes))
+def _send(alerts: Sequence[Alert], address: str) -> None:
+    text = "\n".join(map(str, alerts))
     if address.startswith(_PREFECT):
         _send_by_prefect(text, address.removeprefix(_PREFECT))
     elif address.startswith(("https://", "http://")):
-        _post({"text": text, "alerts": [asdict(change) for change in changes]}, address)
+        _post({"text": text, "alerts": [asdict(alert) for alert in alerts]}, address)
     else:
         raise InvalidArgument(
             "NEXTPERIOD_ALERTS is no address: expected https://… of a webhook, or prefect:TYPE/NAME of a notification block"
@@ -105,17 +94,19 @@ def _host(address: str) -> str:
 
 
 def _send_by_prefect(text: str, block: str) -> None:
-    from prefect.blocks.abstract import NotificationBlock
+    import httpx
+    from prefect.blocks.abstract import NotificationBlock, NotificationError
     from prefect.blocks.core import Block
+    from prefect.exceptions import PrefectException
 
     import_module("prefect.blocks.notifications")  # so that the types of its blocks are known
     try:
         loaded = Block.load(block)
         if not isinstance(loaded, NotificationBlock):
-            raise InvalidArgument(f"{type(loaded).__name__} sends no notifications")
+            raise ValueError(f"a {type(loaded).__name__} sends no notifications, expected a notification block")
         with loaded.raise_on_failure():
-            loaded.notify(text, subject="nextperiod")  # type: ignore[unused-coroutine]  # it waits outside of a loop
-    except Exception as error:  # of Prefect, of Apprise, or of the service behind it
+            loaded.notify(text, subject="nextperiod")  # type: ignore[unused-coroutine]  # outside of a loop it waits
+    except (PrefectException, NotificationError, httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
         raise AlertNotSent(
             f"alerts cannot be sent by Prefect's block {block}: {type(error).__name__}: {error}"
         ) from None

@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ch
 from pipeline.config.loader import find_recipe, load_recipe
 from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
-from pipeline.errors import PrefectUnavailable, Transient
+from pipeline.errors import InvalidRecipe, PrefectUnavailable, Transient
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -111,11 +111,36 @@ def open_context(
         database.close()
 
 
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """Open the store that the environment names; the database is closed at the end.
+
+    Raises:
+        Permanent: the database schema does not match the code.
+        DatabaseUnavailable: the database cannot be reached.
+    """
+    database = open_database(read_settings().database_url)
+    try:
+        require_schema(database)
+        yield Store(database)
+    finally:
+        database.close()
+
+
 def _recipe_of_store(name: str, store: Store) -> Recipe | None:
-    """The recipe as it ran last; None if the store has none of that name."""
+    """The recipe as it ran last; None if the store has none of that name.
+
+    Raises:
+        InvalidRecipe: an earlier release stored it with keys that are no longer known.
+    """
     require_schema(store.database)
     definition = store.recipes.current_definition(name)
-    return None if definition is None else recipe_from_definition(json.loads(definition))
+    try:
+        return None if definition is None else recipe_from_definition(json.loads(definition))
+    except ValueError:
+        raise InvalidRecipe(
+            f'recipe "{name}" ran last with keys that this release does not know: give the path to its TOML file'
+        ) from None
 
 
 def require_prefect(api_url: str) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.alerts import try_to_send_alerts
 from flows.context import RunContext, open_context
 from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, read_forecast_table
 from flows.steps import run_cycle
@@ -30,11 +29,7 @@ def cycle(recipe: str, training: str | None = None, as_of: datetime | None = Non
         The facts that `nextperiod run --json` prints.
     """
     with open_context(recipe, as_step=as_task) as context:
-        try:
-            facts = run_cycle(context, training=training, as_of=as_of)
-        finally:
-            if as_of is None:
-                try_to_send_alerts(context.recipe.name)
+        facts = run_cycle(context, training=training, as_of=as_of)
         create_markdown_artifact(
             forecast_markdown(context, facts), key=f"forecast-{context.recipe.name}", description=facts["run_id"]
         )

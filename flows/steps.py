@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.alerts import try_to_send_alerts
 from flows.context import RunContext
 from pipeline.errors import NoObservations, Permanent, is_refusal
 from pipeline.jobs.attempt import record_attempt
@@ -36,19 +37,23 @@ def run_cycle(context: RunContext, *, training: str | None = None, as_of: dateti
     Returns:
         The facts that `nextperiod run --json` prints.
     """
-    with record_attempt(context.recipe, context.store, "run", context.clock) as outcome:
-        ingested = IngestResult(source="")
+    try:
+        with record_attempt(context.recipe, context.store, "run", context.clock) as outcome:
+            ingested = IngestResult(source="")
+            if as_of is None:
+                ingested = context.run_step("ingest", ingest_source, context.now)
+            context.run_step("score", score_forecasts, as_of=as_of)
+            trained = context.run_step(
+                "train", train_model, context.now, requested=training, as_of=as_of, registry=context.registry
+            )
+            published = context.run_step("forecast", publish_forecast, context.now, as_of=as_of)
+            context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
+            context.run_step("mlflow", deliver_outbox, context.registry, context.now)
+            outcome.append(published.status)
+            return cycle_facts(context, ingested, trained, published)
+    finally:
         if as_of is None:
-            ingested = context.run_step("ingest", ingest_source, context.now)
-        context.run_step("score", score_forecasts, as_of=as_of)
-        trained = context.run_step(
-            "train", train_model, context.now, requested=training, as_of=as_of, registry=context.registry
-        )
-        published = context.run_step("forecast", publish_forecast, context.now, as_of=as_of)
-        context.run_step("score", score_forecasts, as_of=as_of)  # a forecast period may be observed already
-        context.run_step("mlflow", deliver_outbox, context.registry, context.now)
-        outcome.append(published.status)
-        return cycle_facts(context, ingested, trained, published)
+            try_to_send_alerts(context.store, context.recipe.name)
 
 
 def run_ingest(

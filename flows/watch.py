@@ -1,4 +1,4 @@
-"""Prefect flow: look at all recipes, and tell somebody what is the matter."""
+"""Prefect flow: check all recipes, and send alerts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import logging
 
 from prefect import flow
 
-from flows.alerts import find_all_reasons, send_alerts
+from flows.alerts import send_alerts
+from flows.context import open_store
 from flows.run_log import set_up_run_log
+from pipeline.jobs.alerts import find_reasons
 from pipeline.text import counted
 
 set_up_run_log()
@@ -16,12 +18,14 @@ logger = logging.getLogger(__name__)
 
 @flow(name="watch", persist_result=False)
 def watch() -> list[str]:
-    """Send what nobody was told of yet; returns every reason to look at a recipe, a line each.
+    """Check all recipes and send the alerts that were not sent yet; returns a line for each reason.
 
-    It depends on no cycle: a feed or a schedule that stopped is noticed here.
+    It needs no cycle, so it also notices that data or a schedule have stopped.
     """
-    changes, reasons = send_alerts(), list(map(str, find_all_reasons()))
+    with open_store() as store:
+        reasons = find_reasons(store)
+        num_sent = send_alerts(store, reasons)
     for reason in reasons:
         logger.warning("%s", reason)
-    logger.info("%s, %s sent", counted(len(reasons), "reason") + " to look at a recipe", counted(len(changes), "alert"))
-    return reasons
+    logger.info("%s found, %s sent", counted(len(reasons), "reason"), counted(num_sent, "alert"))
+    return list(map(str, reasons))

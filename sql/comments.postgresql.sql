@@ -16,7 +16,7 @@ comment on column recipe_versions.recipe is 'recipe';
 comment on column recipe_versions.fingerprint is 'hash of what in the definition changes numbers';
 comment on column recipe_versions.definition is 'the whole recipe as JSON, as it was first run with this fingerprint';
 
-comment on table alerts is 'What somebody was told about a recipe; added to, never changed.';
+comment on table alerts is 'Alerts about recipes that were sent; added to, never changed.';
 comment on column alerts.alert_id is 'number';
 comment on column alerts.recipe is 'recipe';
 comment on column alerts.kind is 'stale, failed, refused, on hold, fallbacks, drift or outbox';

@@ -100,7 +100,7 @@ CREATE TABLE alerts (
     CONSTRAINT alert_state CHECK ((state = ANY (ARRAY['raised'::text, 'recovered'::text])))
 );
 
-COMMENT ON TABLE alerts IS 'What somebody was told about a recipe; added to, never changed.';
+COMMENT ON TABLE alerts IS 'Alerts about recipes that were sent; added to, never changed.';
 
 COMMENT ON COLUMN alerts.alert_id IS 'number';
 

@@ -350,7 +350,7 @@ def status(
     ] = False,
     notify: Annotated[
         bool,
-        typer.Option("--notify", help="With --check: also send to NEXTPERIOD_ALERTS what is new, and what is gone."),
+        typer.Option("--notify", help="With --check: also send new alerts to NEXTPERIOD_ALERTS."),
     ] = False,
     json: Json = False,
 ) -> None:

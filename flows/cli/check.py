@@ -20,7 +20,7 @@ def print_check(name: str, *, as_json: bool) -> bool:
     """`nextperiod check`: try a recipe, print what would happen; returns whether nothing would be refused."""
     settings = read_settings()
     recipe = load_recipe(name, settings.recipes)
-    with rehearse(settings.database_url) as database, progress():
+    with rehearse(settings.database_url, recipe.name) as database, progress():
         result = check_recipe(recipe, Store(database), utc_now())
     if as_json:
         print_json(_as_facts(recipe.name, result))
@@ -68,10 +68,6 @@ def _lines(name: str, result: CheckResult, labels: PeriodLabels) -> list[str]:
 
 
 def _about(seconds: float) -> str:
-    return (
-        f"{seconds:.1g} s"
-        if seconds < 10
-        else f"{round(seconds, -1):g} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-    )
+    if seconds < 100:
+        return f"{round(seconds, -1) or round(seconds):g} s"
+    return f"{seconds / 60:.0f} min"

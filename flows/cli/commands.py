@@ -18,9 +18,9 @@ import numpy as np
 import typer
 
 import flows
-from flows.alerts import find_all_reasons, send_alerts, try_to_send_alerts
+from flows.alerts import send_alerts
 from flows.cli.console import print_forecast, print_json, print_table, progress
-from flows.context import RunContext, open_context, require_prefect
+from flows.context import RunContext, open_context, open_store, require_prefect
 from flows.forecast_table import ForecastTable, list_fallbacks, read_forecast_table
 from flows.steps import (
     run_backfill,
@@ -36,11 +36,12 @@ from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError, SchemaOutOfDate, is_refusal
+from pipeline.jobs.alerts import find_reasons
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.ingest import IngestResult
 from pipeline.jobs.inputs import LATEST
 from pipeline.jobs.reset import preview_reset
-from pipeline.storage.engine import Database, open_database
+from pipeline.storage.engine import open_database
 from pipeline.storage.roles import ROLES, create_roles, password_statements
 from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
 from pipeline.storage.store import Store
@@ -94,7 +95,8 @@ def print_cycles(
         raise InvalidArgument(f"there is no recipe in {settings.recipes}: expected *.toml; set NEXTPERIOD_RECIPES")
     if len(chosen) == 1:
         load_recipe(chosen[0], settings.recipes)  # its message stands alone, without the name before it
-    _open_store_database().close()
+    with open_store():
+        pass  # the schema is there before the first cycle begins
     run = partial(_run_reported_cycle, training=training, as_of=as_of)
     if num_jobs == 1:
         facts = [_print_cycle(name, run, as_json=as_json) for name in chosen]
@@ -134,13 +136,10 @@ def _print_cycles_at_once(
 def _run_reported_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
     """Run a cycle; a known error becomes its facts, and a line on stderr."""
     try:
-        facts = _run_timed_cycle(name, training=training, as_of=as_of)
+        return _run_timed_cycle(name, training=training, as_of=as_of)
     except NextperiodError as error:
         print(f"nextperiod: {name}: {error}", file=sys.stderr)
-        facts = {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
-    if as_of is None and not read_settings().prefect_api_url:  # with Prefect the flow sends them
-        try_to_send_alerts(facts["recipe"].removesuffix(".toml").rpartition("/")[2])
-    return facts
+        return {"recipe": name, "status": "refused" if is_refusal(error) else "failed", "reason": str(error)}
 
 
 def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None) -> dict[str, Any]:
@@ -420,10 +419,8 @@ def _load_history(context: RunContext, table: ForecastTable) -> Panel | None:
 
 def print_status(*, as_json: bool) -> None:
     """`nextperiod status`: print one row per recipe."""
-    database = _open_store_database()
-    store = Store(database)
-    facts = [_status_facts(store, row) for row in store.recipes.status()]
-    database.close()
+    with open_store() as store:
+        facts = [_status_facts(store, row) for row in store.recipes.status()]
     has_run = {fact["recipe"] for fact in facts}
     facts += [
         {**dict.fromkeys(_STATUS_KEYS), "recipe": name, "last_attempt_status": "never run"}
@@ -442,14 +439,14 @@ def print_status(*, as_json: bool) -> None:
 def print_reasons(*, sends_alerts: bool, as_json: bool) -> bool:
     """`nextperiod status --check`: print why somebody should look at a recipe; returns whether there is a reason.
 
-    With `sends_alerts` what is new or gone is sent, too.
+    With `sends_alerts` the alerts that were not sent yet are sent, too.
     """
-    if sends_alerts:
-        if not read_settings().alerts:
-            raise InvalidArgument("--notify: NEXTPERIOD_ALERTS is not set: expected the address of a webhook")
-        changes = send_alerts()
-        print(f"{counted(len(changes), 'alert')} sent", file=sys.stderr)
-    reasons = find_all_reasons()
+    if sends_alerts and not read_settings().alerts:
+        raise InvalidArgument("--notify: NEXTPERIOD_ALERTS is not set: expected the address of a webhook")
+    with open_store() as store:
+        reasons = find_reasons(store)
+        if sends_alerts:
+            print(f"{counted(send_alerts(store, reasons), 'alert')} sent", file=sys.stderr)
     if as_json:
         print_json([asdict(reason) for reason in reasons])
     else:
@@ -513,9 +510,3 @@ def print_roles(*, as_json: bool) -> None:
         return
     print_table(["role", "logs in", "may"], [[role.role, role.login, role.may] for role in ROLES])
     print("\nset the passwords with \\password ROLE in psql, or with:\n" + ";\n".join(password_statements()) + ";")
-
-
-def _open_store_database() -> Database:
-    database = open_database(read_settings().database_url)
-    require_schema(database)
-    return database

@@ -23,7 +23,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.sources import CsvSource, IntegersSource
 from pipeline.errors import InvalidArgument
 from pipeline.ingest.table_detection import DetectedTable, detect_table
-from pipeline.text import list_names
+from pipeline.text import list_names, one_line
 from pipeline.timeseries.frequency import Frequency
 
 #: in a clone the folder of that name, in a wheel what was packed of it
@@ -104,7 +104,7 @@ def _from_data(origin: str) -> _Starter:
         _environment()
         .get_template("recipe.toml.jinja")
         .render(
-            origin=origin,
+            origin=one_line(origin),
             name=name,
             frequency=table.frequency,
             meaning=grid.meaning,
@@ -185,6 +185,13 @@ def _write(folder: Path, starter: _Starter) -> list[str]:
         "cron": _cron(starter.frequency),
         "zone": starter.zone,
     }
+    try:
+        return _write_files(folder, starter, values)
+    except OSError as error:
+        raise InvalidArgument(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
+
+
+def _write_files(folder: Path, starter: _Starter, values: Mapping[str, object]) -> list[str]:
     environment = _environment()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".nextperiod-init-", dir=folder.parent) as name:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.context import open_store
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.settings import Settings, read_settings
 from pipeline.errors import InvalidArgument
-from pipeline.storage.engine import open_database
-from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 
 
@@ -23,14 +22,8 @@ def open_run(name: str) -> Iterator[tuple[Store, str]]:
     Raises:
         InvalidArgument: no run has that name; the message lists the expected ones.
     """
-    settings = read_settings()
-    database = open_database(settings.database_url)
-    try:
-        require_schema(database)
-        store = Store(database)
-        yield store, _find_run(name, store, settings)
-    finally:
-        database.close()
+    with open_store() as store:
+        yield store, _find_run(name, store, read_settings())
 
 
 def _find_run(name: str, store: Store, settings: Settings) -> str:

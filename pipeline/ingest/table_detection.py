@@ -7,7 +7,7 @@ recipe that comes of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from pandas.tseries.frequencies import to_offset
 from pipeline.config.loader import validate_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import NextperiodError
+from pipeline.ingest.parsers import max_num_periods
 from pipeline.ingest.period_formats import STYLES, PeriodStyle, offsets_from_utc
 from pipeline.ingest.timezones import suggest_zone
 from pipeline.sources.delivery import FetchContext
@@ -241,7 +242,7 @@ def _read_local(text: str) -> datetime | None:
     return _read_iso(_OFFSET.sub("", text))
 
 
-def _row_periods(column: _Column, read: Any) -> Periods:
+def _row_periods(column: _Column, read: Callable[[str], datetime | None]) -> Periods:
     """The period of each row: [n]."""
     encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(pc.cast(column.values, pa.string())).fill_null(""))
     distinct = np.array([read(text) if text else None for text in encoded.dictionary.to_pylist()], "datetime64[us]")
@@ -271,6 +272,8 @@ def infer_frequency(periods: Periods) -> tuple[str, float] | None:
         grid = Frequency(alias)
         if (alias == "B" and len(periods) < _FEWEST_BUSINESS_DAYS) or grid.on_grid(periods).mean() < _MOST:
             continue
+        if grid.steps_between(periods[0], periods[-1]) > max_num_periods(len(periods)):
+            continue  # nearly all of them would be gaps
         place = np.searchsorted(grid.between(periods[0], periods[-1]), periods)
         regularity = float((np.diff(place) == 1).mean())
         if regularity >= _REGULAR:

@@ -31,14 +31,16 @@ class Reason:
         return f"{self.recipe}: {self.kind}: {self.text}"
 
 
-def find_reasons(store: Store) -> list[Reason]:
-    """Every reason to look at a recipe that was ever run, in the order of the recipes.
+def find_reasons(store: Store, recipe: str | None = None) -> list[Reason]:
+    """Find every reason to look at a recipe, or at any recipe that was ever run, in the order of the recipes.
 
-    Nothing is written: published forecasts that are not scored yet do not count.
+    Nothing is written. Published forecasts that are not scored yet do not count.
     """
-    undelivered = _undelivered(store)
+    undelivered = _undelivered(store, recipe)
     reasons: list[Reason] = []
     for row in store.recipes.status():
+        if recipe not in (None, row["recipe"]):
+            continue
         for kind, text in (*_of_status(row), *_of_batches(row, store), *_of_errors(row, store)):
             reasons.append(Reason(recipe=row["recipe"], kind=kind, text=one_line(text)))
         if row["recipe"] in undelivered:
@@ -78,22 +80,24 @@ def _of_errors(row: Row, store: Store) -> Iterator[tuple[str, str]]:
         yield "drift", finding.reason
 
 
-def _undelivered(store: Store) -> dict[str, str]:
+def _undelivered(store: Store, recipe: str | None) -> dict[str, str]:
     """By recipe, why MLflow does not show the oldest of its entries that were tried."""
     reasons: dict[str, str] = {}
-    for entry in (*store.outbox.pending(), *store.outbox.skipped()):
+    for entry in (*store.outbox.pending(recipe), *store.outbox.skipped()):
         if entry.last_error is not None:
             reasons.setdefault(entry.recipe, f"MLflow does not show {entry.kind} {entry.reference}: {entry.last_error}")
     return reasons
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """A reason that came up, or one that somebody was told of and that is gone."""
+class Alert:
+    """A message about a recipe: there is a reason to look at it, or an earlier reason is gone."""
 
     recipe: str
+    #: of the reason
     kind: str
     state: Literal["raised", "recovered"]
+    #: text of the reason
     reason: str
 
     def __str__(self) -> str:
@@ -101,23 +105,34 @@ class Change:
         return f"{self.recipe}: {text}" if self.state == "raised" else f"{self.recipe}: recovered from {text}"
 
 
-def find_changes(store: Store, recipe: str | None = None) -> list[Change]:
-    """What somebody has not been told yet, of one recipe or of all.
+def find_new_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None = None) -> list[Alert]:
+    """Find the alerts that were not sent yet, of one recipe or of all.
 
-    A reason whose words alone changed is none: a recipe that fails every night is told of once.
+    A reason of which only the text has changed gives none, so a recipe that fails every night is reported once.
+
+    Args:
+        store: the alerts that were sent.
+        reasons: all present reasons of the recipe, or of all recipes.
+        recipe: the recipe; None: all.
     """
-    told = {(row["recipe"], row["kind"]): row["reason"] for row in store.alerts.open()}
-    reasons = {(reason.recipe, reason.kind): reason.text for reason in find_reasons(store)}
+    open_alerts = {
+        (row["recipe"], row["kind"]): row["reason"] for row in store.alerts.open() if recipe in (None, row["recipe"])
+    }
+    present = {(reason.recipe, reason.kind): reason.text for reason in reasons}
     raised = [
-        Change(recipe=key[0], kind=key[1], state="raised", reason=reasons[key]) for key in reasons if key not in told
+        Alert(recipe=name, kind=kind, state="raised", reason=text)
+        for (name, kind), text in present.items()
+        if (name, kind) not in open_alerts
     ]
-    gone = [
-        Change(recipe=key[0], kind=key[1], state="recovered", reason=told[key]) for key in told if key not in reasons
+    recovered = [
+        Alert(recipe=name, kind=kind, state="recovered", reason=text)
+        for (name, kind), text in open_alerts.items()
+        if (name, kind) not in present
     ]
-    return [change for change in (*raised, *gone) if recipe in (None, change.recipe)]
+    return raised + recovered
 
 
-def record_changes(store: Store, changes: Sequence[Change], now: datetime) -> None:
-    """Record that somebody was told of these changes, so that they are not told again."""
-    for change in changes:
-        store.alerts.add(change.recipe, change.kind, change.reason, state=change.state, sent_at=now)
+def record_alerts(store: Store, alerts: Sequence[Alert], now: datetime) -> None:
+    """Record that these alerts were sent, so that they are not sent again."""
+    for alert in alerts:
+        store.alerts.add(alert.recipe, alert.kind, alert.reason, state=alert.state, sent_at=now)

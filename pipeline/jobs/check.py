@@ -61,7 +61,8 @@ def check_recipe(recipe: Recipe, store: Store, now: datetime) -> CheckResult:
         SourceUnavailable: it cannot be read right now.
     """
     ingested, refusal = None, None
-    store.recipes.register(recipe)
+    if store.recipes.current_definition(recipe.name) is None:  # writing takes a lock, and fetching may take long
+        store.recipes.register(recipe)
     try:
         ingested = ingest_source(recipe, store, now)
     except NextperiodError as error:

@@ -1,4 +1,4 @@
-"""What somebody was told about recipes."""
+"""Alerts about recipes that were sent."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class AlertRepository:
     def add(
         self, recipe: str, kind: str, reason: str, *, state: Literal["raised", "recovered"], sent_at: datetime
     ) -> None:
-        """Record that somebody was told."""
+        """Record that an alert was sent."""
         with self.database.write() as transaction:
             transaction.execute("insert_alert", recipe=recipe, kind=kind, state=state, reason=reason, sent_at=sent_at)

@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from pipeline.storage.engine import Database, open_database
+from pipeline.storage.recipes import RecipeRepository
 from pipeline.storage.schema import require_schema, revision_of
 from pipeline.storage.statements import Transaction
 
@@ -57,8 +58,14 @@ class Rehearsal(Database):
 
 
 @contextlib.contextmanager
-def rehearse(url: str) -> Iterator[Database]:
-    """Open a database of which nothing is changed; an empty temporary one where there is none yet.
+def rehearse(url: str, recipe: str) -> Iterator[Database]:
+    """Open a database of which nothing is changed; an empty temporary one where there is none with the recipe yet.
+
+    So a recipe that never ran takes no lock in a database that others use.
+
+    Args:
+        url: of the database.
+        recipe: name of the recipe.
 
     Raises:
         SchemaOutOfDate: its schema is older than the code's.
@@ -69,12 +76,20 @@ def rehearse(url: str) -> Iterator[Database]:
     with contextlib.ExitStack() as stack:
         database: Database = Rehearsal(parsed.url)
         stack.callback(lambda: database.close())
-        if not _has_file(parsed) or revision_of(database) is None:
+        if not _has_file(parsed) or not _has_recipe(database, recipe):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nextperiod-"))
             database.close()
             database = open_database(f"sqlite:///{folder}/rehearsal.db")
         require_schema(database)
         yield database
+
+
+def _has_recipe(database: Database, recipe: str) -> bool:
+    """Whether a database has a schema, and a recipe of that name ran with it."""
+    if revision_of(database) is None:
+        return False
+    require_schema(database)
+    return RecipeRepository(database).current_definition(recipe) is not None
 
 
 def _has_file(database: Database) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.config.architectures import GLOBAL
 from pipeline.config.recipe import Recipe
-from pipeline.forecasting.forecaster import mean_seasonal_change
+from pipeline.forecasting.forecaster import ModelInputs, mean_seasonal_change
 from pipeline.models.heads import average_networks, build_forecast_network
 from pipeline.models.onnx_network import FittedMember, build_onnx_network
 from pipeline.models.pretrained import LSTM_WEIGHTS, OUTPUT_WEIGHTS, Weights
@@ -415,19 +415,25 @@ def _search_share(
     ensemble = fit_ensemble(before, recipe, [pretrained.moved_by(1.0)], on_epoch=on_epoch)
     trunk = ensemble.fitted[0].trunk
     fitted, start = trunk.get_weights(), pretrained.pretrained_weights(trunk)
+    inputs = ensemble.prepare_inputs(known, held_out)
+    if not inputs.is_usable.any():
+        return None
     medians = []
     for share in _SHARES:
         _move_weights(trunk, start, fitted, share)
-        medians.append(_forecast_medians(ensemble, known, held_out, recipe))
+        medians.append(_forecast_medians(ensemble, inputs))
     if own is not None and have_windows(before, [own], recipe):
-        of_own = _forecast_medians(fit_ensemble(before, recipe, [own], on_epoch=on_epoch), known, held_out, recipe)
-        medians += [(median + of_own) / 2 for median in medians]
-    errors = _held_out_errors(medians, ensemble, known, held_out, recipe)
+        alone = fit_ensemble(before, recipe, [own], on_epoch=on_epoch)
+        own_median = _forecast_medians(alone, alone.prepare_inputs(known, held_out))
+        medians += [(median + own_median) / 2 for median in medians]
+    scale = np.ones((len(held_out), 1))
+    scale[inputs.is_usable] = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
+    errors = _held_out_errors(medians, read_targets(known, held_out, recipe.horizon), scale)
     if errors is None:
         return None
     share, has_own_members = _choose_share(errors)
     num_horizons = (len(known.grid) - len(before.grid)) // recipe.horizon
-    num_held_out = len(np.unique(held_out.series)) * num_horizons
+    num_held_out = len(np.unique(held_out.series[inputs.is_usable])) * num_horizons
     evidence = num_held_out / (num_held_out + _HALF_TRUSTED)
     return Search(
         epochs=pretrained.settings.epochs,
@@ -448,30 +454,26 @@ def _choose_share(errors: Sequence[float]) -> tuple[float, bool]:
     return _SHARES[int(np.argmin(joined if has_own_members else alone))], has_own_members
 
 
-def _forecast_medians(ensemble: Ensemble, panel: Panel, windows: Windows, recipe: Recipe) -> Array:
+def _forecast_medians(ensemble: Ensemble, inputs: ModelInputs) -> Array:
     """The median forecast of each window: [N, H]; NaN for windows that the ensemble cannot read."""
-    inputs = ensemble.prepare_inputs(panel, windows)
-    medians = np.full((len(windows), recipe.horizon), np.nan)
+    medians = np.full((len(inputs.is_usable), ensemble.input_spec.horizon), np.nan)
     if inputs.is_usable.any():
         quantiles = ensemble.quantiles(ensemble.build_network(), inputs)
         medians[inputs.is_usable] = quantiles[:, :, quantiles.shape[2] // 2]
     return medians
 
 
-def _held_out_errors(
-    medians: Sequence[Array], ensemble: Ensemble, panel: Panel, windows: Windows, recipe: Recipe
-) -> list[float] | None:
-    """The mean error of each forecast over the windows that all of them have, in units of the window's seasonal change.
+def _held_out_errors(medians: Sequence[Array], target: Array, scale: Array) -> list[float] | None:
+    """The mean error of each forecast, over the values that all of them forecast; None if there is none.
 
-    None if there is no such window. A few windows that hardly change decide nothing: see `_USUAL_ERRORS`.
+    Errors above the quantile `_USUAL_ERRORS` count as that quantile, so that a few windows that hardly change do not decide.
+
+    Args:
+        medians: of each candidate, [N, H], NaN where it has no forecast.
+        target: [N, H], NaN where nothing is observed.
+        scale: mean seasonal change of each window, [N, 1].
     """
-    inputs = ensemble.prepare_inputs(panel, windows)
-    scale = np.full((len(windows), 1), np.nan)
-    if inputs.is_usable.any():
-        scale[inputs.is_usable] = mean_seasonal_change(inputs.context, inputs.is_observed, recipe.season)
-    target = read_targets(panel, windows, recipe.horizon)
-    with np.errstate(divide="ignore"):
-        errors = np.array([np.abs(target - median) / scale for median in medians])  # [candidates, N, H]
+    errors = np.array([np.abs(target - median) / scale for median in medians])  # [candidates, N, H]
     errors = errors[:, np.isfinite(errors).all(axis=0)]
     if errors.size == 0:
         return None

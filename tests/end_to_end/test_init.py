@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.cli.init import example_names
 from pipeline.config.loader import load_recipe
 from tests.end_to_end.shell import Shell, shell_in
 from tests.sources.server import response, serve
+from tests.support.generated_readme import commands
 
 DAYS = "".join(f"{day:02}.01.2025;{day},5\n" for day in range(1, 32))
 
@@ -71,6 +73,30 @@ def test_its_settings_name_its_recipes(shell: Shell, folder: Path) -> None:
     shell.types("init", "settings")
 
     assert "NEXTPERIOD_RECIPES=recipes\n" in (folder / "settings/env.example").read_text()
+
+
+def test_a_name_of_digits_stays_a_text_in_the_schedule(shell: Shell, folder: Path) -> None:
+    (folder / "2025.csv").write_text("Tag;Umsatz\n" + DAYS)
+
+    said = shell.types("init", "digits", "--from", "2025.csv")
+
+    assert said.status == 0, said.err
+    _, deployment = yaml.safe_load((folder / "digits/prefect.yaml").read_text())["deployments"]
+    assert (deployment["name"], deployment["parameters"]) == ("2025", {"recipe": "2025"})
+
+
+def test_a_folder_that_cannot_be_written_is_named(shell: Shell) -> None:
+    said = shell.types("init", "/proc/none/first")
+
+    assert said.status == 1
+    assert said.err.startswith("nextperiod: /proc/none/first cannot be written: ")
+    assert said.err.count("\n") == 1
+
+
+def test_the_help_names_the_examples() -> None:
+    option = next(parameter for parameter in commands()["init"].params if parameter.name == "origin")
+
+    assert option.help == f"A file, an address, or an example: {', '.join(example_names())}."
 
 
 def test_an_empty_folder_is_filled_and_another_is_left_alone(shell: Shell, folder: Path) -> None:

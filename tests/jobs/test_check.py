@@ -27,7 +27,7 @@ def write(folder: Path, text: str) -> Recipe:
 
 
 def check(recipe: Recipe, url: str) -> CheckResult:
-    with rehearse(url) as database:
+    with rehearse(url, recipe.name) as database:
         return check_recipe(recipe, Store(database), NOW)
 
 
@@ -95,6 +95,18 @@ def test_an_empty_database_gets_no_schema(database_url: str, tmp_path: Path) -> 
     assert result.num_values == len(small_values())
 
 
+def test_a_recipe_that_never_ran_takes_no_lock_in_a_store_of_others(filled: str, tmp_path: Path) -> None:
+    recipe = write(tmp_path, small_csv(small_values())).model_copy(update={"name": "another"})
+
+    with rehearse(filled, recipe.name) as rehearsal:
+        result = check_recipe(recipe, Store(rehearsal), NOW)
+        others = open_database(filled)
+        Store(others).recipes.register(recipe)  # would wait for a lock, and fail
+        others.close()
+
+    assert result.num_values == len(small_values())
+
+
 def test_rows_that_would_be_quarantined_are_named(filled: str, tmp_path: Path) -> None:
     recipe = write(tmp_path, small_csv(small_values()).replace(",", ",x", 3).replace("x", "", 1))
 
@@ -131,7 +143,7 @@ def test_a_missing_file_is_an_error_not_a_result(tmp_path: Path) -> None:
 
 
 def test_an_error_within_a_rehearsal_undoes_its_own_statement_alone(filled: str) -> None:
-    with content_of(filled), rehearse(filled) as database:
+    with content_of(filled), rehearse(filled, "small") as database:
         with database.write() as transaction:
             transaction.connection.execute(sa.text("delete from batches where batch_id < 0"))
         with pytest.raises(sa.exc.SQLAlchemyError), database.write() as transaction:

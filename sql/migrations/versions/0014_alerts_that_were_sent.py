@@ -1,4 +1,4 @@
-"""What somebody was told about a recipe, so that it is told once: when a reason came up, and when it was gone."""
+"""The alerts about recipes that were sent, so that each is sent once."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
--- Record that somebody was told about a recipe.
+-- Record that an alert about a recipe was sent.
 -- parameters: sent_at instant
 insert into alerts (recipe, kind, state, reason, sent_at)
 values (:recipe, :kind, :state, :reason, :sent_at)

@@ -1,4 +1,4 @@
--- What somebody was told of and not yet that it was gone, the newest reason of each kind.
+-- The alerts that were raised and have not recovered, of each recipe and kind the newest.
 select alerts.recipe, alerts.kind, alerts.reason
 from alerts
 where alerts.state = 'raised'
