@@ -21,7 +21,8 @@ from pipeline.timeseries.panel import Panel
 
 #: seconds of a training that do not depend on its size: imports, tracing, export; and of a cycle that keeps its model
 _FIXED_SECONDS, _SECONDS_OF_KEEPING = 7.0, 1.0
-#: multiplications and additions a second of a fit, and of a forecast, as measured on two shared cores
+#: multiplications and additions a second of a fit, chosen so that milk's training takes the ten seconds that it does on two
+#: shared cores; and series forecast a second, see `tests/benchmarks/RESULTS.md`: the right order of magnitude, no more
 _FIT_RATE, _FORECASTS_A_SECOND = 25e9, 10_000
 
 
