@@ -112,9 +112,15 @@ class _TestedIntervals:
 
     @property
     def trust(self) -> float:
-        """How far the test part counts beside what is known of a network before it: from 0 to 1."""
-        num_horizons = np.isfinite(self.observed).sum() / self.observed.shape[1] ** 2
-        return float(num_horizons / (num_horizons + _HALF_TRUSTED))
+        """How far the test part counts beside what is known of a network before it: from 0 to 1.
+
+        However many series there are, they share the shocks of a stretch: one horizon is half of the evidence at most.
+        """
+        is_observed, horizon = np.isfinite(self.observed), self.observed.shape[1]
+        ends = self.windows.end[is_observed.any(axis=1)]
+        num_stretches = 1 + (ends.max() - ends.min()) // horizon if len(ends) else 0
+        num_horizons = is_observed.sum() / horizon**2
+        return float(num_horizons / (num_horizons + _HALF_TRUSTED) * num_stretches / (num_stretches + 1))
 
     def best_share(self, usual: float) -> float:
         """The share with the least loss; the usual one where nothing can be measured."""

@@ -139,7 +139,7 @@ def test_one_test_part_changes_a_pretrained_network_s_intervals_little_and_more_
     assert own is not None
     assert pretrained is not None
     change = np.abs(np.log(pretrained.factors[:, [0, -1]]))
-    trust = num_series * len(ends) / (num_series * len(ends) + 100)
+    trust = num_series * len(ends) / (num_series * len(ends) + 100) * len(ends) / (len(ends) + 1)
     assert (change <= trust * np.log(10)).all()
     assert pretrained.baseline_share == pytest.approx(0.25, abs=trust * 0.4)
     assert pretrained.baseline_widths_of_series == {}
@@ -157,3 +157,21 @@ def test_a_pretrained_network_s_intervals_may_be_narrowed() -> None:
 
     assert calibration is not None
     assert (calibration.factors[:, [0, -1]] < 0.9).all()
+
+
+def test_one_stretch_counts_for_half_however_many_series_share_it() -> None:
+    """Intervals five times too wide: the factor would be 0.2, and of half the evidence is its square root."""
+    panel = noisy_panel()
+
+    def outermost_factors(ends: list[int]) -> Array:
+        windows = Windows(np.repeat(np.arange(len(SHOPS)), len(ends)), np.tile(ends, len(SHOPS)))
+        windows = windows.take(np.tile(np.arange(len(windows)), 100))
+        quantiles = np.full((len(windows), HORIZON, 1), 50.0) + 5 * NORMAL_SCORES
+        observed = read_targets(panel, windows, HORIZON)
+        calibration = calibrate_intervals(panel, windows, observed, quantiles, season=SEASON, is_pretrained=True)
+        assert calibration is not None
+        return calibration.factors[:, [0, -1]]
+
+    assert outermost_factors([40]).min() > 0.4
+    assert outermost_factors([40, 41]).min() > 0.4
+    assert outermost_factors(list(range(20, 57, HORIZON))).max() < 0.4
