@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds that a webhook may take to answer
 _TIMEOUT = 10.0
+#: how the address of a webhook begins
+WEBHOOKS = ("https://", "http://")
 _PREFECT = "prefect:"
 
 
@@ -64,14 +66,23 @@ def try_to_send_alerts(store: Store, recipe: str) -> None:
 
 def _send(alerts: Sequence[Alert], address: str) -> None:
     text = "\n".join(map(str, alerts))
-    if address.startswith(_PREFECT):
-        _send_by_prefect(text, address.removeprefix(_PREFECT))
-    elif address.startswith(("https://", "http://")):
+    if address.startswith(WEBHOOKS):
         _post({"text": text, "alerts": [asdict(alert) for alert in alerts]}, address)
     else:
+        _send_by_prefect(text, name_of_block(address))
+
+
+def name_of_block(address: str) -> str:
+    """The TYPE/NAME of the notification block that an address of alerts names.
+
+    Raises:
+        InvalidArgument: it names neither a webhook nor a block.
+    """
+    if not address.startswith(_PREFECT):
         raise InvalidArgument(
             "NEXTPERIOD_ALERTS is no address: expected https://… of a webhook, or prefect:TYPE/NAME of a notification block"
         )
+    return address.removeprefix(_PREFECT)
 
 
 def _post(content: object, address: str) -> None:

@@ -6,29 +6,35 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from prefect import flow
+from prefect import State, flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.context import RunContext, open_context
 from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, read_forecast_table
+from flows.scheduling import end_if_superseded, stop_after
 from flows.steps import run_cycle
 from flows.tasks import as_task
 from pipeline.text import one_line
 
 
 @flow(name="cycle", flow_run_name="cycle {recipe}", persist_result=False)
-def cycle(recipe: str, training: str | None = None, as_of: datetime | None = None) -> dict[str, Any]:
-    """Run one cycle of a recipe. Safe to repeat.
+def cycle(
+    recipe: str, training: str | None = None, as_of: datetime | None = None, timeout_minutes: float | None = None
+) -> dict[str, Any] | State[Any]:
+    """Run one cycle of a recipe. Safe to repeat. Of several late runs the newest one alone does so.
 
     Args:
         recipe: name of the recipe, or path to a TOML file.
         training: "retrain", "fine-tune" or "keep"; overrules the policy.
         as_of: run with what was known at this past instant. Nothing is ingested, and the run is marked as a backfill.
+        timeout_minutes: a cycle that takes longer is stopped.
 
     Returns:
-        The facts that `nextperiod run --json` prints.
+        The facts that `nextperiod run --json` prints; the state of a run that was superseded.
     """
-    with open_context(recipe, as_step=as_task) as context:
+    if (superseded := end_if_superseded()) is not None:
+        return superseded
+    with stop_after(timeout_minutes), open_context(recipe, as_step=as_task) as context:
         facts = run_cycle(context, training=training, as_of=as_of)
         create_markdown_artifact(
             forecast_markdown(context, facts), key=f"forecast-{context.recipe.name}", description=facts["run_id"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.alerts import try_to_send_alerts
 from flows.context import RunContext
-from pipeline.errors import NoObservations, Permanent, is_refusal
+from pipeline.errors import NoObservations, Permanent, RegistryRefused, RegistryUnavailable, is_refusal
 from pipeline.jobs.attempt import record_attempt
 from pipeline.jobs.deliver_outbox import deliver_outbox
 from pipeline.jobs.forecast import PublishResult, publish_forecast
@@ -21,6 +21,7 @@ from pipeline.jobs.score import score_forecasts
 from pipeline.jobs.train import TrainResult, train_model
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
     from pipeline.jobs.sample_paths import SamplePathsResult
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,26 @@ def run_scoring(context: RunContext) -> int:
     """Score only; returns the number of forecast steps that were scored."""
     with record_attempt(context.recipe, context.store, "score", context.clock):
         return int(context.run_step("score", score_forecasts))
+
+
+def run_backtest(context: RunContext, plan: BacktestPlan) -> tuple[RollingBacktest, dict[str, Any]]:
+    """Backtest at past origins and log it in MLflow; nothing is published.
+
+    Returns:
+        The scores, and the facts that `nextperiod backtest --json` prints.
+    """
+    from pipeline.jobs.backtest import backtest, describe_backtest  # imports what a cycle does not need
+    from pipeline.tracking.backtests import log_backtest
+
+    result: RollingBacktest = context.run_step("backtest", backtest, context.clock, plan)
+    facts = describe_backtest(context.recipe, result)
+    logger.debug("logging to MLflow", extra={"step": "logging to MLflow"})
+    try:
+        facts["mlflow_run_id"] = log_backtest(context.registry.client, context.recipe, result, facts, context.now)
+    except (RegistryUnavailable, RegistryRefused) as error:
+        logger.warning("%s; this backtest is not logged", error)
+        facts["mlflow_run_id"] = None
+    return result, facts
 
 
 def run_backfill(context: RunContext, first: datetime, until: datetime) -> Iterator[dict[str, Any]]:

@@ -364,6 +364,17 @@ def status(
     print_status(as_json=json)
 
 
+@app.command(epilog="Example: nextperiod automations")
+def automations(json: Json = False) -> None:
+    """Create or update automations on the Prefect server, which report runs that crashed, are late or stopped reporting.
+
+    Messages go to NEXTPERIOD_ALERTS. Safe to repeat.
+    """
+    from flows.cli.commands import print_automations
+
+    print_automations(as_json=json)
+
+
 @app.command(epilog="Example: nextperiod explain milk-1975-12-01-1")
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or name of a recipe: its latest live run.")],

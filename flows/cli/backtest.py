@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from flows.cli.console import print_json, print_table, progress
-from flows.context import RunContext, open_context
+from flows.context import open_context
+from flows.steps import run_backtest
 from pipeline.config.loader import load_recipe, names_with_tutorial
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
-from pipeline.errors import InvalidArgument, RegistryRefused, RegistryUnavailable
+from pipeline.errors import InvalidArgument
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
-from pipeline.jobs.backtest import backtest, replay_tutorial
+from pipeline.jobs.backtest import replay_tutorial
 from pipeline.records.training import TutorialRecord
 from pipeline.text import counted, list_names
 from pipeline.timeseries.forecast import NETWORK
-from pipeline.tracking.backtests import log_backtest
 
 logger = logging.getLogger(__name__)
 
@@ -48,53 +47,11 @@ def print_rolling_backtest(name: str, options: Mapping[str, Any], *, as_json: bo
     """
     with open_context(name) as context, progress():
         logger.debug("the backtest starts", extra={"step": "TensorFlow starts"})
-        result = backtest(context.recipe, context.store, context.clock, BacktestPlan(**options))
-        facts = _facts(context.recipe, result)
-        facts["mlflow_run_id"] = _log_to_mlflow(context, result, facts)
+        result, facts = run_backtest(context, BacktestPlan(**options))
     if as_json:
         print_json(facts)
     else:
         _print_rolling(context.recipe, result)
-
-
-def _log_to_mlflow(context: RunContext, result: RollingBacktest, facts: Mapping[str, Any]) -> str | None:
-    logger.debug("logging to MLflow", extra={"step": "logging to MLflow"})
-    try:
-        return log_backtest(context.registry.client, context.recipe, result, facts, context.now)
-    except (RegistryUnavailable, RegistryRefused) as error:
-        logger.warning("%s; this backtest is not logged", error)
-        return None
-
-
-def _facts(recipe: Recipe, result: RollingBacktest) -> dict[str, Any]:
-    by_series, by_origin = result.by_series(), result.by_origin()
-    return {
-        "recipe": recipe.name,
-        "fingerprint": result.fingerprint,
-        "plan": asdict(result.plan),
-        "horizon": recipe.horizon,
-        "origins": [
-            {**asdict(origin), **_origin_facts(origin), "scores": _scores_at(by_origin, n)}
-            for n, origin in enumerate(result.origins)
-        ],
-        "best_baseline": result.best_baseline,
-        "scores": result.scores(),
-        "by_step": result.by_step(),
-        "by_series": {series: _scores_at(by_series, n) for n, series in enumerate(result.series)},
-    }
-
-
-def _origin_facts(origin: Any) -> dict[str, str]:
-    return {
-        "origin": str(origin.origin)[:19],
-        "as_of": origin.as_of.isoformat(),
-        "cutoff": str(origin.cutoff)[:19],
-    }
-
-
-def _scores_at(scores: Mapping[str, Mapping[str, list[float | None]]], n: int) -> dict[str, dict[str, float | None]]:
-    """By method and metric, the n-th of the scores."""
-    return {method: {metric: values[n] for metric, values in by_metric.items()} for method, by_metric in scores.items()}
 
 
 def _print_rolling(recipe: Recipe, result: RollingBacktest) -> None:

@@ -153,7 +153,8 @@ def _run_timed_cycle(name: str, *, training: str | None, as_of: datetime | None)
         require_prefect(api_url)
         from flows.cycle import cycle
 
-        facts: dict[str, Any] = cycle(name, training=training, as_of=as_of)
+        facts = cycle(name, training=training, as_of=as_of)
+        assert isinstance(facts, dict)  # no run that a person starts is superseded
     else:
         with open_context(name) as context:
             facts = run_cycle(context, training=training, as_of=as_of)
@@ -434,6 +435,17 @@ def print_status(*, as_json: bool) -> None:
         for fact in facts:
             for fallback in fact["fallbacks"] or ():
                 print(f"{fact['recipe']}: {fallback}")
+
+
+def print_automations(*, as_json: bool) -> None:
+    """`nextperiod automations`: save them on the Prefect server, and print their names."""
+    from flows.automations import save_automations  # imports Prefect
+
+    names = save_automations()
+    if as_json:
+        print_json({"automations": names})
+    else:
+        print("\n".join(names))
 
 
 def print_reasons(*, sends_alerts: bool, as_json: bool) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +96,38 @@ def backtest(recipe: Recipe, store: Store, clock: Callable[[], datetime], plan: 
         require_statsforecast()
     inputs = load_backtest_inputs(recipe, store, clock, plan)
     return produce_backtest(inputs, recipe, plan)
+
+
+def describe_backtest(recipe: Recipe, result: RollingBacktest) -> dict[str, Any]:
+    """The plan, origins and scores of a backtest as JSON values: over all, by step, and by series."""
+    by_series, by_origin = result.by_series(), result.by_origin()
+    return {
+        "recipe": recipe.name,
+        "fingerprint": result.fingerprint,
+        "plan": asdict(result.plan),
+        "horizon": recipe.horizon,
+        "origins": [
+            {**asdict(origin), **_describe_origin(origin), "scores": _scores_at(by_origin, n)}
+            for n, origin in enumerate(result.origins)
+        ],
+        "best_baseline": result.best_baseline,
+        "scores": result.scores(),
+        "by_step": result.by_step(),
+        "by_series": {series: _scores_at(by_series, n) for n, series in enumerate(result.series)},
+    }
+
+
+def _describe_origin(origin: Origin) -> dict[str, str]:
+    return {
+        "origin": str(origin.origin)[:19],
+        "as_of": origin.as_of.isoformat(),
+        "cutoff": str(origin.cutoff)[:19],
+    }
+
+
+def _scores_at(scores: Mapping[str, Mapping[str, list[float | None]]], n: int) -> dict[str, dict[str, float | None]]:
+    """By method and metric, the n-th of the scores."""
+    return {method: {metric: values[n] for metric, values in by_metric.items()} for method, by_metric in scores.items()}
 
 
 def load_backtest_inputs(

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.tensorflow
 
 T = TypeVar("T")
 CLONE = Path(__file__).parents[2]
-PREFECT = Path(sys.executable).parent / "prefect"
+PREFECT, NEXTPERIOD = (Path(sys.executable).parent / name for name in ("prefect", "nextperiod"))
 
 #: seconds
 SERVER_STARTS = 180
@@ -41,6 +42,8 @@ BETWEEN_LOOKS = 0.25
 #: cron expression and zone of each
 SCHEDULES = {
     "all": ("40 * * * *", "UTC"),
+    "nightly-score": ("30 3 * * *", "UTC"),
+    "weekly-backtest": ("0 6 * * sun", "UTC"),
     "milk": ("15 5 2 * *", "Europe/Amsterdam"),
     "airline": ("45 5 2 * *", "Europe/Amsterdam"),
     "btc": ("30 0 * * *", "UTC"),
@@ -61,11 +64,11 @@ class Site:
         """What the API answers."""
         return self.api.post(path, json=body).raise_for_status().json()
 
-    def command(self, *arguments: str) -> None:
+    def command(self, *arguments: str, program: Path = PREFECT) -> None:
         """Type a command at the root of the clone."""
         environment = {**self.environment, "PWD": str(CLONE)}
         done = subprocess.run(
-            [PREFECT, *arguments],
+            [program, *arguments],
             cwd=CLONE,
             env=environment,
             stdout=subprocess.PIPE,
@@ -73,21 +76,22 @@ class Site:
             text=True,
             timeout=COMMAND_ENDS,
         )
-        assert done.returncode == 0, f"prefect {' '.join(arguments)}:\n{done.stdout}"
+        assert done.returncode == 0, f"{program.name} {' '.join(arguments)}:\n{done.stdout}"
 
 
 def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -> None:
     with serve(lambda _: response("ok")) as webhook:
-        deploy_and_run(site_in(tmp_path, alerts=webhook.url))
+        deploy_and_run(
+            site_in(tmp_path, alerts=webhook.url), lambda: [json.loads(one.body) for one in webhook.requests]
+        )
 
-    (told,) = (
-        webhook.requests
-    )  # of milk, whose data end in 1975: by the cycle, and not again by the look at all recipes
-    assert json.loads(told.body)["alerts"][0]["kind"] == "stale"
+    # of milk, whose data end in 1975: by the cycle, and not again by the look at all recipes
+    (alerts,) = (json.loads(one.body)["alerts"] for one in webhook.requests if b"alerts" in one.body)
+    assert alerts[0]["kind"] == "stale"
 
 
-def deploy_and_run(site: Site) -> None:
-    """Deploy everything, and let a worker run the cycle of milk, then look at all recipes."""
+def deploy_and_run(site: Site, messages: Callable[[], list[dict[str, Any]]]) -> None:
+    """Deploy everything; let a worker run the cycle of milk, look at all recipes, and catch up; let a run crash."""
     with (
         site.api,
         started(site, "server", "server", "start", "--host", "127.0.0.1", "--port", site.environment["PORT"]),
@@ -100,8 +104,7 @@ def deploy_and_run(site: Site) -> None:
         deployments = {one["name"]: one for one in site.post("/deployments/filter", {})}
         assert {name: schedule_of(one) for name, one in deployments.items()} == SCHEDULES
         assert all(one["global_concurrency_limit"]["limit"] == 1 for one in deployments.values())
-        recipes = set(SCHEDULES) - {"all"}
-        until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) >= recipes)
+        until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) == set(SCHEDULES))
 
         with started(site, "worker", "worker", "start", "--pool", "forecasting"):
             run, look = (run_to_its_end(site, deployments[name]["id"]) for name in ("milk", "all"))
@@ -109,6 +112,43 @@ def deploy_and_run(site: Site) -> None:
 
         assert_published(site, run)
         assert "HTTP Request" not in (site.folder / "worker.log").read_text("utf-8")
+
+        late = runs_that_are_late(site, deployments["nightly-score"]["id"])
+        with started(site, "worker", "worker", "start", "--pool", "forecasting"):
+            states = [
+                until("a late run ends", RUN_ENDS, lambda run=run: final_state(site, run))["name"] for run in late
+            ]
+        assert states == ["Superseded", "Superseded", "Completed"]
+
+        site.command("automations", program=NEXTPERIOD)
+        site.command("automations", program=NEXTPERIOD)  # adds nothing
+        assert len(site.post("/automations/filter", {})) == 4
+        let_crash(site, deployments["milk"]["id"])
+        until("the crash is told", COMMAND_ENDS, lambda: "Crashed the machine went away" in str(messages()))
+
+
+def runs_that_are_late(site: Site, deployment: str) -> list[str]:
+    """Have three runs of a deployment scheduled while no worker is there; their ids once all are due, the oldest first."""
+    start = datetime.now(UTC) + timedelta(seconds=10)
+    rule = f"DTSTART:{start:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL=2;COUNT=3"
+    schedule = {"active": True, "schedule": {"rrule": rule, "timezone": "UTC"}}
+    site.post(f"/deployments/{deployment}/schedules", [schedule])
+
+    def find_late() -> list[str] | None:
+        filters = {"deployments": {"id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        runs = site.post("/flow_runs/filter", filters)
+        now = datetime.now(UTC)
+        due = [run["id"] for run in runs if datetime.fromisoformat(run["expected_start_time"]) < now]
+        return due if len(due) == 3 else None
+
+    return until("three runs are late", SCHEDULES_SHOW, find_late)
+
+
+def let_crash(site: Site, deployment: str) -> None:
+    run = site.post(f"/deployments/{deployment}/create_flow_run", {})["id"]
+    site.post(
+        f"/flow_runs/{run}/set_state", {"state": {"type": "CRASHED", "message": "the machine went away"}, "force": True}
+    )
 
 
 def run_to_its_end(site: Site, deployment: str) -> str:
@@ -180,9 +220,16 @@ def schedule_of(deployment: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def scheduled(site: Site) -> set[str]:
-    """Recipes of which runs wait for their time."""
-    runs = site.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
-    return {run["parameters"]["recipe"] for run in runs if run["auto_scheduled"] and run["parameters"]}
+    """Names of the deployments of which runs wait for their time."""
+
+    def has_runs(name: str) -> bool:
+        waiting = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        runs = site.post(
+            "/flow_runs/filter", {"flow_runs": waiting, "deployments": {"name": {"any_": [name]}}, "limit": 1}
+        )
+        return bool(runs) and runs[0]["auto_scheduled"]
+
+    return set(filter(has_runs, SCHEDULES))
 
 
 def final_state(site: Site, run: str) -> dict[str, Any] | None:

@@ -60,11 +60,13 @@ def test_a_file_becomes_a_recipe_with_what_was_detected(shell: Shell, folder: Pa
 def test_the_schedule_is_one_that_prefect_reads(shell: Shell, folder: Path) -> None:
     shell.types("init", "scheduled", "--from", "airline")
 
-    watch, deployment = yaml.safe_load((folder / "scheduled/prefect.yaml").read_text())["deployments"]
+    watch, score, backtest, deployment = yaml.safe_load((folder / "scheduled/prefect.yaml").read_text())["deployments"]
     assert watch["entrypoint"] == "flows.watch.watch"
     assert watch["work_pool"] == deployment["work_pool"]
     assert deployment["entrypoint"] == "flows.cycle.cycle"
-    assert deployment["parameters"] == {"recipe": "airline"}
+    assert deployment["parameters"] == {"recipe": "airline", "timeout_minutes": 180}
+    assert [block["parameters"] for block in (score, backtest)] == [{"step": "score"}, {"step": "backtest"}]
+    assert {block["entrypoint"] for block in (score, backtest)} == {"flows.each_recipe.each_recipe"}
     assert deployment["schedules"][0]["cron"] == "15 5 2 * *"
     assert deployment["work_pool"]["job_variables"]["working_dir"] == "{{ $PWD }}"
 
@@ -81,8 +83,8 @@ def test_a_name_of_digits_stays_a_text_in_the_schedule(shell: Shell, folder: Pat
     said = shell.types("init", "digits", "--from", "2025.csv")
 
     assert said.status == 0, said.err
-    _, deployment = yaml.safe_load((folder / "digits/prefect.yaml").read_text())["deployments"]
-    assert (deployment["name"], deployment["parameters"]) == ("2025", {"recipe": "2025"})
+    *_, deployment = yaml.safe_load((folder / "digits/prefect.yaml").read_text())["deployments"]
+    assert (deployment["name"], deployment["parameters"]["recipe"]) == ("2025", "2025")
 
 
 def test_a_folder_that_cannot_be_written_is_named(shell: Shell) -> None:
