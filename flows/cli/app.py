@@ -404,7 +404,10 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check settings, versions, database, MLflow, Prefect, and every invariant of the store. Exit 1 if a check fails."""
+    """Check settings, recipes, versions, database, MLflow, Prefect, and every invariant of the store.
+
+    Each finding is one line, with how to fix it. Exit 1 if one is a failure; a warning does not count.
+    """
     from flows.cli.doctor import print_checks
 
     raise typer.Exit(0 if print_checks(as_json=json, repairs=repair) else 1)

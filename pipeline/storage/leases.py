@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline.errors import Busy, Overtaken
 from pipeline.storage.engine import Database
-from pipeline.storage.statements import Transaction
+from pipeline.storage.statements import Row, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,11 @@ class LeaseRepository:
         with self.database.read() as transaction:
             lease = transaction.row("lease", recipe=recipe)
         return int(lease["epoch"]) if lease else 0
+
+    def held(self) -> Sequence[Row]:
+        """The leases that have not expired: `recipe`, `holder`, `expires_at`, and `started_at` of the attempt or None."""
+        with self.database.read() as transaction:
+            return transaction.rows("held_leases", now_at=transaction.one("clock")["now_at"])
 
     def acquire(self, recipe: str, holder: str, duration: timedelta) -> int:
         """Lease a recipe for a training; the fencing token that later writes have to present.

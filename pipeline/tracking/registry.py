@@ -146,6 +146,26 @@ class Registry:
             model_hash: str | None = version.tags.get("nextperiod.model_hash")
             return model_hash
 
+    def champion_files(self, recipe: str) -> dict[str, bytes]:
+        """The files of the model directory that MLflow has of its champion, by name; empty if it has no champion.
+
+        Raises:
+            RegistryUnavailable: MLflow cannot be used.
+            RegistryRefused: the files were deleted.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with self.client.reachable(), tempfile.TemporaryDirectory() as folder:
+            client = self.client.mlflow
+            aliases = client.get_registered_model(recipe).aliases
+            if CHAMPION not in aliases:
+                return {}
+            source = client.get_model_version_download_uri(recipe, aliases[CHAMPION])
+            downloaded = download_artifacts(
+                f"{source}/forecaster", dst_path=folder, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+            )
+            return {path.name: path.read_bytes() for path in Path(downloaded).iterdir()}
+
     def tag_publication(self, model: ModelVersion, run_id: str) -> None:
         """Tag a model's training with the id of the last published run that used the model.
 
@@ -166,6 +186,30 @@ class Registry:
         """
         with self.client.reachable():
             return counted(len(self.client.mlflow.search_experiments()), "experiment")
+
+    def server_version(self) -> str | None:
+        """The version of a tracking server; None if it does not say.
+
+        Raises:
+            RegistryUnavailable: MLflow cannot be used.
+        """
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        with self.client.reachable():
+            response = http_request(
+                get_default_host_creds(self.tracking_uri), "/version", "GET", max_retries=0, raise_on_status=False
+            )
+        return str(response.text).strip() if response.status_code == 200 else None
+
+    def prepare(self) -> None:
+        """Import MLflow, which takes seconds, so that later calls take only as long as MLflow itself.
+
+        Raises:
+            RegistryUnavailable: MLflow cannot be imported.
+        """
+        with self.client.reachable():
+            pass
 
     def _ensure_run(self, experiment: str, recipe: Recipe, model: ModelVersion) -> str:
         """The run logged before for this model, or the one that was streamed, or a new one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ import requests
 from mlflow import MlflowClient
 
 from flows.cli import doctor
+from flows.cli.findings import Finding
 from pipeline.config.settings import Settings
 from pipeline.errors import NextperiodError, RegistryRefused, RegistryUnavailable
 from pipeline.jobs.deliver_outbox import deliver_outbox, repair_registry
@@ -59,6 +62,12 @@ class Shown:
     def train_again(self) -> None:
         add_model(self.store, self.outcome, "another", expected_champion=1, now=NOW + timedelta(days=1))
 
+    def wrong_champion(self) -> str:
+        """What the doctor says of the only champion."""
+        wrong, summary = doctor._check_champions(self.settings)
+        assert (wrong.status, summary.text) == ("failure", "0 of 1 champion in MLflow as in the store")
+        return wrong.text
+
     @property
     def settings(self) -> Settings:
         url = self.store.database.url.render_as_string(hide_password=False)
@@ -80,6 +89,13 @@ def shown(outcome: TrainedModel, tmp_path: Path) -> Iterator[Shown]:
     database.close()
 
 
+def only_finding(findings: Iterable[Finding]) -> str:
+    """The text of the only finding, which is well."""
+    (finding,) = findings
+    assert finding.status == "ok"
+    return finding.text
+
+
 def test_a_deleted_run_does_not_keep_later_trainings_from_mlflow(shown: Shown) -> None:
     shown.mlflow.delete_run(shown.first_run)
     shown.train_again()
@@ -92,7 +108,7 @@ def test_a_deleted_run_does_not_keep_later_trainings_from_mlflow(shown: Shown) -
     (skipped,) = shown.store.outbox.skipped()
     assert (skipped.kind, skipped.model_version) == ("publication", 1)
     assert "must be in the 'active' state" in str(skipped.last_error)
-    assert "1 entry skipped, the last one: publication of small" in doctor._check_outbox(shown.settings)
+    assert "1 entry skipped, the last one: publication of small" in only_finding(doctor._check_outbox(shown.settings))
 
 
 def test_a_deleted_experiment_is_restored(shown: Shown) -> None:
@@ -130,26 +146,43 @@ def test_a_model_that_is_not_registered_any_more_is_registered_again(shown: Show
         shown.mlflow.rename_registered_model("small", "old")
     else:
         shown.mlflow.delete_model_version("small", "1")
-    with pytest.raises(NextperiodError, match="small: the champion is model 1, .* on no model; if MLflow is up, run"):
-        doctor._check_mlflow(shown.settings)
+    assert re.match("small: the champion is model 1, .* on no model; if MLflow is up, run", shown.wrong_champion())
 
     doctor.repair_mlflow(shown.settings)
 
     assert shown.champion() == "1"
     assert shown.run_names() == ["small 1"]
-    assert doctor._check_mlflow(shown.settings).endswith("experiments")
+    assert only_finding(doctor._check_champions(shown.settings)) == "1 of 1 champion in MLflow as in the store"
 
 
 def test_an_alias_that_was_moved_by_hand_is_found_and_put_back(shown: Shown) -> None:
     shown.train_again()
     assert shown.deliver()
     shown.mlflow.set_registered_model_alias("small", "champion", "1")
-    with pytest.raises(NextperiodError, match="small: the champion is model 2, .* on another model"):
-        doctor._check_mlflow(shown.settings)
+    assert re.match("small: the champion is model 2, .* on another model", shown.wrong_champion())
 
     assert repair_registry("small", shown.store, shown.registry, NOW)
 
     assert shown.champion() == "2"
+
+
+@pytest.mark.parametrize("change_file", ["rewrite", "delete"])
+def test_a_copy_that_was_changed_in_mlflow_is_found_and_sent_again(
+    shown: Shown, tmp_path: Path, change_file: str
+) -> None:
+    (copy,) = (tmp_path / "mlartifacts").rglob("forecaster/forecaster.json")
+    if change_file == "rewrite":
+        copy.write_bytes(copy.read_bytes() + b" ")
+    else:
+        shutil.rmtree(copy.parent)
+    assert re.match(
+        "small: MLflow's copy of model 1 is not as it was trained, the store's is: ", shown.wrong_champion()
+    )
+
+    shown.mlflow.delete_model_version("small", "1")
+    doctor.repair_mlflow(shown.settings)
+
+    assert only_finding(doctor._check_champions(shown.settings)) == "1 of 1 champion in MLflow as in the store"
 
 
 def test_a_repair_of_what_is_right_changes_nothing(shown: Shown) -> None:
@@ -172,9 +205,9 @@ def test_what_cannot_be_sent_now_waits_and_the_doctor_says_so(shown: Shown) -> N
 
     assert len(shown.store.outbox.pending()) == 3
     with pytest.raises(NextperiodError, match="3 entries cannot be sent to MLflow: publication of small: MLflow at"):
-        doctor._check_outbox(shown.settings)
+        list(doctor._check_outbox(shown.settings))
     assert shown.deliver()
-    assert doctor._check_outbox(shown.settings) == "MLflow is up to date"
+    assert only_finding(doctor._check_outbox(shown.settings)) == "MLflow is up to date"
 
 
 def test_a_publication_of_a_model_that_mlflow_never_showed_is_skipped(shown: Shown) -> None:
