@@ -10,7 +10,7 @@ from importlib import import_module
 from flows.context import utc_now
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument, NextperiodError
-from pipeline.jobs.alerts import Alert, Reason, find_new_alerts, find_reasons, record_alerts
+from pipeline.jobs.alerts import Alert, Reason, claim_alerts, find_new_alerts, find_reasons
 from pipeline.storage.store import Store
 from pipeline.text import counted, without_secrets
 
@@ -30,7 +30,7 @@ class AlertNotSent(NextperiodError):
 def send_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None = None) -> int:
     """Send the alerts that were not sent yet, and record them; returns how many.
 
-    Nothing is sent where `NEXTPERIOD_ALERTS` is not set. Two processes that do this at the same time may both send an alert.
+    Nothing is sent where `NEXTPERIOD_ALERTS` is not set. Of two processes that do this at the same time one sends an alert.
 
     Args:
         store: the recipes and the alerts that were sent before.
@@ -45,10 +45,12 @@ def send_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None = No
     if not address:
         return 0
     alerts = find_new_alerts(store, reasons, recipe)
-    if alerts:
-        _send(alerts, address)
-        record_alerts(store, alerts, utc_now())
-    return len(alerts)
+    if not alerts:
+        return 0
+    with claim_alerts(store, alerts, utc_now()) as claimed:
+        if claimed:
+            _send(claimed, address)
+    return len(claimed)
 
 
 def try_to_send_alerts(store: Store, recipe: str) -> None:

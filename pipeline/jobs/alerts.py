@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -132,7 +133,14 @@ def find_new_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None 
     return raised + recovered
 
 
-def record_alerts(store: Store, alerts: Sequence[Alert], now: datetime) -> None:
-    """Record that these alerts were sent, so that they are not sent again."""
-    for alert in alerts:
-        store.alerts.add(alert.recipe, alert.kind, alert.reason, state=alert.state, sent_at=now)
+@contextmanager
+def claim_alerts(store: Store, alerts: Sequence[Alert], now: datetime) -> Iterator[list[Alert]]:
+    """Record alerts as sent, and give those that this process has to send before the block ends.
+
+    Another process that found the same alerts waits, and then has none of them to send. An error in the block undoes the
+    record, so that they are sent next time.
+    """
+    with store.alerts.sending() as claim:
+        yield [
+            alert for alert in alerts if claim(alert.recipe, alert.kind, alert.reason, state=alert.state, sent_at=now)
+        ]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BatchHeld
-from pipeline.jobs.alerts import find_reasons
+from pipeline.jobs.alerts import Alert, claim_alerts, find_reasons
 from pipeline.jobs.ingest import ingest_source
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
-from tests.storage.small_store import NEVER, forecast, publish
+from tests.storage.small_store import NEVER, at_once, forecast, publish
 from tests.support.examples import NOW, small_csv, small_recipe, small_values
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -91,3 +91,40 @@ def test_what_mlflow_refused_is_a_reason_and_what_it_was_not_sent_is_none(publis
     assert reasons(published) == [
         ("outbox", f"MLflow does not show {entry.kind} {entry.reference}: MLflow does not answer")
     ]
+
+
+FAILED = Alert(recipe="small", kind="failed", state="raised", reason="the file is empty")
+
+
+def test_of_several_that_find_an_alert_at_once_one_sends_it(store: Store, database_url: str) -> None:
+    store.recipes.register(small_recipe())
+
+    def send(own: Store) -> int:
+        with claim_alerts(own, [FAILED], NOW) as claimed:
+            return len(claimed)
+
+    assert sorted(at_once(database_url, 4, send), key=str) == [0, 0, 0, 1]
+    assert len(store.alerts.open()) == 1
+
+
+def test_an_alert_that_could_not_be_sent_is_not_recorded(store: Store) -> None:
+    store.recipes.register(small_recipe())
+
+    with pytest.raises(ZeroDivisionError), claim_alerts(store, [FAILED], NOW):
+        raise ZeroDivisionError
+
+    assert list(store.alerts.open()) == []
+    with claim_alerts(store, [FAILED], NOW) as claimed:
+        assert claimed == [FAILED]
+
+
+def test_an_alert_is_sent_again_after_it_recovered(store: Store) -> None:
+    store.recipes.register(small_recipe())
+    recovered = replace(FAILED, state="recovered")
+
+    sent = []
+    for alert in (FAILED, FAILED, recovered, recovered, FAILED):
+        with claim_alerts(store, [alert], NOW) as claimed:
+            sent += claimed
+
+    assert sent == [FAILED, recovered, FAILED]
