@@ -11,6 +11,7 @@ from flows.alerts import send_alerts
 from flows.context import open_store
 from flows.run_log import set_up_run_log
 from flows.scheduling import end_if_superseded
+from pipeline.config.settings import read_settings
 from pipeline.jobs.alerts import find_reasons
 from pipeline.text import counted
 
@@ -27,7 +28,7 @@ def watch() -> list[str] | State[Any]:
     if (superseded := end_if_superseded()) is not None:
         return superseded
     with open_store() as store:
-        reasons = find_reasons(store)
+        reasons = find_reasons(store, recipes=read_settings().recipes)
         num_sent = send_alerts(store, reasons)
     for reason in reasons:
         logger.warning("%s", reason)

@@ -345,7 +345,7 @@ def status(
         typer.Option(
             "--check",
             help="Print only why somebody should look at a recipe, a line per reason, and exit 1 if there is one: stale, "
-            "failed, refused, on hold, fallbacks, drift, outbox.",
+            "failed, refused, on hold, fallbacks, drift, outbox; or a file that is not a recipe: invalid.",
         ),
     ] = False,
     notify: Annotated[

@@ -456,7 +456,7 @@ def print_reasons(*, sends_alerts: bool, as_json: bool) -> bool:
     if sends_alerts and not read_settings().alerts:
         raise InvalidArgument("--notify: NEXTPERIOD_ALERTS is not set: expected the address of a webhook")
     with open_store() as store:
-        reasons = find_reasons(store)
+        reasons = find_reasons(store, recipes=read_settings().recipes)
         if sends_alerts:
             print(f"{counted(send_alerts(store, reasons), 'alert')} sent", file=sys.stderr)
     if as_json:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
+from pipeline.config.loader import load_recipe, recipe_names
+from pipeline.errors import InvalidRecipe
 from pipeline.evaluation.drift import find_drift
 from pipeline.jobs.inputs import LATEST
 from pipeline.storage.statements import Row
@@ -23,7 +26,7 @@ class Reason:
     """One reason to look at a recipe."""
 
     recipe: str
-    #: "stale", "failed", "refused", "on hold", "fallbacks", "drift" or "outbox"; one of each for a recipe
+    #: "stale", "failed", "refused", "on hold", "fallbacks", "drift", "outbox" or "invalid"; one of each for a recipe
     kind: str
     #: what is the matter, in one line
     text: str
@@ -32,10 +35,15 @@ class Reason:
         return f"{self.recipe}: {self.kind}: {self.text}"
 
 
-def find_reasons(store: Store, recipe: str | None = None) -> list[Reason]:
+def find_reasons(store: Store, recipe: str | None = None, *, recipes: Path | None = None) -> list[Reason]:
     """Find every reason to look at a recipe, or at any recipe that was ever run, in the order of the recipes.
 
     Nothing is written. Published forecasts that are not scored yet do not count.
+
+    Args:
+        store: what the recipes did.
+        recipe: the recipe; None: all.
+        recipes: a folder in which each file that is not a recipe is a reason, too, under the name of the file.
     """
     undelivered = _undelivered(store, recipe)
     reasons: list[Reason] = []
@@ -46,7 +54,15 @@ def find_reasons(store: Store, recipe: str | None = None) -> list[Reason]:
             reasons.append(Reason(recipe=row["recipe"], kind=kind, text=one_line(text)))
         if row["recipe"] in undelivered:
             reasons.append(Reason(recipe=row["recipe"], kind="outbox", text=one_line(undelivered[row["recipe"]])))
-    return reasons
+    return reasons + ([] if recipes is None else list(_invalid_recipes(recipes)))
+
+
+def _invalid_recipes(recipes: Path) -> Iterator[Reason]:
+    for name in recipe_names(recipes):
+        try:
+            load_recipe(name, recipes)
+        except InvalidRecipe as error:
+            yield Reason(recipe=name, kind="invalid", text=str(error))
 
 
 def _of_status(row: Row) -> Iterator[tuple[str, str]]:
@@ -109,7 +125,8 @@ class Alert:
 def find_new_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None = None) -> list[Alert]:
     """Find the alerts that were not sent yet, of one recipe or of all.
 
-    A reason of which only the text has changed gives none, so a recipe that fails every night is reported once.
+    A reason of which only the text has changed gives none, so a recipe that fails every night is reported once. A file that
+    is not a recipe gives one only if the recipe ran before: of others the store keeps no record.
 
     Args:
         store: the alerts that were sent.
@@ -119,7 +136,8 @@ def find_new_alerts(store: Store, reasons: Sequence[Reason], recipe: str | None 
     open_alerts = {
         (row["recipe"], row["kind"]): row["reason"] for row in store.alerts.open() if recipe in (None, row["recipe"])
     }
-    present = {(reason.recipe, reason.kind): reason.text for reason in reasons}
+    has_run = {row["recipe"] for row in store.recipes.status()}
+    present = {(reason.recipe, reason.kind): reason.text for reason in reasons if reason.recipe in has_run}
     raised = [
         Alert(recipe=name, kind=kind, state="raised", reason=text)
         for (name, kind), text in present.items()

@@ -534,6 +534,17 @@ def test_a_database_away_is_one_line_without_its_password_for_every_command(
     assert PASSWORD not in message
 
 
+def test_a_check_names_a_file_that_is_not_a_recipe_in_one_line(person: Person) -> None:
+    assert person.gets("status", "--check") == "no recipe needs to be looked at\n"
+    (person.folder / "broken.toml").write_text("name = ")
+
+    checked = person.types("status", "--check")
+
+    assert checked.exit_code == 1
+    assert checked.stdout.startswith(f"broken: invalid: {person.folder}/broken.toml is not valid TOML: ")
+    assert checked.stdout.count("\n") == 1
+
+
 # doctor
 
 

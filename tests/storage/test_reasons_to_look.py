@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BatchHeld
-from pipeline.jobs.alerts import Alert, claim_alerts, find_reasons
+from pipeline.jobs.alerts import Alert, claim_alerts, find_new_alerts, find_reasons
 from pipeline.jobs.ingest import ingest_source
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from tests.storage.small_store import NEVER, at_once, forecast, publish
-from tests.support.examples import NOW, small_csv, small_recipe, small_values
+from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_recipe, small_values
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 
@@ -91,6 +91,25 @@ def test_what_mlflow_refused_is_a_reason_and_what_it_was_not_sent_is_none(publis
     assert reasons(published) == [
         ("outbox", f"MLflow does not show {entry.kind} {entry.reference}: MLflow does not answer")
     ]
+
+
+def test_a_file_that_is_not_a_recipe_is_a_reason_until_it_is_one(published: Store, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("name = ")
+
+    (reason,) = find_reasons(published, recipes=tmp_path)
+
+    assert str(reason).startswith(f"small: invalid: {tmp_path}/small.toml is not valid TOML: ")
+    (tmp_path / "small.toml").write_text(SMALL_RECIPE.format(source=""))
+    assert find_reasons(published, recipes=tmp_path) == []
+
+
+def test_an_invalid_file_is_an_alert_if_its_recipe_ran_before(published: Store, tmp_path: Path) -> None:
+    for name in ("small", "other"):
+        (tmp_path / f"{name}.toml").write_text("name = ")
+
+    alerts = find_new_alerts(published, find_reasons(published, recipes=tmp_path))
+
+    assert [(alert.recipe, alert.kind, alert.state) for alert in alerts] == [("small", "invalid", "raised")]
 
 
 FAILED = Alert(recipe="small", kind="failed", state="raised", reason="the file is empty")
