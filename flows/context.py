@@ -17,6 +17,7 @@ from pipeline.config.loader import find_recipe, load_recipe
 from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidRecipe, PrefectUnavailable, Transient
+from pipeline.progress_log import log_progress
 from pipeline.storage.engine import open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -66,11 +67,12 @@ class RunContext:
         return round(self.store.database.timer.seconds, 3)
 
     def run_step(self, step: str, job: Job, *arguments: Any, **options: Any) -> Any:
-        """Run a job of the recipe as a step; its duration is added to `seconds[step]`."""
+        """Run a job of the recipe as a step, and log how far it is; its duration is added to `seconds[step]`."""
         logger.debug("%s of %s started", step, self.recipe.name, extra={"step": step})
         started = time.perf_counter()
         try:
-            return self.as_step(job)(self.recipe, self.store, *arguments, **options)
+            with log_progress(f"{step} of {self.recipe.name}"):
+                return self.as_step(job)(self.recipe, self.store, *arguments, **options)
         finally:
             self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - started, 3)
 

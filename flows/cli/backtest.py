@@ -15,6 +15,7 @@ from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidArgument
 from pipeline.evaluation.rolling_origin import BacktestPlan, RollingBacktest
 from pipeline.jobs.backtest import replay_tutorial
+from pipeline.progress_log import log_progress
 from pipeline.records.training import TutorialRecord
 from pipeline.text import counted, list_names
 from pipeline.timeseries.forecast import NETWORK
@@ -137,7 +138,7 @@ def print_tutorial_backtest(name: str, *, as_json: bool) -> None:
             f"recipe {recipe.name} has no [tutorial], which --protocol tutorial needs: expected one of "
             f"{list_names(names_with_tutorial(recipes))} (in {recipes}), or a recipe with that table"
         )
-    with open_context(name) as context, progress():
+    with open_context(name) as context, progress(), log_progress(f"backtest of {recipe.name}"):
         logger.debug("the tutorial starts", extra={"step": "TensorFlow starts"})
         record = replay_tutorial(context.recipe, context.store, context.clock)
     if as_json:

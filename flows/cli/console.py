@@ -22,6 +22,7 @@ from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, Row
 from pipeline.text import format_numbers, format_scores, one_line
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.period_labels import PeriodLabels
+from pipeline.training.progress import describe_epoch
 
 _CHART_HEIGHT = 14
 #: width of a table that is written to a file or a pipe: nothing is cut
@@ -137,7 +138,10 @@ def progress() -> Iterator[None]:
 
 
 class _ProgressHandler(logging.Handler):
-    """Shows records with `step` or `progress` as a bar, other records from INFO on as lines."""
+    """Shows records with `step` or `progress` as a bar, other records from INFO on as lines.
+
+    Records that say that a step still runs are lines where there is no bar.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,15 +174,16 @@ class _ProgressHandler(logging.Handler):
                 self._bars.remove_task(self._steps[record.thread])
             self._steps[record.thread] = self._bars.add_task(str(step), total=None, note="")
         elif fraction is not None and record.thread in self._steps:
-            note = f"epoch {fraction['done']} of at most {fraction['total']}, loss {fraction['loss']:.4g}"
             self._bars.update(
                 self._steps[record.thread],
                 description=str(fraction["stage"]),
                 completed=fraction["done"],
                 total=fraction["total"],
-                note=note,
+                note=describe_epoch(fraction),
             )
-        elif record.levelno >= logging.INFO:
+        elif record.levelno >= logging.INFO and not (
+            hasattr(record, "still_running") and self._bars.console.is_terminal
+        ):
             self._bars.console.print(f"  {record.getMessage()}", markup=False, soft_wrap=True)
 
 

@@ -34,6 +34,7 @@ from pipeline.ingest.schema_check import find_schema_fault
 from pipeline.ingest.series_index import Positions, SeriesIndex
 from pipeline.ingest.stray_periods import count_stray
 from pipeline.ingest.versions import find_vintage, parse_known_at, parse_operations
+from pipeline.progress_log import report_progress
 from pipeline.sources.columns import series_columns
 from pipeline.sources.delivery import Chunk, Delivery
 from pipeline.sources.number_format import PLAIN
@@ -228,11 +229,13 @@ def parse_delivery(
             may_be_empty=delivery.incremental or recipe.source.on_empty == "keep",
             max_rejections=max_rejections,
         )
-        reader = _BatchReader(batch, now)
+        reader, num_read = _BatchReader(batch, now), 0
         try:
             reader.survey(delivery)
             for chunk in delivery.chunks():
                 reader.add(chunk)
+                num_read += len(chunk.line)
+                report_progress(f"{counted(num_read, 'row')} read")
             reader.finish(ended=delivery.ended)
         except BatchRefused as refusal:
             rejections = [*batch.rejections, *refusal.rejections]

@@ -33,6 +33,7 @@ from pipeline.jobs.inputs import LATEST, ForecastInputs, code_version, prepare_p
 from pipeline.preprocessing import gaps
 from pipeline.preprocessing.activity import select_active
 from pipeline.preprocessing.missing_covariates import find_missing_covariates
+from pipeline.progress_log import report_progress
 from pipeline.records.training import FitRecord, TutorialRecord
 from pipeline.storage.store import Store
 from pipeline.storage.vintages import Snapshot, Vintage, snapshot_at
@@ -295,7 +296,9 @@ def _forecast_at(inputs: OriginInputs, fitted: _FittedAtOrigin, recipe: Recipe, 
 
 def _forecast_statistically(panel: Panel, recipe: Recipe) -> dict[str, MethodForecast]:
     """AutoETS, AutoARIMA and Theta; their mean is the median."""
-    logger.debug("classical", extra={"step": f"AutoETS, AutoARIMA and Theta at {format_period(panel.origin)}"})
+    step = f"AutoETS, AutoARIMA and Theta at {format_period(panel.origin)}"
+    logger.debug("classical", extra={"step": step})
+    report_progress(step)
     quantiles = forecast_statistical(panel, recipe.horizon, recipe.season)
     return {
         name: MethodForecast(mean=values[:, :, values.shape[2] // 2], quantiles=values)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import ModelRefused, TrainingFailed
+from pipeline.progress_log import report_progress
 from pipeline.records.training import FitRecord, TrainingRecord, TutorialRecord
 from pipeline.timeseries.panel import Panel
 from pipeline.timeseries.panel_file import write_panel
@@ -32,7 +33,7 @@ from pipeline.training.process_files import (
     read_files,
     write_files,
 )
-from pipeline.training.progress import OnProgress, Progress
+from pipeline.training.progress import OnProgress, Progress, describe_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -158,10 +159,11 @@ def _kill(child: subprocess.Popen[str]) -> None:
 
 
 def _report(line: str, on_progress: OnProgress | None) -> None:
-    """Pass one epoch on: to the callback, and to the progress bar of the command line, which reads log records."""
+    """Pass one epoch on: to the callback, the log, and the progress bar of the command line, which reads log records."""
     with contextlib.suppress(json.JSONDecodeError):  # whatever else the child prints
         progress: Progress = json.loads(line)
         logger.debug("%(stage)s: epoch %(done)s of at most %(total)s", progress, extra={"progress": progress})
+        report_progress(f"{progress['stage']}: {describe_epoch(progress)}")
         if on_progress is not None:
             on_progress(progress)
 

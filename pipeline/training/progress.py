@@ -19,6 +19,11 @@ class Progress(TypedDict):
     loss: float
 
 
+def describe_epoch(progress: Progress) -> str:
+    """Return how far a fit is, in words."""
+    return f"epoch {progress['done']} of at most {progress['total']}, loss {progress['loss']:.4g}"
+
+
 OnProgress = Callable[[Progress], None]
 #: called with epochs done, epochs at most and the loss of the last one
 OnEpoch = Callable[[int, int, float], None]
