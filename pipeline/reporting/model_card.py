@@ -19,18 +19,23 @@ select period, mean, lower_80, upper_80 from latest_forecasts where recipe = '{q
 ```
 
 The network alone gives scaled numbers. The files in `forecaster/` turn them into quantiles of the series. `panel` is the
-history to forecast from, a `pipeline.timeseries.panel.Panel`:
+history to forecast from, here all that is known. `NEXTPERIOD_DATABASE_URL` and `MLFLOW_TRACKING_URI` say where both are:
 
 ```python
 from pathlib import Path
 
 import mlflow
 
+from flows.context import open_context
 from pipeline.forecasting.baselines import forecast_naive
 from pipeline.forecasting.forecaster import load_forecaster, read_model_files
 from pipeline.forecasting.series_scale import volatility_groups
+from pipeline.jobs.inputs import load_panel
 
-folder = Path(mlflow.artifacts.download_artifacts("models:/{recipe}/<version>"))
+with open_context({recipe!r}, as_it_ran=True) as context:
+    panel = load_panel(context.recipe, context.store, as_of=None)
+model = mlflow.MlflowClient().search_model_versions("tags.`nextperiod.model_hash` = '{model_hash}'")[0]
+folder = Path(mlflow.artifacts.download_artifacts(f"models:/{{model.name}}/{{model.version}}"))
 network = mlflow.pyfunc.load_model(str(folder))
 forecaster = load_forecaster(read_model_files(folder / "forecaster"), "{model_hash}")
 windows = forecaster.inputs_at_origin(panel)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,7 @@ from pipeline.tracking.registry import Registry
 from pipeline.training.as_shipped import make_shipped_model
 from pipeline.training.process import run_training
 from pipeline.training.process_files import TrainedModel, TrainingJob
-from tests.storage.raw_sql import value
+from tests.storage.raw_sql import rows, value
 from tests.storage.small_store import add_model, take_in
 from tests.support.examples import NOW, small_batch, small_panel, small_recipe
 
@@ -59,6 +64,8 @@ class Registered:
     forecaster: Forecaster
     read: ModelInputs
     address: str
+    #: where the store and MLflow are
+    environment: dict[str, str]
     card: str
     published: Array  # [H, 1 + Q], mean and quantiles
     group: npt.NDArray[np.int64]  # [1], the volatility group that the series was published with
@@ -75,7 +82,7 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     model = store.models.by_version("small", add_model(store, trained))
     assert model is not None
     publish_forecast(small_recipe(), store, NOW)
-    rows = store.runs.latest_forecasts("small")
+    forecasts = store.runs.latest_forecasts("small")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {**trained.files, **({"network.keras": trained.keras_archive} if trained.keras_archive else {})}
     card = render_model_card(small_recipe(), model)
@@ -86,8 +93,11 @@ def registered(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         forecaster=forecaster,
         read=forecaster.inputs_at_origin(small_panel()),
         address="models:/small/1",
+        environment={"NEXTPERIOD_DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "MLFLOW_TRACKING_URI": tracking_uri},
         card=card,
-        published=np.array([[row[name] for name in ("mean", *QUANTILE_COLUMNS)] for row in rows], dtype=np.float64),
+        published=np.array(
+            [[row[name] for name in ("mean", *QUANTILE_COLUMNS)] for row in forecasts], dtype=np.float64
+        ),
         group=np.array([value(database, "select volatility_group from run_series")]),
     )
     database.close()
@@ -137,10 +147,31 @@ def test_the_network_s_own_library_predicts_what_was_published(registered: Regis
     np.testing.assert_allclose(published_from(outputs, registered), registered.published, rtol=1e-5)
 
 
-def test_the_code_in_the_card_predicts_what_was_published(registered: Registered) -> None:
+def test_the_code_in_the_card_predicts_what_was_published_in_a_fresh_process(
+    registered: Registered, tmp_path: Path
+) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", registered.card, re.DOTALL)
-    variables: dict[str, Any] = {"panel": small_panel()}
+    empty = tmp_path / "empty"
+    empty.mkdir()
 
-    exec(code.replace("<version>", "1"), variables)
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(quantiles[0].tolist())"],
+        cwd=empty,
+        env={**os.environ, **registered.environment},
+        capture_output=True,
+        text=True,
+    )
 
-    np.testing.assert_allclose(with_mean(variables["quantiles"][0], registered), registered.published, rtol=1e-5)
+    assert ran.returncode == 0, ran.stderr
+    quantiles = np.array(json.loads(ran.stdout.splitlines()[-1]))  # [H, Q]
+    np.testing.assert_allclose(with_mean(quantiles, registered), registered.published, rtol=1e-5)
+
+
+def test_the_query_in_the_card_gives_what_was_published(registered: Registered) -> None:
+    (query,) = re.findall(r"```sql\n(.*?);\n```", registered.card, re.DOTALL)
+
+    with closing(open_database(registered.environment["NEXTPERIOD_DATABASE_URL"])) as database:
+        numbers = [row[1:] for row in rows(database, query)]  # without the period
+
+    chosen = [0, *(1 + QUANTILE_COLUMNS.index(name) for name in ("lower_80", "upper_80"))]
+    np.testing.assert_array_equal(numbers, registered.published[:, chosen])
