@@ -71,6 +71,20 @@ def command(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Comm
     return run
 
 
+def test_it_has_the_extras_of_the_project(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+
+    extras = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert [line.removeprefix("Provides-Extra: ") for line in lines if line.startswith("Provides-Extra")] == list(
+        extras
+    )
+    for extra, needed in extras.items():
+        in_wheel = [line for line in lines if line.startswith("Requires-Dist") and f"extra == '{extra}'" in line]
+        assert len(in_wheel) == len(needed)
+
+
 def test_it_installs_one_package_and_the_command_starts_there(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
