@@ -8,6 +8,9 @@ SYNC = $(UV) pip sync --quiet --require-hashes $(COMPILE)
 LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
+NEWEST_UV = VIRTUAL_ENV=$(VENV)-newest $(VENV)/bin/uv
+
+PYTEST_ALL = --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # tests that need no database, no server and no process of their own
 PURE = $(filter-out tests/benchmarks tests/end_to_end tests/flows tests/sources tests/storage,$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 
@@ -15,13 +18,13 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: run test test-pure lint evidence bench accuracy ablation pretrain real training lock schema readme clean
+.PHONY: run test test-pure test-newest lint evidence bench accuracy ablation pretrain real training lock schema readme clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/nextperiod run milk
 
 test: $(VENV)/.test lint
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(VENV)/bin/pytest $(PYTEST_ALL)
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -48,7 +51,7 @@ lint: $(VENV)/.test
 	$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench build dist
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest build dist
 
 schema: $(VENV)/.test
 	$(VENV)/bin/python -m tests.support.schema_snapshot
@@ -58,6 +61,13 @@ readme: $(VENV)/.test
 
 test-pure: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m "not tensorflow and not slow" $(PURE)
+
+# the newest releases that pyproject.toml allows, in an environment of their own; test_extras.py compares with the lock
+test-newest: | $(VENV)/bin/uv
+	$(PYTHON) -m venv --clear $(VENV)-newest
+	$(NEWEST_UV) pip install --quiet --upgrade --requirement pyproject.toml --all-extras --group dev
+	$(NEWEST_UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	$(VENV)-newest/bin/pytest $(PYTEST_ALL) --ignore tests/test_extras.py
 
 evidence: $(VENV)/.test
 	$(VENV)/bin/pytest --numprocesses 2 -m slow -rP --timeout 3600
