@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,10 @@ RECIPES = (ROOT / "deployments/recipes/README.md").read_text("utf-8")
 FOLDERS = ("deployments", "flows", "pipeline", "sql", "tests")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+    for path in [
+        *ROOT.glob("*.md"),
+        *(path for folder in (*FOLDERS, ".github") for path in (ROOT / folder).rglob("*.md")),
+    ]
 )
 #: keys of a recipe that name a table, or the kind of a source
 _HEADINGS = ("kind", "source", "covariates", "model", "training", "backtest", "gate", "publish", "tutorial")
@@ -185,6 +189,17 @@ def test_every_target_of_the_makefile_is_documented() -> None:
     tests = (ROOT / "tests/README.md").read_text("utf-8")
 
     assert [target for target in phony[1].split() if f"`make {target}`" not in tests] == []
+
+
+def test_the_changelog_has_an_entry_for_this_version_and_one_for_the_next() -> None:
+    text = (ROOT / "deployments/CHANGELOG.md").read_text("utf-8")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+
+    unreleased, *released = re.findall(r"^## (.*)$", text, re.MULTILINE)
+
+    assert unreleased == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}", heading) for heading in released)
+    assert released[0].startswith(f"{version} - ")
 
 
 def test_no_address_is_locked() -> None:
