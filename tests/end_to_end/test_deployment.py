@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 
-from pipeline.config.loader import load_recipe
 from pipeline.storage.engine import open_database
 from pipeline.storage.store import Store
 from tests.sources.server import response, serve
+from tests.support.examples import write_quick_milk
+from tests.support.processes import free_port, started, until
 
 pytestmark = pytest.mark.tensorflow
 
-T = TypeVar("T")
 CLONE = Path(__file__).parents[2]
 PREFECT, NEXTPERIOD = (Path(sys.executable).parent / name for name in ("prefect", "nextperiod"))
 
@@ -37,7 +33,6 @@ SERVER_STARTS = 180
 COMMAND_ENDS = 120
 SCHEDULES_SHOW = 60
 RUN_ENDS = 300
-BETWEEN_LOOKS = 0.25
 
 #: cron expression and zone of each
 SCHEDULES = {
@@ -78,6 +73,16 @@ class Site:
         )
         assert done.returncode == 0, f"{program.name} {' '.join(arguments)}:\n{done.stdout}"
 
+    def starts(self, name: str, *arguments: str) -> AbstractContextManager[object]:
+        """Start a process of Prefect, away from the clone."""
+        elsewhere = self.folder / "elsewhere"
+        return started(
+            [PREFECT, name, *arguments],
+            folder=elsewhere,
+            environment={**self.environment, "PWD": str(elsewhere)},
+            log=self.folder / f"{name}.log",
+        )
+
 
 def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -> None:
     with serve(lambda _: response("ok")) as webhook:
@@ -92,10 +97,7 @@ def test_deployed_recipes_are_scheduled_and_a_worker_runs_them(tmp_path: Path) -
 
 def deploy_and_run(site: Site, messages: Callable[[], list[dict[str, Any]]]) -> None:
     """Deploy everything; let a worker run the cycle of milk, look at all recipes, and catch up; let a run crash."""
-    with (
-        site.api,
-        started(site, "server", "server", "start", "--host", "127.0.0.1", "--port", site.environment["PORT"]),
-    ):
+    with site.api, site.starts("server", "start", "--host", "127.0.0.1", "--port", site.environment["PORT"]):
         until("the server is healthy", SERVER_STARTS, lambda: is_healthy(site))
 
         site.command("work-pool", "create", "forecasting", "--type", "process")
@@ -106,7 +108,7 @@ def deploy_and_run(site: Site, messages: Callable[[], list[dict[str, Any]]]) -> 
         assert all(one["global_concurrency_limit"]["limit"] == 1 for one in deployments.values())
         until("every deployment is scheduled", SCHEDULES_SHOW, lambda: scheduled(site) == set(SCHEDULES))
 
-        with started(site, "worker", "worker", "start", "--pool", "forecasting"):
+        with site.starts("worker", "start", "--pool", "forecasting"):
             run, look = (run_to_its_end(site, deployments[name]["id"]) for name in ("milk", "all"))
             until("the reason is in the log", COMMAND_ENDS, lambda: "milk: stale: " in "\n".join(log_of(site, look)))
 
@@ -114,7 +116,7 @@ def deploy_and_run(site: Site, messages: Callable[[], list[dict[str, Any]]]) -> 
         assert "HTTP Request" not in (site.folder / "worker.log").read_text("utf-8")
 
         late = runs_that_are_late(site, deployments["nightly-score"]["id"])
-        with started(site, "worker", "worker", "start", "--pool", "forecasting"):
+        with site.starts("worker", "start", "--pool", "forecasting"):
             states = [
                 until("a late run ends", RUN_ENDS, lambda run=run: final_state(site, run))["name"] for run in late
             ]
@@ -170,9 +172,7 @@ def site_in(folder: Path, *, alerts: str) -> Site:
     write_quick_milk(folder / "recipes")
     (folder / "elsewhere").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/api"
     own = {
         "PORT": str(port),
@@ -190,18 +190,6 @@ def site_in(folder: Path, *, alerts: str) -> Site:
         "NEXTPERIOD_RECIPES": f"deployments/{os.path.relpath(folder / 'recipes', CLONE / 'deployments')}",
     }
     return Site(folder=folder, environment={**kept, **own}, api=httpx.Client(base_url=address, timeout=30))
-
-
-def write_quick_milk(recipes: Path) -> None:
-    """The recipe milk with one quick network and no tutorial; its file where the recipe looks for it."""
-    recipes.mkdir()
-    whole = (CLONE / "deployments/recipes/milk.toml").read_text("utf-8")
-    quick = whole.split("[tutorial]")[0] + '[model]\narchitecture = "vanilla"\n[training]\nepochs = 2\n'
-    source = CLONE / "deployments/data/monthly_milk_production.csv"
-    (recipes / "milk.toml").write_text(quick.replace("../data", str(source.parent)), "utf-8")
-
-    recipe = load_recipe("milk", recipes)
-    assert (recipe.num_members, recipe.training.epochs, recipe.tutorial) == (1, 2, None)
 
 
 def is_healthy(site: Site) -> bool:
@@ -254,57 +242,3 @@ def assert_published(site: Site, run: str) -> None:
     assert champion.mlflow_run_id in artifact["data"]
 
     assert f"published run {rows[0]['run_id']}: 12 rows" in log_of(site, run)
-
-
-def until(what: str, limit_seconds: float, look: Callable[[], T]) -> T:
-    """Look until there is something."""
-    end = time.monotonic() + limit_seconds
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(BETWEEN_LOOKS)
-    raise AssertionError(f"after {limit_seconds} s still not so: {what}")
-
-
-@contextlib.contextmanager
-def started(site: Site, name: str, *arguments: str) -> Iterator[None]:
-    """A process of Prefect, away from the clone; what it said is told with a failure."""
-    log = site.folder / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [PREFECT, *arguments],
-            cwd=site.folder / "elsewhere",
-            env={**site.environment, "PWD": str(site.folder / "elsewhere")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"--- {name} said:\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-60:]))
-        raise
-    finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started; a worker wants to be told twice."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    for patience_seconds in (3, 10):
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(patience_seconds)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-    for one in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()

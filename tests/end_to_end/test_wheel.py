@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
-import sysconfig
 import tomllib
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,8 @@ from zipfile import ZipFile
 
 import pytest
 
-CLONE = Path(__file__).parents[2]
+from tests.support.wheel import CLONE, build_wheel, install_wheel
+
 IMPORT_ALL = """
 import importlib, pkgutil, sys, nextperiod
 for module in pkgutil.walk_packages(nextperiod.__path__, "nextperiod."):
@@ -30,22 +28,14 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=CLONE, check=True, capture_output=True, timeout=120)
-    (path,) = folder.glob("*.whl")
-    return path
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment that has the wheel and, beside the dependencies, a package of somebody else named `pipeline`."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=False)
-    packages = next(folder.glob("lib/python*/site-packages"))
-    with ZipFile(wheel) as archive:
-        archive.extractall(packages)
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # its own .pth files are not read
+    packages = install_wheel(wheel, folder)
     (packages / "pipeline").mkdir()
     (packages / "pipeline/__init__.py").write_text('raise ImportError("this is the pipeline of somebody else")\n')
     return folder

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.loader import parse_recipe
+from pipeline.config.loader import load_recipe, parse_recipe
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Rejection
 from pipeline.timeseries.frequency import Frequency
 from pipeline.timeseries.observations import Observations
 from pipeline.timeseries.panel import Panel, panel_from_observations
 
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 #: an instant after every observation of the examples
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -88,3 +89,18 @@ def small_batch(values: list[float] | None = None, content_hash: str = "first") 
         names=("small",), series=np.zeros(len(panel.grid), np.int64), period=panel.grid, value=panel.values
     )
     return Batch(content_hash=content_hash, observations=observed)
+
+
+def write_quick_milk(recipes: Path) -> None:
+    """The recipe milk with one quick network and no tutorial; its file where the recipe looks for it."""
+    recipes.mkdir()
+    whole = (DEPLOYMENTS / "recipes/milk.toml").read_text("utf-8")
+    (recipes / "milk.toml").write_text(quick_milk(whole).replace("../data", str(DEPLOYMENTS / "data")), "utf-8")
+
+    recipe = load_recipe("milk", recipes)
+    assert (recipe.num_members, recipe.training.epochs, recipe.tutorial) == (1, 2, None)
+
+
+def quick_milk(recipe: str) -> str:
+    """The text of the recipe milk with one quick network and no tutorial."""
+    return recipe.split("[tutorial]")[0] + '[model]\narchitecture = "vanilla"\n[training]\nepochs = 2\n'
