@@ -19,7 +19,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "nextperiod"
 PARTS = ("flows", "pipeline", "sql")
 #: what the examples need, beside the packages as in a clone
-EXAMPLES = ("deployments/recipes", "deployments/data", "deployments/starter", "deployments/env.example")
+EXAMPLES = tuple(
+    f"deployments/{name}" for name in ("recipes", "data", "starter", "env.example", "compose.yaml", "databases.sh")
+)
 
 _NAMES = "|".join(PARTS)
 _FROM = re.compile(rf"^(\s*)from ({_NAMES})(?=[. ])", re.MULTILINE)

@@ -121,7 +121,7 @@ def init(
     ] = "milk",
     json: Json = False,
 ) -> None:
-    """Write a folder that runs: a recipe with what is detected in the data, a schedule for Prefect, the settings.
+    """Write a folder that runs: a recipe with what is detected in the data, a schedule for Prefect, the settings, containers.
 
     Look through the recipe: what is detected is a proposal.
     """

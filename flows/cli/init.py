@@ -29,6 +29,9 @@ from pipeline.timeseries.frequency import Frequency
 #: in a clone the folder of that name, in a wheel what was packed of it
 _DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 _KINDS = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel", ".xlsm": "excel"}
+#: in compose.yaml: its name, and the folder of the examples' data
+_PROJECT = "name: nextperiod\n"
+_DATA = "    - ./data:/srv/nextperiod/data:ro\n"
 #: when a cycle runs, by what the frequency's alias begins with
 _CRONS = {"Y": "15 5 2 1 *", "Q": "15 5 2 1,4,7,10 *", "M": "15 5 2 * *", "W": "15 5 * * mon", "h": "5 * * * *"}
 _EVERY_DAY, _EVERY_QUARTER_HOUR = "15 5 * * *", "*/15 * * * *"
@@ -45,6 +48,8 @@ class _Starter:
     recipe: str
     #: files that are copied into the folder, by their path in it
     files: Mapping[str, Path]
+    #: the file that the recipe reads where it is
+    data: Path | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -100,6 +105,7 @@ def _from_data(origin: str) -> _Starter:
     table = detect_table(source, folder=Path.cwd(), now=utc_now())
     name = _name_of(origin)
     grid = Frequency(table.frequency)
+    path = str(source.get("path", ""))
     text = (
         _environment()
         .get_template("recipe.toml.jinja")
@@ -121,6 +127,7 @@ def _from_data(origin: str) -> _Starter:
         zone=_zone(table),
         recipe=text,
         files={},
+        data=Path(path) if path and "://" not in path else None,
         notes=table.notes,
     )
 
@@ -202,11 +209,14 @@ def _write_files(folder: Path, starter: _Starter, values: Mapping[str, object]) 
             "env.example": (_DEPLOYMENTS / "env.example")
             .read_text("utf-8")
             .replace("=deployments/recipes", "=recipes"),
+            "compose.yaml": _compose(starter),
+            "databases.sh": (_DEPLOYMENTS / "databases.sh").read_text("utf-8"),
             "README.md": environment.get_template("README.md.jinja").render(values),
         }
         for path, text in texts.items():
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             (new / path).write_text(text, "utf-8")
+        (new / "databases.sh").chmod(0o755)
         for path, file in starter.files.items():
             (new / path).parent.mkdir(exist_ok=True)
             shutil.copyfile(file, new / path)
@@ -215,3 +225,14 @@ def _write_files(folder: Path, starter: _Starter, values: Mapping[str, object]) 
             folder.rmdir()
         new.rename(folder)
     return [*texts, *starter.files]
+
+
+def _compose(starter: _Starter) -> str:
+    """compose.yaml for the folder: containers have a name of their own, and the data where the recipe looks for them."""
+    text = (_DEPLOYMENTS / "compose.yaml").read_text("utf-8")
+    text = text.replace(_PROJECT, f"name: {_as_toml(starter.name)}\n")
+    if starter.files:
+        return text
+    path = _as_toml(str(starter.data)).replace("$", "$$")
+    mount = f"    - {{type: bind, source: {path}, target: {path}, read_only: true}}\n"
+    return text.replace(_DATA, mount if starter.data else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from flows.cli.init import example_names
 from pipeline.config.loader import load_recipe
 from tests.end_to_end.shell import Shell, shell_in
 from tests.sources.server import response, serve
+from tests.support.containers import DEPLOYMENTS, read_compose
 from tests.support.generated_readme import commands
 
 DAYS = "".join(f"{day:02}.01.2025;{day},5\n" for day in range(1, 32))
@@ -75,6 +77,36 @@ def test_its_settings_name_its_recipes(shell: Shell, folder: Path) -> None:
     shell.types("init", "settings")
 
     assert "NEXTPERIOD_RECIPES=recipes\n" in (folder / "settings/env.example").read_text()
+
+
+def test_its_containers_are_those_of_the_clone_under_another_name(shell: Shell, folder: Path) -> None:
+    shell.types("init", "contained")
+
+    own, whole = read_compose(folder / "contained/compose.yaml"), read_compose(DEPLOYMENTS / "compose.yaml")
+    assert (whole["name"], own["name"]) == ("nextperiod", "milk")
+    assert own["services"] == whole["services"]
+    assert os.access(folder / "contained/databases.sh", os.X_OK)
+
+
+def test_its_worker_sees_a_file_where_the_recipe_has_it(shell: Shell, folder: Path) -> None:
+    data = folder / "its $ file.csv"
+    data.write_text("Tag;Umsatz\n" + DAYS)
+
+    shell.types("init", "mounted", "--from", str(data))
+
+    worker = read_compose(folder / "mounted/compose.yaml")["services"]["worker"]
+    written = str(data).replace("$", "$$")  # otherwise Docker takes it for a variable
+    assert {"type": "bind", "source": written, "target": written, "read_only": True} in worker["volumes"]
+    assert not [mount for mount in worker["volumes"] if "data:" in mount]
+
+
+@pytest.mark.parametrize("origin", ["integers", "address"])
+def test_its_worker_sees_no_folder_that_is_not_there(shell: Shell, folder: Path, origin: str) -> None:
+    with serve(lambda _: response("Tag;Umsatz\n" + DAYS, Content_Type="text/csv")) as server:
+        shell.types("init", f"without-{origin}", "--from", f"{server.url}/load.csv" if origin == "address" else origin)
+
+    worker = read_compose(folder / f"without-{origin}/compose.yaml")["services"]["worker"]
+    assert [mount.split(":")[0] for mount in worker["volumes"]] == ["./recipes", "./prefect.yaml"]
 
 
 def test_a_name_of_digits_stays_a_text_in_the_schedule(shell: Shell, folder: Path) -> None:

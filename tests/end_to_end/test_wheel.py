@@ -113,6 +113,7 @@ def test_a_folder_of_an_example_trains_and_publishes(command: Command) -> None:
 def test_the_schedule_names_the_flow_of_the_package(command: Command, tmp_path: Path) -> None:
     command("init", str(tmp_path / "scheduled"))
 
+    assert (tmp_path / "scheduled/compose.yaml").is_file()
     assert "entrypoint: nextperiod.flows.cycle.cycle" in (tmp_path / "scheduled/prefect.yaml").read_text()
 
 
