@@ -18,8 +18,8 @@ from pipeline.config.recipe import Recipe, recipe_from_definition
 from pipeline.config.settings import read_settings
 from pipeline.errors import InvalidRecipe, PrefectUnavailable, Transient
 from pipeline.progress_log import log_progress
-from pipeline.storage.engine import open_database
-from pipeline.storage.schema import require_schema
+from pipeline.storage.engine import open_database, open_for_reading
+from pipeline.storage.schema import check_schema, require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
 
@@ -124,6 +124,22 @@ def open_store() -> Iterator[Store]:
     database = open_database(read_settings().database_url)
     try:
         require_schema(database)
+        yield Store(database)
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_store_for_reading() -> Iterator[Store]:
+    """Open the store that the environment names so that nothing in it can change; it is closed at the end.
+
+    Raises:
+        Permanent: there is no schema, or one that does not match the code.
+        DatabaseUnavailable: there is no such database, or it cannot be reached.
+    """
+    database = open_for_reading(read_settings().database_url)
+    try:
+        check_schema(database)
         yield Store(database)
     finally:
         database.close()

@@ -35,7 +35,7 @@ from flows.steps import (
 from pipeline.config.loader import load_recipe, recipe_names
 from pipeline.config.recipe import Recipe
 from pipeline.config.settings import read_settings
-from pipeline.errors import InvalidArgument, NextperiodError, SchemaOutOfDate, is_refusal
+from pipeline.errors import InvalidArgument, NextperiodError, is_refusal
 from pipeline.jobs.alerts import find_reasons
 from pipeline.jobs.forecast import PublishResult
 from pipeline.jobs.ingest import IngestResult
@@ -43,7 +43,7 @@ from pipeline.jobs.inputs import LATEST
 from pipeline.jobs.reset import preview_reset
 from pipeline.storage.engine import open_database
 from pipeline.storage.roles import ROLES, create_roles, password_statements
-from pipeline.storage.schema import REVISION, require_schema, revision_of, upgrade
+from pipeline.storage.schema import REVISION, check_schema, revision_of, upgrade
 from pipeline.storage.store import Store
 from pipeline.text import counted, list_names
 from pipeline.timeseries.panel import Panel
@@ -499,15 +499,12 @@ def print_schema_check(*, as_json: bool) -> None:
         SchemaTooNew: the schema is newer than the code.
     """
     database = open_database(read_settings().database_url)
-    revision = revision_of(database)
-    if revision is None:
-        raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod db upgrade`")
-    require_schema(database)
+    check_schema(database)
     database.close()
     if as_json:
-        print_json({"database": database.shown, "revision": revision})
+        print_json({"database": database.shown, "revision": REVISION})
     else:
-        print(f"the schema of {database.shown} is at revision {revision}, which this nextperiod needs")
+        print(f"the schema of {database.shown} is at revision {REVISION}, which this nextperiod needs")
 
 
 def print_roles(*, as_json: bool) -> None:

@@ -7,9 +7,11 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -66,6 +68,8 @@ class Database:
 
     url: sa.URL
     timer: SqlTimer = field(default_factory=SqlTimer, compare=False)
+    #: whether the database itself refuses every change over these connections
+    is_read_only: bool = False
 
     @property
     def shown(self) -> str:
@@ -76,8 +80,8 @@ class Database:
     def engine(self) -> sa.Engine:
         """The connection pool."""
         if self.url.get_backend_name() == "sqlite":
-            return _sqlite_engine(self.url)
-        return _postgresql_engine(self.url)
+            return _sqlite_engine(self.url, is_read_only=self.is_read_only)
+        return _postgresql_engine(self.url, is_read_only=self.is_read_only)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -145,6 +149,29 @@ def open_database(url: str) -> Database:
     return Database(parsed)
 
 
+def open_for_reading(url: str) -> Database:
+    """The database at an SQLAlchemy URL, of which nothing can be changed; no SQLite file is created.
+
+    Raises:
+        InvalidArgument: it is not a URL of SQLite or PostgreSQL.
+        DatabaseUnavailable: there is no such SQLite file.
+    """
+    database = replace(open_database(url), is_read_only=True)
+    file = _sqlite_file(database.url)
+    if file is not None and not file.exists():
+        raise DatabaseUnavailable(
+            f"there is no store at {database.shown}: run `nextperiod run RECIPE` first, or set NEXTPERIOD_DATABASE_URL"
+        )
+    return database
+
+
+def _sqlite_file(url: sa.URL) -> Path | None:
+    """The file of an SQLite URL; None: it is another database, in memory, or written as `file:`."""
+    path = url.database
+    is_path = url.get_backend_name() == "sqlite" and path and path != ":memory:" and not path.startswith("file:")
+    return Path(path) if is_path and path else None
+
+
 def _check_postgresql_options(url: sa.URL) -> None:
     """Check the names of the options after the `?` of a PostgreSQL URL, before anything is connected.
 
@@ -195,7 +222,7 @@ def _read_prepare_threshold(url: sa.URL) -> int | None:
     )
 
 
-def _postgresql_engine(url: sa.URL) -> sa.Engine:
+def _postgresql_engine(url: sa.URL, *, is_read_only: bool = False) -> sa.Engine:
     engine = sa.create_engine(
         url.difference_update_query(["prepare_threshold"]),
         connect_args=_postgresql_arguments(url),
@@ -203,7 +230,13 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         isolation_level="READ COMMITTED",
     )
     sa.event.listen(engine, "begin", _PostgresqlSettings().apply)
+    if is_read_only:
+        sa.event.listen(engine, "begin", _refuse_changes)
     return engine
+
+
+def _refuse_changes(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("set transaction read only")
 
 
 @dataclass(slots=True)
@@ -232,9 +265,12 @@ def _is_unavailable(error: sa.exc.DBAPIError) -> bool:
     return is_connecting or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
 
 
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, *, is_read_only: bool = False) -> sa.Engine:
+    file = _sqlite_file(url)
+    if is_read_only and file is not None:  # not "ro": it could not open a log that is not there yet
+        url = url.set(database=f"file:{quote(str(file))}", query={**url.query, "mode": "rw", "uri": "true"})
     engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
-    sa.event.listen(engine, "connect", _on_sqlite_connect)
+    sa.event.listen(engine, "connect", _on_sqlite_connect_to_read if is_read_only else _on_sqlite_connect)
     sa.event.listen(engine, "begin", _on_sqlite_begin)
     return engine
 
@@ -259,6 +295,17 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
         *sqlite_journal(sqlite3.sqlite_version_info),
     ):
         connection.execute(f"pragma {pragma}")
+    _add_functions(connection)
+
+
+def _on_sqlite_connect_to_read(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("query_only = on", "busy_timeout = 30000"):
+        connection.execute(f"pragma {pragma}")
+    _add_functions(connection)
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
     connection.create_aggregate("packed", 1, _PackedAggregate)  # type: ignore[arg-type]  # its stub knows whole numbers only
 
 

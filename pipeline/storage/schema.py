@@ -57,13 +57,30 @@ def require_schema(database: Database) -> None:
     revision = revision_of(database)
     if revision is None:
         upgrade(database)
-    elif revision < REVISION:
+    else:
+        _refuse_other_revision(database, revision)
+
+
+def check_schema(database: Database) -> None:
+    """Refuse a database without a schema, or with one of another revision than the code's; nothing is written.
+
+    Raises:
+        SchemaOutOfDate: it has none, or an older one: run `nextperiod db upgrade`.
+        SchemaTooNew: it is newer: install a newer release.
+    """
+    revision = revision_of(database)
+    if revision is None:
+        raise SchemaOutOfDate(f"{database.shown} has no schema: run `nextperiod db upgrade`")
+    _refuse_other_revision(database, revision)
+
+
+def _refuse_other_revision(database: Database, revision: str) -> None:
+    if revision < REVISION:
         raise SchemaOutOfDate(
             f"the schema of {database.shown} is at revision {revision}, this nextperiod needs {REVISION}: "
             "run `nextperiod db upgrade`"
         )
-    else:
-        _refuse_newer(database, revision)
+    _refuse_newer(database, revision)
 
 
 def upgrade(database: Database) -> None:
