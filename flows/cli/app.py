@@ -375,6 +375,31 @@ def automations(json: Json = False) -> None:
     print_automations(as_json=json)
 
 
+NumSeries = Annotated[
+    int,
+    typer.Option("--series", metavar="N", min=1, help="Of each recipe, show the N least accurate series."),
+]
+
+
+@app.command(epilog="Example: nextperiod dashboard --out site")
+def dashboard(
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FOLDER", help="A new or empty folder, or one that this command wrote before."),
+    ],
+    series: NumSeries = 1000,
+    json: Json = False,
+) -> None:
+    """Write the forecast page: an overview of all recipes, and a page per recipe. It needs no server and no network.
+
+    A page shows history, forecast and intervals of each series, accuracy by step, what the newest run changed,
+    decisions with their reasons, quarantined rows and model versions.
+    """
+    from flows.cli.dashboard import print_dashboard
+
+    print_dashboard(out, num_series=series, as_json=json)
+
+
 @app.command(epilog="Example: nextperiod explain milk-1975-12-01-1")
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or name of a recipe: its latest live run.")],

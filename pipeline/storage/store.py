@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.storage.alerts import AlertRepository
 from pipeline.storage.batches import BatchRepository
+from pipeline.storage.dashboard import DashboardRepository
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import LeaseRepository
 from pipeline.storage.models import ModelRepository
@@ -32,3 +33,4 @@ class Store:
         self.scores = ScoreRepository(database)
         self.outbox = OutboxRepository(database)
         self.alerts = AlertRepository(database)
+        self.dashboard = DashboardRepository(database)
