@@ -400,6 +400,20 @@ def dashboard(
     print_dashboard(out, num_series=series, as_json=json)
 
 
+@app.command(epilog="Example: nextperiod serve --port 8000")
+def serve(
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0: any that is free.")
+    ] = 8000,
+    series: NumSeries = 1000,
+    json: Json = False,
+) -> None:
+    """Serve the forecast page to browsers on this machine until Ctrl-C. Each request reads the store; nothing is written."""
+    from flows.cli.serve import serve as serve_pages
+
+    serve_pages(port=port, num_series=series, as_json=json)
+
+
 @app.command(epilog="Example: nextperiod explain milk-1975-12-01-1")
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or name of a recipe: its latest live run.")],
