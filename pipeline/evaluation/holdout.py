@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
-from pipeline.evaluation.metrics import MAE, MASE, RMSE, SMAPE, EvaluationSet, seasonal_scale
+from pipeline.evaluation.metrics import MAE, MASE, RMSE, SMAPE, EvaluationSet, Metric, seasonal_scale
 from pipeline.forecasting.baselines import BASELINES, forecast_baseline
 from pipeline.forecasting.calibration import FULL_WEIGHT, Calibration
 from pipeline.forecasting.forecaster import IntervalWidths
@@ -88,13 +88,9 @@ class HoldoutBacktest:
             for method, data in disjoint.items()
         }
 
-    def mae_by_step(self) -> dict[str, list[float]]:
-        """The mean absolute error of each of the H steps over all origins of the test part, by method."""
-        horizon = self.observed.shape[1]
-        return {
-            method: [float(MAE.over(data.at_step(h))) for h in range(horizon)]
-            for method, data in self.evaluation_sets().items()
-        }
+    def errors_by_step(self, metric: Metric) -> dict[str, list[float]]:
+        """The metric of each of the H steps over all origins of the test part, by method."""
+        return {method: metric.over(data, (0,)).tolist() for method, data in self.evaluation_sets().items()}
 
     @property
     def network_forecast(self) -> Array:

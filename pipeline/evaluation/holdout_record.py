@@ -10,7 +10,8 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import choose_baseline
 from pipeline.evaluation.holdout import HoldoutBacktest, skill_score
-from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MASE
+from pipeline.evaluation.holdout_series import compare_series
+from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MAE, MASE
 from pipeline.records.training import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
 from pipeline.timeseries.forecast import LEVELS, LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95
 from pipeline.timeseries.panel import Panel
@@ -18,7 +19,7 @@ from pipeline.timeseries.panel import Panel
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-#: origins of the first series that are kept: as many as a chart can show
+#: origins of one series that are kept: as many as a chart can show
 MAX_ORIGINS = 24
 #: points that are kept of a curve over all origins
 MAX_ENDS = 200
@@ -30,41 +31,47 @@ _MIN_BINS, _MAX_BINS = 5, 40
 def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
     """The record of a backtest on the test part of a panel, as it is stored with the training."""
     scores, baseline = backtest.scores(), choose_baseline(backtest, recipe.gate.baseline)
+    by_series = compare_series(backtest, panel, baseline)
+    worst = panel.series.index(by_series.series[0].series)
     return BacktestRecord(
         cutoff=str(panel.grid[backtest.windows.end.min()]),
         num_origins=len(np.unique(backtest.windows.end)),
         scores=scores,
-        mae_by_step=backtest.mae_by_step(),
-        path=_path_of_first_series(backtest, panel),
+        mae_by_step=backtest.errors_by_step(MAE),
+        path=_path(backtest, panel, worst),
         skill=skill_score(scores, baseline),
         baseline=baseline,
-        **build_backtest_details(backtest, panel),
+        by_series=by_series,
+        **build_backtest_details(backtest, panel, worst),
     )
 
 
-def build_backtest_details(backtest: HoldoutBacktest, panel: Panel) -> dict[str, Any]:
-    """The fields of a `BacktestRecord` beyond the scores; a large panel's origins are thinned evenly."""
+def build_backtest_details(backtest: HoldoutBacktest, panel: Panel, series: int) -> dict[str, Any]:
+    """The fields of a `BacktestRecord` beyond the scores, single origins of this series among them.
+
+    Many origins are thinned evenly.
+    """
     ends = _thin(np.unique(backtest.windows.end), MAX_ENDS)
     return {
         "num_apart": len(np.unique(backtest.windows.end[backtest.is_disjoint])),
-        "origins": _origins(backtest, panel),
+        "origins": _origins(backtest, panel, series),
         "ends": tuple(str(period) for period in panel.grid[ends]),
         "mase_by_origin": _mase_by_origin(backtest, ends),
+        "mase_by_step": backtest.errors_by_step(MASE),
         "hits": _hits(backtest),
         "coverage": _coverage(backtest),
         "residuals": _residuals(backtest),
     }
 
 
-def _path_of_first_series(backtest: HoldoutBacktest, panel: Panel) -> BacktestPath:
-    """Each test period of the first series forecast once."""
-    first = backtest.windows.series[0]
-    chosen = backtest.is_disjoint & (backtest.windows.series == first)
+def _path(backtest: HoldoutBacktest, panel: Panel, series: int) -> BacktestPath:
+    """Each test period of the series forecast once."""
+    chosen = backtest.is_disjoint & (backtest.windows.series == series)
     horizon = backtest.observed.shape[1]
     positions = (backtest.windows.end[chosen][:, None] + 1 + np.arange(horizon)).ravel()
     is_inside = positions < len(panel.grid)
     return BacktestPath(
-        series=panel.series[first],
+        series=panel.series[series],
         periods=tuple(str(period) for period in panel.grid[positions[is_inside]]),
         observed=tuple(backtest.observed[chosen].ravel()[is_inside]),
         forecast={name: tuple(values[chosen].ravel()[is_inside]) for name, values in backtest.forecasts().items()},
@@ -77,9 +84,9 @@ def _thin(values: Indices, max_num: int) -> Indices:
     return values[kept]
 
 
-def _origins(backtest: HoldoutBacktest, panel: Panel) -> tuple[OriginPath, ...]:
-    of_first = np.flatnonzero(backtest.windows.series == backtest.windows.series[0])
-    return tuple(_origin(backtest, panel, n) for n in _thin(of_first, MAX_ORIGINS).tolist())
+def _origins(backtest: HoldoutBacktest, panel: Panel, series: int) -> tuple[OriginPath, ...]:
+    of_series = np.flatnonzero(backtest.windows.series == series)
+    return tuple(_origin(backtest, panel, n) for n in _thin(of_series, MAX_ORIGINS).tolist())
 
 
 def _origin(backtest: HoldoutBacktest, panel: Panel, n: int) -> OriginPath:

@@ -9,7 +9,7 @@ NaN in the observed values or in the forecast leaves an entry out. A metric is N
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -69,17 +69,6 @@ class EvaluationSet:
             scale=self.scale[rows],
             root_scale=self.root_scale[rows],
             median=None if self.median is None else self.median[rows],
-        )
-
-    def at_step(self, h: int) -> EvaluationSet:
-        """Only step h, counted from 0: H = 1."""
-        step = slice(h, h + 1)
-        return replace(
-            self,
-            observed=self.observed[..., step],
-            mean=self.mean[..., step],
-            quantiles=self.quantiles[..., step, :],
-            median=None if self.median is None else self.median[..., step],
         )
 
 

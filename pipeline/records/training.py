@@ -28,7 +28,7 @@ class BacktestPath(_Value):
 
 
 class OriginPath(_Value):
-    """The forecast of the first series from one origin; None where there is no value."""
+    """The forecast of one series from one origin; None where there is no value."""
 
     origin: str
     periods: tuple[str, ...]
@@ -60,6 +60,35 @@ class ResidualsRecord(_Value):
     counts: tuple[int, ...]
 
 
+class SeriesBacktest(_Value):
+    """How the network and the baseline did on one series, over the origins one horizon apart."""
+
+    series: str
+    #: None: the series has no unit of MASE, or nothing was observed
+    mase: float | None
+    baseline_mase: float | None
+    #: by percent, as in `BacktestRecord`
+    coverage: dict[str, float | None] = {}
+    #: of the network and of the baseline, one value for each of the periods in `SeriesComparison`
+    forecast: tuple[float | None, ...]
+    baseline: tuple[float | None, ...]
+
+    @property
+    def skill(self) -> float | None:
+        """1 - MASE / MASE of the baseline; None where that is not defined."""
+        return 1 - self.mase / self.baseline_mase if self.mase is not None and self.baseline_mase else None
+
+
+class SeriesComparison(_Value):
+    """The network beside the baseline by series, from the worst to the best; a large panel's worst ones."""
+
+    periods: tuple[str, ...]
+    series: tuple[SeriesBacktest, ...]
+    #: number of series that have a MASE, of which the network is better than the baseline on so many
+    num_compared: int
+    num_better: int
+
+
 class BacktestRecord(_Value):
     """Figures of the backtest; earlier releases did not keep the fields that have a default."""
 
@@ -70,7 +99,7 @@ class BacktestRecord(_Value):
     scores: dict[str, dict[str, float | None]]
     #: by method, one value for each step
     mae_by_step: dict[str, tuple[float | None, ...]]
-    #: of the first series
+    #: of the worst series; in earlier releases of the first one
     path: BacktestPath
     #: 1 - MASE / MASE of the baseline
     skill: float | None
@@ -78,7 +107,7 @@ class BacktestRecord(_Value):
     baseline: str | None = None
     #: number of origins whose targets do not overlap; `scores` are over these
     num_apart: int | None = None
-    #: of the first series; a selection if there are many
+    #: of the series of `path`; a selection if there are many
     origins: tuple[OriginPath, ...] = ()
     #: origins, and by method the MASE over all series from each of them
     ends: tuple[str, ...] = ()
@@ -88,6 +117,9 @@ class BacktestRecord(_Value):
     #: by percent ("80", "95"): the share of observations inside the interval, bounds included
     coverage: dict[str, float | None] = {}
     residuals: ResidualsRecord | None = None
+    #: by method, the MASE of each step over all series and origins
+    mase_by_step: dict[str, tuple[float | None, ...]] = {}
+    by_series: SeriesComparison | None = None
 
     def share_won(self, baseline: str) -> float | None:
         """Return the share of origins at which the network's MASE is smaller than the baseline's; None: there is none."""

@@ -187,7 +187,7 @@ def test_a_metric_over_everything_is_that_of_the_entries_which_can_be_measured()
     error = np.abs(compared.observed - compared.mean)
 
     assert float(METRICS["mae"].over(compared)) == error[~np.isnan(error)].mean()
-    assert float(METRICS["mae"].over(compared.at_step(2))) == error[:, 2][~np.isnan(error[:, 2])].mean()
+    assert METRICS["mae"].over(compared, (0,))[2] == error[:, 2][~np.isnan(error[:, 2])].mean()
     assert float(METRICS["mae"].over(compared.take(np.array([1, 4])))) == np.nanmean(error[[1, 4]])
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths, seasonal_scales, skill_score
+from pipeline.evaluation.metrics import MAE, MASE
 from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.timeseries.forecast import LEVELS, Forecast
@@ -76,7 +77,7 @@ def test_a_gap_counts_in_no_score_and_the_baselines_repeat_the_value_before_it()
     assert backtest.forecasts()["naive"].tolist() == [[5, 5], [5, 5]]
     assert backtest.forecasts()["seasonal-naive"].tolist() == [[3, 5], [5, 5]]
     assert backtest.scores()["lstm"]["mae"] == 1
-    assert backtest.mae_by_step()["lstm"] == [1, 1.5]
+    assert backtest.errors_by_step(MAE)["lstm"] == [1, 1.5]
 
 
 def test_the_network_and_the_baselines_forecast_from_the_same_origins() -> None:
@@ -99,12 +100,13 @@ def test_scores_are_over_the_origins_one_horizon_apart() -> None:
 
 
 def test_the_error_of_each_step_is_over_all_origins() -> None:
-    assert small_backtest().mae_by_step() == {
+    assert small_backtest().errors_by_step(MAE) == {
         "lstm": [1, 1],
         "naive": [1, 2],
         "seasonal-naive": [2, 2],
         "drift": [0, 0],
     }
+    assert small_backtest().errors_by_step(MASE)["naive"] == [0.5, 1]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_parameters_are_few() -> None:
 
 
 def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
-    details = build_backtest_details(backtest(small_panel(), 33), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33), small_panel(), 0)
 
     assert (details["num_apart"], len(details["ends"]), len(details["origins"])) == (2, 6, 6)
     assert details["origins"][-1].periods == (str(small_panel().grid[-1]),)
@@ -87,12 +87,13 @@ def test_the_details_of_a_backtest_equal_a_count_by_hand() -> None:
         (0.975, 1.0, 6),
     ]
     assert details["coverage"] == {"80": 1.0, "95": 1.0}
+    assert details["mase_by_step"]["lstm"] == [0.5] * 3
     assert details["residuals"].by_step == ((0.5,) * 5,) * 3
     assert sum(details["residuals"].counts) == 6 + 5 + 4
 
 
 def test_without_quantiles_there_is_no_coverage() -> None:
-    details = build_backtest_details(backtest(small_panel(), 33, with_quantiles=False), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33, with_quantiles=False), small_panel(), 0)
 
     assert (details["hits"], details["coverage"]) == ((), {})
     assert details["origins"][0].lower_80 == ()
@@ -106,6 +107,7 @@ def test_a_constant_series_has_no_scaled_residuals() -> None:
             **{name: getattr(flat, name) for name in HoldoutBacktest.__slots__} | {"mase_scale": np.zeros((6, 1))}
         ),
         small_panel(),
+        0,
     )
 
     assert details["residuals"] is None
@@ -114,7 +116,7 @@ def test_a_constant_series_has_no_scaled_residuals() -> None:
 def test_many_origins_are_thinned_evenly_and_both_ends_are_kept() -> None:
     panel = small_panel([100.0 + n % 7 for n in range(400)])
 
-    details = build_backtest_details(backtest(panel, 50), panel)
+    details = build_backtest_details(backtest(panel, 50), panel, 0)
 
     assert (len(details["ends"]), len(details["origins"])) == (MAX_ENDS, MAX_ORIGINS)
     assert details["origins"][0].origin == details["ends"][0] == str(panel.grid[50])
@@ -124,7 +126,17 @@ def test_many_origins_are_thinned_evenly_and_both_ends_are_kept() -> None:
 def test_a_record_of_an_earlier_release_can_be_read() -> None:
     panel = milk_panel(monthly())
     fields: dict[str, Any] = json.loads(record_of(panel).model_dump_json())
-    for name in ("num_apart", "origins", "ends", "mase_by_origin", "hits", "coverage", "residuals"):
+    for name in (
+        "num_apart",
+        "origins",
+        "ends",
+        "mase_by_origin",
+        "hits",
+        "coverage",
+        "residuals",
+        "mase_by_step",
+        "by_series",
+    ):
         del fields["backtest"][name]
 
     read = TrainingRecord.model_validate(fields)
@@ -133,7 +145,7 @@ def test_a_record_of_an_earlier_release_can_be_read() -> None:
 
 
 def test_a_record_survives_a_round_trip_through_json() -> None:
-    details = build_backtest_details(backtest(small_panel(), 33), small_panel())
+    details = build_backtest_details(backtest(small_panel(), 33), small_panel(), 0)
     record = backtest_of(small_panel(), **details)
 
     assert BacktestRecord.model_validate_json(record.model_dump_json()) == record
