@@ -68,6 +68,8 @@ class Chart:
     #: the heading of the report below which it stands
     section: str
     caption: str
+    #: the series that it shows; empty: all of them
+    series: str = ""
     rows: tuple[Axes, ...]
     #: (label, axes): interactive charts show one of these at a time, with a slider, instead of `rows`
     slides: tuple[tuple[str, Axes], ...] = ()

@@ -12,7 +12,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.records.training import BacktestPath, BacktestRecord, OriginPath, ResidualsRecord, TrainingRecord
 from pipeline.reporting.assessment import binomial_interval
 from pipeline.reporting.chart import BLUE, GREEN, GREY, INK, ORANGE, Array, Axes, Band, Chart, Instants, Line
-from pipeline.text import format_period
+from pipeline.text import counted, format_period
 from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
 from pipeline.timeseries.panel import Panel
 
@@ -26,7 +26,7 @@ _METHOD_LINES = {
 }
 
 
-def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
+def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast, f: int) -> Iterator[Chart]:
     """Build the charts of one training; those that the history is too short for are left out.
 
     Hours are drawn in UTC, which the axes say: a clock that is set back would be at an hour twice.
@@ -35,9 +35,10 @@ def build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast:
         recipe: what was trained.
         panel: what it was trained on.
         record: losses and backtest of the training.
-        forecast: of the model; its first series is the one that is drawn.
+        forecast: of the model.
+        f: position in the forecast of the series that is drawn.
     """
-    charts = _build_charts(recipe, panel, record, forecast)
+    charts = _build_charts(recipe, panel, record, forecast, f)
     yield from map(_name_utc, charts) if recipe.grid.is_within_day else charts
 
 
@@ -54,13 +55,13 @@ def _name_utc(chart: Chart) -> Chart:
     return replace(chart, rows=(*upper, named(last)), slides=slides)
 
 
-def _build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast) -> Iterator[Chart]:
-    series = forecast.series[0]
+def _build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast: Forecast, f: int) -> Iterator[Chart]:
+    series = forecast.series[f]
     s = panel.series.index(series)
     periods, values = panel.grid[panel.first[s] : panel.last[s] + 1], panel.series_values(s)
-    yield _forecast_chart(recipe, periods, values, forecast)
+    yield _forecast_chart(recipe, periods, values, forecast, f)
     if record.backtest is not None:
-        yield from _backtest_charts(recipe, record.backtest)
+        yield from _backtest_charts(recipe, record.backtest, record.resolve_baseline(recipe.gate.baseline))
     yield _history_chart(recipe, periods, values, series, record.backtest)
     if recipe.season >= 2 and len(values) >= 2 * recipe.season and np.isfinite(values).all():
         yield _decomposition_chart(recipe.season, periods, values, series)
@@ -69,12 +70,12 @@ def _build_charts(recipe: Recipe, panel: Panel, record: TrainingRecord, forecast
     yield _loss_chart(record)
 
 
-def _forecast_chart(recipe: Recipe, periods: Array, values: Array, forecast: Forecast) -> Chart:
+def _forecast_chart(recipe: Recipe, periods: Array, values: Array, forecast: Forecast, f: int) -> Chart:
     """Forecast and intervals start at the last observation, so that a forecast of one step can be seen too."""
     start = periods[-min(3 * max(recipe.season, forecast.horizon), len(periods))]
     ahead = np.append(periods[-1:], forecast.periods)  # [1 + H]
-    mean = np.append(values[-1], forecast.mean[0])
-    quantiles = np.vstack([np.full(forecast.quantiles.shape[2], values[-1]), forecast.quantiles[0]]).T  # [Q, 1 + H]
+    mean = np.append(values[-1], forecast.mean[f])
+    quantiles = np.vstack([np.full(forecast.quantiles.shape[2], values[-1]), forecast.quantiles[f]]).T  # [Q, 1 + H]
     axes = Axes(
         lines=(Line("observed", periods, values), Line("forecast", ahead, mean, color=BLUE)),
         bands=(
@@ -86,7 +87,8 @@ def _forecast_chart(recipe: Recipe, periods: Array, values: Array, forecast: For
     return Chart(
         name="forecast",
         section="Forecast",
-        caption=f"Forecast of {forecast.series[0]}",
+        caption="forecast",
+        series=forecast.series[f],
         rows=(axes,),
         window=(start, ahead[-1]),
         png_from=start,
@@ -100,8 +102,8 @@ def _history_chart(
     if backtest is not None:
         shade = np.datetime64(backtest.cutoff, "us"), np.datetime64(backtest.path.periods[-1], "us")
     axes = Axes(lines=(Line("observed", periods, values),), ylabel=recipe.unit, shade=shade)
-    caption = f"Observations of {series}{', test part shaded' if shade else ''}"
-    return Chart(name="series", section="History", caption=caption, rows=(axes,))
+    caption = f"observations{', test part shaded' if shade else ''}"
+    return Chart(name="series", section="History", caption=caption, series=series, rows=(axes,))
 
 
 def _decomposition_chart(season: int, periods: Array, values: Array, series: str) -> Chart:
@@ -111,8 +113,8 @@ def _decomposition_chart(season: int, periods: Array, values: Array, series: str
     parts = seasonal_decompose(values, period=season)
     named = {"trend": parts.trend, "season": parts.seasonal, "residual": parts.resid}
     rows = tuple(Axes(lines=(Line(name, periods, np.asarray(part)),)) for name, part in named.items())
-    caption = f"Decomposition of {series}, season length {season}"
-    return Chart(name="decomposition", section="History", caption=caption, rows=rows)
+    caption = f"decomposition, season length {season}"
+    return Chart(name="decomposition", section="History", caption=caption, series=series, rows=rows)
 
 
 def _attention_chart(weights: Sequence[float]) -> Chart:
@@ -133,10 +135,12 @@ def _loss_chart(record: TrainingRecord) -> Chart:
     return Chart(name="loss", section="Training", caption="Loss by epoch", rows=(axes,))
 
 
-def _backtest_charts(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart]:
-    yield _path_chart(backtest.path, recipe.unit)
+def _backtest_charts(recipe: Recipe, backtest: BacktestRecord, baseline: str) -> Iterator[Chart]:
+    yield _path_chart(backtest.path, baseline, recipe.unit)
     if backtest.origins:
         yield _origins_chart(backtest.origins, backtest.path, recipe.unit)
+    if recipe.horizon > 1 and backtest.mase_by_step:
+        yield _steps_chart(backtest.mase_by_step, baseline)
     if len(backtest.ends) > 1:
         yield _errors_chart(backtest)
     if backtest.hits:
@@ -147,12 +151,13 @@ def _backtest_charts(recipe: Recipe, backtest: BacktestRecord) -> Iterator[Chart
         yield _residuals_histogram(backtest.residuals)
 
 
-def _path_chart(path: BacktestPath, unit: str) -> Chart:
+def _path_chart(path: BacktestPath, baseline: str, unit: str) -> Chart:
     periods = _instants(path.periods)
     observed = Line("observed", periods, _numbers(path.observed))
-    axes = Axes(lines=(observed, *_method_lines(periods, path.forecast)), ylabel=unit)
-    caption = f"Backtest of {path.series}, observed and forecast over the test part"
-    return Chart(name="backtest", section="Backtest", caption=caption, rows=(axes,))
+    compared = {name: values for name, values in path.forecast.items() if name in (NETWORK, baseline)}
+    axes = Axes(lines=(observed, *_method_lines(periods, compared)), ylabel=unit)
+    caption = f"backtest, observed and forecast over the test part, beside {baseline}"
+    return Chart(name="backtest", section="Backtest", caption=caption, series=path.series, rows=(axes,))
 
 
 def _origins_chart(origins: Sequence[OriginPath], path: BacktestPath, unit: str) -> Chart:
@@ -165,8 +170,8 @@ def _origins_chart(origins: Sequence[OriginPath], path: BacktestPath, unit: str)
     slides = tuple(
         (format_period(np.datetime64(origin.origin, "us")), _slide(origin, observed, unit)) for origin in origins
     )
-    caption = f"Backtest of {path.series} by origin: each forecast uses only what was known at its origin"
-    return Chart(name="origins", section="Backtest", caption=caption, rows=(axes,), slides=slides)
+    caption = "backtest by origin: each forecast uses only what was known at its origin"
+    return Chart(name="origins", section="Backtest", caption=caption, series=path.series, rows=(axes,), slides=slides)
 
 
 def _slide(origin: OriginPath, observed: Line, unit: str) -> Axes:
@@ -179,6 +184,14 @@ def _slide(origin: OriginPath, observed: Line, unit: str) -> Axes:
         )
     forecast = Line("forecast", periods, _numbers(origin.forecast), color=BLUE)
     return Axes(lines=(observed, forecast), bands=bands, ylabel=unit)
+
+
+def _steps_chart(errors: Mapping[str, Sequence[float | None]], baseline: str) -> Chart:
+    ours, theirs = _numbers(errors[NETWORK]), _numbers(errors[baseline])
+    axes = Axes(lines=_method_lines(np.arange(1, len(ours) + 1), errors), ylabel="MASE", xlabel="step")
+    won = f"below {baseline} at {(ours < theirs).sum()} of {counted(len(ours), 'step')}"
+    caption = f"Error by step, over all series and origins: the network is {won}"
+    return Chart(name="steps", section="Backtest", caption=caption, rows=(axes,))
 
 
 def _errors_chart(backtest: BacktestRecord) -> Chart:
@@ -218,8 +231,8 @@ def _residuals_chart(path: BacktestPath, unit: str) -> Chart:
     residuals = _numbers(path.observed) - _numbers(path.forecast[NETWORK])
     zero = Line("zero", periods[[0, -1]], np.zeros(2), color=GREY, dash="dash")
     axes = Axes(lines=(Line(NETWORK, periods, residuals, color=BLUE, is_points=True), zero), ylabel=unit)
-    caption = f"Residuals of {path.series} over time, observed minus forecast"
-    return Chart(name="residuals", section="Residuals", caption=caption, rows=(axes,))
+    caption = "residuals over time, observed minus forecast"
+    return Chart(name="residuals", section="Residuals", caption=caption, series=path.series, rows=(axes,))
 
 
 def _residuals_by_step_chart(residuals: ResidualsRecord) -> Chart:

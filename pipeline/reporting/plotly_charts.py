@@ -68,12 +68,20 @@ def render_plotly(chart: Chart) -> dict[str, Any]:
     for number, axes in enumerate(rows, start=1):
         figure.add_traces(list(_traces(axes)), rows=number, cols=1)
         figure.update_xaxes(_RULES, title=_title(axes.xlabel), range=window, row=number, col=1)
-        figure.update_yaxes(_RULES | _TICKS, title=_title(axes.ylabel), row=number, col=1)
+        follows = {"fixedrange": True} if _has_instants(axes) else {}
+        figure.update_yaxes(_RULES | _TICKS | follows, title=_title(axes.ylabel), row=number, col=1)
         if axes.shade:
             start, end = (format_period(instant) for instant in axes.shade)
             color = _rgba(GREY, SHADE_OPACITY)
             figure.add_vrect(start, end, row=number, col=1, fillcolor=color, line_width=0, layer="below")
     return dict(figure.to_plotly_json())
+
+
+def plain_values(values: Array) -> list[Any]:
+    """Return instants as text, numbers with eight digits, None for NaN."""
+    if np.issubdtype(values.dtype, np.datetime64):
+        return [format_period(value) for value in values]
+    return [float(f"{value:.8g}") if np.isfinite(value) else None for value in values.astype(np.float64)]
 
 
 def _layout(chart: Chart, num_rows: int) -> dict[str, Any]:
@@ -83,6 +91,11 @@ def _layout(chart: Chart, num_rows: int) -> dict[str, Any]:
         "margin": {"l": 64, "r": 12, "t": 40, "b": 48 + slider_pixels},
         "sliders": [_slider(chart)] if chart.slides else [],
     }
+
+
+def _has_instants(axes: Axes) -> bool:
+    """Whether the x axis is time: then it alone is zoomed, and the page fits the y axis to what is shown."""
+    return any(np.issubdtype(line.x.dtype, np.datetime64) for line in axes.lines)
 
 
 def _traces(axes: Axes) -> Iterator[Any]:
@@ -98,11 +111,11 @@ def _band_traces(band: Band) -> Iterator[Any]:
     """Two invisible bounds, and the area between them."""
     import plotly.graph_objects as go
 
-    bound = {"x": _plain(band.x), "mode": "lines", "line": {"width": 0}, "legendgroup": band.label} | _HOVER
-    yield go.Scatter(bound, y=_plain(band.lower), name=f"{band.label}, lower", showlegend=False)
+    bound = {"x": plain_values(band.x), "mode": "lines", "line": {"width": 0}, "legendgroup": band.label} | _HOVER
+    yield go.Scatter(bound, y=plain_values(band.lower), name=f"{band.label}, lower", showlegend=False)
     yield go.Scatter(
         bound,
-        y=_plain(band.upper),
+        y=plain_values(band.upper),
         name=band.label,
         showlegend=True,
         fill="tonexty",
@@ -115,7 +128,12 @@ def _bar_trace(edges: Array, heights: Array, name: str) -> Any:
     import plotly.graph_objects as go
 
     middles, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-    bars = {"x": _plain(middles), "y": _plain(heights), "width": _plain(widths), "marker": {"color": BLUE}}
+    bars = {
+        "x": plain_values(middles),
+        "y": plain_values(heights),
+        "width": plain_values(widths),
+        "marker": {"color": BLUE},
+    }
     return go.Bar(bars | _HOVER, name=name, showlegend=False)
 
 
@@ -126,8 +144,8 @@ def _line_trace(line: Line) -> Any:
     has_markers = 2 < len(line.x) <= MAX_MARKERS
     return go.Scatter(
         _HOVER,
-        x=_plain(line.x[-MAX_POINTS:]),
-        y=_plain(line.y[-MAX_POINTS:]),
+        x=plain_values(line.x[-MAX_POINTS:]),
+        y=plain_values(line.y[-MAX_POINTS:]),
         name=line.label,
         showlegend=True,
         mode="markers" if line.is_points else "lines+markers" if has_markers else "lines",
@@ -149,13 +167,6 @@ def _slider(chart: Chart) -> dict[str, Any]:
         for (label, _), slide in zip(chart.slides, slides, strict=True)
     ]
     return _SLIDER | {"steps": steps}
-
-
-def _plain(values: Array) -> list[Any]:
-    """Instants as text, numbers with eight digits, None for NaN."""
-    if np.issubdtype(values.dtype, np.datetime64):
-        return [format_period(value) for value in values]
-    return [float(f"{value:.8g}") if np.isfinite(value) else None for value in values.astype(np.float64)]
 
 
 def _rgba(color: str, opacity: float) -> str:

@@ -10,17 +10,23 @@ from itertools import groupby
 import jinja2
 import numpy as np
 
-from pipeline.config.recipe import Recipe
+from pipeline.config.recipe import AUTO_BASELINE, Recipe
 from pipeline.forecasting.baselines import BASELINES
 from pipeline.records.training import BacktestRecord, ProtocolRecord, TrainingRecord
 from pipeline.reporting.assessment import assess_model
 from pipeline.reporting.figures import build_charts
 from pipeline.reporting.plotly_charts import plotly_js, render_plotly
 from pipeline.reporting.png_charts import render_png
+from pipeline.reporting.report_series import (
+    build_series_table,
+    describe_method,
+    forecast_rows,
+    order_series,
+    pack_series,
+)
 from pipeline.text import format_numbers
-from pipeline.timeseries.forecast import LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95, Forecast
+from pipeline.timeseries.forecast import NETWORK, Forecast
 from pipeline.timeseries.panel import Panel
-from pipeline.timeseries.period_labels import PeriodLabels
 
 #: rows and columns of the table of the backtest
 METHODS = (NETWORK, *BASELINES)
@@ -44,7 +50,7 @@ def build_report(
         recipe: what was trained.
         panel: what it was trained on.
         record: losses, backtest and tutorial figures of the training.
-        forecast: of the model; the report shows its first series.
+        forecast: of the model; the report shows the worst series first, and offers the others.
         model_version: of the model.
         model_hash: of the model directory.
         verdict: the gate's decision, in a sentence.
@@ -52,7 +58,9 @@ def build_report(
     Returns:
         Content by file name. Figures that the history is too short for are left out.
     """
-    charts = list(build_charts(recipe, panel, record, forecast))
+    baseline, offered = record.resolve_baseline(recipe.gate.baseline), order_series(record, forecast)
+    shown = offered[0]
+    charts = list(build_charts(recipe, panel, record, forecast, shown))
     pngs = {chart.name: render_png(chart) for chart in charts}
     html = _template().render(
         recipe=recipe,
@@ -64,13 +72,21 @@ def build_report(
         assessment=assess_model(recipe, record),
         period=lambda period: recipe.labels.text(np.datetime64(str(period), "us")),
         period_heading=recipe.labels.heading.replace("period", "Period", 1),
+        baseline=baseline,
+        is_best_baseline=recipe.gate.baseline == AUTO_BASELINE,
+        series=forecast.series[shown],
+        series_table=build_series_table(record, forecast, baseline),
+        packed_series=pack_series(recipe, panel, record, forecast, baseline, offered) if len(offered) > 1 else None,
+        num_offered=len(offered),
+        method=describe_method(forecast, shown),
         backtest_rows=_backtest_rows(record.backtest),
         protocol_rows=_protocol_rows(recipe, record.tutorial),
-        forecast_rows=_forecast_rows(forecast, recipe.labels),
+        forecast_rows=forecast_rows(recipe, forecast, shown),
         sections={section: list(group) for section, group in groupby(charts, key=lambda chart: chart.section)},
         pictures={name: base64.b64encode(png).decode() for name, png in pngs.items()},
         charts={chart.name: render_plotly(chart) for chart in charts},
         plotly_js=plotly_js(),
+        script=_text_of("report.js"),
     )
     return {"report.html": html.encode(), **{f"figures/{name}.png": png for name, png in pngs.items()}}
 
@@ -80,7 +96,11 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string((files(__package__) / "report.html.jinja").read_text("utf-8"))
+    return environment.from_string(_text_of("report.html.jinja"))
+
+
+def _text_of(name: str) -> str:
+    return (files(__package__) / name).read_text("utf-8")
 
 
 def _backtest_rows(backtest: BacktestRecord | None) -> list[tuple[str, ...]]:
@@ -95,10 +115,3 @@ def _protocol_rows(recipe: Recipe, lines: tuple[ProtocolRecord, ...]) -> list[li
     errors = format_numbers(value for line in lines for value in (line.rmse, line.naive, line.seasonal_naive))
     rows = [[line.protocol, *errors[3 * i : 3 * i + 3], str(line.num_test)] for i, line in enumerate(lines)]
     return [published_row, *rows]
-
-
-def _forecast_rows(forecast: Forecast, labels: PeriodLabels) -> list[list[str]]:
-    bounds = forecast.quantiles[0][:, [LOWER_80, UPPER_80, LOWER_95, UPPER_95]]
-    values = format_numbers(np.column_stack([forecast.mean[0], bounds]).ravel())
-    periods = labels.texts(forecast.periods)
-    return [[period, *values[5 * h : 5 * h + 5]] for h, period in enumerate(periods)]

@@ -22,11 +22,15 @@ from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
 from pipeline.tracking.registry import Registry
 from pipeline.training.process_files import TrainedModel
+from tests.sources.server import response, serve
 from tests.storage.small_store import add_model, take_in
 from tests.support import browser
 from tests.support.browser import Page
 from tests.support.examples import NOW, small_batch, small_recipe
+from tests.support.many_series import trained_series
 
+#: the name of the worst series
+MARKUP = '<b onclick="alert(1)">"x" & </script><script>alert(1)</script>'
 CHARTS = "document.querySelectorAll('.js-plotly-plot').length"
 IMAGES = "document.querySelectorAll('[data-chart] img').length"
 PLACE = "document.querySelector('[data-chart=forecast] .nsewdrag').getBoundingClientRect()"
@@ -156,6 +160,99 @@ def test_without_scripts_the_report_shows_pictures(logged: LoggedTraining) -> No
         page.until(f"{IMAGES} >= 9 && [...document.images].every(image => image.naturalWidth > 0)")
 
         assert page.evaluate(CHARTS) == 0
+
+
+@pytest.fixture(scope="module", params=["a file", "a sandbox"])
+def many_series(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A report of 30 series as a file, and with the rights that a page has among MLflow's artifacts."""
+    path = tmp_path_factory.mktemp("many") / "report.html"
+    path.write_bytes(trained_series([*(f"shop {n:02d}" for n in range(29)), MARKUP]).report()["report.html"])
+    sandbox = {"Content_Type": "text/html; charset=utf-8", "Content_Security_Policy": "sandbox allow-scripts"}
+    with serve(lambda _: response(path.read_bytes(), **sandbox)) as server, browser.page(width=1100) as page:
+        page.open(path.as_uri() if request.param == "a file" else server.url)
+        page.until(f"{CHARTS} > 0 && {IMAGES} === 0 && !document.getElementById('picker').hidden")
+        yield page
+
+
+def names_in(page: Page) -> set[str]:
+    """The names in the captions of the charts that are shown."""
+    captions = "document.querySelectorAll('figure:not([hidden]) .series-name')"
+    return set(page.evaluate(f"[...{captions}].map(name => name.textContent)"))
+
+
+def y_range(page: Page) -> list[float]:
+    """The range of the y axis of the forecast."""
+    values: list[float] = page.evaluate("document.querySelector('[data-chart=forecast]').layout.yaxis.range")
+    return values
+
+
+def test_the_worst_series_is_shown_first_and_its_name_is_no_markup(many_series: Page) -> None:
+    assert names_in(many_series) == {MARKUP}
+    assert many_series.evaluate("document.getElementById('choice').options[0].text") == f"{MARKUP} (skill -150.0%)"
+    assert many_series.evaluate("document.querySelectorAll('[onclick], .series-name *').length") == 0
+
+
+def test_searching_and_choosing_a_series_shows_its_charts_and_its_forecast(many_series: Page) -> None:
+    many_series.evaluate("document.getElementById('search').focus()")
+    many_series.type("OP 07")
+    assert many_series.evaluate("document.getElementById('matches').textContent") == "1 found"
+
+    many_series.press("Enter")
+
+    assert names_in(many_series) == {"shop 07"}
+    assert many_series.evaluate("document.querySelector('#next tbody td').textContent") == "8,110.0"
+    assert 7950 < y_range(many_series)[0] < 8110 < y_range(many_series)[1] < 8200
+    assert many_series.evaluate("document.querySelector('[data-chart=origins]').closest('figure').hidden")
+    observed = "document.querySelector('[data-chart=backtest]').data.find(trace => trace.name === 'observed')"
+    assert many_series.evaluate(f"{observed}.y.at(-1)") == 8109
+
+
+def test_the_table_of_series_sorts_and_chooses(many_series: Page) -> None:
+    first = "document.querySelector('#series-table tbody th').textContent"
+    assert many_series.evaluate(first) == MARKUP
+
+    many_series.evaluate("document.querySelectorAll('#series-table thead button')[1].click()")
+    assert many_series.evaluate(first) == "shop 00"
+
+    many_series.evaluate("document.querySelector('#series-table tbody button').click()")
+    assert names_in(many_series) == {"shop 00"}
+    assert many_series.evaluate("document.querySelector('#series-table [aria-current=true]').textContent") == "shop 00"
+
+
+def test_the_y_axis_follows_the_part_of_the_history_that_is_shown(many_series: Page) -> None:
+    buttons = "document.querySelector('.window')"
+    many_series.evaluate("document.querySelector('#series-table tbody button').click()")
+    recent = y_range(many_series)
+
+    many_series.evaluate(f"{buttons}.querySelector('[value=all]').click()")
+    assert y_range(many_series)[0] < 1000 < recent[0]
+    many_series.evaluate(f"{buttons}.querySelector('[value=recent]').click()")
+    assert y_range(many_series) == recent
+    many_series.evaluate(f"{buttons}.querySelector('[value=earlier]').click()")
+    assert y_range(many_series)[1] < recent[1]
+    months = "{'xaxis.range': ['2020-01-01', '2020-06-01']}"
+    many_series.evaluate(f"Plotly.relayout(document.querySelector('[data-chart=forecast]'), {months}).then(() => true)")
+    low, high = y_range(many_series)
+    assert 990 < low < 1000 < 1055 < high < 1060
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_chosen_series_stays_where_the_color_scheme_changes(many_series: Page, scheme: str) -> None:
+    many_series.evaluate("document.querySelector('#series-table tbody tr:nth-child(3) button').click()")
+    chosen = names_in(many_series)
+
+    many_series.prefer(scheme)
+
+    assert names_in(many_series) == chosen
+    assert many_series.errors == []
+    assert outside(many_series, "file://", "http://127.0.0.1") == []
+
+
+@pytest.mark.parametrize("width", [360, 800])
+def test_a_narrow_page_does_not_scroll_sideways(many_series: Page, width: int) -> None:
+    many_series.resize(width)
+
+    many_series.until(f"document.documentElement.scrollWidth <= {width}", 10)
 
 
 def test_mlflow_s_table_shows_the_backtest_and_its_baseline(mlflow_page: str, logged: LoggedTraining) -> None:

@@ -175,7 +175,7 @@ def test_a_fallback_is_named_with_its_reason() -> None:
     panel = milk_panel(monthly())
     forecast = forecast_of(panel, method=("fallback:naive",), reason=("context has a gap",))
 
-    assert "method fallback:naive (context has a gap)" in page(forecast=forecast)
+    assert 'method <span id="method">fallback:naive (context has a gap)</span>.' in page(forecast=forecast)
 
 
 def test_text_from_outside_is_escaped() -> None:
@@ -257,8 +257,8 @@ def test_the_report_shows_the_forecast_s_first_series() -> None:
 
     html = page(panel=panel, forecast=forecast)
 
-    assert "Forecast of b, pounds per cow" in html
-    assert "Observations of b, test part shaded" in html
+    assert 'Forecast of <b class="series-name">b</b>, pounds per cow' in html
+    assert '<b class="series-name">b</b>: observations, test part shaded' in html
     assert "1966-04-01" in html
 
 
@@ -313,8 +313,9 @@ def test_every_chart_is_valid_for_plotly() -> None:
 def test_the_forecast_chart_holds_all_observations_and_both_intervals() -> None:
     panel = milk_panel(monthly())
 
-    traces = {trace["name"]: trace for trace in charts_in(usual_report()["report.html"].decode())["forecast"]["data"]}
+    chart = charts_in(usual_report()["report.html"].decode())["forecast"]
 
+    traces = {trace["name"]: trace for trace in chart["data"]}
     assert traces["observed"]["y"] == pytest.approx(panel.series_values(0).tolist(), rel=1e-7)
     assert traces["forecast"]["x"][1:] == ["1966-01-01", "1966-02-01", "1966-03-01"]
     assert traces["95 %, lower"]["y"][1:] == [779.75, 780.75, 781.75]
@@ -333,6 +334,21 @@ def test_a_slider_walks_through_the_origins_of_the_backtest() -> None:
     assert {chart["data"][n]["name"] for n in traces} >= {"forecast", "80 %", "95 %, lower"}
     assert "observed" not in {chart["data"][n]["name"] for n in traces}
     assert moved["x"][0] == ["1965-09-01", "1965-10-01", "1965-11-01"]
+
+
+def test_the_backtest_is_drawn_beside_its_baseline_alone() -> None:
+    charts = charts_in(page(recipe=recipe_of(gate={"baseline": "naive"})))
+
+    assert [trace["name"] for trace in charts["backtest"]["data"]] == ["observed", "lstm", "naive"]
+
+
+def test_zooming_a_chart_over_time_leaves_its_y_axis_to_the_page() -> None:
+    panel = milk_panel(monthly())
+
+    charts = charts_in(page(panel=panel, record=with_details(panel)))
+
+    following = {name for name, chart in charts.items() if chart["layout"]["yaxis"].get("fixedrange")}
+    assert following == {"forecast", "series", "decomposition", "backtest", "origins", "errors", "residuals"}
 
 
 def test_the_calibration_chart_shows_observed_shares_by_level() -> None:
@@ -414,4 +430,4 @@ def test_a_fallback_from_a_step_on_is_named_with_its_step() -> None:
 
     html = " ".join(page(forecast=forecast).split())
 
-    assert f"method fallback:naive from step 3 on ({reason})." in html
+    assert f">fallback:naive from step 3 on ({reason})<" in html

@@ -43,6 +43,10 @@ class Page:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime"):
             self.send(f"{domain}.enable")
+        self.resize(width, height)
+
+    def resize(self, width: int, height: int = 1000) -> None:
+        """The page in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def open(self, address: str) -> None:
@@ -65,6 +69,14 @@ class Page:
 
     def move(self, x: float, y: float) -> None:
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def type(self, text: str) -> None:
+        """Into what has the focus."""
+        self.send("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        for event in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=event, key=key)
 
     def prefer(self, scheme: str) -> None:
         """Light or dark."""
