@@ -10,10 +10,17 @@ from prefect import State, flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.context import RunContext, open_context
-from flows.forecast_table import NUMBER_COLUMNS, ForecastTable, read_forecast_table
+from flows.forecast_table import (
+    NUMBER_COLUMNS,
+    ForecastTable,
+    describe_picture,
+    draw_forecast,
+    read_forecast_table,
+)
 from flows.scheduling import end_if_superseded, stop_after
 from flows.steps import run_cycle
 from flows.tasks import as_task
+from pipeline.jobs.inputs import LATEST
 from pipeline.text import one_line
 
 
@@ -43,9 +50,9 @@ def cycle(
 
 
 def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
-    """The latest forecast as a Markdown table, with the address of its training in MLflow.
+    """The latest forecast as a picture and a table in Markdown, with the address of its training in MLflow.
 
-    All rows of a single series, the first of several; below the table how many there are beside these.
+    The picture shows the first series. All rows of a single series, the first of several; below the table how many there are beside these.
     """
     recipe = context.recipe
     run, version = facts["mlflow_run_id"], facts["model_version"]
@@ -58,7 +65,19 @@ def forecast_markdown(context: RunContext, facts: dict[str, Any]) -> str:
         *(_cell(facts[key]) for key in ("quarantine", "on_hold") if facts[key]),
     ]
     table = read_forecast_table(recipe, context.store, with_series=True)
-    return "\n\n".join([*head, *(_markdown(table) if table else ())])
+    if table is None:
+        return "\n\n".join(head)
+    return "\n\n".join([*head, *_picture(context, table, facts["num_series"]), *_markdown(table)])
+
+
+def _picture(context: RunContext, table: ForecastTable, num_series: int) -> list[str]:
+    """The first series as a picture with a caption; the history of one of many is not read for it."""
+    rows = [row for row in table.shown if row["series"] == table.shown[0]["series"]]
+    history = np.empty(0)
+    panel = context.store.observations.panel(context.recipe, LATEST) if num_series == 1 else None
+    if panel is not None:
+        history = panel.series_values(panel.series.index(rows[0]["series"]))
+    return [draw_forecast(rows, history), _cell(describe_picture(rows, history, context.recipe.unit or None))]
 
 
 def _markdown(table: ForecastTable) -> list[str]:

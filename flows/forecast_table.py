@@ -1,11 +1,15 @@
-"""The latest forecast of a recipe as people read it: the table of a terminal and of a Prefect artifact."""
+"""The latest forecast of a recipe as people read it: the table of a terminal, and the table and picture of an artifact."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.recipe import Recipe
 from pipeline.storage.store import Store
@@ -18,6 +22,10 @@ Row = Mapping[Any, Any]
 MOST_ROWS = 40
 #: columns of numbers
 NUMBER_COLUMNS = ("mean", "lower_80", "upper_80")
+#: pixels of the picture, and of the space around what is drawn
+_WIDTH, _HEIGHT, _MARGIN = 640, 160, 6
+#: most observations that are drawn
+_MOST_OBSERVED = 200
 #: most ways in which series were forecast that are listed one by one
 MOST_METHODS = 8
 
@@ -81,6 +89,45 @@ def build_forecast_table(
         notes=tuple(notes),
         shown=tuple(rows),
         labels=labels,
+    )
+
+
+def draw_forecast(rows: Sequence[Row], history: npt.NDArray[np.float64]) -> str:
+    """Return a picture of one series in Markdown: the end of its history, its forecast and its 80 % interval.
+
+    The picture is an SVG within its address, of a few kilobytes: a page of Prefect runs no scripts and has no files.
+
+    Args:
+        rows: of one series, in order of their steps.
+        history: its observations [T], gaps as NaN; none are drawn where there are none.
+    """
+    past = history[-min(max(3 * len(rows), 24), _MOST_OBSERVED) :]
+    lower, mean, upper = (np.array([row[column] for row in rows]) for column in ("lower_80", "mean", "upper_80"))
+    drawn = np.concatenate([past, lower, upper])
+    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    x = np.linspace(_MARGIN, _WIDTH - _MARGIN, len(past) + len(rows))
+
+    def points(place: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> str:
+        y = _HEIGHT - _MARGIN - (values - low) / ((high - low) or 1.0) * (_HEIGHT - 2 * _MARGIN)
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(place, y, strict=True) if np.isfinite(b))
+
+    ahead = x[len(past) :]
+    band = points(np.append(ahead, ahead[::-1]), np.append(lower, upper[::-1]))
+    line = '<polyline fill="none" stroke-width="2" stroke="{}" points="{}"/>'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}">'
+        f'<polygon fill="#1f6fb2" fill-opacity=".25" points="{band}"/>'
+        f"{line.format('#8a919c', points(x[: len(past)], past))}{line.format('#1f6fb2', points(ahead, mean))}</svg>"
+    )
+    return f"![forecast](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def describe_picture(rows: Sequence[Row], history: npt.NDArray[np.float64], unit: str | None) -> str:
+    """Say what the picture of a series shows, and between which numbers the forecast lies."""
+    low, high = format_numbers([min(row["lower_80"] for row in rows), max(row["upper_80"] for row in rows)])
+    observed = "observed (grey), " if len(history) else ""
+    return (
+        f"{rows[0]['series']}: {observed}forecast and 80 % interval (blue), {low} to {high}{f' {unit}' if unit else ''}"
     )
 
 

@@ -135,6 +135,8 @@ def test_a_cycle_leaves_its_forecast_as_an_artifact(cycles: Cycles) -> None:
     assert artifact.type == "markdown"
     assert cycles.third["mlflow_run_id"] in artifact.data
     assert artifact.data.count("\n| small | 2023-0") == 3
+    assert "\n\n![forecast](data:image/svg+xml;base64," in artifact.data
+    assert "\n\nsmall: observed (grey), forecast and 80 % interval (blue), " in artifact.data
 
 
 def test_prefect_stores_no_results_even_if_configured_to(cycles: Cycles) -> None:

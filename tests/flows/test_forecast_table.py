@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from flows.cycle import _markdown
-from flows.forecast_table import MOST_ROWS, ForecastTable, build_forecast_table, read_forecast_table
+from flows.forecast_table import (
+    MOST_ROWS,
+    ForecastTable,
+    build_forecast_table,
+    describe_picture,
+    draw_forecast,
+    read_forecast_table,
+)
 from pipeline.records.lineage import ModelVersion
 from pipeline.storage.store import Store
 from pipeline.timeseries.period_labels import PeriodLabels
@@ -190,3 +199,37 @@ def test_the_artifact_is_the_same_table_in_markdown() -> None:
         "| a\\|b &lt;i> | 2026-11-01 00:00 | 0.000011800 | 0.000010620 | 0.000012980 | lstm |",
         "and 2 more rows",
     ]
+
+
+def svg_of(picture: str) -> ElementTree.Element:
+    """What a browser gets to draw."""
+    address = picture.removeprefix("![forecast](data:image/svg+xml;base64,").removesuffix(")")
+    return ElementTree.fromstring(base64.b64decode(address))
+
+
+def test_the_picture_of_an_artifact_is_an_svg_of_the_history_the_forecast_and_its_interval() -> None:
+    picture = draw_forecast(rows_of(10.0, 20.0), np.array([10.0, np.nan, 22.0]))
+
+    band, past, ahead = svg_of(picture)
+    assert past.get("points") == "6.0,142.6 320.0,6.0"  # from 10 to 22, the highest value; the gap has no point
+    assert ahead.get("points") == "477.0,142.6 634.0,28.8"
+    assert len((band.get("points") or "").split()) == 4
+
+
+def test_a_forecast_without_a_history_and_of_one_step_is_drawn() -> None:
+    flat = svg_of(draw_forecast(rows_of(5.0, width=0), np.empty(0)))
+
+    assert flat[2].get("points") == "6.0,154.0"
+
+
+def test_the_picture_of_a_long_history_stays_small() -> None:
+    assert len(draw_forecast(rows_of(*range(1, 169)), np.random.default_rng(0).normal(size=100_000))) < 12_000
+
+
+def test_the_caption_of_the_picture_names_the_series_the_range_and_the_unit() -> None:
+    rows = rows_of(1000.0, 2000.0)
+
+    assert describe_picture(rows, np.ones(3), "MW") == (
+        "a: observed (grey), forecast and 80 % interval (blue), 900.0 to 2,200.0 MW"
+    )
+    assert describe_picture(rows, np.empty(0), None) == "a: forecast and 80 % interval (blue), 900.0 to 2,200.0"
