@@ -17,11 +17,11 @@ TRAINING_KEY = "nextperiod.training_key"
 #: the saved view of MLflow's table of trainings: `?viewStateShareKey=…` in its address, or its menu "Views"
 VIEW = "backtest"
 _VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+#: MLflow sorts the columns of metrics by name; these fit into a page of 1,400 pixels up to the skill
 _COLUMNS = {
     "metrics": ("backtest/mase", "baseline/mase", "skill/mase", "skill/origins_won", "coverage/80", "coverage/95"),
     "params": ("architecture", "num_series"),
     "tags": ("nextperiod.training", "nextperiod.reason"),
-    "attributes": ("Models",),
 }
 #: as many as MLflow's table shows; the record keeps all of them
 _SIGNIFICANT_DIGITS = 6
