@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
+from tests.sources.server import Server, response, serve
 from tests.support.containers import DEPLOYMENTS, image_environment, read_compose
 from tests.support.examples import quick_milk
 from tests.support.processes import free_port, started, until
@@ -61,6 +63,8 @@ class Site:
     ports: Mapping[str, int]
     #: what all processes have: the variables of the image, and where programs are
     environment: Mapping[str, str]
+    #: receives the alerts
+    webhook: Server
 
     def environment_of(self, service: str) -> dict[str, str]:
         return {**self.environment, **QUICK, **self.services[service]["environment"]}
@@ -104,19 +108,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     passwords = {name: secrets.token_urlsafe(9) + "'@/" for name in document["secrets"]}
     write_secrets(base / "secrets", passwords)
 
-    with postgresql_with_passwords(passwords["postgres_password"]) as server, contextlib.ExitStack() as processes:
+    with (
+        serve(lambda _: response("ok")) as webhook,
+        postgresql_with_passwords(passwords["postgres_password"]) as server,
+        contextlib.ExitStack() as processes,
+    ):
         ports = {port: free_port() for port in PORTS} | {"5432": int(server.port or 0)}
         site = Site(
             folder=folder,
             services=localize(document["services"], base=base, programs=programs, ports=ports),
             passwords=passwords,
             ports=ports,
+            webhook=webhook,
             environment={
                 **localize(image_environment(), base=base, programs=programs, ports=ports),
                 # the folder `deployments` stands for /usr/local/bin, where the image has the scripts
                 "PATH": f"{programs}/bin:{DEPLOYMENTS}:{os.environ['PATH']}:{complete_binaries()}",
             },
         )
+        for service in ("schedules", "worker"):
+            assert "NEXTPERIOD_ALERTS" in site.services[service]["environment"]
+            site.services[service]["environment"]["NEXTPERIOD_ALERTS"] = webhook.url
         run_in_postgres(site, folder / "databases.sh")
         keep_prefect_in_sqlite_without_trigrams(site)
         start_all(site, processes)
@@ -243,6 +255,27 @@ def test_a_scheduled_cycle_goes_through_all_services(site: Site) -> None:
     assert [path.name for path in (site.folder.parent / "artifacts").rglob("report.html")] == ["report.html"]
 
 
+def test_somebody_is_told_that_the_feed_has_stopped(site: Site) -> None:
+    """The data of milk end in 1975."""
+
+    def find_alerts() -> list[dict[str, str]]:
+        bodies = [json.loads(request.body) for request in site.webhook.requests]
+        return [alert for body in bodies for alert in body.get("alerts", ())]
+
+    (alert,) = until("an alert arrives", COMMAND_ENDS, find_alerts)
+    assert (alert["recipe"], alert["kind"], alert["state"]) == ("milk", "stale", "raised")
+    assert len(prefect(site, "/automations/filter", {})) == 4
+
+
+def test_the_page_shows_the_forecast(site: Site, tmp_path: Path) -> None:
+    command = ["entrypoint.sh", "nextperiod", "dashboard", "--out", str(tmp_path / "site")]
+
+    subprocess.run(command, env=site.environment_of("worker"), check=True, timeout=COMMAND_ENDS)
+
+    (run,) = {row.run_id for row in latest_forecasts(site)}
+    assert run in (tmp_path / "site/recipes/milk.html").read_text("utf-8")
+
+
 def schedule_in_seconds(site: Site, seconds: int) -> None:
     """Add a schedule that is due that soon, and then in a year."""
     (milk,) = prefect(site, "/deployments/filter", {"deployments": {"name": {"any_": ["milk"]}}})
@@ -298,7 +331,12 @@ def test_starting_again_changes_nothing(site: Site) -> None:
 
     after = prefect(site, "/deployments/filter", {})
     assert [one["id"] for one in after] == [one["id"] for one in before]
-    assert [one["schedules"][0]["schedule"]["cron"] for one in after] == ["40 * * * *", "15 5 2 * *"]
+    assert [one["schedules"][0]["schedule"]["cron"] for one in after] == [
+        "40 * * * *",
+        "15 5 2 * *",
+        "30 3 * * *",
+        "0 6 * * sun",
+    ]
 
 
 @pytest.mark.parametrize(
