@@ -210,8 +210,9 @@ def test_a_lease_whose_worker_died_is_named_with_its_times(store: Store) -> None
     assert summary(iter(findings)) == "no recipe is leased for a training"
 
 
-@pytest.mark.parametrize("holder", ["elsewhere:1", current_holder()])
-def test_a_lease_of_a_worker_that_may_run_is_listed(store: Store, holder: str) -> None:
+@pytest.mark.parametrize("name_holder", [lambda: "elsewhere:1", current_holder], ids=["elsewhere", "here"])
+def test_a_lease_of_a_worker_that_may_run_is_listed(store: Store, name_holder: Callable[[], str]) -> None:
+    holder = name_holder()
     store.recipes.register(small_recipe())
     store.leases.acquire("small", holder, HOUR)
 
