@@ -4,12 +4,21 @@
 comment on table schema_version is 'The migration that the schema is at.';
 comment on column schema_version.version_num is 'number of the newest migration carried out';
 
-comment on table recipes is 'What is forecast: the recipe as it was last run.';
-comment on column recipes.recipe is 'name, stable for ever';
-comment on column recipes.definition is 'the whole recipe as JSON, defaults filled in';
-comment on column recipes.fingerprint is 'hash of what in the definition changes numbers';
-comment on column recipes.epoch is 'counts the changes of champion: who changes it names the epoch that it saw';
-comment on column recipes.champion_version is 'model that publishes; null before the first';
+comment on table registered_recipes is 'What is forecast: the recipe as it was last run.';
+comment on column registered_recipes.recipe is 'name, stable for ever';
+comment on column registered_recipes.definition is 'the whole recipe as JSON, defaults filled in';
+comment on column registered_recipes.fingerprint is 'hash of what in the definition changes numbers';
+comment on column registered_recipes.epoch is 'counts the changes of champion: who changes it names the epoch that it saw';
+comment on column registered_recipes.champion_version is 'model that publishes; null before the first';
+comment on column registered_recipes.season_length is 'periods per season: the recipe''s, or the usual number of its frequency; null: not known';
+comment on column registered_recipes.zone is 'zone in which people read its periods';
+comment on column registered_recipes.period_zone is 'zone in which its periods are stored: UTC for hours and shorter, otherwise that of its local days';
+
+comment on table zone_offsets is 'The distances from UTC of each zone that a recipe names.';
+comment on column zone_offsets.zone is 'name in the tz database';
+comment on column zone_offsets.starts_at is 'instant from which the distance counts, UTC';
+comment on column zone_offsets.local_starts_at is 'first local time that belongs to it; of local times that occur twice it has the second ones';
+comment on column zone_offsets.seconds is 'distance from UTC; above 0 east of it';
 
 comment on table recipe_versions is 'Every definition that a recipe was run with.';
 comment on column recipe_versions.recipe is 'recipe';
@@ -24,17 +33,17 @@ comment on column alerts.state is 'raised, or recovered: the reason was gone';
 comment on column alerts.reason is 'what was the matter, in words';
 comment on column alerts.sent_at is 'instant at which it was sent';
 
-comment on table decisions is 'What was decided about a recipe''s model, and why; added to, never changed.';
-comment on column decisions.decision_id is 'number';
-comment on column decisions.recipe is 'recipe';
-comment on column decisions.what is 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
-comment on column decisions.kind is 'live or backfill';
-comment on column decisions.outcome is 'retrain, fine-tune, keep; promoted, not promoted';
-comment on column decisions.reason is 'why, in words';
-comment on column decisions.model_version is 'model that it is about; null before the first';
-comment on column decisions.as_of is 'instant up to which observations were known';
-comment on column decisions.decided_at is 'instant of the decision';
-comment on column decisions.facts is 'what it was decided from, as JSON';
+comment on table model_decisions is 'What was decided about a recipe''s model, and why; added to, never changed.';
+comment on column model_decisions.decision_id is 'number';
+comment on column model_decisions.recipe is 'recipe';
+comment on column model_decisions.what is 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
+comment on column model_decisions.kind is 'live or backfill';
+comment on column model_decisions.outcome is 'retrain, fine-tune, keep; promoted, not promoted';
+comment on column model_decisions.reason is 'why, in words';
+comment on column model_decisions.model_version is 'model that it is about; null before the first';
+comment on column model_decisions.as_of is 'instant up to which observations were known';
+comment on column model_decisions.decided_at is 'instant of the decision';
+comment on column model_decisions.facts is 'what it was decided from, as JSON';
 
 comment on table sample_paths is 'Scenarios: values that may follow each other, drawn from the forecast of a run; added to, never changed.';
 comment on column sample_paths.run_number is 'run that they are drawn from';
@@ -43,11 +52,11 @@ comment on column sample_paths.path is 'number of the scenario, counted from 1';
 comment on column sample_paths.step is 'periods after the origin, counted from 1';
 comment on column sample_paths.value is 'value in the unit of the recipe';
 
-comment on table series is 'A series of a recipe, or a covariate of one.';
-comment on column series.series_id is 'number of the series, for ever';
-comment on column series.recipe is 'recipe that it belongs to';
-comment on column series.series is 'name as the source has it';
-comment on column series.variable is 'empty: what is forecast; otherwise the covariate, named like its column';
+comment on table series_variables is 'A series of a recipe, or a covariate of one.';
+comment on column series_variables.series_id is 'number of the series, for ever';
+comment on column series_variables.recipe is 'recipe that it belongs to';
+comment on column series_variables.series is 'name as the source has it';
+comment on column series_variables.variable is 'empty: what is forecast; otherwise the covariate, named like its column';
 
 comment on table batches is 'One delivery of a source, whatever became of it.';
 comment on column batches.batch_id is 'number; within a recipe later batches have higher ones';
@@ -61,6 +70,7 @@ comment on column batches.num_read is 'rows that were read';
 comment on column batches.preview is 'what a held batch would change, as JSON; null: it was not held';
 comment on column batches.expectation is 'what a person accepted of later deliveries, as JSON; null: the same as before';
 comment on column batches.decision is 'rejected or withdrawn by a person; null: neither';
+comment on column batches.decided_at is 'instant of that decision; null: there was none, or an earlier release did not keep it';
 comment on column batches.num_new is 'first values of a series and period';
 comment on column batches.num_revised is 'values that differ from what was known';
 comment on column batches.num_same is 'values that were known already';
@@ -135,6 +145,19 @@ comment on column models.record is 'losses, backtest and figures as JSON';
 comment on column models.skill is '1 - MASE / MASE of the baseline, on the backtest: above 0 is better; null: no backtest was possible';
 comment on column models.trained_at is 'instant of the training';
 comment on column models.mlflow_run_id is 'run in MLflow that shows it; null until MLflow has followed';
+
+comment on table backtest_errors is 'The errors of a model''s backtest for one series.';
+comment on column backtest_errors.series_id is 'series';
+comment on column backtest_errors.recipe is 'recipe of the model';
+comment on column backtest_errors.model_version is 'model';
+comment on column backtest_errors.num_scored is 'observations that were compared';
+comment on column backtest_errors.mae is 'mean absolute error';
+comment on column backtest_errors.rmse is 'root mean square error';
+comment on column backtest_errors.mase is 'mean absolute scaled error; null: the history before has no scale';
+comment on column backtest_errors.smape is 'symmetric mean absolute percentage error, 0 to 200';
+comment on column backtest_errors.baseline is 'baseline that it is compared with';
+comment on column backtest_errors.baseline_mae is 'mean absolute error of the baseline; null: it cannot forecast the series';
+comment on column backtest_errors.baseline_mase is 'mean absolute scaled error of the baseline; null: there is none';
 
 comment on table model_files is 'The files of a model: numbers and text, no code.';
 comment on column model_files.recipe is 'recipe of the model';
@@ -211,14 +234,14 @@ comment on column scores.scale is 'that of the series when the run was made; nul
 comment on column scores.inside_80 is '1: between lower_80 and upper_80, 0: outside';
 comment on column scores.inside_95 is '1: between lower_95 and upper_95, 0: outside';
 
-comment on table attempts is 'A command that was carried out, or tried.';
-comment on column attempts.attempt_id is 'number; later ones are higher';
-comment on column attempts.recipe is 'recipe that it was about';
-comment on column attempts.command is 'run, ingest, train, forecast, score or backfill';
-comment on column attempts.started_at is 'instant of its start';
-comment on column attempts.finished_at is 'instant of its end; null: it runs, or was killed';
-comment on column attempts.status is 'running, or how it ended';
-comment on column attempts.error is 'its message in one line; null: none';
+comment on table command_attempts is 'A command that was carried out, or tried.';
+comment on column command_attempts.attempt_id is 'number; later ones are higher';
+comment on column command_attempts.recipe is 'recipe that it was about';
+comment on column command_attempts.command is 'run, ingest, train, forecast, score or backfill';
+comment on column command_attempts.started_at is 'instant of its start';
+comment on column command_attempts.finished_at is 'instant of its end; null: it runs, or was killed';
+comment on column command_attempts.status is 'running, or how it ended';
+comment on column command_attempts.error is 'its message in one line; null: none';
 
 comment on table outbox is 'Entries for MLflow, pending or delivered.';
 comment on column outbox.outbox_id is 'number, in the order of delivery';
@@ -248,6 +271,8 @@ comment on column latest_forecasts.origin is 'last period that the forecast uses
 comment on column latest_forecasts.as_of is 'instant up to which observations were known to it';
 comment on column latest_forecasts.published_at is 'instant at which it went out';
 comment on column latest_forecasts.run_id is 'publication that it is part of';
+comment on column latest_forecasts.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column latest_forecasts.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 comment on view forecast_history is 'Every forecast ever published, superseded ones and backfills included.';
 comment on column forecast_history.recipe is 'name of the recipe';
@@ -268,6 +293,8 @@ comment on column forecast_history.as_of is 'instant up to which observations we
 comment on column forecast_history.published_at is 'instant at which it went out';
 comment on column forecast_history.run_id is 'publication that it is part of';
 comment on column forecast_history.kind is 'live, or backfill: made afterwards as of then';
+comment on column forecast_history.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column forecast_history.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 comment on view current_observations is 'The newest value of each series and period.';
 comment on column current_observations.recipe is 'name of the recipe';
@@ -275,6 +302,8 @@ comment on column current_observations.series is 'name of the series';
 comment on column current_observations.period is 'start of the period, UTC';
 comment on column current_observations.value is 'newest value in the unit of the recipe';
 comment on column current_observations.recorded_at is 'instant since which this value is known; later than the first value''s if it was revised';
+comment on column current_observations.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column current_observations.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 comment on view forecast_accuracy is 'How good the live forecasts turned out to be, by model version, series and step.';
 comment on column forecast_accuracy.recipe is 'name of the recipe';
@@ -298,6 +327,8 @@ comment on column anomalies.value is 'what was observed';
 comment on column anomalies.lower_95 is 'lower end of the interval';
 comment on column anomalies.upper_95 is 'upper end of the interval';
 comment on column anomalies.run_id is 'run that published the interval';
+comment on column anomalies.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column anomalies.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 comment on view recipe_status is 'One row a recipe: what is published, whether it is stale, and how the last attempt went.';
 comment on column recipe_status.recipe is 'name of the recipe';
@@ -323,6 +354,8 @@ comment on column rejected_observations.text is 'what stood there; null: nothing
 comment on column rejected_observations.rule is 'rule that it broke';
 comment on column rejected_observations.rejected_at is 'instant at which it was first rejected';
 comment on column rejected_observations.period is 'period that the row names, UTC; null: none, or unreadable';
+comment on column rejected_observations.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe; null: as period';
+comment on column rejected_observations.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are; null: as period';
 
 comment on view latest_paths is 'The sample paths of the newest published forecast: values that may follow each other.';
 comment on column latest_paths.recipe is 'name of the recipe';
@@ -333,6 +366,8 @@ comment on column latest_paths.period is 'period that is forecast: its start, UT
 comment on column latest_paths.value is 'value in the unit of the recipe';
 comment on column latest_paths.origin is 'last period that the forecast uses, UTC';
 comment on column latest_paths.run_id is 'publication that they are drawn from';
+comment on column latest_paths.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column latest_paths.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 comment on view inactive_series is 'Series that have ended: no value within the last periods, and no rows in the newest published forecast.';
 comment on column inactive_series.recipe is 'name of the recipe';
@@ -340,3 +375,92 @@ comment on column inactive_series.series is 'name of the series';
 comment on column inactive_series.last_period is 'last period with a value, UTC';
 comment on column inactive_series.origin is 'origin of the newest published forecast, UTC';
 comment on column inactive_series.run_id is 'run without it';
+
+comment on view recipes is 'What each recipe forecasts, as it was last run.';
+comment on column recipes.recipe is 'name of the recipe';
+comment on column recipes.description is 'one line about it; null: none';
+comment on column recipes.unit is 'unit of its values; null: the recipe names none';
+comment on column recipes.frequency is 'pandas offset alias of its periods: MS, D, h …';
+comment on column recipes.calendar is 'exchange or country whose sessions or business days are the periods; null: none';
+comment on column recipes.zone is 'zone in which its periods are read; UTC where the recipe names none';
+comment on column recipes.season_length is 'periods per season; null: not known before its next run';
+comment on column recipes.horizon is 'periods that are forecast';
+comment on column recipes.source_kind is 'csv, parquet, http, sql, prices …';
+comment on column recipes.architecture is 'network';
+comment on column recipes.training_policy is 'auto, retrain, fine-tune or keep';
+comment on column recipes.baseline is 'method that a model has to beat; auto: the best one on the backtest';
+comment on column recipes.minimum is 'least value that is published; null: no bound';
+comment on column recipes.maximum is 'largest value that is published; null: no bound';
+comment on column recipes.model_version is 'champion: the model that publishes; null: none';
+comment on column recipes.fingerprint is 'hash of what in the recipe decides the job';
+
+comment on view series is 'The series of each recipe: what its source says of them, whether they go on, and what was observed.';
+comment on column series.recipe is 'name of the recipe';
+comment on column series.series is 'name of the series';
+comment on column series.attributes is 'static covariates by name, as JSON: attributes ->> ''region''';
+comment on column series.is_active is 'false: it has ended, and is listed in inactive_series';
+comment on column series.first_period is 'first period with a value, UTC; null: none';
+comment on column series.last_period is 'last period with a value, UTC; null: none';
+comment on column series.num_observations is 'periods with a value';
+
+comment on view covariates is 'The newest value of each covariate by series and period; periods ahead included.';
+comment on column covariates.recipe is 'name of the recipe';
+comment on column covariates.series is 'name of the series';
+comment on column covariates.covariate is 'column of the source that it is read from';
+comment on column covariates.period is 'start of the period, UTC';
+comment on column covariates.value is 'newest value';
+comment on column covariates.recorded_at is 'instant since which this value is known';
+comment on column covariates.period_at is 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+comment on column covariates.period_local is 'the period in the zone of the recipe; days and longer periods are local as they are';
+
+comment on view attempts is 'What ran when, how it ended, and with which error; consecutive attempts with nothing to do are one row.';
+comment on column attempts.attempt_id is 'number; later ones are higher';
+comment on column attempts.recipe is 'name of the recipe';
+comment on column attempts.command is 'run, ingest, train, forecast, score or backfill';
+comment on column attempts.started_at is 'instant of its start';
+comment on column attempts.finished_at is 'instant of its end; null: it runs, or was killed';
+comment on column attempts.status is 'running, or how it ended';
+comment on column attempts.error is 'its message in one line; null: none';
+
+comment on view decisions is 'What was decided about models by training policy and gate, and about batches and histories by people.';
+comment on column decisions.recipe is 'name of the recipe';
+comment on column decisions.decided_at is 'instant of the decision; null: an earlier release did not keep it';
+comment on column decisions.what is 'training, promotion (the gate), batch or history';
+comment on column decisions.outcome is 'retrain, fine-tune, keep; promoted (a new champion), not promoted; approved, rejected, withdrawn; reset';
+comment on column decisions.reason is 'why; of a batch: why it was on hold; null: nobody gave one';
+comment on column decisions.kind is 'live or backfill';
+comment on column decisions.model_version is 'model that it is about; null: none';
+comment on column decisions.batch_id is 'batch that it is about; null: none';
+comment on column decisions.as_of is 'instant up to which observations were known; null: about a batch or a history';
+
+comment on view model_history is 'Every model of each recipe: how it was trained, how good it was on the backtest, and when it was the champion.';
+comment on column model_history.recipe is 'name of the recipe';
+comment on column model_history.model_version is 'counted from 1 within the recipe';
+comment on column model_history.training is 'retrain or fine-tune';
+comment on column model_history.reason is 'why it was trained';
+comment on column model_history.trained_at is 'instant of the training';
+comment on column model_history.cutoff is 'last period that it was fitted on, UTC';
+comment on column model_history.as_of is 'instant up to which observations were known to it';
+comment on column model_history.skill is '1 - MASE / MASE of the baseline, on the backtest: above 0 is better; null: no backtest was possible';
+comment on column model_history.is_champion is 'whether it publishes now';
+comment on column model_history.promoted_at is 'instant since which it was the champion; null: it never was';
+comment on column model_history.replaced_at is 'instant at which it stopped to be the champion; null: it never was, or is';
+comment on column model_history.model_hash is 'sha256 of the manifest of its files';
+comment on column model_history.mlflow_run_id is 'run in MLflow that shows it; null until MLflow has followed';
+comment on column model_history.data_hash is 'hash of the observations';
+comment on column model_history.recipe_fingerprint is 'fingerprint of the recipe then';
+comment on column model_history.code_version is 'version of nextperiod that trained it';
+
+comment on view backtest_by_series is 'The errors of each model''s backtest by series, beside those of its baseline; models of earlier releases have none.';
+comment on column backtest_by_series.recipe is 'name of the recipe';
+comment on column backtest_by_series.model_version is 'model that was judged';
+comment on column backtest_by_series.series is 'name of the series';
+comment on column backtest_by_series.num_scored is 'observations that were compared';
+comment on column backtest_by_series.mae is 'mean absolute error in the unit of the recipe';
+comment on column backtest_by_series.rmse is 'root mean square error in the unit of the recipe';
+comment on column backtest_by_series.mase is 'mean absolute error in units of the history''s mean absolute seasonal difference; null: no history is long enough';
+comment on column backtest_by_series.smape is 'symmetric mean absolute percentage error, 0 to 200';
+comment on column backtest_by_series.baseline is 'method that it is compared with';
+comment on column backtest_by_series.baseline_mae is 'mean absolute error of the baseline; null: it cannot forecast the series';
+comment on column backtest_by_series.baseline_mase is 'mean absolute scaled error of the baseline; null: there is none';
+comment on column backtest_by_series.skill is '1 - mase / baseline_mase: above 0 is better; null: nothing to compare with';

@@ -40,12 +40,13 @@ begin
   grant select on schema_version to nextperiod_migrator;
 
   -- what our own statements change and delete; history is only added to
-  grant update on attempts, batches, leases, models, outbox, recipes, runs, scored to nextperiod_writer;
-  grant delete on attempts, forecasts, held_rows, run_series, run_steps, runs to nextperiod_writer;
+  grant update on command_attempts, batches, leases, models, outbox, registered_recipes, runs, scored to nextperiod_writer;
+  grant delete on command_attempts, forecasts, held_rows, run_series, run_steps, runs, zone_offsets to nextperiod_writer;
 
   grant select on
       latest_forecasts, forecast_history, current_observations, forecast_accuracy, anomalies, recipe_status,
-      rejected_observations, latest_paths, inactive_series
+      rejected_observations, latest_paths, inactive_series, recipes, series, covariates, attempts, decisions, model_history,
+      backtest_by_series
   to nextperiod_consumer;
 
   -- no condition of a reader's is tried on staged rows, where its error would show them

@@ -16,7 +16,7 @@ begin
   if tg_table_name = 'run_series' then
     if exists (
         select 1 from changed
-        left join series on series.series_id = changed.series_id
+        left join series_variables as series on series.series_id = changed.series_id
         where series.series_id is null) then
       raise exception 'a forecast is of a series that is known';
     end if;
@@ -144,6 +144,7 @@ CREATE TABLE batches (
     preview text,
     expectation text,
     decision text,
+    decided_at timestamp with time zone,
     CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
 );
 
@@ -189,6 +190,8 @@ COMMENT ON COLUMN batches.expectation IS 'what a person accepted of later delive
 
 COMMENT ON COLUMN batches.decision IS 'rejected or withdrawn by a person; null: neither';
 
+COMMENT ON COLUMN batches.decided_at IS 'instant of that decision; null: there was none, or an earlier release did not keep it';
+
 CREATE TABLE observations (
     series_id bigint NOT NULL,
     period timestamp without time zone NOT NULL,
@@ -208,6 +211,35 @@ COMMENT ON COLUMN observations.value IS 'value in the unit of the recipe, finite
 
 COMMENT ON COLUMN observations.batch_id IS 'batch that reported it first; its recorded_at is when it became known';
 
+CREATE TABLE registered_recipes (
+    recipe text NOT NULL,
+    definition text NOT NULL,
+    fingerprint text NOT NULL,
+    epoch integer DEFAULT 0 NOT NULL,
+    champion_version integer,
+    season_length integer,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    period_zone text DEFAULT 'UTC'::text NOT NULL
+);
+
+COMMENT ON TABLE registered_recipes IS 'What is forecast: the recipe as it was last run.';
+
+COMMENT ON COLUMN registered_recipes.recipe IS 'name, stable for ever';
+
+COMMENT ON COLUMN registered_recipes.definition IS 'the whole recipe as JSON, defaults filled in';
+
+COMMENT ON COLUMN registered_recipes.fingerprint IS 'hash of what in the definition changes numbers';
+
+COMMENT ON COLUMN registered_recipes.epoch IS 'counts the changes of champion: who changes it names the epoch that it saw';
+
+COMMENT ON COLUMN registered_recipes.champion_version IS 'model that publishes; null before the first';
+
+COMMENT ON COLUMN registered_recipes.season_length IS 'periods per season: the recipe''s, or the usual number of its frequency; null: not known';
+
+COMMENT ON COLUMN registered_recipes.zone IS 'zone in which people read its periods';
+
+COMMENT ON COLUMN registered_recipes.period_zone IS 'zone in which its periods are stored: UTC for hours and shorter, otherwise that of its local days';
+
 CREATE TABLE revisions (
     series_id bigint NOT NULL,
     period timestamp without time zone NOT NULL,
@@ -226,22 +258,39 @@ COMMENT ON COLUMN revisions.batch_id IS 'batch that reported it; as of an instan
 
 COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite; null: the value was withdrawn, from then on the period is a gap';
 
-CREATE TABLE series (
+CREATE TABLE series_variables (
     series_id bigint NOT NULL,
     recipe text NOT NULL,
     series text NOT NULL,
     variable text DEFAULT ''::text NOT NULL
 );
 
-COMMENT ON TABLE series IS 'A series of a recipe, or a covariate of one.';
+COMMENT ON TABLE series_variables IS 'A series of a recipe, or a covariate of one.';
 
-COMMENT ON COLUMN series.series_id IS 'number of the series, for ever';
+COMMENT ON COLUMN series_variables.series_id IS 'number of the series, for ever';
 
-COMMENT ON COLUMN series.recipe IS 'recipe that it belongs to';
+COMMENT ON COLUMN series_variables.recipe IS 'recipe that it belongs to';
 
-COMMENT ON COLUMN series.series IS 'name as the source has it';
+COMMENT ON COLUMN series_variables.series IS 'name as the source has it';
 
-COMMENT ON COLUMN series.variable IS 'empty: what is forecast; otherwise the covariate, named like its column';
+COMMENT ON COLUMN series_variables.variable IS 'empty: what is forecast; otherwise the covariate, named like its column';
+
+CREATE TABLE zone_offsets (
+    zone text NOT NULL,
+    starts_at timestamp without time zone NOT NULL,
+    local_starts_at timestamp without time zone NOT NULL,
+    seconds integer NOT NULL
+);
+
+COMMENT ON TABLE zone_offsets IS 'The distances from UTC of each zone that a recipe names.';
+
+COMMENT ON COLUMN zone_offsets.zone IS 'name in the tz database';
+
+COMMENT ON COLUMN zone_offsets.starts_at IS 'instant from which the distance counts, UTC';
+
+COMMENT ON COLUMN zone_offsets.local_starts_at IS 'first local time that belongs to it; of local times that occur twice it has the second ones';
+
+COMMENT ON COLUMN zone_offsets.seconds IS 'distance from UTC; above 0 east of it';
 
 CREATE VIEW current_observations AS
  SELECT series.recipe,
@@ -251,13 +300,30 @@ CREATE VIEW current_observations AS
             WHEN (revisions.batch_id IS NULL) THEN observations.value
             ELSE revisions.value
         END AS value,
-    batches.recorded_at
-   FROM (((series
+    batches.recorded_at,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (observations.period AT TIME ZONE 'UTC'::text)
+            ELSE ((observations.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= observations.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN observations.period
+            ELSE (observations.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= observations.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM ((((series_variables series
      JOIN observations ON ((observations.series_id = series.series_id)))
      LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
            FROM revisions newest
           WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
      JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = series.recipe)))
   WHERE ((series.variable = ''::text) AND ((revisions.batch_id IS NULL) OR (revisions.value IS NOT NULL)));
 
 COMMENT ON VIEW current_observations IS 'The newest value of each series and period.';
@@ -271,6 +337,10 @@ COMMENT ON COLUMN current_observations.period IS 'start of the period, UTC';
 COMMENT ON COLUMN current_observations.value IS 'newest value in the unit of the recipe';
 
 COMMENT ON COLUMN current_observations.recorded_at IS 'instant since which this value is known; later than the first value''s if it was revised';
+
+COMMENT ON COLUMN current_observations.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN current_observations.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 CREATE TABLE forecasts (
     run_number bigint NOT NULL,
@@ -438,12 +508,29 @@ CREATE VIEW anomalies AS
     observed.value,
     forecasts.lower_95,
     forecasts.upper_95,
-    runs.run_id
-   FROM ((((runs
+    runs.run_id,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (run_steps.period AT TIME ZONE 'UTC'::text)
+            ELSE ((run_steps.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= run_steps.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN run_steps.period
+            ELSE (run_steps.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= run_steps.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM (((((runs
      JOIN run_steps ON ((run_steps.run_number = runs.run_number)))
      JOIN forecasts ON (((forecasts.run_number = run_steps.run_number) AND (forecasts.step = run_steps.step))))
-     JOIN series ON ((series.series_id = forecasts.series_id)))
+     JOIN series_variables series ON ((series.series_id = forecasts.series_id)))
      JOIN current_observations observed ON (((observed.recipe = series.recipe) AND (observed.series = series.series) AND (observed.period = run_steps.period))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
   WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND ((observed.value < forecasts.lower_95) OR (observed.value > forecasts.upper_95)) AND (NOT (EXISTS ( SELECT 1
            FROM ((runs nearer
              JOIN run_steps steps ON (((steps.run_number = nearer.run_number) AND (steps.period = run_steps.period))))
@@ -466,7 +553,11 @@ COMMENT ON COLUMN anomalies.upper_95 IS 'upper end of the interval';
 
 COMMENT ON COLUMN anomalies.run_id IS 'run that published the interval';
 
-CREATE TABLE attempts (
+COMMENT ON COLUMN anomalies.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN anomalies.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
+
+CREATE TABLE command_attempts (
     attempt_id bigint NOT NULL,
     recipe text NOT NULL,
     command text NOT NULL,
@@ -476,11 +567,37 @@ CREATE TABLE attempts (
     error text
 );
 
-COMMENT ON TABLE attempts IS 'A command that was carried out, or tried.';
+COMMENT ON TABLE command_attempts IS 'A command that was carried out, or tried.';
+
+COMMENT ON COLUMN command_attempts.attempt_id IS 'number; later ones are higher';
+
+COMMENT ON COLUMN command_attempts.recipe IS 'recipe that it was about';
+
+COMMENT ON COLUMN command_attempts.command IS 'run, ingest, train, forecast, score or backfill';
+
+COMMENT ON COLUMN command_attempts.started_at IS 'instant of its start';
+
+COMMENT ON COLUMN command_attempts.finished_at IS 'instant of its end; null: it runs, or was killed';
+
+COMMENT ON COLUMN command_attempts.status IS 'running, or how it ended';
+
+COMMENT ON COLUMN command_attempts.error IS 'its message in one line; null: none';
+
+CREATE VIEW attempts AS
+ SELECT attempt_id,
+    recipe,
+    command,
+    started_at,
+    finished_at,
+    status,
+    error
+   FROM command_attempts;
+
+COMMENT ON VIEW attempts IS 'What ran when, how it ended, and with which error; consecutive attempts with nothing to do are one row.';
 
 COMMENT ON COLUMN attempts.attempt_id IS 'number; later ones are higher';
 
-COMMENT ON COLUMN attempts.recipe IS 'recipe that it was about';
+COMMENT ON COLUMN attempts.recipe IS 'name of the recipe';
 
 COMMENT ON COLUMN attempts.command IS 'run, ingest, train, forecast, score or backfill';
 
@@ -499,7 +616,7 @@ CREATE SEQUENCE attempts_attempt_id_seq
     NO MAXVALUE
     CACHE 1;
 
-ALTER SEQUENCE attempts_attempt_id_seq OWNED BY attempts.attempt_id;
+ALTER SEQUENCE attempts_attempt_id_seq OWNED BY command_attempts.attempt_id;
 
 CREATE TABLE attributes (
     series_id bigint NOT NULL,
@@ -518,6 +635,86 @@ COMMENT ON COLUMN attributes.batch_id IS 'batch that reported it; the highest on
 
 COMMENT ON COLUMN attributes.value IS 'value, as text';
 
+CREATE TABLE backtest_errors (
+    series_id bigint NOT NULL,
+    recipe text NOT NULL,
+    model_version integer NOT NULL,
+    num_scored integer NOT NULL,
+    mae double precision NOT NULL,
+    rmse double precision NOT NULL,
+    mase double precision,
+    smape double precision NOT NULL,
+    baseline text NOT NULL,
+    baseline_mae double precision,
+    baseline_mase double precision
+);
+
+COMMENT ON TABLE backtest_errors IS 'The errors of a model''s backtest for one series.';
+
+COMMENT ON COLUMN backtest_errors.series_id IS 'series';
+
+COMMENT ON COLUMN backtest_errors.recipe IS 'recipe of the model';
+
+COMMENT ON COLUMN backtest_errors.model_version IS 'model';
+
+COMMENT ON COLUMN backtest_errors.num_scored IS 'observations that were compared';
+
+COMMENT ON COLUMN backtest_errors.mae IS 'mean absolute error';
+
+COMMENT ON COLUMN backtest_errors.rmse IS 'root mean square error';
+
+COMMENT ON COLUMN backtest_errors.mase IS 'mean absolute scaled error; null: the history before has no scale';
+
+COMMENT ON COLUMN backtest_errors.smape IS 'symmetric mean absolute percentage error, 0 to 200';
+
+COMMENT ON COLUMN backtest_errors.baseline IS 'baseline that it is compared with';
+
+COMMENT ON COLUMN backtest_errors.baseline_mae IS 'mean absolute error of the baseline; null: it cannot forecast the series';
+
+COMMENT ON COLUMN backtest_errors.baseline_mase IS 'mean absolute scaled error of the baseline; null: there is none';
+
+CREATE VIEW backtest_by_series AS
+ SELECT errors.recipe,
+    errors.model_version,
+    series.series,
+    errors.num_scored,
+    errors.mae,
+    errors.rmse,
+    errors.mase,
+    errors.smape,
+    errors.baseline,
+    errors.baseline_mae,
+    errors.baseline_mase,
+    ((1)::double precision - (errors.mase / NULLIF(errors.baseline_mase, (0)::double precision))) AS skill
+   FROM (backtest_errors errors
+     JOIN series_variables series ON ((series.series_id = errors.series_id)));
+
+COMMENT ON VIEW backtest_by_series IS 'The errors of each model''s backtest by series, beside those of its baseline; models of earlier releases have none.';
+
+COMMENT ON COLUMN backtest_by_series.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN backtest_by_series.model_version IS 'model that was judged';
+
+COMMENT ON COLUMN backtest_by_series.series IS 'name of the series';
+
+COMMENT ON COLUMN backtest_by_series.num_scored IS 'observations that were compared';
+
+COMMENT ON COLUMN backtest_by_series.mae IS 'mean absolute error in the unit of the recipe';
+
+COMMENT ON COLUMN backtest_by_series.rmse IS 'root mean square error in the unit of the recipe';
+
+COMMENT ON COLUMN backtest_by_series.mase IS 'mean absolute error in units of the history''s mean absolute seasonal difference; null: no history is long enough';
+
+COMMENT ON COLUMN backtest_by_series.smape IS 'symmetric mean absolute percentage error, 0 to 200';
+
+COMMENT ON COLUMN backtest_by_series.baseline IS 'method that it is compared with';
+
+COMMENT ON COLUMN backtest_by_series.baseline_mae IS 'mean absolute error of the baseline; null: it cannot forecast the series';
+
+COMMENT ON COLUMN backtest_by_series.baseline_mase IS 'mean absolute scaled error of the baseline; null: there is none';
+
+COMMENT ON COLUMN backtest_by_series.skill IS '1 - mase / baseline_mase: above 0 is better; null: nothing to compare with';
+
 CREATE SEQUENCE batches_batch_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -527,7 +724,60 @@ CREATE SEQUENCE batches_batch_id_seq
 
 ALTER SEQUENCE batches_batch_id_seq OWNED BY batches.batch_id;
 
-CREATE TABLE decisions (
+CREATE VIEW covariates AS
+ SELECT series.recipe,
+    series.series,
+    series.variable AS covariate,
+    observations.period,
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END AS value,
+    batches.recorded_at,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (observations.period AT TIME ZONE 'UTC'::text)
+            ELSE ((observations.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= observations.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN observations.period
+            ELSE (observations.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= observations.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM ((((series_variables series
+     JOIN observations ON ((observations.series_id = series.series_id)))
+     LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
+           FROM revisions newest
+          WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
+     JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = series.recipe)))
+  WHERE ((series.variable <> ''::text) AND ((revisions.batch_id IS NULL) OR (revisions.value IS NOT NULL)));
+
+COMMENT ON VIEW covariates IS 'The newest value of each covariate by series and period; periods ahead included.';
+
+COMMENT ON COLUMN covariates.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN covariates.series IS 'name of the series';
+
+COMMENT ON COLUMN covariates.covariate IS 'column of the source that it is read from';
+
+COMMENT ON COLUMN covariates.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN covariates.value IS 'newest value';
+
+COMMENT ON COLUMN covariates.recorded_at IS 'instant since which this value is known';
+
+COMMENT ON COLUMN covariates.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN covariates.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
+
+CREATE TABLE model_decisions (
     decision_id bigint NOT NULL,
     recipe text NOT NULL,
     what text NOT NULL,
@@ -542,29 +792,97 @@ CREATE TABLE decisions (
     CONSTRAINT decision_what CHECK ((what = ANY (ARRAY['training'::text, 'promotion'::text])))
 );
 
-COMMENT ON TABLE decisions IS 'What was decided about a recipe''s model, and why; added to, never changed.';
+COMMENT ON TABLE model_decisions IS 'What was decided about a recipe''s model, and why; added to, never changed.';
 
-COMMENT ON COLUMN decisions.decision_id IS 'number';
+COMMENT ON COLUMN model_decisions.decision_id IS 'number';
 
-COMMENT ON COLUMN decisions.recipe IS 'recipe';
+COMMENT ON COLUMN model_decisions.recipe IS 'recipe';
 
-COMMENT ON COLUMN decisions.what IS 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
+COMMENT ON COLUMN model_decisions.what IS 'training: retrain, fine-tune or keep; promotion: does the challenger replace the champion';
+
+COMMENT ON COLUMN model_decisions.kind IS 'live or backfill';
+
+COMMENT ON COLUMN model_decisions.outcome IS 'retrain, fine-tune, keep; promoted, not promoted';
+
+COMMENT ON COLUMN model_decisions.reason IS 'why, in words';
+
+COMMENT ON COLUMN model_decisions.model_version IS 'model that it is about; null before the first';
+
+COMMENT ON COLUMN model_decisions.as_of IS 'instant up to which observations were known';
+
+COMMENT ON COLUMN model_decisions.decided_at IS 'instant of the decision';
+
+COMMENT ON COLUMN model_decisions.facts IS 'what it was decided from, as JSON';
+
+CREATE VIEW decisions AS
+ SELECT model_decisions.recipe,
+    model_decisions.decided_at,
+    model_decisions.what,
+    model_decisions.outcome,
+    model_decisions.reason,
+    model_decisions.kind,
+    model_decisions.model_version,
+    NULL::bigint AS batch_id,
+    model_decisions.as_of
+   FROM model_decisions
+UNION ALL
+ SELECT batches.recipe,
+    batches.recorded_at AS decided_at,
+    'batch'::text AS what,
+    'approved'::text AS outcome,
+    held.message AS reason,
+    'live'::text AS kind,
+    NULL::integer AS model_version,
+    held.batch_id,
+    NULL::timestamp with time zone AS as_of
+   FROM (batches
+     JOIN batches held ON ((held.batch_id = batches.releases)))
+UNION ALL
+ SELECT batches.recipe,
+    batches.decided_at,
+    'batch'::text AS what,
+    batches.decision AS outcome,
+    batches.message AS reason,
+    'live'::text AS kind,
+    NULL::integer AS model_version,
+    batches.batch_id,
+    NULL::timestamp with time zone AS as_of
+   FROM batches
+  WHERE (batches.decision IS NOT NULL)
+UNION ALL
+ SELECT batches.recipe,
+    batches.recorded_at AS decided_at,
+    'history'::text AS what,
+    'reset'::text AS outcome,
+    NULL::text AS reason,
+    'live'::text AS kind,
+    NULL::integer AS model_version,
+    batches.batch_id,
+    NULL::timestamp with time zone AS as_of
+   FROM batches
+  WHERE ((batches.source = 'reset'::text) AND (batches.content_hash = ''::text));
+
+COMMENT ON VIEW decisions IS 'What was decided about models by training policy and gate, and about batches and histories by people.';
+
+COMMENT ON COLUMN decisions.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN decisions.decided_at IS 'instant of the decision; null: an earlier release did not keep it';
+
+COMMENT ON COLUMN decisions.what IS 'training, promotion (the gate), batch or history';
+
+COMMENT ON COLUMN decisions.outcome IS 'retrain, fine-tune, keep; promoted (a new champion), not promoted; approved, rejected, withdrawn; reset';
+
+COMMENT ON COLUMN decisions.reason IS 'why; of a batch: why it was on hold; null: nobody gave one';
 
 COMMENT ON COLUMN decisions.kind IS 'live or backfill';
 
-COMMENT ON COLUMN decisions.outcome IS 'retrain, fine-tune, keep; promoted, not promoted';
+COMMENT ON COLUMN decisions.model_version IS 'model that it is about; null: none';
 
-COMMENT ON COLUMN decisions.reason IS 'why, in words';
+COMMENT ON COLUMN decisions.batch_id IS 'batch that it is about; null: none';
 
-COMMENT ON COLUMN decisions.model_version IS 'model that it is about; null before the first';
+COMMENT ON COLUMN decisions.as_of IS 'instant up to which observations were known; null: about a batch or a history';
 
-COMMENT ON COLUMN decisions.as_of IS 'instant up to which observations were known';
-
-COMMENT ON COLUMN decisions.decided_at IS 'instant of the decision';
-
-COMMENT ON COLUMN decisions.facts IS 'what it was decided from, as JSON';
-
-ALTER TABLE decisions ALTER COLUMN decision_id ADD GENERATED ALWAYS AS IDENTITY (
+ALTER TABLE model_decisions ALTER COLUMN decision_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME decisions_decision_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -634,7 +952,7 @@ CREATE VIEW forecast_accuracy AS
         END) / NULLIF(avg(abs(scores.naive_error)), (0)::double precision))) AS skill
    FROM ((scores
      JOIN runs ON ((runs.run_number = scores.run_number)))
-     JOIN series ON ((series.series_id = scores.series_id)))
+     JOIN series_variables series ON ((series.series_id = scores.series_id)))
   WHERE ((runs.kind = 'live'::text) AND (scores.as_of = ( SELECT max(newest.as_of) AS max
            FROM scores newest
           WHERE ((newest.run_number = scores.run_number) AND (newest.series_id = scores.series_id) AND (newest.step = scores.step)))))
@@ -690,12 +1008,29 @@ CREATE VIEW forecast_history AS
     runs.as_of,
     runs.published_at,
     runs.run_id,
-    runs.kind
-   FROM ((((runs
+    runs.kind,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (run_steps.period AT TIME ZONE 'UTC'::text)
+            ELSE ((run_steps.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= run_steps.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN run_steps.period
+            ELSE (run_steps.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= run_steps.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM (((((runs
      JOIN run_series ON ((run_series.run_number = runs.run_number)))
-     JOIN series ON ((series.series_id = run_series.series_id)))
+     JOIN series_variables series ON ((series.series_id = run_series.series_id)))
      JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
      JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
   WHERE (runs.status = ANY (ARRAY['published'::text, 'superseded'::text]));
 
 COMMENT ON VIEW forecast_history IS 'Every forecast ever published, superseded ones and backfills included.';
@@ -736,6 +1071,10 @@ COMMENT ON COLUMN forecast_history.run_id IS 'publication that it is part of';
 
 COMMENT ON COLUMN forecast_history.kind IS 'live, or backfill: made afterwards as of then';
 
+COMMENT ON COLUMN forecast_history.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN forecast_history.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
+
 CREATE TABLE held_rows (
     batch_id bigint NOT NULL,
     part integer NOT NULL,
@@ -763,7 +1102,7 @@ CREATE VIEW inactive_series AS
             ( SELECT max(observations.period) AS max
                    FROM observations
                   WHERE (observations.series_id = series.series_id)) AS last_period
-           FROM series
+           FROM series_variables series
           WHERE (series.variable = ''::text)) ended ON (((ended.recipe = runs.recipe) AND (ended.last_period < runs.origin))))
   WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
            FROM runs newest
@@ -806,12 +1145,29 @@ CREATE VIEW latest_forecasts AS
     runs.origin,
     runs.as_of,
     runs.published_at,
-    runs.run_id
-   FROM ((((runs
+    runs.run_id,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (run_steps.period AT TIME ZONE 'UTC'::text)
+            ELSE ((run_steps.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= run_steps.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN run_steps.period
+            ELSE (run_steps.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= run_steps.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM (((((runs
      JOIN run_series ON ((run_series.run_number = runs.run_number)))
-     JOIN series ON ((series.series_id = run_series.series_id)))
+     JOIN series_variables series ON ((series.series_id = run_series.series_id)))
      JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
      JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
   WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
            FROM runs newest
           WHERE ((newest.recipe = runs.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))));
@@ -852,6 +1208,10 @@ COMMENT ON COLUMN latest_forecasts.published_at IS 'instant at which it went out
 
 COMMENT ON COLUMN latest_forecasts.run_id IS 'publication that it is part of';
 
+COMMENT ON COLUMN latest_forecasts.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN latest_forecasts.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
+
 CREATE TABLE sample_paths (
     run_number bigint NOT NULL,
     series_id bigint NOT NULL,
@@ -883,11 +1243,28 @@ CREATE VIEW latest_paths AS
     run_steps.period,
     sample_paths.value,
     runs.origin,
-    runs.run_id
-   FROM (((runs
+    runs.run_id,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (run_steps.period AT TIME ZONE 'UTC'::text)
+            ELSE ((run_steps.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= run_steps.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN run_steps.period
+            ELSE (run_steps.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= run_steps.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM ((((runs
      JOIN run_steps ON ((run_steps.run_number = runs.run_number)))
      JOIN sample_paths ON (((sample_paths.run_number = run_steps.run_number) AND (sample_paths.step = run_steps.step))))
-     JOIN series ON ((series.series_id = sample_paths.series_id)))
+     JOIN series_variables series ON ((series.series_id = sample_paths.series_id)))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
   WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
            FROM runs newest
           WHERE ((newest.recipe = runs.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))));
@@ -909,6 +1286,10 @@ COMMENT ON COLUMN latest_paths.value IS 'value in the unit of the recipe';
 COMMENT ON COLUMN latest_paths.origin IS 'last period that the forecast uses, UTC';
 
 COMMENT ON COLUMN latest_paths.run_id IS 'publication that they are drawn from';
+
+COMMENT ON COLUMN latest_paths.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN latest_paths.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 CREATE TABLE leases (
     recipe text NOT NULL,
@@ -994,6 +1375,83 @@ COMMENT ON COLUMN models.trained_at IS 'instant of the training';
 
 COMMENT ON COLUMN models.mlflow_run_id IS 'run in MLflow that shows it; null until MLflow has followed';
 
+CREATE VIEW model_history AS
+ SELECT models.recipe,
+    models.model_version,
+    models.training,
+    models.reason,
+    models.trained_at,
+    models.cutoff,
+    models.as_of,
+    models.skill,
+    COALESCE((models.model_version = recipes.champion_version), false) AS is_champion,
+    models.promoted_at,
+        CASE
+            WHEN (models.model_version = recipes.champion_version) THEN NULL::timestamp with time zone
+            ELSE ( SELECT min(later.decided_at) AS min
+               FROM decisions later
+              WHERE ((later.recipe = models.recipe) AND (later.kind = 'live'::text) AND (later.decided_at > models.promoted_at) AND (((later.outcome = 'promoted'::text) AND (later.model_version <> models.model_version)) OR (later.outcome = 'reset'::text))))
+        END AS replaced_at,
+    models.model_hash,
+    models.mlflow_run_id,
+    models.data_hash,
+    models.recipe_fingerprint,
+    models.code_version
+   FROM (( SELECT models_1.recipe,
+            models_1.model_version,
+            models_1.model_hash,
+            models_1.training,
+            models_1.reason,
+            models_1.cutoff,
+            models_1.as_of,
+            models_1.data_hash,
+            models_1.recipe_fingerprint,
+            models_1.training_fingerprint,
+            models_1.code_version,
+            models_1.record,
+            models_1.skill,
+            models_1.trained_at,
+            models_1.mlflow_run_id,
+            ( SELECT max(promotion.decided_at) AS max
+                   FROM model_decisions promotion
+                  WHERE ((promotion.recipe = models_1.recipe) AND (promotion.model_version = models_1.model_version) AND (promotion.what = 'promotion'::text) AND (promotion.outcome = 'promoted'::text) AND (promotion.kind = 'live'::text))) AS promoted_at
+           FROM models models_1) models
+     JOIN registered_recipes recipes ON ((recipes.recipe = models.recipe)));
+
+COMMENT ON VIEW model_history IS 'Every model of each recipe: how it was trained, how good it was on the backtest, and when it was the champion.';
+
+COMMENT ON COLUMN model_history.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN model_history.model_version IS 'counted from 1 within the recipe';
+
+COMMENT ON COLUMN model_history.training IS 'retrain or fine-tune';
+
+COMMENT ON COLUMN model_history.reason IS 'why it was trained';
+
+COMMENT ON COLUMN model_history.trained_at IS 'instant of the training';
+
+COMMENT ON COLUMN model_history.cutoff IS 'last period that it was fitted on, UTC';
+
+COMMENT ON COLUMN model_history.as_of IS 'instant up to which observations were known to it';
+
+COMMENT ON COLUMN model_history.skill IS '1 - MASE / MASE of the baseline, on the backtest: above 0 is better; null: no backtest was possible';
+
+COMMENT ON COLUMN model_history.is_champion IS 'whether it publishes now';
+
+COMMENT ON COLUMN model_history.promoted_at IS 'instant since which it was the champion; null: it never was';
+
+COMMENT ON COLUMN model_history.replaced_at IS 'instant at which it stopped to be the champion; null: it never was, or is';
+
+COMMENT ON COLUMN model_history.model_hash IS 'sha256 of the manifest of its files';
+
+COMMENT ON COLUMN model_history.mlflow_run_id IS 'run in MLflow that shows it; null until MLflow has followed';
+
+COMMENT ON COLUMN model_history.data_hash IS 'hash of the observations';
+
+COMMENT ON COLUMN model_history.recipe_fingerprint IS 'fingerprint of the recipe then';
+
+COMMENT ON COLUMN model_history.code_version IS 'version of nextperiod that trained it';
+
 CREATE TABLE observations_default (
     series_id bigint NOT NULL,
     period timestamp without time zone NOT NULL,
@@ -1060,28 +1518,8 @@ CREATE SEQUENCE outbox_outbox_id_seq
 
 ALTER SEQUENCE outbox_outbox_id_seq OWNED BY outbox.outbox_id;
 
-CREATE TABLE recipes (
-    recipe text NOT NULL,
-    definition text NOT NULL,
-    fingerprint text NOT NULL,
-    epoch integer DEFAULT 0 NOT NULL,
-    champion_version integer
-);
-
-COMMENT ON TABLE recipes IS 'What is forecast: the recipe as it was last run.';
-
-COMMENT ON COLUMN recipes.recipe IS 'name, stable for ever';
-
-COMMENT ON COLUMN recipes.definition IS 'the whole recipe as JSON, defaults filled in';
-
-COMMENT ON COLUMN recipes.fingerprint IS 'hash of what in the definition changes numbers';
-
-COMMENT ON COLUMN recipes.epoch IS 'counts the changes of champion: who changes it names the epoch that it saw';
-
-COMMENT ON COLUMN recipes.champion_version IS 'model that publishes; null before the first';
-
 CREATE VIEW recipe_status AS
- SELECT recipes.recipe,
+ SELECT registered_recipes.recipe,
     latest.origin AS latest_origin,
     latest.published_at,
     latest.expected_next_by,
@@ -1090,17 +1528,17 @@ CREATE VIEW recipe_status AS
     latest.num_fallback,
     latest.model_version,
     ((EXTRACT(epoch FROM (now() - models.trained_at)) / (86400)::numeric))::double precision AS model_age_days,
-    attempts.started_at AS last_attempt_at,
-    attempts.status AS last_attempt_status,
-    attempts.error AS last_error
-   FROM (((recipes
-     LEFT JOIN runs latest ON (((latest.recipe = recipes.recipe) AND (latest.kind = 'live'::text) AND (latest.status = 'published'::text) AND (latest.origin = ( SELECT max(newest.origin) AS max
+    command_attempts.started_at AS last_attempt_at,
+    command_attempts.status AS last_attempt_status,
+    command_attempts.error AS last_error
+   FROM (((registered_recipes
+     LEFT JOIN runs latest ON (((latest.recipe = registered_recipes.recipe) AND (latest.kind = 'live'::text) AND (latest.status = 'published'::text) AND (latest.origin = ( SELECT max(newest.origin) AS max
            FROM runs newest
-          WHERE ((newest.recipe = recipes.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))))))
+          WHERE ((newest.recipe = registered_recipes.recipe) AND (newest.kind = 'live'::text) AND (newest.status = 'published'::text)))))))
      LEFT JOIN models ON (((models.recipe = latest.recipe) AND (models.model_version = latest.model_version))))
-     LEFT JOIN attempts ON ((attempts.attempt_id = ( SELECT max(newest.attempt_id) AS max
-           FROM attempts newest
-          WHERE (newest.recipe = recipes.recipe)))));
+     LEFT JOIN command_attempts ON ((command_attempts.attempt_id = ( SELECT max(newest.attempt_id) AS max
+           FROM command_attempts newest
+          WHERE (newest.recipe = registered_recipes.recipe)))));
 
 COMMENT ON VIEW recipe_status IS 'One row a recipe: what is published, whether it is stale, and how the last attempt went.';
 
@@ -1141,6 +1579,59 @@ COMMENT ON COLUMN recipe_versions.recipe IS 'recipe';
 COMMENT ON COLUMN recipe_versions.fingerprint IS 'hash of what in the definition changes numbers';
 
 COMMENT ON COLUMN recipe_versions.definition IS 'the whole recipe as JSON, as it was first run with this fingerprint';
+
+CREATE VIEW recipes AS
+ SELECT recipe,
+    NULLIF(((definition)::jsonb #>> '{description}'::text[]), ''::text) AS description,
+    NULLIF(((definition)::jsonb #>> '{unit}'::text[]), ''::text) AS unit,
+    ((definition)::jsonb #>> '{frequency}'::text[]) AS frequency,
+    ((definition)::jsonb #>> '{calendar}'::text[]) AS calendar,
+    zone,
+    season_length,
+    (((definition)::jsonb #>> '{horizon}'::text[]))::integer AS horizon,
+    ((definition)::jsonb #>> '{source,kind}'::text[]) AS source_kind,
+    ((definition)::jsonb #>> '{model,architecture}'::text[]) AS architecture,
+    ((definition)::jsonb #>> '{training,policy}'::text[]) AS training_policy,
+    ((definition)::jsonb #>> '{gate,baseline}'::text[]) AS baseline,
+    (((definition)::jsonb #>> '{publish,minimum}'::text[]))::double precision AS minimum,
+    (((definition)::jsonb #>> '{publish,maximum}'::text[]))::double precision AS maximum,
+    champion_version AS model_version,
+    fingerprint
+   FROM registered_recipes;
+
+COMMENT ON VIEW recipes IS 'What each recipe forecasts, as it was last run.';
+
+COMMENT ON COLUMN recipes.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN recipes.description IS 'one line about it; null: none';
+
+COMMENT ON COLUMN recipes.unit IS 'unit of its values; null: the recipe names none';
+
+COMMENT ON COLUMN recipes.frequency IS 'pandas offset alias of its periods: MS, D, h …';
+
+COMMENT ON COLUMN recipes.calendar IS 'exchange or country whose sessions or business days are the periods; null: none';
+
+COMMENT ON COLUMN recipes.zone IS 'zone in which its periods are read; UTC where the recipe names none';
+
+COMMENT ON COLUMN recipes.season_length IS 'periods per season; null: not known before its next run';
+
+COMMENT ON COLUMN recipes.horizon IS 'periods that are forecast';
+
+COMMENT ON COLUMN recipes.source_kind IS 'csv, parquet, http, sql, prices …';
+
+COMMENT ON COLUMN recipes.architecture IS 'network';
+
+COMMENT ON COLUMN recipes.training_policy IS 'auto, retrain, fine-tune or keep';
+
+COMMENT ON COLUMN recipes.baseline IS 'method that a model has to beat; auto: the best one on the backtest';
+
+COMMENT ON COLUMN recipes.minimum IS 'least value that is published; null: no bound';
+
+COMMENT ON COLUMN recipes.maximum IS 'largest value that is published; null: no bound';
+
+COMMENT ON COLUMN recipes.model_version IS 'champion: the model that publishes; null: none';
+
+COMMENT ON COLUMN recipes.fingerprint IS 'hash of what in the recipe decides the job';
 
 CREATE TABLE rejections (
     rejection_id bigint NOT NULL,
@@ -1183,9 +1674,26 @@ CREATE VIEW rejected_observations AS
     rejections.text,
     rejections.rule,
     batches.recorded_at AS rejected_at,
-    rejections.period
-   FROM (rejections
-     JOIN batches ON ((batches.batch_id = rejections.batch_id)));
+    rejections.period,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (rejections.period AT TIME ZONE 'UTC'::text)
+            ELSE ((rejections.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= rejections.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN rejections.period
+            ELSE (rejections.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= rejections.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM ((rejections
+     JOIN batches ON ((batches.batch_id = rejections.batch_id)))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = batches.recipe)));
 
 COMMENT ON VIEW rejected_observations IS 'Rows that were rejected, with the place and the rule; a row that is delivered again is listed once.';
 
@@ -1206,6 +1714,10 @@ COMMENT ON COLUMN rejected_observations.rule IS 'rule that it broke';
 COMMENT ON COLUMN rejected_observations.rejected_at IS 'instant at which it was first rejected';
 
 COMMENT ON COLUMN rejected_observations.period IS 'period that the row names, UTC; null: none, or unreadable';
+
+COMMENT ON COLUMN rejected_observations.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe; null: as period';
+
+COMMENT ON COLUMN rejected_observations.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are; null: as period';
 
 CREATE SEQUENCE rejections_rejection_id_seq
     START WITH 1
@@ -1248,6 +1760,45 @@ COMMENT ON COLUMN scored.kind IS 'live or backfill: they are scored apart';
 
 COMMENT ON COLUMN scored.batch_id IS 'newest batch whose values are scored';
 
+CREATE VIEW series AS
+ SELECT series.recipe,
+    series.series,
+    ( SELECT COALESCE(jsonb_object_agg(attributes.name, attributes.value), '{}'::jsonb) AS "coalesce"
+           FROM attributes
+          WHERE ((attributes.series_id = series.series_id) AND (attributes.batch_id = ( SELECT max(newest.batch_id) AS max
+                   FROM attributes newest
+                  WHERE ((newest.series_id = attributes.series_id) AND (newest.name = attributes.name)))))) AS attributes,
+    (NOT (EXISTS ( SELECT 1
+           FROM inactive_series ended
+          WHERE ((ended.recipe = series.recipe) AND (ended.series = series.series))))) AS is_active,
+    min(observations.period) AS first_period,
+    max(observations.period) AS last_period,
+    count(observations.period) AS num_observations
+   FROM (series_variables series
+     LEFT JOIN observations ON (((observations.series_id = series.series_id) AND (NOT (EXISTS ( SELECT 1
+           FROM revisions
+          WHERE ((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.value IS NULL) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
+                   FROM revisions newest
+                  WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))))))
+  WHERE (series.variable = ''::text)
+  GROUP BY series.series_id, series.recipe, series.series;
+
+COMMENT ON VIEW series IS 'The series of each recipe: what its source says of them, whether they go on, and what was observed.';
+
+COMMENT ON COLUMN series.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN series.series IS 'name of the series';
+
+COMMENT ON COLUMN series.attributes IS 'static covariates by name, as JSON: attributes ->> ''region''';
+
+COMMENT ON COLUMN series.is_active IS 'false: it has ended, and is listed in inactive_series';
+
+COMMENT ON COLUMN series.first_period IS 'first period with a value, UTC; null: none';
+
+COMMENT ON COLUMN series.last_period IS 'last period with a value, UTC; null: none';
+
+COMMENT ON COLUMN series.num_observations IS 'periods with a value';
+
 CREATE SEQUENCE series_series_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -1255,33 +1806,36 @@ CREATE SEQUENCE series_series_id_seq
     NO MAXVALUE
     CACHE 1;
 
-ALTER SEQUENCE series_series_id_seq OWNED BY series.series_id;
+ALTER SEQUENCE series_series_id_seq OWNED BY series_variables.series_id;
 
 ALTER TABLE ONLY observations ATTACH PARTITION observations_default DEFAULT;
 
-ALTER TABLE ONLY attempts ALTER COLUMN attempt_id SET DEFAULT nextval('attempts_attempt_id_seq'::regclass);
-
 ALTER TABLE ONLY batches ALTER COLUMN batch_id SET DEFAULT nextval('batches_batch_id_seq'::regclass);
+
+ALTER TABLE ONLY command_attempts ALTER COLUMN attempt_id SET DEFAULT nextval('attempts_attempt_id_seq'::regclass);
 
 ALTER TABLE ONLY outbox ALTER COLUMN outbox_id SET DEFAULT nextval('outbox_outbox_id_seq'::regclass);
 
 ALTER TABLE ONLY rejections ALTER COLUMN rejection_id SET DEFAULT nextval('rejections_rejection_id_seq'::regclass);
 
-ALTER TABLE ONLY series ALTER COLUMN series_id SET DEFAULT nextval('series_series_id_seq'::regclass);
+ALTER TABLE ONLY series_variables ALTER COLUMN series_id SET DEFAULT nextval('series_series_id_seq'::regclass);
 
 ALTER TABLE ONLY alerts
     ADD CONSTRAINT alerts_pkey PRIMARY KEY (alert_id);
 
-ALTER TABLE ONLY attempts
+ALTER TABLE ONLY command_attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (attempt_id);
 
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attribute_once PRIMARY KEY (series_id, name, batch_id);
 
+ALTER TABLE ONLY backtest_errors
+    ADD CONSTRAINT backtest_error_once PRIMARY KEY (series_id, model_version);
+
 ALTER TABLE ONLY batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
 
-ALTER TABLE ONLY decisions
+ALTER TABLE ONLY model_decisions
     ADD CONSTRAINT decisions_pkey PRIMARY KEY (decision_id);
 
 ALTER TABLE ONLY forecasts
@@ -1320,7 +1874,7 @@ ALTER TABLE ONLY outbox
 ALTER TABLE ONLY recipe_versions
     ADD CONSTRAINT recipe_version_once PRIMARY KEY (recipe, fingerprint);
 
-ALTER TABLE ONLY recipes
+ALTER TABLE ONLY registered_recipes
     ADD CONSTRAINT recipes_pkey PRIMARY KEY (recipe);
 
 ALTER TABLE ONLY rejections
@@ -1353,31 +1907,38 @@ ALTER TABLE ONLY scores
 ALTER TABLE ONLY scored
     ADD CONSTRAINT scored_once PRIMARY KEY (recipe, kind);
 
-ALTER TABLE ONLY series
+ALTER TABLE ONLY series_variables
     ADD CONSTRAINT series_name_once UNIQUE (recipe, series, variable);
 
-ALTER TABLE ONLY series
+ALTER TABLE ONLY series_variables
     ADD CONSTRAINT series_pkey PRIMARY KEY (series_id);
+
+ALTER TABLE ONLY zone_offsets
+    ADD CONSTRAINT zone_offset_once PRIMARY KEY (zone, starts_at);
 
 CREATE INDEX alerts_of_recipe ON alerts USING btree (recipe, kind, alert_id);
 
-CREATE INDEX attempts_of_recipe ON attempts USING btree (recipe, started_at);
+CREATE INDEX attempts_of_recipe ON command_attempts USING btree (recipe, started_at);
 
 CREATE INDEX batches_of_recipe ON batches USING btree (recipe, recorded_at);
 
-CREATE INDEX decisions_of_recipe ON decisions USING btree (recipe, what, as_of);
+CREATE INDEX decisions_of_recipe ON model_decisions USING btree (recipe, what, as_of);
 
 CREATE UNIQUE INDEX one_published_run ON runs USING btree (recipe, kind, origin) WHERE (status = 'published'::text);
 
 CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
 
+CREATE INDEX rejections_of_series ON rejections USING btree (series);
+
 CREATE INDEX withdrawn_values ON revisions USING btree (series_id) WHERE (value IS NULL);
+
+CREATE INDEX zone_offsets_of_local_times ON zone_offsets USING btree (zone, local_starts_at);
 
 ALTER INDEX observation_first ATTACH PARTITION observations_default_pkey;
 
 CREATE TRIGGER alerts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON alerts FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
-CREATE TRIGGER decisions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON decisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
+CREATE TRIGGER decisions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON model_decisions FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 CREATE TRIGGER guard_all_attributes BEFORE TRUNCATE ON attributes FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
@@ -1438,25 +1999,31 @@ CREATE TRIGGER recipe_versions_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON recip
 CREATE TRIGGER sample_paths_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON sample_paths FOR EACH STATEMENT EXECUTE FUNCTION guard_history();
 
 ALTER TABLE ONLY alerts
-    ADD CONSTRAINT alerts_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT alerts_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attributes_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
 
 ALTER TABLE ONLY attributes
-    ADD CONSTRAINT attributes_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
+    ADD CONSTRAINT attributes_series_id_fkey FOREIGN KEY (series_id) REFERENCES series_variables(series_id);
+
+ALTER TABLE ONLY backtest_errors
+    ADD CONSTRAINT backtest_error_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
+
+ALTER TABLE ONLY backtest_errors
+    ADD CONSTRAINT backtest_errors_series_id_fkey FOREIGN KEY (series_id) REFERENCES series_variables(series_id);
 
 ALTER TABLE ONLY batches
-    ADD CONSTRAINT batches_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT batches_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY batches
     ADD CONSTRAINT batches_releases_fkey FOREIGN KEY (releases) REFERENCES batches(batch_id);
 
-ALTER TABLE ONLY decisions
+ALTER TABLE ONLY model_decisions
     ADD CONSTRAINT decision_about FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
 
-ALTER TABLE ONLY decisions
-    ADD CONSTRAINT decisions_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+ALTER TABLE ONLY model_decisions
+    ADD CONSTRAINT decisions_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY model_files
     ADD CONSTRAINT file_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
@@ -1465,19 +2032,19 @@ ALTER TABLE ONLY held_rows
     ADD CONSTRAINT held_rows_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
 
 ALTER TABLE ONLY leases
-    ADD CONSTRAINT leases_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT leases_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY models
-    ADD CONSTRAINT models_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT models_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY older_versions
     ADD CONSTRAINT older_versions_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
 
 ALTER TABLE ONLY older_versions
-    ADD CONSTRAINT older_versions_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
+    ADD CONSTRAINT older_versions_series_id_fkey FOREIGN KEY (series_id) REFERENCES series_variables(series_id);
 
 ALTER TABLE ONLY recipe_versions
-    ADD CONSTRAINT recipe_versions_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT recipe_versions_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY rejections
     ADD CONSTRAINT rejections_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(batch_id);
@@ -1489,7 +2056,7 @@ ALTER TABLE ONLY run_steps
     ADD CONSTRAINT run_steps_run_number_fkey FOREIGN KEY (run_number) REFERENCES runs(run_number);
 
 ALTER TABLE ONLY runs
-    ADD CONSTRAINT runs_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT runs_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
 ALTER TABLE ONLY runs
     ADD CONSTRAINT runs_superseded_by_fkey FOREIGN KEY (superseded_by) REFERENCES runs(run_id);
@@ -1498,15 +2065,15 @@ ALTER TABLE ONLY sample_paths
     ADD CONSTRAINT sample_paths_run_number_fkey FOREIGN KEY (run_number) REFERENCES runs(run_number);
 
 ALTER TABLE ONLY sample_paths
-    ADD CONSTRAINT sample_paths_series_id_fkey FOREIGN KEY (series_id) REFERENCES series(series_id);
+    ADD CONSTRAINT sample_paths_series_id_fkey FOREIGN KEY (series_id) REFERENCES series_variables(series_id);
 
 ALTER TABLE ONLY scores
     ADD CONSTRAINT score_of_number FOREIGN KEY (run_number, series_id, step) REFERENCES forecasts(run_number, series_id, step);
 
 ALTER TABLE ONLY scored
-    ADD CONSTRAINT scored_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+    ADD CONSTRAINT scored_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
-ALTER TABLE ONLY series
-    ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES recipes(recipe);
+ALTER TABLE ONLY series_variables
+    ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
-insert into schema_version (version_num) values ('0014');
+insert into schema_version (version_num) values ('0015');

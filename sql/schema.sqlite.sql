@@ -3,12 +3,12 @@ CREATE TABLE schema_version (
     CONSTRAINT schema_version_pkc PRIMARY KEY (version_num)
 );
 
-CREATE TABLE recipes (
+CREATE TABLE "registered_recipes" (
     recipe TEXT NOT NULL,
     definition TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     epoch INTEGER DEFAULT '0' NOT NULL,
-    champion_version INTEGER,
+    champion_version INTEGER, season_length integer, zone text not null default 'UTC', period_zone text not null default 'UTC',
     PRIMARY KEY (recipe)
 ) STRICT;
 
@@ -42,7 +42,7 @@ CREATE TABLE models (
     mlflow_run_id TEXT,
     CONSTRAINT model_version_once PRIMARY KEY (recipe, model_version),
     CONSTRAINT model_hash_once UNIQUE (recipe, model_hash),
-    FOREIGN KEY(recipe) REFERENCES recipes (recipe)
+    FOREIGN KEY(recipe) REFERENCES "registered_recipes" (recipe)
 ) STRICT;
 
 CREATE TABLE model_files (
@@ -54,7 +54,7 @@ CREATE TABLE model_files (
     CONSTRAINT file_of_model FOREIGN KEY(recipe, model_version) REFERENCES models (recipe, model_version)
 ) STRICT;
 
-CREATE TABLE attempts (
+CREATE TABLE "command_attempts" (
     attempt_id INTEGER NOT NULL,
     recipe TEXT NOT NULL,
     command TEXT NOT NULL,
@@ -65,7 +65,7 @@ CREATE TABLE attempts (
     PRIMARY KEY (attempt_id)
 ) STRICT;
 
-CREATE INDEX attempts_of_recipe ON attempts (recipe, started_at);
+CREATE INDEX attempts_of_recipe ON "command_attempts" (recipe, started_at);
 
 CREATE TABLE outbox (
     outbox_id INTEGER NOT NULL,
@@ -80,9 +80,9 @@ CREATE TABLE outbox (
     CONSTRAINT outbox_once UNIQUE (recipe, kind, reference)
 ) STRICT;
 
-CREATE TABLE "series" (
+CREATE TABLE "series_variables" (
     series_id integer primary key autoincrement,
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     series text not null,
     variable text not null default '',
     constraint series_name_once unique (recipe, series, variable)
@@ -90,7 +90,7 @@ CREATE TABLE "series" (
 
 CREATE TABLE "batches" (
     batch_id integer primary key autoincrement,
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     source text not null,
     content_hash text not null,
     recorded_at text not null,
@@ -103,14 +103,14 @@ CREATE TABLE "batches" (
     num_rejected integer not null,
     state text not null default '{}',
     releases integer references batches (batch_id)
-, first_period text, last_period text, known_at text, preview text, expectation text, decision text) strict;
+, first_period text, last_period text, known_at text, preview text, expectation text, decision text, decided_at text) strict;
 
 CREATE INDEX batches_of_recipe on batches (recipe, recorded_at);
 
 CREATE INDEX rejections_of_batch on rejections (batch_id);
 
 CREATE TABLE observations (
-    series_id integer not null references series (series_id),
+    series_id integer not null references "series_variables" (series_id),
     period text not null,
     value real not null constraint observation_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
     batch_id integer not null references batches (batch_id),
@@ -118,7 +118,7 @@ CREATE TABLE observations (
 ) strict, without rowid;
 
 CREATE TABLE attributes (
-    series_id integer not null references series (series_id),
+    series_id integer not null references "series_variables" (series_id),
     name text not null,
     batch_id integer not null references batches (batch_id),
     value text not null,
@@ -133,7 +133,7 @@ CREATE TABLE held_rows (
 ) strict;
 
 CREATE TABLE leases (
-    recipe text primary key references recipes (recipe),
+    recipe text primary key references "registered_recipes" (recipe),
     epoch integer not null,
     holder text not null,
     expires_at text not null
@@ -148,7 +148,7 @@ CREATE TABLE run_steps (
 
 CREATE TABLE run_series (
     run_number integer not null references runs (run_number),
-    series_id integer not null references series (series_id),
+    series_id integer not null references "series_variables" (series_id),
     method text not null,
     reason text, scale real constraint run_series_scale check (scale >= 0), network_steps integer not null default 0, volatility_group integer, interval_factor real constraint run_series_interval_factor check (interval_factor >= 0), has_baseline_width integer not null default 0,
     constraint run_series_once primary key (run_number, series_id)
@@ -190,22 +190,22 @@ CREATE TABLE "forecasts" (
 ) strict, without rowid;
 
 CREATE TABLE scored (
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     kind text not null constraint scored_kind check (kind in ('live', 'backfill')),
     batch_id integer not null,
     constraint scored_once primary key (recipe, kind)
 ) strict;
 
 CREATE TABLE recipe_versions (
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     fingerprint text not null,
     definition text not null,
     constraint recipe_version_once primary key (recipe, fingerprint)
 ) strict;
 
-CREATE TABLE decisions (
+CREATE TABLE "model_decisions" (
     decision_id integer primary key autoincrement,
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     what text not null constraint decision_what check (what in ('training', 'promotion')),
     kind text not null constraint decision_kind check (kind in ('live', 'backfill')),
     outcome text not null,
@@ -217,11 +217,11 @@ CREATE TABLE decisions (
     constraint decision_about foreign key (recipe, model_version) references models (recipe, model_version)
 ) strict;
 
-CREATE INDEX decisions_of_recipe on decisions (recipe, what, as_of);
+CREATE INDEX decisions_of_recipe on "model_decisions" (recipe, what, as_of);
 
 CREATE TABLE sample_paths (
     run_number integer not null references runs (run_number),
-    series_id integer not null references series (series_id),
+    series_id integer not null references "series_variables" (series_id),
     path integer not null constraint sample_path check (path >= 1),
     step integer not null constraint sample_step check (step >= 1),
     value real not null constraint sample_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
@@ -229,7 +229,7 @@ CREATE TABLE sample_paths (
 ) strict, without rowid;
 
 CREATE TABLE older_versions (
-    series_id integer not null references series (series_id),
+    series_id integer not null references "series_variables" (series_id),
     period text not null,
     batch_id integer not null references batches (batch_id),
     value real constraint older_version_finite check (value between -1.7976931348623157e308 and 1.7976931348623157e308),
@@ -250,7 +250,7 @@ CREATE INDEX withdrawn_values on revisions (series_id) where value is null;
 CREATE TABLE "runs" (
     run_number integer primary key autoincrement,
     run_id text not null unique,
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     kind text not null constraint run_kind check (kind in ('live', 'backfill')),
     origin text not null,
     as_of text not null,
@@ -352,12 +352,6 @@ when old.status = 'staged' and new.status <> 'staged' and (new.status <> 'publis
           select 1 from run_series where run_number = new.run_number and series_id = told.series_id)))
 begin select raise(abort, 'a run goes out with the number of rows that it declares'); end;
 
-CREATE TRIGGER decisions_stay_on_update before update on decisions
-begin select raise(abort, 'decisions are appended, never changed'); end;
-
-CREATE TRIGGER decisions_stay_on_delete before delete on decisions
-begin select raise(abort, 'decisions are appended, never changed'); end;
-
 CREATE TRIGGER recipe_versions_stay_on_update before update on recipe_versions
 begin select raise(abort, 'recipe_versions are appended, never changed'); end;
 
@@ -390,7 +384,7 @@ begin select raise(abort, 'a published run is never changed, only superseded'); 
 
 CREATE TABLE alerts (
     alert_id integer primary key autoincrement,
-    recipe text not null references recipes (recipe),
+    recipe text not null references "registered_recipes" (recipe),
     kind text not null,
     state text not null constraint alert_state check (state in ('raised', 'recovered')),
     reason text not null,
@@ -404,6 +398,40 @@ begin select raise(abort, 'alerts are appended, never changed'); end;
 
 CREATE TRIGGER alerts_stay_on_delete before delete on alerts
 begin select raise(abort, 'alerts are appended, never changed'); end;
+
+CREATE TRIGGER model_decisions_stay_on_update before update on model_decisions
+begin select raise(abort, 'model_decisions are appended, never changed'); end;
+
+CREATE TRIGGER model_decisions_stay_on_delete before delete on model_decisions
+begin select raise(abort, 'model_decisions are appended, never changed'); end;
+
+CREATE TABLE zone_offsets (
+    zone text not null,
+    starts_at text not null,
+    local_starts_at text not null,
+    seconds integer not null,
+    constraint zone_offset_once primary key (zone, starts_at)
+) strict, without rowid;
+
+CREATE INDEX zone_offsets_of_local_times on zone_offsets (zone, local_starts_at);
+
+CREATE INDEX rejections_of_series on rejections (series);
+
+CREATE TABLE backtest_errors (
+    series_id integer not null references series_variables (series_id),
+    recipe text not null,
+    model_version integer not null,
+    num_scored integer not null,
+    mae real not null,
+    rmse real not null,
+    mase real,
+    smape real not null,
+    baseline text not null,
+    baseline_mae real,
+    baseline_mase real,
+    constraint backtest_error_once primary key (series_id, model_version),
+    constraint backtest_error_of_model foreign key (recipe, model_version) references models (recipe, model_version)
+) strict, without rowid;
 
 CREATE VIEW latest_forecasts as
 select
@@ -423,12 +451,23 @@ select
     runs.origin,
     runs.as_of,
     runs.published_at,
-    runs.run_id
+    runs.run_id,
+    case when zones.period_zone = 'UTC' then run_steps.period || substr(' 00:00:00.000000', length(run_steps.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', run_steps.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= run_steps.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then run_steps.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', run_steps.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
 join run_series on run_series.run_number = runs.run_number
-join series on series.series_id = run_series.series_id
+join series_variables as series on series.series_id = run_series.series_id
 join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
 join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
   and runs.origin = (
@@ -456,12 +495,23 @@ select
     runs.as_of,
     runs.published_at,
     runs.run_id,
-    runs.kind
+    runs.kind,
+    case when zones.period_zone = 'UTC' then run_steps.period || substr(' 00:00:00.000000', length(run_steps.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', run_steps.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= run_steps.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then run_steps.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', run_steps.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
 join run_series on run_series.run_number = runs.run_number
-join series on series.series_id = run_series.series_id
+join series_variables as series on series.series_id = run_series.series_id
 join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
 join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.status in ('published', 'superseded');
 
 CREATE VIEW current_observations as
@@ -470,8 +520,18 @@ select
     series.series,
     observations.period,
     case when revisions.batch_id is null then observations.value else revisions.value end as value,
-    batches.recorded_at
-from series
+    batches.recorded_at,
+    case when zones.period_zone = 'UTC' then observations.period || substr(' 00:00:00.000000', length(observations.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', observations.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= observations.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then observations.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', observations.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= observations.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(observations.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
+from series_variables as series
 join observations on observations.series_id = series.series_id
 left join revisions
   on revisions.series_id = observations.series_id
@@ -482,6 +542,7 @@ left join revisions
      where newest.series_id = observations.series_id and newest.period = observations.period
  )
 join batches on batches.batch_id = coalesce(revisions.batch_id, observations.batch_id)
+left join registered_recipes as zones on zones.recipe = series.recipe
 where series.variable = ''
   and (revisions.batch_id is null or revisions.value is not null);
 
@@ -504,7 +565,7 @@ select
         / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_number = scores.run_number
-join series on series.series_id = scores.series_id
+join series_variables as series on series.series_id = scores.series_id
 where runs.kind = 'live'
   and scores.as_of = (
       select max(newest.as_of)
@@ -521,13 +582,24 @@ select
     observed.value,
     forecasts.lower_95,
     forecasts.upper_95,
-    runs.run_id
+    runs.run_id,
+    case when zones.period_zone = 'UTC' then run_steps.period || substr(' 00:00:00.000000', length(run_steps.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', run_steps.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= run_steps.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then run_steps.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', run_steps.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
 join run_steps on run_steps.run_number = runs.run_number
 join forecasts on forecasts.run_number = run_steps.run_number and forecasts.step = run_steps.step
-join series on series.series_id = forecasts.series_id
+join series_variables as series on series.series_id = forecasts.series_id
 join current_observations as observed
   on observed.recipe = series.recipe and observed.series = series.series and observed.period = run_steps.period
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
   and (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)
@@ -542,7 +614,7 @@ where runs.kind = 'live'
 
 CREATE VIEW recipe_status as
 select
-    recipes.recipe,
+    registered_recipes.recipe,
     latest.origin as latest_origin,
     latest.published_at,
     latest.expected_next_by,
@@ -551,20 +623,20 @@ select
     latest.num_fallback,
     latest.model_version,
     julianday('now') - julianday(models.trained_at) as model_age_days,
-    attempts.started_at as last_attempt_at,
-    attempts.status as last_attempt_status,
-    attempts.error as last_error
-from recipes
+    command_attempts.started_at as last_attempt_at,
+    command_attempts.status as last_attempt_status,
+    command_attempts.error as last_error
+from registered_recipes
 left join runs as latest
-  on latest.recipe = recipes.recipe and latest.kind = 'live' and latest.status = 'published'
+  on latest.recipe = registered_recipes.recipe and latest.kind = 'live' and latest.status = 'published'
  and latest.origin = (
      select max(newest.origin)
      from runs as newest
-     where newest.recipe = recipes.recipe and newest.kind = 'live' and newest.status = 'published'
+     where newest.recipe = registered_recipes.recipe and newest.kind = 'live' and newest.status = 'published'
  )
 left join models on models.recipe = latest.recipe and models.model_version = latest.model_version
-left join attempts
-  on attempts.attempt_id = (select max(newest.attempt_id) from attempts as newest where newest.recipe = recipes.recipe);
+left join command_attempts
+  on command_attempts.attempt_id = (select max(newest.attempt_id) from command_attempts as newest where newest.recipe = registered_recipes.recipe);
 
 CREATE VIEW rejected_observations as
 select
@@ -576,9 +648,20 @@ select
     rejections.text,
     rejections.rule,
     batches.recorded_at as rejected_at,
-    rejections.period
+    rejections.period,
+    case when zones.period_zone = 'UTC' then rejections.period || substr(' 00:00:00.000000', length(rejections.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', rejections.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= rejections.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then rejections.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', rejections.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= rejections.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(rejections.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from rejections
-join batches on batches.batch_id = rejections.batch_id;
+join batches on batches.batch_id = rejections.batch_id
+left join registered_recipes as zones on zones.recipe = batches.recipe;
 
 CREATE VIEW latest_paths as
 select
@@ -589,11 +672,22 @@ select
     run_steps.period,
     sample_paths.value,
     runs.origin,
-    runs.run_id
+    runs.run_id,
+    case when zones.period_zone = 'UTC' then run_steps.period || substr(' 00:00:00.000000', length(run_steps.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', run_steps.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= run_steps.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then run_steps.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', run_steps.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
 join run_steps on run_steps.run_number = runs.run_number
 join sample_paths on sample_paths.run_number = run_steps.run_number and sample_paths.step = run_steps.step
-join series on series.series_id = sample_paths.series_id
+join series_variables as series on series.series_id = sample_paths.series_id
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
   and runs.origin = (
@@ -616,7 +710,7 @@ join (
         series.series,
         series.series_id,
         (select max(observations.period) from observations where observations.series_id = series.series_id) as last_period
-    from series
+    from series_variables as series
     where series.variable = ''
 ) as ended on ended.recipe = runs.recipe and ended.last_period < runs.origin
 where runs.kind = 'live'
@@ -632,4 +726,167 @@ where runs.kind = 'live'
       where run_series.run_number = runs.run_number and run_series.series_id = ended.series_id
   );
 
-insert into schema_version (version_num) values ('0014');
+CREATE VIEW recipes as
+select
+    recipe,
+    nullif(json_extract(definition, '$.description'), '') as description,
+    nullif(json_extract(definition, '$.unit'), '') as unit,
+    json_extract(definition, '$.frequency') as frequency,
+    json_extract(definition, '$.calendar') as calendar,
+    zone,
+    season_length,
+    json_extract(definition, '$.horizon') as horizon,
+    json_extract(definition, '$.source.kind') as source_kind,
+    json_extract(definition, '$.model.architecture') as architecture,
+    json_extract(definition, '$.training.policy') as training_policy,
+    json_extract(definition, '$.gate.baseline') as baseline,
+    cast(json_extract(definition, '$.publish.minimum') as real) as minimum,
+    cast(json_extract(definition, '$.publish.maximum') as real) as maximum,
+    champion_version as model_version,
+    fingerprint
+from registered_recipes;
+
+CREATE VIEW series as
+select
+    series.recipe,
+    series.series,
+    (
+        select json_group_object(attributes.name, attributes.value)
+        from attributes
+        where attributes.series_id = series.series_id
+          and attributes.batch_id = (
+              select max(newest.batch_id)
+              from attributes as newest
+              where newest.series_id = attributes.series_id and newest.name = attributes.name
+          )
+    ) as attributes,
+    not exists (
+        select 1 from inactive_series as ended where ended.recipe = series.recipe and ended.series = series.series
+    ) as is_active,
+    min(observations.period) as first_period,
+    max(observations.period) as last_period,
+    count(observations.period) as num_observations
+from series_variables as series
+left join observations
+  on observations.series_id = series.series_id
+ and not exists (
+     select 1
+     from revisions
+     where revisions.series_id = observations.series_id and revisions.period = observations.period
+       and revisions.value is null
+       and revisions.batch_id = (
+           select max(newest.batch_id)
+           from revisions as newest
+           where newest.series_id = observations.series_id and newest.period = observations.period
+       )
+ )
+where series.variable = ''
+group by series.series_id, series.recipe, series.series;
+
+CREATE VIEW covariates as
+select
+    series.recipe,
+    series.series,
+    series.variable as covariate,
+    observations.period,
+    case when revisions.batch_id is null then observations.value else revisions.value end as value,
+    batches.recorded_at,
+    case when zones.period_zone = 'UTC' then observations.period || substr(' 00:00:00.000000', length(observations.period) - 9) || '+00:00'
+    else strftime('%Y-%m-%d %H:%M:%S', observations.period, -(
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.period_zone and offsets.local_starts_at <= observations.period
+        order by offsets.local_starts_at desc limit 1) || ' seconds') || '.000000+00:00' end as period_at,
+    case when zones.zone = zones.period_zone then observations.period
+    else rtrim(replace(strftime('%Y-%m-%d %H:%M:%S', observations.period, (
+        select offsets.seconds from zone_offsets as offsets
+        where offsets.zone = zones.zone and offsets.starts_at <= observations.period
+        order by offsets.starts_at desc limit 1) || ' seconds') || substr(observations.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
+from series_variables as series
+join observations on observations.series_id = series.series_id
+left join revisions
+  on revisions.series_id = observations.series_id
+ and revisions.period = observations.period
+ and revisions.batch_id = (
+     select max(newest.batch_id)
+     from revisions as newest
+     where newest.series_id = observations.series_id and newest.period = observations.period
+ )
+join batches on batches.batch_id = coalesce(revisions.batch_id, observations.batch_id)
+left join registered_recipes as zones on zones.recipe = series.recipe
+where series.variable <> ''
+  and (revisions.batch_id is null or revisions.value is not null);
+
+CREATE VIEW attempts as
+select attempt_id, recipe, command, started_at, finished_at, status, error
+from command_attempts;
+
+CREATE VIEW decisions as
+select recipe, decided_at, what, outcome, reason, kind, model_version, cast(null as bigint) as batch_id, as_of
+from model_decisions
+union all
+select batches.recipe, batches.recorded_at, 'batch', 'approved', held.message, 'live', null, held.batch_id, null
+from batches
+join batches as held on held.batch_id = batches.releases
+union all
+select recipe, decided_at, 'batch', decision, message, 'live', null, batch_id, null
+from batches
+where decision is not null
+union all
+select recipe, recorded_at, 'history', 'reset', null, 'live', null, batch_id, null
+from batches
+where source = 'reset' and content_hash = '';
+
+CREATE VIEW model_history as
+select
+    models.recipe,
+    models.model_version,
+    models.training,
+    models.reason,
+    models.trained_at,
+    models.cutoff,
+    models.as_of,
+    models.skill,
+    coalesce(models.model_version = recipes.champion_version, false) as is_champion,
+    models.promoted_at,
+    case when models.model_version = recipes.champion_version then null else (
+        select min(later.decided_at)
+        from decisions as later
+        where later.recipe = models.recipe and later.kind = 'live' and later.decided_at > models.promoted_at
+          and (later.outcome = 'promoted' and later.model_version <> models.model_version or later.outcome = 'reset')
+    ) end as replaced_at,
+    models.model_hash,
+    models.mlflow_run_id,
+    models.data_hash,
+    models.recipe_fingerprint,
+    models.code_version
+from (
+    select
+        models.*,
+        (
+            select max(promotion.decided_at)
+            from model_decisions as promotion
+            where promotion.recipe = models.recipe and promotion.model_version = models.model_version
+              and promotion.what = 'promotion' and promotion.outcome = 'promoted' and promotion.kind = 'live'
+        ) as promoted_at
+    from models
+) as models
+join registered_recipes as recipes on recipes.recipe = models.recipe;
+
+CREATE VIEW backtest_by_series as
+select
+    errors.recipe,
+    errors.model_version,
+    series.series,
+    errors.num_scored,
+    errors.mae,
+    errors.rmse,
+    errors.mase,
+    errors.smape,
+    errors.baseline,
+    errors.baseline_mae,
+    errors.baseline_mase,
+    1 - errors.mase / nullif(errors.baseline_mase, 0) as skill
+from backtest_errors as errors
+join series_variables as series on series.series_id = errors.series_id;
+
+insert into schema_version (version_num) values ('0015');

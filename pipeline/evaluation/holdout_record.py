@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.config.recipe import Recipe
 from pipeline.evaluation.comparison import choose_baseline
 from pipeline.evaluation.holdout import HoldoutBacktest, skill_score
-from pipeline.evaluation.holdout_series import compare_series
+from pipeline.evaluation.holdout_series import build_series_errors, compare_series
 from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MAE, MASE
 from pipeline.records.training import BacktestPath, BacktestRecord, LevelHits, OriginPath, ResidualsRecord
 from pipeline.timeseries.forecast import LEVELS, LOWER_80, LOWER_95, NETWORK, UPPER_80, UPPER_95
@@ -42,6 +42,7 @@ def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recip
         skill=skill_score(scores, baseline),
         baseline=baseline,
         by_series=by_series,
+        errors_by_series=build_series_errors(backtest, panel, baseline),
         **build_backtest_details(backtest, panel, worst),
     )
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.holdout import HoldoutBacktest
-from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MASE, EvaluationSet
+from pipeline.evaluation.holdout import HOLDOUT_METRICS, HoldoutBacktest
+from pipeline.evaluation.metrics import COVERAGE_80, COVERAGE_95, MAE, MASE, EvaluationSet, Metric
 from pipeline.forecasting.baselines import forecast_baseline
-from pipeline.records.training import SeriesBacktest, SeriesComparison
+from pipeline.records.training import SeriesBacktest, SeriesComparison, SeriesErrors
+from pipeline.timeseries.forecast import NETWORK
 from pipeline.timeseries.panel import Panel
 
 Array = npt.NDArray[np.float64]
@@ -80,3 +81,36 @@ def _coverage(apart: HoldoutBacktest, place: Indices, observed: Array, kept: Ind
 
 def _rounded(value: np.floating[Any]) -> float | None:
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if np.isfinite(value) else None
+
+
+def build_series_errors(backtest: HoldoutBacktest, panel: Panel, baseline: str) -> SeriesErrors:
+    """The errors of the network and of a baseline by series, over the origins one horizon apart."""
+    apart = backtest.take(backtest.is_disjoint)
+    sets, num_series = apart.evaluation_sets(), len(panel.series)
+    num_scored = np.bincount(apart.windows.series, _is_measured(MAE, sets[NETWORK]).sum(axis=1), num_series)
+    scored = np.flatnonzero(num_scored)
+
+    def by_series(metric: Metric, method: str) -> tuple[float, ...]:
+        return tuple(_over_series(metric, sets[method], apart.windows.series, num_series)[scored].tolist())
+
+    return SeriesErrors(
+        series=tuple(panel.series[s] for s in scored.tolist()),
+        num_scored=tuple(num_scored[scored].astype(int).tolist()),
+        **{name: by_series(metric, NETWORK) for name, metric in HOLDOUT_METRICS.items()},
+        baseline_mae=by_series(MAE, baseline),
+        baseline_mase=by_series(MASE, baseline),
+    )
+
+
+def _over_series(metric: Metric, data: EvaluationSet, series: Indices, num_series: int) -> Array:
+    """A metric without weights over the windows [N] of each series: [S], NaN where nothing can be measured."""
+    is_measured = _is_measured(metric, data)
+    total = np.bincount(series, np.where(is_measured, metric.of_entry(data), 0.0).sum(axis=1), num_series)
+    count = np.bincount(series, is_measured.sum(axis=1), num_series)
+    mean = total / np.where(count > 0, count, np.nan)
+    return np.sqrt(mean) if metric.is_root else mean
+
+
+def _is_measured(metric: Metric, data: EvaluationSet) -> npt.NDArray[np.bool_]:
+    is_measured: npt.NDArray[np.bool_] = ~np.isnan(metric.of_entry(data))
+    return is_measured

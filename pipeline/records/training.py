@@ -89,6 +89,21 @@ class SeriesComparison(_Value):
     num_better: int
 
 
+class SeriesErrors(_Value):
+    """Errors by series over the same origins as the scores, one value for each series; stored as rows of their own."""
+
+    series: tuple[str, ...]
+    #: number of observations that were compared
+    num_scored: tuple[int, ...]
+    mae: tuple[float, ...]
+    rmse: tuple[float, ...]
+    #: None where the history before the test part has no scale
+    mase: tuple[float | None, ...]
+    smape: tuple[float, ...]
+    baseline_mae: tuple[float | None, ...]
+    baseline_mase: tuple[float | None, ...]
+
+
 class BacktestRecord(_Value):
     """Figures of the backtest; earlier releases did not keep the fields that have a default."""
 
@@ -120,6 +135,8 @@ class BacktestRecord(_Value):
     #: by method, the MASE of each step over all series and origins
     mase_by_step: dict[str, tuple[float | None, ...]] = {}
     by_series: SeriesComparison | None = None
+    #: as the training gave them; None where the record was read from the store, which keeps them apart
+    errors_by_series: SeriesErrors | None = None
 
     def share_won(self, baseline: str) -> float | None:
         """Return the share of origins at which the network's MASE is smaller than the baseline's; None: there is none."""

@@ -198,8 +198,8 @@ class BatchRepository:
     def reject(self, recipe: str, held: HeldBatch, now: datetime) -> None:
         """Drop a held batch: its header and its rejected rows stay."""
         with self.database.write() as transaction:
-            next_instant(transaction, recipe, now)
-            transaction.execute("reject_batch", batch_id=held.batch_id)
+            decided_at = next_instant(transaction, recipe, now)
+            transaction.execute("reject_batch", batch_id=held.batch_id, decided_at=decided_at)
             transaction.execute("delete_held_parts", recipe=recipe)
 
     def is_rejected(self, recipe: str, content_hash: str) -> bool:
@@ -231,7 +231,7 @@ class BatchRepository:
             num_restored = writer.write_versions("restore_values", batch_id=batch_id)
             before = batch["expectation_before"] if batch["expectation"] else None
             writer.keep_expectation(Expectation.from_json(before) if batch["expectation"] else writer.expectation)
-            transaction.execute("mark_withdrawn", batch_id=batch_id)
+            transaction.execute("mark_withdrawn", batch_id=batch_id, decided_at=writer.recorded_at)
         return num_restored
 
     def count_current(self, recipe: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Overtaken
 from pipeline.records.lineage import Decision, Lineage, ModelVersion
-from pipeline.records.training import NOT_PROMOTED, PROMOTED, TrainingRecord
+from pipeline.records.training import NOT_PROMOTED, PROMOTED, SeriesErrors, TrainingRecord
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_stale_token
 from pipeline.storage.mapping import model_from_row
@@ -136,7 +136,7 @@ def _store_once(transaction: Transaction, model: NewModel, now: datetime) -> int
         reason=record.reason,
         cutoff=np.datetime64(record.cutoff, "us"),
         training_fingerprint=model.recipe.training_fingerprint,
-        record=record.model_dump_json(),
+        record=record.model_dump_json(exclude={"backtest": {"errors_by_series"}}),
         skill=record.backtest.skill if record.backtest else None,
         trained_at=now,
         **asdict(model.lineage),
@@ -144,8 +144,21 @@ def _store_once(transaction: Transaction, model: NewModel, now: datetime) -> int
     key = {"recipe": recipe, "model_version": version}
     files = [{**key, "name": name, "content": content} for name, content in model.files.items()]
     transaction.execute_many("insert_model_file", files)
+    if record.backtest and record.backtest.errors_by_series:
+        transaction.execute(
+            "insert_backtest_errors",
+            **key,
+            baseline=record.resolve_baseline(model.recipe.gate.baseline),
+            errors=_errors_to_json(record.backtest.errors_by_series),
+        )
     transaction.execute("insert_outbox", recipe=recipe, kind="training", reference=str(version), created_at=now)
     return version
+
+
+def _errors_to_json(errors: SeriesErrors) -> str:
+    """The errors as a JSON array of one object for each series."""
+    columns = errors.model_dump(mode="json")
+    return json.dumps([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
 def _change_champion(transaction: Transaction, recipe: str, version: int, *, fencing_token: int, now: datetime) -> None:

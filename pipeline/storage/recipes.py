@@ -9,7 +9,11 @@ from datetime import datetime
 
 from pipeline.config.recipe import Recipe
 from pipeline.storage.engine import Database
-from pipeline.storage.statements import Row
+from pipeline.storage.statements import Row, Transaction
+from pipeline.timeseries.utc_offsets import utc_offsets
+
+#: the zone of periods where the recipe names none
+UTC = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,16 @@ class RecipeRepository:
     def register(self, recipe: Recipe) -> None:
         """Add the recipe, or replace its current definition; every definition is kept by fingerprint."""
         definition = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
+        version = {"recipe": recipe.name, "definition": definition, "fingerprint": recipe.fingerprint}
+        zone = recipe.source.zone or UTC
+        period_zone = UTC if recipe.grid.is_within_day else zone
         with self.database.write() as transaction:
-            for query in ("insert_recipe", "insert_recipe_version"):
-                transaction.execute(query, recipe=recipe.name, definition=definition, fingerprint=recipe.fingerprint)
+            transaction.execute(
+                "insert_recipe", **version, season_length=recipe.season, zone=zone, period_zone=period_zone
+            )
+            transaction.execute("insert_recipe_version", **version)
+            if zone != UTC:
+                _keep_offsets(transaction, zone)
 
     def definition(self, recipe: str, fingerprint: str) -> str | None:
         """The JSON definition that the recipe had with this fingerprint; None if it was never registered."""
@@ -54,3 +65,11 @@ class RecipeRepository:
             transaction.execute("finish_attempt", attempt_id=attempt_id, status=status, error=error, finished_at=now)
             if status == "unchanged":
                 transaction.execute("delete_previous_attempt_if_idle", attempt_id=attempt_id)
+
+
+def _keep_offsets(transaction: Transaction, zone: str) -> None:
+    """Store the distances of a zone from UTC, from which views compute local periods; again where rules changed."""
+    offsets = utc_offsets(zone)
+    if [tuple(row.values()) for row in transaction.rows("zone_offsets", zone=zone)] != list(offsets):
+        transaction.execute("delete_zone_offsets", zone=zone)
+        transaction.execute_many("insert_zone_offset", [{"zone": zone, **offset._asdict()} for offset in offsets])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from importlib.resources import files
@@ -15,7 +16,7 @@ from pipeline.errors import NotAllowed, SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0014"
+REVISION = "0015"
 
 VERSION_TABLE = "schema_version"
 
@@ -30,7 +31,17 @@ VIEWS = (
     "rejected_observations",
     "latest_paths",
     "inactive_series",
+    "recipes",
+    "series",
+    "covariates",
+    "attempts",
+    "decisions",
+    "model_history",
+    "backtest_by_series",
 )
+
+#: what a view writes for one of `sql/views/expressions`, with the column that the expression is about
+_EXPRESSION = re.compile(r"\b(period_at|period_local)\(([\w.]+)\)")
 
 #: Alembic works on globals: a process runs one migration at a time
 _MIGRATION_LOCK = threading.Lock()
@@ -157,7 +168,17 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def view_sql(name: str, dialect: str) -> str:
     """The statement that creates a view."""
-    folder = files(sql) / "views"
+
+    def write_out(call: re.Match[str]) -> str:
+        _, expression = _read_sql(f"views/expressions/{call[1]}", dialect).split("\n", 1)
+        return expression.rstrip().replace("{period}", call[2])
+
+    return _EXPRESSION.sub(write_out, _read_sql(f"views/{name}", dialect))
+
+
+def _read_sql(name: str, dialect: str) -> str:
+    """The text of a file for one kind of database, or for both."""
+    folder = files(sql)
     dialect_file = folder / f"{name}.{dialect}.sql"
     return (dialect_file if dialect_file.is_file() else folder / f"{name}.sql").read_text("utf-8")
 
@@ -173,8 +194,10 @@ def _alembic(connection: sa.Connection) -> Any:
 
 
 def _drop_views(connection: sa.Connection) -> None:
+    existing = set(sa.inspect(connection).get_view_names())  # before revision 0015 some of these names are tables
     for name in reversed(VIEWS):
-        connection.exec_driver_sql(f"drop view if exists {name}")
+        if name in existing:
+            connection.exec_driver_sql(f"drop view {name}")
 
 
 def _create_views(connection: sa.Connection) -> None:

@@ -7,13 +7,16 @@ select
     observed.value,
     forecasts.lower_95,
     forecasts.upper_95,
-    runs.run_id
+    runs.run_id,
+    period_at(run_steps.period) as period_at,
+    period_local(run_steps.period) as period_local
 from runs
 join run_steps on run_steps.run_number = runs.run_number
 join forecasts on forecasts.run_number = run_steps.run_number and forecasts.step = run_steps.step
-join series on series.series_id = forecasts.series_id
+join series_variables as series on series.series_id = forecasts.series_id
 join current_observations as observed
   on observed.recipe = series.recipe and observed.series = series.series and observed.period = run_steps.period
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
   and (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)

@@ -19,7 +19,7 @@ select
         / nullif(avg(abs(scores.naive_error)), 0) as skill
 from scores
 join runs on runs.run_number = scores.run_number
-join series on series.series_id = scores.series_id
+join series_variables as series on series.series_id = scores.series_id
 where runs.kind = 'live'
   and scores.as_of = (
       select max(newest.as_of)

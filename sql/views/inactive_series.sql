@@ -13,7 +13,7 @@ join (
         series.series,
         series.series_id,
         (select max(observations.period) from observations where observations.series_id = series.series_id) as last_period
-    from series
+    from series_variables as series
     where series.variable = ''
 ) as ended on ended.recipe = runs.recipe and ended.last_period < runs.origin
 where runs.kind = 'live'

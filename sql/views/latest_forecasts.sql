@@ -17,12 +17,15 @@ select
     runs.origin,
     runs.as_of,
     runs.published_at,
-    runs.run_id
+    runs.run_id,
+    period_at(run_steps.period) as period_at,
+    period_local(run_steps.period) as period_local
 from runs
 join run_series on run_series.run_number = runs.run_number
-join series on series.series_id = run_series.series_id
+join series_variables as series on series.series_id = run_series.series_id
 join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
 join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
   and runs.origin = (

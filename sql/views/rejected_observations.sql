@@ -9,6 +9,9 @@ select
     rejections.text,
     rejections.rule,
     batches.recorded_at as rejected_at,
-    rejections.period
+    rejections.period,
+    period_at(rejections.period) as period_at,
+    period_local(rejections.period) as period_local
 from rejections
 join batches on batches.batch_id = rejections.batch_id
+left join registered_recipes as zones on zones.recipe = batches.recipe

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from pipeline.evaluation.holdout import HoldoutBacktest, fit_interval_widths, seasonal_scales, skill_score
+from pipeline.evaluation.holdout_series import build_series_errors
 from pipeline.evaluation.metrics import MAE, MASE
 from pipeline.forecasting.forecaster import IntervalWidths, mean_seasonal_change
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
@@ -97,6 +98,37 @@ def test_scores_are_over_the_origins_one_horizon_apart() -> None:
     assert scores["naive"]["rmse"] == pytest.approx(math.sqrt((1 + 4 + 1 + 4) / 4))
     assert scores["naive"]["mae"] == 1.5
     assert scores["seasonal-naive"]["mase"] == 1
+
+
+def test_errors_by_series_are_over_the_same_origins_as_the_scores() -> None:
+    panel = panel_of([[1, 2, 3, 4, 5, 6, 7, 8]], frequency="D")
+
+    errors = build_series_errors(small_backtest(), panel, "naive")
+
+    # always one too high, in a unit of 2; the last value is 1 and 2 too low
+    assert (errors.series, errors.num_scored) == (("a",), (4,))
+    assert (errors.mae, errors.rmse, errors.mase) == ((1.0,), (1.0,), (0.5,))
+    assert (errors.baseline_mae, errors.baseline_mase) == ((1.5,), (0.75,))
+
+
+def test_errors_by_series_are_those_of_a_loop_over_series_and_leave_out_what_is_not_observed() -> None:
+    rng = np.random.default_rng(0)
+    panel = panel_of(rng.uniform(1, 9, (3, 8)).tolist(), frequency="D")
+    forecast = rng.uniform(1, 9, (6, 2))
+    backtest = backtest_of(panel, forecast, ends=range(3, 6, 2), context=2, horizon=2, season=2)
+    backtest.observed[3, 1] = NAN
+    backtest.observed[4:] = NAN
+
+    errors = build_series_errors(backtest, panel, "naive")
+
+    assert errors.series == ("a", "b")
+    for s in range(2):
+        made, known = forecast[2 * s : 2 * s + 2].ravel(), backtest.observed[2 * s : 2 * s + 2].ravel()
+        distances = [abs(f - y) for f, y in zip(made, known, strict=True) if not math.isnan(y)]
+        assert errors.num_scored[s] == len(distances)
+        assert errors.mae[s] == pytest.approx(sum(distances) / len(distances))
+        assert errors.rmse[s] == pytest.approx(math.sqrt(sum(d * d for d in distances) / len(distances)))
+        assert errors.mase[s] == pytest.approx(sum(distances) / len(distances) / 2)
 
 
 def test_the_error_of_each_step_is_over_all_origins() -> None:

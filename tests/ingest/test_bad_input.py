@@ -82,7 +82,7 @@ def assert_one_sentence(message: str) -> None:
 
 
 def assert_nothing_was_taken_in(store: Store) -> None:
-    for table in ("series", "observations", "models", "model_files", "runs", "forecasts", "scores", "outbox"):
+    for table in ("series_variables", "observations", "models", "model_files", "runs", "forecasts", "scores", "outbox"):
         assert rows(store, f"select count(*) from {table}") == [(0,)], table
     assert rows(store, "select count(*) from batches where status = 'accepted'") == [(0,)]
 

@@ -439,7 +439,7 @@ def listed(store: Store, query: str) -> list[Any]:
 
 
 def everything_kept(store: Store) -> dict[str, list[Any]]:
-    tables = ("series", "observations", "revisions", "attributes")
+    tables = ("series_variables", "observations", "revisions", "attributes")
     tables += ("models", "model_files", "runs", "forecasts", "scores", "outbox")
     return {table: listed(store, f"select * from {table}") for table in tables} | {
         "batches": listed(store, "select * from batches where status = 'accepted'")

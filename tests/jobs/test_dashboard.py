@@ -194,7 +194,7 @@ def test_a_card_says_what_is_published_and_draws_the_first_series(published: Sto
 
 
 def test_a_recipe_of_another_release_is_named_and_has_no_page(published: Store) -> None:
-    change(published.database, "update recipes set definition = '{\"no\": 1}'")
+    change(published.database, "update registered_recipes set definition = '{\"no\": 1}'")
 
     (card,) = read_cards(published)
 

@@ -21,6 +21,15 @@ TOLD = (
 RECORDED_AT = {batch: f"2025-0{batch + 1}-01 06:00:00.000000+00:00" for batch in (1, 2, 3, 4)}
 
 
+#: tables as they were called before the revision that gave their names to views
+EARLIER_NAMES = {
+    "registered_recipes": "recipes",
+    "series_variables": "series",
+    "model_decisions": "decisions",
+    "command_attempts": "attempts",
+}
+
+
 class Run(NamedTuple):
     """A run of three steps: `mean` is the first one's, each further one is 3 more."""
 
@@ -65,11 +74,12 @@ def write_before_observations(database: Database) -> None:
     """Recipes, series, batches, rejections and the model, as the first schema has them too."""
     insert(
         database,
-        "recipes",
+        name_of(database, "registered_recipes"),
         {"recipe": "small", "definition": "{}", "fingerprint": "f"},
         {"recipe": "idle", "definition": "{}", "fingerprint": "f"},
     )
-    insert(database, "series", {"recipe": "small", "series": "a"}, {"recipe": "small", "series": "b"})
+    names = ({"recipe": "small", "series": name} for name in ("a", "b"))
+    insert(database, name_of(database, "series_variables"), *names)
     counts = dict.fromkeys(("num_read", "num_new", "num_revised", "num_same", "num_rejected"), 0)
     insert(
         database,
@@ -121,7 +131,7 @@ def write_before_observations(database: Database) -> None:
     )
     insert(
         database,
-        "attempts",
+        name_of(database, "command_attempts"),
         {
             "recipe": "small",
             "command": "run",
@@ -200,6 +210,11 @@ def stage(database: Database, run: Run) -> None:
     insert(database, "run_steps", *({**key, "step": step, "period": period} for step, period in steps.items()))
     insert(database, "run_series", *({**key, "series_id": series_id, **HOW[series_id]} for series_id in run.series_ids))
     insert(database, "forecasts", *numbers)
+
+
+def name_of(database: Database, table: str) -> str:
+    """What a table is called at the revision of the database."""
+    return EARLIER_NAMES[table] if str(revision_of(database)) < "0015" else table
 
 
 def key_of(database: Database, run_id: str) -> dict[str, Any]:

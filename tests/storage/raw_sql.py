@@ -113,7 +113,7 @@ def insert_value(transaction: Transaction, written: str, month: str = "2030-01-0
         sa.text(
             "insert into observations (series_id, period, value, batch_id) "
             f"select series_id, '{month}', {written}, "
-            "(select max(batch_id) from batches) from series"
+            "(select max(batch_id) from batches) from series_variables"
         ),
         parameters,
     )

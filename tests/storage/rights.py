@@ -28,7 +28,7 @@ ACTIONS: dict[str, tuple[str, tuple[str, str, str, str]]] = {
         "insert into observations_default (series_id, period, value, batch_id) values (2, '2025-02-01', 55, 2)",
         (MAY, RIGHT, RIGHT, RIGHT),
     ),
-    "add a series": ("insert into series (recipe, series) values ('small', 'c')", (MAY, RIGHT, MAY, RIGHT)),
+    "add a series": ("insert into series_variables (recipe, series) values ('small', 'c')", (MAY, RIGHT, MAY, RIGHT)),
     **{
         f"change {table}": (f"update {table} set value = value + 1", (GUARD, RIGHT, RIGHT, RIGHT))
         for table in ("observations", "revisions")
@@ -72,7 +72,7 @@ ACTIONS: dict[str, tuple[str, tuple[str, str, str, str]]] = {
         "update runs set status = 'published', published_at = now() where run_id = 'staged'",
         (MAY, RIGHT, MAY, RIGHT),
     ),
-    "delete an attempt": ("delete from attempts", (MAY, RIGHT, MAY, RIGHT)),
+    "delete an attempt": ("delete from command_attempts", (MAY, RIGHT, MAY, RIGHT)),
     "delete a lease": ("delete from leases", (MAY, RIGHT, RIGHT, RIGHT)),
     "delete scores": ("delete from scores", (MAY, RIGHT, RIGHT, RIGHT)),
     "delete rejections": ("delete from rejections", (MAY, RIGHT, RIGHT, RIGHT)),
@@ -89,8 +89,8 @@ ACTIONS: dict[str, tuple[str, tuple[str, str, str, str]]] = {
             "forecasts",
         )
     },
-    "truncate attempts": ("truncate attempts", (MAY, RIGHT, RIGHT, RIGHT)),
-    "drop a table": ("drop table attempts cascade", (MAY, RIGHT, RIGHT, RIGHT)),
+    "truncate attempts": ("truncate command_attempts", (MAY, RIGHT, RIGHT, RIGHT)),
+    "drop a table": ("drop table command_attempts cascade", (MAY, RIGHT, RIGHT, RIGHT)),
     "drop a view": ("drop view rejected_observations", (MAY, RIGHT, RIGHT, RIGHT)),
     "create a table": ("create table mine (number integer)", (MAY, RIGHT, RIGHT, RIGHT)),
     "create a view": ("create view mine as select 1", (MAY, RIGHT, RIGHT, RIGHT)),

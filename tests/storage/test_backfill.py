@@ -39,7 +39,7 @@ LATER = START + 400 * DAY
 
 RUN_ID = "replace(run_id, '-backfill', '') as run_id"
 OF_RUN = f"select {RUN_ID.replace('run_id', 'runs.run_id', 1)}, series.series, "
-FROM_RUN = " from {table} join runs using (run_number) join series using (series_id) order by 1, 2, 3"
+FROM_RUN = " from {table} join runs using (run_number) join series_variables using (series_id) order by 1, 2, 3"
 #: all that a life leaves, but for marks, instants of the clock, and numbers that the database gives
 LEFT = {
     "runs": f"""
@@ -59,7 +59,7 @@ LEFT = {
         select model_version, model_hash, training, reason, cutoff, as_of, data_hash, recipe_fingerprint,
             training_fingerprint, code_version, record, skill
         from models order by 1""",
-    "decisions": "select what, outcome, reason, model_version, as_of, facts from decisions order by as_of, decision_id",
+    "decisions": "select what, outcome, reason, model_version, as_of, facts from model_decisions order by as_of, decision_id",
 }
 
 

@@ -21,7 +21,7 @@ from tests.storage.small_store import add_model, batch, monthly, take_in
 from tests.support.examples import NOW, small_recipe, small_values
 
 DAY = timedelta(days=1)
-DECISIONS = "select what, kind, outcome, reason, model_version from decisions order by decision_id"
+DECISIONS = "select what, kind, outcome, reason, model_version from model_decisions order by decision_id"
 
 
 def judged(outcome: TrainedModel, said: str, reason: str = "as told") -> TrainedModel:
@@ -47,7 +47,7 @@ def test_a_challenger_that_is_not_promoted_is_kept_and_the_champion_stays(
     assert newest is not None
     assert newest.model_version == 2
     assert rows(observed_store.database, DECISIONS)[1:] == [("promotion", "live", "not promoted", "no gain", 2)]
-    (facts,) = rows(observed_store.database, "select facts from decisions where model_version = 2")
+    (facts,) = rows(observed_store.database, "select facts from model_decisions where model_version = 2")
     assert json.loads(facts[0])["p_value"] == 0.2
     assert [item.kind for item in observed_store.outbox.pending("small")] == ["training", "champion", "training"]
 
@@ -70,7 +70,7 @@ def test_a_repeated_decision_adds_no_row(store: Store) -> None:
     ):
         store.models.record_decision("small", replace(decided, as_of=NOW + day * DAY), NOW + day * DAY)
 
-    found = rows(store.database, "select kind, reason from decisions order by decision_id")
+    found = rows(store.database, "select kind, reason from model_decisions order by decision_id")
     assert found == [("live", "nothing new"), ("backfill", "nothing new"), ("live", "other"), ("live", "nothing new")]
 
 
@@ -157,4 +157,4 @@ def test_keeping_the_model_on_the_same_data_records_no_new_decision(store: Store
     for decided in (retrain, keep, replace(keep, as_of=NOW + DAY)):
         store.models.record_decision("small", decided, NOW)
 
-    assert rows(store.database, "select outcome from decisions order by decision_id") == [("retrain",), ("keep",)]
+    assert rows(store.database, "select outcome from model_decisions order by decision_id") == [("retrain",), ("keep",)]

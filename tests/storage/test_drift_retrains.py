@@ -65,7 +65,7 @@ def retrainings(store: Store) -> list[str]:
         reason
         for (reason,) in rows(
             store.database,
-            "select reason from decisions where what = 'training' and outcome = 'retrain' order by decision_id",
+            "select reason from model_decisions where what = 'training' and outcome = 'retrain' order by decision_id",
         )
     ]
 

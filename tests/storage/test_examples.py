@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.storage.engine import Database
 from pipeline.storage.schema import VIEWS
-from tests.storage.handmade_store import key_of, write_store
-from tests.storage.raw_sql import insert, rows
+from tests.storage.handmade_store import RECORDED_AT, key_of, write_store
+from tests.storage.raw_sql import change, insert, rows
 
 EXAMPLES = Path(str(files("sql"))) / "queries" / "examples"
 README = Path(str(files("sql"))) / "README.md"
@@ -40,6 +40,22 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     ],
     # March, February and January brought 150 + 120 + 112; of four paths one brings more
     "latest_paths": [("small", "a", 4, 382.0, 330.0, 0.25)],
+    "recipes": [
+        ("idle", None, None, None, "UTC", None, None, None),
+        ("small", "A small shop", "pieces", "MS", "UTC", 12, 3, 1),
+    ],
+    # b has ended
+    "series": [("small", "a", "2024-12-01", "2025-03-01", 4)],
+    # the price of March is known, too, but March is over
+    "covariates": [("small", "a", "price", "2025-04-01", 3.5)],
+    "attempts": [("small", "run", "2025-04-03", "failed", "small.csv is missing")],
+    "decisions": [
+        ("small", "2025-03-02", "batch", "withdrawn", None, None, 2),
+        ("small", "2025-02-02", "promotion", "promoted", "no model yet", 1, None),
+        ("small", "2025-02-01", "training", "retrain", "no model yet", 1, None),
+    ],
+    "model_history": [("small", 1, "retrain", "2025-02-02", None, None)],
+    "backtest_by_series": [("small", "b", 2.5, "naive", 2.0, -0.25)],
 }
 
 
@@ -52,6 +68,7 @@ def example(view: str) -> str:
 def test_the_example_gives_what_it_says(database: Database, view: str) -> None:
     write_store(database)
     write_paths(database)
+    write_what_tools_read(database)
 
     found = rows(database, example(view))
 
@@ -72,6 +89,43 @@ def write_paths(database: Database) -> None:
             for path, total in enumerate(told, start=1)
             for step in (1, 2, 3)
         ),
+    )
+
+
+def write_what_tools_read(database: Database) -> None:
+    """The definition of the recipe, a covariate, decisions, and the errors of a backtest."""
+    definition = '{"description": "A small shop", "unit": "pieces", "frequency": "MS", "horizon": 3}'
+    facts = "definition = :definition, season_length = 12, champion_version = 1"
+    change(database, f"update registered_recipes set {facts} where recipe = 'small'", definition=definition)
+    insert(database, "series_variables", {"recipe": "small", "series": "a", "variable": "price"})
+    price = {"series_id": 3, "batch_id": 3}
+    insert(
+        database,
+        "observations",
+        {**price, "period": "2025-03-01", "value": 3.0},
+        {**price, "period": "2025-04-01", "value": 3.5},
+    )
+    decision = {
+        "recipe": "small",
+        "kind": "live",
+        "reason": "no model yet",
+        "model_version": 1,
+        "as_of": RECORDED_AT[1],
+    }
+    insert(
+        database,
+        "model_decisions",
+        {**decision, "what": "training", "outcome": "retrain", "decided_at": "2025-02-01 08:00:00.000000+00:00"},
+        {**decision, "what": "promotion", "outcome": "promoted", "decided_at": "2025-02-02 08:00:00.000000+00:00"},
+    )
+    decided = "decision = 'withdrawn', decided_at = '2025-03-02 06:00:00.000000+00:00'"
+    change(database, f"update batches set {decided} where batch_id = 2")
+    errors = {"recipe": "small", "model_version": 1, "num_scored": 3, "rmse": 9.0, "smape": 9.0, "baseline": "naive"}
+    insert(
+        database,
+        "backtest_errors",
+        {**errors, "series_id": 1, "mae": 5.0, "mase": 0.5, "baseline_mae": 10.0, "baseline_mase": 1.0},
+        {**errors, "series_id": 2, "mae": 25.0, "mase": 2.5, "baseline_mae": 20.0, "baseline_mase": 2.0},
     )
 
 

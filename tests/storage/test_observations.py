@@ -139,7 +139,7 @@ def test_a_batch_is_written_as_a_whole_or_not_at_all(registered: Store) -> None:
     with pytest.raises(sa.exc.DatabaseError):
         take_in(registered, sound, NOW)
 
-    for table in ("observations", "series", "batches"):
+    for table in ("observations", "series_variables", "batches"):
         assert value(registered.database, f"select count(*) from {table}") == 0
 
 

@@ -156,7 +156,7 @@ def test_values_recorded_later_reach_no_tensor(recipe: Recipe, lived: Store) -> 
 def test_a_changed_number_is_reported_with_both_values(lived: Store) -> None:
     unguarded(lived.database, "forecasts")
     run_id = runs(lived)[2]
-    where = "run_number = 3 and step = 2 and series_id = (select series_id from series where series = 'b')"
+    where = "run_number = 3 and step = 2 and series_id = (select series_id from series_variables where series = 'b')"
     was = value(lived.database, f"select upper_95 from forecasts where {where}")
     change(lived.database, f"update forecasts set upper_95 = upper_95 + 1 where {where}")
 

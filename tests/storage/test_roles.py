@@ -186,7 +186,7 @@ def test_no_reader_sees_a_staged_run_by_making_its_rows_fail(connections: dict[s
             "those of no run never written",
         ),
         (
-            "create temporary table series as select 99 as series_id",
+            "create temporary table series_variables as select 99 as series_id",
             "insert into run_series select run_number, 99, 'lstm', null from runs where run_id = 'staged'",
             "a forecast is of a series that is known",
         ),
@@ -276,7 +276,7 @@ def test_a_second_database_of_the_server_gets_the_same_roles(own: Database, serv
         create_roles(second)
 
         writer = acting_as(second, "writer")
-        insert(writer, "recipes", {"recipe": "second", "definition": "{}", "fingerprint": "f"})
+        insert(writer, "registered_recipes", {"recipe": "second", "definition": "{}", "fingerprint": "f"})
         assert rows(second, "select recipe from recipe_status") == [("second",)]
         writer.close()
     assert rows(own, "select recipe from recipe_status order by recipe") == [("idle",), ("small",)]
@@ -338,7 +338,7 @@ def test_an_administrator_without_superuser_creates_the_roles_and_keeps_the_stor
         keeper = Database(database.url.set(username="store_keeper"))
         for _ in range(2):
             create_roles(keeper)
-        insert(keeper, "recipes", {"recipe": "kept", "definition": "{}", "fingerprint": "f"})
+        insert(keeper, "registered_recipes", {"recipe": "kept", "definition": "{}", "fingerprint": "f"})
         consumer = acting_as(database, "consumer")
         assert rows(consumer, "select recipe from recipe_status") == [("kept",)]
         keeper.close()

@@ -20,6 +20,10 @@ from tests.storage.raw_sql import change, rows, value
 
 DELETE = ("journal_mode = delete", "synchronous = extra")
 WAL = ("journal_mode = wal", "synchronous = full")
+A_RECIPE = {
+    **{"recipe": "small", "definition": "{}", "fingerprint": "f"},
+    **{"season_length": 12, "zone": "UTC", "period_zone": "UTC"},
+}
 
 
 def there_and_back(database: Database, written: Any, kind: Any) -> Any:
@@ -75,7 +79,7 @@ def test_every_sqlite_connection_has_its_pragmas(tmp_path: Path) -> None:
 
 def test_a_row_that_names_a_recipe_which_does_not_exist_is_refused(database: Database) -> None:
     with pytest.raises(sa.exc.IntegrityError, match=r"(?i)foreign key"):
-        change(database, "insert into series (recipe, series) values ('unknown', 'a')")
+        change(database, "insert into series_variables (recipe, series) values ('unknown', 'a')")
 
 
 def test_a_second_writer_waits_for_the_first_and_a_reader_does_not(tmp_path: Path) -> None:
@@ -89,9 +93,9 @@ def test_a_second_writer_waits_for_the_first_and_a_reader_does_not(tmp_path: Pat
         assert value(second, "select count(*) from recipes") == 0
     with second.read():
         _wait_for_nobody(first)
-        assert change(first, "update recipes set epoch = 1") == 0
+        assert change(first, "update registered_recipes set epoch = 1") == 0
 
-    assert change(second, "update recipes set epoch = 1") == 0
+    assert change(second, "update registered_recipes set epoch = 1") == 0
     first.close()
     second.close()
 
@@ -102,7 +106,7 @@ def _wait_for_nobody(database: Database) -> None:
 
 
 def test_a_locked_recipe_blocks_other_writers(database: Database, database_url: str) -> None:
-    change(database, "insert into recipes (recipe, definition, fingerprint) values ('small', '{}', 'f')")
+    change(database, "insert into registered_recipes (recipe, definition, fingerprint) values ('small', '{}', 'f')")
     second = open_database(database_url)
     hurry = "pragma busy_timeout = 0" if database.url.get_backend_name() == "sqlite" else "set lock_timeout = '1ms'"
     with second.read() as transaction:
@@ -123,7 +127,7 @@ def test_a_read_sees_only_what_was_committed(database: Database, database_url: s
     reader = open_database(database_url)
 
     with database.write() as transaction:
-        transaction.execute("insert_recipe", recipe="small", definition="{}", fingerprint="f")
+        transaction.execute("insert_recipe", **A_RECIPE)
         assert value(reader, "select count(*) from recipes") == 0
 
     assert value(reader, "select count(*) from recipes") == 1
@@ -135,7 +139,7 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
         with database.write() as transaction:
             transaction.connection.exec_driver_sql("create table made_here (number integer)")
             transaction.connection.exec_driver_sql("drop view anomalies")
-            transaction.execute("insert_recipe", recipe="small", definition="{}", fingerprint="f")
+            transaction.execute("insert_recipe", **A_RECIPE)
             raise InterruptedError
 
     with pytest.raises(InterruptedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
@@ -29,12 +30,14 @@ from pipeline.storage.schema import (
 )
 from pipeline.storage.statements import query_text
 from tests.storage.handmade_store import (
+    EARLIER_NAMES,
     RECORDED_AT,
     TOLD,
     numbers_around,
     publish,
     write_before_observations,
     write_runs,
+    write_store,
 )
 from tests.storage.raw_sql import change, insert, rows
 from tests.storage.schema_names import QUERIES, SQL, TABLES, query_names
@@ -92,13 +95,13 @@ def test_an_upgrade_makes_the_schema(empty: Database) -> None:
 
 
 def test_a_second_upgrade_changes_nothing(database: Database) -> None:
-    change(database, "insert into recipes (recipe, definition, fingerprint) values ('kept', '{}', 'f')")
+    change(database, "insert into registered_recipes (recipe, definition, fingerprint) values ('kept', '{}', 'f')")
     before = schema_of(database)
 
     upgrade(database)
 
     assert schema_of(database) == before
-    assert rows(database, "select recipe, fingerprint from recipes") == [("kept", "f")]
+    assert rows(database, "select recipe, fingerprint from registered_recipes") == [("kept", "f")]
     assert rows(database, f"select version_num from {VERSION_TABLE}") == [(REVISION,)]
 
 
@@ -264,15 +267,20 @@ order by 1, 2, 3""",
 }
 
 
-@pytest.fixture
-def first(empty: Database) -> Iterator[Database]:
-    """A store with rows as the first schema holds them."""
+def migrate(database: Database, revision: str) -> None:
+    """Upgrade to an earlier revision than the code's, without views."""
     config = Config()
     config.set_main_option("script_location", str(SQL / "migrations"))
     config.set_main_option("path_separator", "os")
-    with empty.write() as transaction:
+    with database.write() as transaction:
         config.attributes["connection"] = transaction.connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+
+
+@pytest.fixture
+def first(empty: Database) -> Iterator[Database]:
+    """A store with rows as the first schema holds them."""
+    migrate(empty, "0001")
     write_before_observations(empty)
     told = (dict(zip(("series_id", "period", "value", "batch_id"), row, strict=True)) for row in TOLD)
     insert(empty, "observations", *({**row, "recorded_at": RECORDED_AT[row["batch_id"]]} for row in told))
@@ -285,17 +293,28 @@ def first(empty: Database) -> Iterator[Database]:
 
 def test_an_upgrade_from_the_first_schema_keeps_every_value(first: Database) -> None:
     current = "select recipe, series, cast(period as text), value, cast(recorded_at as text) from current_observations"
-    tables = ("recipes", "models", "model_files", "attempts", "outbox")
-    queries = {table: f"select * from {table} order by 1, 2, 3" for table in (*tables, "forecasts", "scores")}
-    columns = ", ".join(column["name"] for column in sa.inspect(first.engine).get_columns("runs"))
-    queries["runs"] = f"select {columns} from runs order by 1"
+    queries = {
+        table: f"select * from {table} order by 1, 2, 3"
+        for table in ("models", "model_files", "outbox", "forecasts", "scores")
+    }
+    for table in ("runs", "recipes", "attempts"):
+        columns = ", ".join(column["name"] for column in sa.inspect(first.engine).get_columns(table))
+        queries[table] = f"select {columns} from {table} order by 1"
     before = {table: rows(first, query) for table, query in queries.items()}
+    moved = {
+        **_MOVED,
+        **{
+            old: queries[old].replace(f"from {old}", f"from {new}")
+            for new, old in EARLIER_NAMES.items()
+            if old in queries
+        },
+    }
     known = rows(first, f"{current} order by 1, 2, 3")
 
     upgrade(first)
 
     assert revision_of(first) == REVISION
-    assert {table: rows(first, query) for table, query in {**queries, **_MOVED}.items()} == before
+    assert {table: rows(first, query) for table, query in {**queries, **moved}.items()} == before
     assert (len(before["runs"]), len(before["forecasts"]), len(before["scores"])) == (6, 21, 3)
     assert rows(first, f"{current} order by 1, 2, 3") == known
     assert [(series, period[:10], value) for _, series, period, value, _ in known] == [
@@ -308,7 +327,7 @@ def test_an_upgrade_from_the_first_schema_keeps_every_value(first: Database) -> 
     split = "select series_id, substr(cast(period as text), 1, 10), value, batch_id from {} order by 2, 1, 4"
     assert sorted([*rows(first, split.format("observations")), *rows(first, split.format("revisions"))]) == sorted(TOLD)
     assert rows(first, split.format("revisions")) == [(1, "2025-01-01", 111.0, 2), (1, "2025-01-01", 112.0, 3)]
-    assert rows(first, "select recipe, series, variable from series order by series_id") == [
+    assert rows(first, "select recipe, series, variable from series_variables order by series_id") == [
         ("small", "a", ""),
         ("small", "b", ""),
     ]
@@ -339,15 +358,67 @@ def test_an_upgrade_from_the_first_schema_keeps_every_value(first: Database) -> 
     ],
 )
 def test_views_give_the_same_before_an_upgrade_and_after_it(first: Database, view: str, num_rows: int) -> None:
-    everything = f"select * from {view}"
-    columns = sa.inspect(first.engine).get_columns(view)
+    columns = [column["name"] for column in sa.inspect(first.engine).get_columns(view)]
+    everything = f"select {', '.join(columns)} from {view}"
     before = sorted(rows(first, everything), key=repr)
 
     upgrade(first)
 
     assert sorted(rows(first, everything), key=repr) == before
-    assert [column["name"] for column in sa.inspect(first.engine).get_columns(view)] == [c["name"] for c in columns]
+    now = [column["name"] for column in sa.inspect(first.engine).get_columns(view)]
+    assert now[: len(columns)] == columns
+    assert set(now[len(columns) :]) <= {"period_at", "period_local"}
     assert len(before) == num_rows
+
+
+@pytest.fixture
+def before_tools(empty: Database) -> Iterator[Database]:
+    """A filled store at the revision before the views for BI tools: recipes with a zone, a batch that was withdrawn."""
+    migrate(empty, "0014")
+    write_store(empty)
+    zone = {"zone": "Europe/Amsterdam"}
+    monthly = {"frequency": "MS", "horizon": 3, "unit": "pieces", "season_length": None, "source": zone}
+    hourly = {"frequency": "15min", "horizon": 96, "season_length": 96, "source": zone}
+    change(empty, "update recipes set definition = :text where recipe = 'small'", text=json.dumps(monthly))
+    insert(empty, "recipes", {"recipe": "hours", "definition": json.dumps(hourly), "fingerprint": "f"})
+    change(
+        empty,
+        "insert into batches (recipe, source, content_hash, recorded_at, status, num_read, num_new, num_revised, num_same, "
+        "num_rejected) values ('small', 'withdrawal of batch 2', '', '2025-05-02 06:00:00.000000+00:00', 'accepted', 0, 0, "
+        "0, 0, 0)",
+    )
+    change(empty, "update batches set decision = 'withdrawn' where batch_id = 2")
+    yield empty
+    empty.close()
+
+
+def test_views_for_tools_know_what_a_store_of_the_revision_before_had(before_tools: Database) -> None:
+    upgrade(before_tools)
+
+    assert rows(
+        before_tools, "select recipe, frequency, unit, season_length, horizon, zone from recipes order by recipe"
+    ) == [
+        ("hours", "15min", None, 96, 96, "Europe/Amsterdam"),
+        ("idle", None, None, None, None, "UTC"),
+        ("small", "MS", "pieces", 12, 3, "Europe/Amsterdam"),
+    ]
+    zones = "select recipe, period_zone from registered_recipes order by recipe"
+    assert rows(before_tools, zones) == [("hours", "UTC"), ("idle", "UTC"), ("small", "Europe/Amsterdam")]
+    first = "select cast(period as text), cast(period_local as text), cast(period_at as text) from current_observations"
+    ((period, local, instant),) = rows(before_tools, f"{first} where series = 'a' and period < '2025-01-01'")
+    assert (period[:10], local[:10], instant[:16]) == ("2024-12-01", "2024-12-01", "2024-11-30 23:00")
+    decided = "select outcome, batch_id, cast(decided_at as text) from decisions where what = 'batch'"
+    assert [(outcome, batch, at[:10]) for outcome, batch, at in rows(before_tools, decided)] == [
+        ("withdrawn", 2, "2025-05-02")
+    ]
+    assert rows(before_tools, "select series, is_active, num_observations from series order by series") == [
+        ("a", True, 4),
+        ("b", False, 1),
+    ]
+    assert rows(before_tools, "select recipe, status from attempts") == [("small", "failed")]
+    assert rows(before_tools, "select recipe, model_version, training from model_history") == [("small", 1, "retrain")]
+    for view in ("covariates", "backtest_by_series"):
+        assert rows(before_tools, f"select count(*) from {view}") == [(0,)]
 
 
 def test_a_run_that_was_staged_before_an_upgrade_is_published_after_it(first: Database) -> None:

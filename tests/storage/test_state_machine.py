@@ -71,7 +71,7 @@ TICKS = st.sampled_from(
 FAULTS = st.sampled_from(["number", "promo", "off grid", "future", "conflict", "region", "twice"])
 POINTS = ("register", "add", "add_attributes", "finish")
 
-OWN = "where series_id in (select series_id from series where recipe = :recipe)"
+OWN = "where series_id in (select series_id from series_variables where recipe = :recipe)"
 HEADERS = """
 select status, recorded_at, num_read, num_new, num_revised, num_same, num_rejected
 from batches where recipe = :recipe order by batch_id"""
@@ -80,7 +80,7 @@ select
     (select count(*) from observations {OWN}),
     (select count(*) from revisions {OWN}),
     (select count(*) from attributes {OWN}),
-    (select count(*) from series where recipe = :recipe),
+    (select count(*) from series_variables where recipe = :recipe),
     (select count(*) from rejections where batch_id in (select batch_id from batches where recipe = :recipe))"""
 CURRENT = "select series, period, value, recorded_at from current_observations where recipe = :recipe"
 

@@ -66,11 +66,11 @@ def test_refused_and_unchanged_batches_are_no_vintages(told: Store) -> None:
 def test_covariates_known_ahead_do_not_count_as_the_newest_period(told: Store) -> None:
     with told.database.write() as transaction:
         transaction.connection.exec_driver_sql(
-            "insert into series (recipe, series, variable) values ('small', 'a', 'price')"
+            "insert into series_variables (recipe, series, variable) values ('small', 'a', 'price')"
         )
         transaction.connection.exec_driver_sql(
             "insert into observations (series_id, period, value, batch_id) "
-            "select series_id, '2020-09-01', 1.0, (select max(batch_id) from batches) from series "
+            "select series_id, '2020-09-01', 1.0, (select max(batch_id) from batches) from series_variables "
             "where variable = 'price'"
         )
 

@@ -16,21 +16,39 @@ FORECAST = (
     "recipe, series, period, step, mean, lower_95, lower_80, median, upper_80, upper_95, method, reason, "
     "model_version, origin, as_of, published_at, run_id"
 )
+OTHER_TIMES = "period_at, period_local"
 CONTRACT = {
-    "latest_forecasts": FORECAST,
-    "forecast_history": f"{FORECAST}, kind",
-    "current_observations": "recipe, series, period, value, recorded_at",
+    "latest_forecasts": f"{FORECAST}, {OTHER_TIMES}",
+    "forecast_history": f"{FORECAST}, kind, {OTHER_TIMES}",
+    "current_observations": f"recipe, series, period, value, recorded_at, {OTHER_TIMES}",
     "forecast_accuracy": (
         "recipe, model_version, series, step, num_scored, mae, mase, smape, bias, coverage_80, coverage_95, skill"
     ),
-    "anomalies": "recipe, series, period, value, lower_95, upper_95, run_id",
+    "anomalies": f"recipe, series, period, value, lower_95, upper_95, run_id, {OTHER_TIMES}",
     "inactive_series": "recipe, series, last_period, origin, run_id",
     "recipe_status": (
         "recipe, latest_origin, published_at, expected_next_by, is_stale, num_series, num_fallback, model_version, "
         "model_age_days, last_attempt_at, last_attempt_status, last_error"
     ),
-    "rejected_observations": "recipe, source, line, column_name, series, text, rule, rejected_at, period",
-    "latest_paths": "recipe, series, path, step, period, value, origin, run_id",
+    "rejected_observations": (
+        f"recipe, source, line, column_name, series, text, rule, rejected_at, period, {OTHER_TIMES}"
+    ),
+    "latest_paths": f"recipe, series, path, step, period, value, origin, run_id, {OTHER_TIMES}",
+    "recipes": (
+        "recipe, description, unit, frequency, calendar, zone, season_length, horizon, source_kind, architecture, "
+        "training_policy, baseline, minimum, maximum, model_version, fingerprint"
+    ),
+    "series": "recipe, series, attributes, is_active, first_period, last_period, num_observations",
+    "covariates": f"recipe, series, covariate, period, value, recorded_at, {OTHER_TIMES}",
+    "attempts": "attempt_id, recipe, command, started_at, finished_at, status, error",
+    "decisions": "recipe, decided_at, what, outcome, reason, kind, model_version, batch_id, as_of",
+    "model_history": (
+        "recipe, model_version, training, reason, trained_at, cutoff, as_of, skill, is_champion, promoted_at, "
+        "replaced_at, model_hash, mlflow_run_id, data_hash, recipe_fingerprint, code_version"
+    ),
+    "backtest_by_series": (
+        "recipe, model_version, series, num_scored, mae, rmse, mase, smape, baseline, baseline_mae, baseline_mase, skill"
+    ),
 }
 
 

@@ -1,6 +1,6 @@
 -- The series and the values of a recipe that are not withdrawn, covariates included.
 select count(distinct observations.series_id) as num_series, count(*) as num_values
-from series
+from series_variables as series
 join observations on observations.series_id = series.series_id
 left join revisions
   on revisions.series_id = observations.series_id

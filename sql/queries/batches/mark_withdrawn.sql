@@ -1,2 +1,3 @@
 -- Mark an accepted batch as withdrawn by a person.
-update batches set decision = 'withdrawn' where batch_id = :batch_id and status = 'accepted'
+-- parameters: decided_at instant
+update batches set decision = 'withdrawn', decided_at = :decided_at where batch_id = :batch_id and status = 'accepted'

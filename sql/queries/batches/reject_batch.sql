@@ -1,2 +1,3 @@
 -- Mark a held batch as rejected by a person.
-update batches set status = 'refused', decision = 'rejected' where batch_id = :batch_id and status = 'held'
+-- parameters: decided_at instant
+update batches set status = 'refused', decision = 'rejected', decided_at = :decided_at where batch_id = :batch_id and status = 'held'

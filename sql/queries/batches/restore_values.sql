@@ -1,7 +1,7 @@
 -- Restore what was known before a batch: a version for each of its values that is still the newest; null withdraws it.
 insert into revisions (series_id, period, batch_id, value)
 select observations.series_id, observations.period, cast(:new_batch_id as bigint), null
-from series
+from series_variables as series
 join observations on observations.series_id = series.series_id
 where series.recipe = :recipe
   and observations.batch_id = :batch_id
@@ -15,7 +15,7 @@ select
     revisions.period,
     cast(:new_batch_id as bigint),
     case when older.batch_id is null then observations.value else older.value end
-from series
+from series_variables as series
 join revisions on revisions.series_id = series.series_id
 join observations on observations.series_id = revisions.series_id and observations.period = revisions.period
 left join revisions as older

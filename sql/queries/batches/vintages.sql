@@ -6,13 +6,13 @@ select
 from batches
 left join (
     select observations.batch_id, max(observations.period) as period
-    from series
+    from series_variables as series
     join observations on observations.series_id = series.series_id
     where series.recipe = :recipe and series.variable = ''
     group by observations.batch_id
     union all
     select older_versions.batch_id, max(older_versions.period) as period
-    from series
+    from series_variables as series
     join older_versions on older_versions.series_id = series.series_id
     where series.recipe = :recipe and series.variable = ''
     group by older_versions.batch_id

@@ -1,7 +1,7 @@
 -- Withdraw every value of a recipe that is not withdrawn yet.
 insert into revisions (series_id, period, batch_id, value)
 select observations.series_id, observations.period, cast(:new_batch_id as bigint), null
-from series
+from series_variables as series
 join observations on observations.series_id = series.series_id
 left join revisions
   on revisions.series_id = observations.series_id

@@ -9,7 +9,7 @@ select
     models.skill,
     case when recipes.champion_version = models.model_version then 1 else 0 end as is_champion
 from models
-join recipes on recipes.recipe = models.recipe
+join registered_recipes as recipes on recipes.recipe = models.recipe
 where models.recipe = :recipe
 order by models.model_version desc
 limit :most

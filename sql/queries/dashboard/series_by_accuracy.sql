@@ -10,7 +10,7 @@ select
     scored.mase,
     scored.skill
 from run_series
-join series on series.series_id = run_series.series_id
+join series_variables as series on series.series_id = run_series.series_id
 left join (
     select
         scores.series_id,

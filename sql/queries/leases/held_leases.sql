@@ -7,7 +7,7 @@ select
     leases.expires_at,
     (
         select max(attempts.started_at)
-        from attempts
+        from command_attempts as attempts
         where attempts.recipe = leases.recipe and attempts.status = 'running'
     ) as started_at
 from leases

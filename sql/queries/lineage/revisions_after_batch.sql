@@ -2,7 +2,7 @@
 select count(*) as num_revised, count(distinct revised.series) as num_series
 from (
     select distinct series.series, series.variable, observations.period
-    from series
+    from series_variables as series
     join revisions on revisions.series_id = series.series_id and revisions.batch_id > :batch_id
     join observations
       on observations.series_id = revisions.series_id

@@ -2,8 +2,8 @@
 -- columns: origin period, as_of instant, expected_next_by instant, recorded_by instant, published_at instant
 select
     runs.*,
-    recipes.fingerprint as present_fingerprint,
-    recipes.champion_version
+    registered_recipes.fingerprint as present_fingerprint,
+    registered_recipes.champion_version
 from runs
-join recipes on recipes.recipe = runs.recipe
+join registered_recipes on registered_recipes.recipe = runs.recipe
 where runs.run_id = :run_id

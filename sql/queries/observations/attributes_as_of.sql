@@ -1,6 +1,6 @@
 -- The attributes of a recipe's series after a batch.
 select attributes.series_id, series.series, attributes.name, attributes.value
-from series
+from series_variables as series
 join attributes on attributes.series_id = series.series_id
 where series.recipe = :recipe
   and attributes.batch_id = (

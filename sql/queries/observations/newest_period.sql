@@ -15,5 +15,5 @@ select max((
       )
     order by observations.period desc limit 1
 )) as period
-from series
+from series_variables as series
 where series.recipe = :recipe and series.variable = ''

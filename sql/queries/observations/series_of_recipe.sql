@@ -1,2 +1,2 @@
 -- The series of a recipe, or one covariate of them, with their ids.
-select series_id, series from series where recipe = :recipe and variable = :variable
+select series_id, series from series_variables where recipe = :recipe and variable = :variable

@@ -5,7 +5,7 @@ select series_id, period, value, known_at
 from (
     select series.series_id, observations.period, observations.value, observations.batch_id,
         coalesce(batches.known_at, batches.recorded_at) as known_at, batches.recorded_at
-    from series
+    from series_variables as series
     join observations on observations.series_id = series.series_id
     join batches on batches.batch_id = observations.batch_id
     where series.recipe = :recipe and series.variable = coalesce(:variable, series.variable)
@@ -13,7 +13,7 @@ from (
     union all
     select series.series_id, revisions.period, revisions.value, revisions.batch_id,
         coalesce(batches.known_at, batches.recorded_at), batches.recorded_at
-    from series
+    from series_variables as series
     join revisions on revisions.series_id = series.series_id
     join batches on batches.batch_id = revisions.batch_id
     where series.recipe = :recipe and series.variable = coalesce(:variable, series.variable)
@@ -21,7 +21,7 @@ from (
     union all
     select series.series_id, older_versions.period, older_versions.value, older_versions.batch_id,
         coalesce(batches.known_at, batches.recorded_at), batches.recorded_at
-    from series
+    from series_variables as series
     join older_versions on older_versions.series_id = series.series_id
     join batches on batches.batch_id = older_versions.batch_id
     where series.recipe = :recipe and series.variable = coalesce(:variable, series.variable)

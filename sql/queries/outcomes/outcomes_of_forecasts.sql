@@ -34,7 +34,7 @@ from (
     ) as newest
     cross join (
         select series_id, series
-        from series
+        from series_variables as series
         where recipe = :recipe and variable = ''
         order by (series_id * 2654435761) % 4294967296
         limit :num_series

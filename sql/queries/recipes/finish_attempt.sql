@@ -1,3 +1,3 @@
 -- Record how an attempt ended.
 -- parameters: finished_at instant
-update attempts set finished_at = :finished_at, status = :status, error = :error where attempt_id = :attempt_id
+update command_attempts set finished_at = :finished_at, status = :status, error = :error where attempt_id = :attempt_id

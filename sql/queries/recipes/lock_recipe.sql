@@ -1,3 +1,3 @@
 -- Lock the recipe's row until the end of the transaction; the fencing token and the version of its champion.
-update recipes set epoch = epoch where recipe = :recipe
+update registered_recipes set epoch = epoch where recipe = :recipe
 returning epoch, champion_version

@@ -1,2 +1,2 @@
 -- The newest definition of a recipe that was ever run.
-select definition from recipes where recipe = :recipe
+select definition from registered_recipes where recipe = :recipe

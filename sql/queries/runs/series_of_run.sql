@@ -8,6 +8,6 @@ select
     run_series.scale,
     run_series.interval_factor
 from run_series
-join series on series.series_id = run_series.series_id
+join series_variables as series on series.series_id = run_series.series_id
 where run_series.run_number = :run_number
 order by run_series.series_id

@@ -44,6 +44,6 @@ from (
     where scores.naive_error is not null
     group by scores.series_id
 ) as compared
-join series on series.series_id = compared.series_id
+join series_variables as series on series.series_id = compared.series_id
 where compared.num_scored >= :fewest and compared.num_lost * :fewest >= :most_lost * compared.num_scored and compared.mae > compared.naive_mae
 order by series.series
