@@ -123,74 +123,44 @@ ALTER TABLE alerts ALTER COLUMN alert_id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE batches (
-    batch_id bigint NOT NULL,
-    recipe text NOT NULL,
-    source text NOT NULL,
-    content_hash text NOT NULL,
-    recorded_at timestamp with time zone NOT NULL,
-    status text NOT NULL,
-    message text,
-    num_read integer NOT NULL,
-    num_new integer NOT NULL,
-    num_revised integer NOT NULL,
-    num_same integer NOT NULL,
-    num_rejected integer NOT NULL,
-    state text DEFAULT '{}'::text NOT NULL,
-    releases bigint,
-    first_period timestamp without time zone,
-    last_period timestamp without time zone,
-    known_at timestamp with time zone,
-    preview text,
-    expectation text,
-    decision text,
-    decided_at timestamp with time zone,
-    CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
+CREATE TABLE forecasts (
+    run_number bigint NOT NULL,
+    series_id bigint NOT NULL,
+    step integer NOT NULL,
+    mean double precision NOT NULL,
+    lower_95 double precision NOT NULL,
+    lower_80 double precision NOT NULL,
+    median double precision NOT NULL,
+    upper_80 double precision NOT NULL,
+    upper_95 double precision NOT NULL,
+    baseline double precision,
+    CONSTRAINT forecast_baseline_finite CHECK (((baseline >= -1.7976931348623157e308) AND (baseline <= 1.7976931348623157e308))),
+    CONSTRAINT forecast_mean_finite CHECK (((mean >= -1.7976931348623157e308) AND (mean <= 1.7976931348623157e308))),
+    CONSTRAINT forecast_quantiles_ascend CHECK (((-1.7976931348623157e308 <= lower_95) AND (lower_95 <= lower_80) AND (lower_80 <= median) AND (median <= upper_80) AND (upper_80 <= upper_95) AND (upper_95 <= 1.7976931348623157e308))),
+    CONSTRAINT forecast_step CHECK ((step >= 1))
 );
 
-COMMENT ON TABLE batches IS 'One delivery of a source, whatever became of it.';
+COMMENT ON TABLE forecasts IS 'One step of one series of a run.';
 
-COMMENT ON COLUMN batches.batch_id IS 'number; within a recipe later batches have higher ones';
+COMMENT ON COLUMN forecasts.run_number IS 'run that it is part of';
 
-COMMENT ON COLUMN batches.recipe IS 'recipe that it was read for';
+COMMENT ON COLUMN forecasts.series_id IS 'series that is forecast';
 
-COMMENT ON COLUMN batches.source IS 'file or address that it came from, without secrets';
+COMMENT ON COLUMN forecasts.step IS 'periods after the origin, counted from 1';
 
-COMMENT ON COLUMN batches.content_hash IS 'hash of what was delivered; empty where it could not be read';
+COMMENT ON COLUMN forecasts.mean IS 'expected value in the unit of the recipe';
 
-COMMENT ON COLUMN batches.recorded_at IS 'instant from which what it brought counts as known; ascends strictly within a recipe';
+COMMENT ON COLUMN forecasts.lower_95 IS 'quantile 0.025';
 
-COMMENT ON COLUMN batches.status IS 'accepted, refused, held (waits for a person) or released (a person let it in, as a later batch)';
+COMMENT ON COLUMN forecasts.lower_80 IS 'quantile 0.1';
 
-COMMENT ON COLUMN batches.message IS 'why it was refused or held; null if accepted';
+COMMENT ON COLUMN forecasts.median IS 'quantile 0.5';
 
-COMMENT ON COLUMN batches.num_read IS 'rows that were read';
+COMMENT ON COLUMN forecasts.upper_80 IS 'quantile 0.9';
 
-COMMENT ON COLUMN batches.num_new IS 'first values of a series and period';
+COMMENT ON COLUMN forecasts.upper_95 IS 'quantile 0.975';
 
-COMMENT ON COLUMN batches.num_revised IS 'values that differ from what was known';
-
-COMMENT ON COLUMN batches.num_same IS 'values that were known already';
-
-COMMENT ON COLUMN batches.num_rejected IS 'rows that were refused';
-
-COMMENT ON COLUMN batches.state IS 'what the source left for its next reading, as JSON';
-
-COMMENT ON COLUMN batches.releases IS 'batch on hold that this one accepts; null for most';
-
-COMMENT ON COLUMN batches.first_period IS 'first period of which it tells something new; null: of none';
-
-COMMENT ON COLUMN batches.last_period IS 'last period of which it tells something new; null: of none';
-
-COMMENT ON COLUMN batches.known_at IS 'instant since when the world knew what it brought, where the source says so; null: recorded_at';
-
-COMMENT ON COLUMN batches.preview IS 'what a held batch would change, as JSON; null: it was not held';
-
-COMMENT ON COLUMN batches.expectation IS 'what a person accepted of later deliveries, as JSON; null: the same as before';
-
-COMMENT ON COLUMN batches.decision IS 'rejected or withdrawn by a person; null: neither';
-
-COMMENT ON COLUMN batches.decided_at IS 'instant of that decision; null: there was none, or an earlier release did not keep it';
+COMMENT ON COLUMN forecasts.baseline IS 'what the recipe''s baseline says from the same origin; null: it was not kept when this run was made';
 
 CREATE TABLE observations (
     series_id bigint NOT NULL,
@@ -257,129 +227,6 @@ COMMENT ON COLUMN revisions.period IS 'start of the period, UTC';
 COMMENT ON COLUMN revisions.batch_id IS 'batch that reported it; as of an instant the highest one counts';
 
 COMMENT ON COLUMN revisions.value IS 'value in the unit of the recipe, finite; null: the value was withdrawn, from then on the period is a gap';
-
-CREATE TABLE series_variables (
-    series_id bigint NOT NULL,
-    recipe text NOT NULL,
-    series text NOT NULL,
-    variable text DEFAULT ''::text NOT NULL
-);
-
-COMMENT ON TABLE series_variables IS 'A series of a recipe, or a covariate of one.';
-
-COMMENT ON COLUMN series_variables.series_id IS 'number of the series, for ever';
-
-COMMENT ON COLUMN series_variables.recipe IS 'recipe that it belongs to';
-
-COMMENT ON COLUMN series_variables.series IS 'name as the source has it';
-
-COMMENT ON COLUMN series_variables.variable IS 'empty: what is forecast; otherwise the covariate, named like its column';
-
-CREATE TABLE zone_offsets (
-    zone text NOT NULL,
-    starts_at timestamp without time zone NOT NULL,
-    local_starts_at timestamp without time zone NOT NULL,
-    seconds integer NOT NULL
-);
-
-COMMENT ON TABLE zone_offsets IS 'The distances from UTC of each zone that a recipe names.';
-
-COMMENT ON COLUMN zone_offsets.zone IS 'name in the tz database';
-
-COMMENT ON COLUMN zone_offsets.starts_at IS 'instant from which the distance counts, UTC';
-
-COMMENT ON COLUMN zone_offsets.local_starts_at IS 'first local time that belongs to it; of local times that occur twice it has the second ones';
-
-COMMENT ON COLUMN zone_offsets.seconds IS 'distance from UTC; above 0 east of it';
-
-CREATE VIEW current_observations AS
- SELECT series.recipe,
-    series.series,
-    observations.period,
-        CASE
-            WHEN (revisions.batch_id IS NULL) THEN observations.value
-            ELSE revisions.value
-        END AS value,
-    batches.recorded_at,
-        CASE
-            WHEN (zones.period_zone = 'UTC'::text) THEN (observations.period AT TIME ZONE 'UTC'::text)
-            ELSE ((observations.period - ((( SELECT offsets.seconds
-               FROM zone_offsets offsets
-              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= observations.period))
-              ORDER BY offsets.local_starts_at DESC
-             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
-        END AS period_at,
-        CASE
-            WHEN (zones.zone = zones.period_zone) THEN observations.period
-            ELSE (observations.period + ((( SELECT offsets.seconds
-               FROM zone_offsets offsets
-              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= observations.period))
-              ORDER BY offsets.starts_at DESC
-             LIMIT 1))::double precision * '00:00:01'::interval))
-        END AS period_local
-   FROM ((((series_variables series
-     JOIN observations ON ((observations.series_id = series.series_id)))
-     LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
-           FROM revisions newest
-          WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
-     JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
-     LEFT JOIN registered_recipes zones ON ((zones.recipe = series.recipe)))
-  WHERE ((series.variable = ''::text) AND ((revisions.batch_id IS NULL) OR (revisions.value IS NOT NULL)));
-
-COMMENT ON VIEW current_observations IS 'The newest value of each series and period.';
-
-COMMENT ON COLUMN current_observations.recipe IS 'name of the recipe';
-
-COMMENT ON COLUMN current_observations.series IS 'name of the series';
-
-COMMENT ON COLUMN current_observations.period IS 'start of the period, UTC';
-
-COMMENT ON COLUMN current_observations.value IS 'newest value in the unit of the recipe';
-
-COMMENT ON COLUMN current_observations.recorded_at IS 'instant since which this value is known; later than the first value''s if it was revised';
-
-COMMENT ON COLUMN current_observations.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
-
-COMMENT ON COLUMN current_observations.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
-
-CREATE TABLE forecasts (
-    run_number bigint NOT NULL,
-    series_id bigint NOT NULL,
-    step integer NOT NULL,
-    mean double precision NOT NULL,
-    lower_95 double precision NOT NULL,
-    lower_80 double precision NOT NULL,
-    median double precision NOT NULL,
-    upper_80 double precision NOT NULL,
-    upper_95 double precision NOT NULL,
-    baseline double precision,
-    CONSTRAINT forecast_baseline_finite CHECK (((baseline >= -1.7976931348623157e308) AND (baseline <= 1.7976931348623157e308))),
-    CONSTRAINT forecast_mean_finite CHECK (((mean >= -1.7976931348623157e308) AND (mean <= 1.7976931348623157e308))),
-    CONSTRAINT forecast_quantiles_ascend CHECK (((-1.7976931348623157e308 <= lower_95) AND (lower_95 <= lower_80) AND (lower_80 <= median) AND (median <= upper_80) AND (upper_80 <= upper_95) AND (upper_95 <= 1.7976931348623157e308))),
-    CONSTRAINT forecast_step CHECK ((step >= 1))
-);
-
-COMMENT ON TABLE forecasts IS 'One step of one series of a run.';
-
-COMMENT ON COLUMN forecasts.run_number IS 'run that it is part of';
-
-COMMENT ON COLUMN forecasts.series_id IS 'series that is forecast';
-
-COMMENT ON COLUMN forecasts.step IS 'periods after the origin, counted from 1';
-
-COMMENT ON COLUMN forecasts.mean IS 'expected value in the unit of the recipe';
-
-COMMENT ON COLUMN forecasts.lower_95 IS 'quantile 0.025';
-
-COMMENT ON COLUMN forecasts.lower_80 IS 'quantile 0.1';
-
-COMMENT ON COLUMN forecasts.median IS 'quantile 0.5';
-
-COMMENT ON COLUMN forecasts.upper_80 IS 'quantile 0.9';
-
-COMMENT ON COLUMN forecasts.upper_95 IS 'quantile 0.975';
-
-COMMENT ON COLUMN forecasts.baseline IS 'what the recipe''s baseline says from the same origin; null: it was not kept when this run was made';
 
 CREATE TABLE run_series (
     run_number bigint NOT NULL,
@@ -501,11 +348,48 @@ COMMENT ON COLUMN runs.calibration IS 'what its intervals were widened or narrow
 
 COMMENT ON COLUMN runs.recorded_by IS 'instant up to which observations had been recorded when it was made; null: as_of';
 
+CREATE TABLE series_variables (
+    series_id bigint NOT NULL,
+    recipe text NOT NULL,
+    series text NOT NULL,
+    variable text DEFAULT ''::text NOT NULL
+);
+
+COMMENT ON TABLE series_variables IS 'A series of a recipe, or a covariate of one.';
+
+COMMENT ON COLUMN series_variables.series_id IS 'number of the series, for ever';
+
+COMMENT ON COLUMN series_variables.recipe IS 'recipe that it belongs to';
+
+COMMENT ON COLUMN series_variables.series IS 'name as the source has it';
+
+COMMENT ON COLUMN series_variables.variable IS 'empty: what is forecast; otherwise the covariate, named like its column';
+
+CREATE TABLE zone_offsets (
+    zone text NOT NULL,
+    starts_at timestamp without time zone NOT NULL,
+    local_starts_at timestamp without time zone NOT NULL,
+    seconds integer NOT NULL
+);
+
+COMMENT ON TABLE zone_offsets IS 'The distances from UTC of each zone that a recipe names.';
+
+COMMENT ON COLUMN zone_offsets.zone IS 'name in the tz database';
+
+COMMENT ON COLUMN zone_offsets.starts_at IS 'instant from which the distance counts, UTC';
+
+COMMENT ON COLUMN zone_offsets.local_starts_at IS 'first local time that belongs to it; of local times that occur twice it has the second ones';
+
+COMMENT ON COLUMN zone_offsets.seconds IS 'distance from UTC; above 0 east of it';
+
 CREATE VIEW anomalies AS
  SELECT runs.recipe,
     series.series,
     run_steps.period,
-    observed.value,
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END AS value,
     forecasts.lower_95,
     forecasts.upper_95,
     runs.run_id,
@@ -525,13 +409,24 @@ CREATE VIEW anomalies AS
               ORDER BY offsets.starts_at DESC
              LIMIT 1))::double precision * '00:00:01'::interval))
         END AS period_local
-   FROM (((((runs
-     JOIN run_steps ON ((run_steps.run_number = runs.run_number)))
-     JOIN forecasts ON (((forecasts.run_number = run_steps.run_number) AND (forecasts.step = run_steps.step))))
-     JOIN series_variables series ON ((series.series_id = forecasts.series_id)))
-     JOIN current_observations observed ON (((observed.recipe = series.recipe) AND (observed.series = series.series) AND (observed.period = run_steps.period))))
+   FROM ((((((runs
+     JOIN series_variables series ON (((series.recipe = runs.recipe) AND (series.variable = ''::text))))
+     JOIN forecasts ON (((forecasts.run_number = runs.run_number) AND (forecasts.series_id = series.series_id))))
+     JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
+     JOIN observations ON (((observations.series_id = forecasts.series_id) AND (observations.period = run_steps.period))))
+     LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
+           FROM revisions newest
+          WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
      LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
-  WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND ((observed.value < forecasts.lower_95) OR (observed.value > forecasts.upper_95)) AND (NOT (EXISTS ( SELECT 1
+  WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND ((
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END < forecasts.lower_95) OR (
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END > forecasts.upper_95)) AND (NOT (EXISTS ( SELECT 1
            FROM ((runs nearer
              JOIN run_steps steps ON (((steps.run_number = nearer.run_number) AND (steps.period = run_steps.period))))
              JOIN run_series told ON (((told.run_number = nearer.run_number) AND (told.series_id = forecasts.series_id))))
@@ -674,7 +569,7 @@ COMMENT ON COLUMN backtest_errors.baseline_mae IS 'mean absolute error of the ba
 COMMENT ON COLUMN backtest_errors.baseline_mase IS 'mean absolute scaled error of the baseline; null: there is none';
 
 CREATE VIEW backtest_by_series AS
- SELECT errors.recipe,
+ SELECT series.recipe,
     errors.model_version,
     series.series,
     errors.num_scored,
@@ -714,6 +609,75 @@ COMMENT ON COLUMN backtest_by_series.baseline_mae IS 'mean absolute error of the
 COMMENT ON COLUMN backtest_by_series.baseline_mase IS 'mean absolute scaled error of the baseline; null: there is none';
 
 COMMENT ON COLUMN backtest_by_series.skill IS '1 - mase / baseline_mase: above 0 is better; null: nothing to compare with';
+
+CREATE TABLE batches (
+    batch_id bigint NOT NULL,
+    recipe text NOT NULL,
+    source text NOT NULL,
+    content_hash text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    status text NOT NULL,
+    message text,
+    num_read integer NOT NULL,
+    num_new integer NOT NULL,
+    num_revised integer NOT NULL,
+    num_same integer NOT NULL,
+    num_rejected integer NOT NULL,
+    state text DEFAULT '{}'::text NOT NULL,
+    releases bigint,
+    first_period timestamp without time zone,
+    last_period timestamp without time zone,
+    known_at timestamp with time zone,
+    preview text,
+    expectation text,
+    decision text,
+    decided_at timestamp with time zone,
+    CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
+);
+
+COMMENT ON TABLE batches IS 'One delivery of a source, whatever became of it.';
+
+COMMENT ON COLUMN batches.batch_id IS 'number; within a recipe later batches have higher ones';
+
+COMMENT ON COLUMN batches.recipe IS 'recipe that it was read for';
+
+COMMENT ON COLUMN batches.source IS 'file or address that it came from, without secrets';
+
+COMMENT ON COLUMN batches.content_hash IS 'hash of what was delivered; empty where it could not be read';
+
+COMMENT ON COLUMN batches.recorded_at IS 'instant from which what it brought counts as known; ascends strictly within a recipe';
+
+COMMENT ON COLUMN batches.status IS 'accepted, refused, held (waits for a person) or released (a person let it in, as a later batch)';
+
+COMMENT ON COLUMN batches.message IS 'why it was refused or held; null if accepted';
+
+COMMENT ON COLUMN batches.num_read IS 'rows that were read';
+
+COMMENT ON COLUMN batches.num_new IS 'first values of a series and period';
+
+COMMENT ON COLUMN batches.num_revised IS 'values that differ from what was known';
+
+COMMENT ON COLUMN batches.num_same IS 'values that were known already';
+
+COMMENT ON COLUMN batches.num_rejected IS 'rows that were refused';
+
+COMMENT ON COLUMN batches.state IS 'what the source left for its next reading, as JSON';
+
+COMMENT ON COLUMN batches.releases IS 'batch on hold that this one accepts; null for most';
+
+COMMENT ON COLUMN batches.first_period IS 'first period of which it tells something new; null: of none';
+
+COMMENT ON COLUMN batches.last_period IS 'last period of which it tells something new; null: of none';
+
+COMMENT ON COLUMN batches.known_at IS 'instant since when the world knew what it brought, where the source says so; null: recorded_at';
+
+COMMENT ON COLUMN batches.preview IS 'what a held batch would change, as JSON; null: it was not held';
+
+COMMENT ON COLUMN batches.expectation IS 'what a person accepted of later deliveries, as JSON; null: the same as before';
+
+COMMENT ON COLUMN batches.decision IS 'rejected or withdrawn by a person; null: neither';
+
+COMMENT ON COLUMN batches.decided_at IS 'instant of that decision; null: there was none, or an earlier release did not keep it';
 
 CREATE SEQUENCE batches_batch_id_seq
     START WITH 1
@@ -776,6 +740,56 @@ COMMENT ON COLUMN covariates.recorded_at IS 'instant since which this value is k
 COMMENT ON COLUMN covariates.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
 
 COMMENT ON COLUMN covariates.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
+
+CREATE VIEW current_observations AS
+ SELECT series.recipe,
+    series.series,
+    observations.period,
+        CASE
+            WHEN (revisions.batch_id IS NULL) THEN observations.value
+            ELSE revisions.value
+        END AS value,
+    batches.recorded_at,
+        CASE
+            WHEN (zones.period_zone = 'UTC'::text) THEN (observations.period AT TIME ZONE 'UTC'::text)
+            ELSE ((observations.period - ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.period_zone) AND (offsets.local_starts_at <= observations.period))
+              ORDER BY offsets.local_starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval)) AT TIME ZONE 'UTC'::text)
+        END AS period_at,
+        CASE
+            WHEN (zones.zone = zones.period_zone) THEN observations.period
+            ELSE (observations.period + ((( SELECT offsets.seconds
+               FROM zone_offsets offsets
+              WHERE ((offsets.zone = zones.zone) AND (offsets.starts_at <= observations.period))
+              ORDER BY offsets.starts_at DESC
+             LIMIT 1))::double precision * '00:00:01'::interval))
+        END AS period_local
+   FROM ((((series_variables series
+     JOIN observations ON ((observations.series_id = series.series_id)))
+     LEFT JOIN revisions ON (((revisions.series_id = observations.series_id) AND (revisions.period = observations.period) AND (revisions.batch_id = ( SELECT max(newest.batch_id) AS max
+           FROM revisions newest
+          WHERE ((newest.series_id = observations.series_id) AND (newest.period = observations.period)))))))
+     JOIN batches ON ((batches.batch_id = COALESCE(revisions.batch_id, observations.batch_id))))
+     LEFT JOIN registered_recipes zones ON ((zones.recipe = series.recipe)))
+  WHERE ((series.variable = ''::text) AND ((revisions.batch_id IS NULL) OR (revisions.value IS NOT NULL)));
+
+COMMENT ON VIEW current_observations IS 'The newest value of each series and period.';
+
+COMMENT ON COLUMN current_observations.recipe IS 'name of the recipe';
+
+COMMENT ON COLUMN current_observations.series IS 'name of the series';
+
+COMMENT ON COLUMN current_observations.period IS 'start of the period, UTC';
+
+COMMENT ON COLUMN current_observations.value IS 'newest value in the unit of the recipe';
+
+COMMENT ON COLUMN current_observations.recorded_at IS 'instant since which this value is known; later than the first value''s if it was revised';
+
+COMMENT ON COLUMN current_observations.period_at IS 'instant at which the period begins; days and longer periods begin at midnight in the zone of the recipe';
+
+COMMENT ON COLUMN current_observations.period_local IS 'the period in the zone of the recipe; days and longer periods are local as they are';
 
 CREATE TABLE model_decisions (
     decision_id bigint NOT NULL,
@@ -950,9 +964,9 @@ CREATE VIEW forecast_accuracy AS
             WHEN (scores.naive_error IS NOT NULL) THEN abs(COALESCE(scores.median_error, scores.error))
             ELSE NULL::double precision
         END) / NULLIF(avg(abs(scores.naive_error)), (0)::double precision))) AS skill
-   FROM ((scores
-     JOIN runs ON ((runs.run_number = scores.run_number)))
-     JOIN series_variables series ON ((series.series_id = scores.series_id)))
+   FROM ((runs
+     JOIN series_variables series ON (((series.recipe = runs.recipe) AND (series.variable = ''::text))))
+     JOIN scores ON (((scores.run_number = runs.run_number) AND (scores.series_id = series.series_id))))
   WHERE ((runs.kind = 'live'::text) AND (scores.as_of = ( SELECT max(newest.as_of) AS max
            FROM scores newest
           WHERE ((newest.run_number = scores.run_number) AND (newest.series_id = scores.series_id) AND (newest.step = scores.step)))))
@@ -1026,8 +1040,8 @@ CREATE VIEW forecast_history AS
              LIMIT 1))::double precision * '00:00:01'::interval))
         END AS period_local
    FROM (((((runs
-     JOIN run_series ON ((run_series.run_number = runs.run_number)))
-     JOIN series_variables series ON ((series.series_id = run_series.series_id)))
+     JOIN series_variables series ON (((series.recipe = runs.recipe) AND (series.variable = ''::text))))
+     JOIN run_series ON (((run_series.run_number = runs.run_number) AND (run_series.series_id = series.series_id))))
      JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
      JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
      LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
@@ -1163,8 +1177,8 @@ CREATE VIEW latest_forecasts AS
              LIMIT 1))::double precision * '00:00:01'::interval))
         END AS period_local
    FROM (((((runs
-     JOIN run_series ON ((run_series.run_number = runs.run_number)))
-     JOIN series_variables series ON ((series.series_id = run_series.series_id)))
+     JOIN series_variables series ON (((series.recipe = runs.recipe) AND (series.variable = ''::text))))
+     JOIN run_series ON (((run_series.run_number = runs.run_number) AND (run_series.series_id = series.series_id))))
      JOIN forecasts ON (((forecasts.run_number = run_series.run_number) AND (forecasts.series_id = run_series.series_id))))
      JOIN run_steps ON (((run_steps.run_number = forecasts.run_number) AND (run_steps.step = forecasts.step))))
      LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
@@ -1261,9 +1275,9 @@ CREATE VIEW latest_paths AS
              LIMIT 1))::double precision * '00:00:01'::interval))
         END AS period_local
    FROM ((((runs
-     JOIN run_steps ON ((run_steps.run_number = runs.run_number)))
-     JOIN sample_paths ON (((sample_paths.run_number = run_steps.run_number) AND (sample_paths.step = run_steps.step))))
-     JOIN series_variables series ON ((series.series_id = sample_paths.series_id)))
+     JOIN series_variables series ON (((series.recipe = runs.recipe) AND (series.variable = ''::text))))
+     JOIN sample_paths ON (((sample_paths.run_number = runs.run_number) AND (sample_paths.series_id = series.series_id))))
+     JOIN run_steps ON (((run_steps.run_number = sample_paths.run_number) AND (run_steps.step = sample_paths.step))))
      LEFT JOIN registered_recipes zones ON ((zones.recipe = runs.recipe)))
   WHERE ((runs.kind = 'live'::text) AND (runs.status = 'published'::text) AND (runs.origin = ( SELECT max(newest.origin) AS max
            FROM runs newest
@@ -1929,6 +1943,8 @@ CREATE UNIQUE INDEX one_published_run ON runs USING btree (recipe, kind, origin)
 CREATE INDEX rejections_of_batch ON rejections USING btree (batch_id);
 
 CREATE INDEX rejections_of_series ON rejections USING btree (series);
+
+CREATE INDEX runs_of_recipe ON runs USING btree (recipe, kind, origin);
 
 CREATE INDEX withdrawn_values ON revisions USING btree (series_id) WHERE (value IS NULL);
 

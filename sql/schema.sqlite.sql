@@ -417,6 +417,8 @@ CREATE INDEX zone_offsets_of_local_times on zone_offsets (zone, local_starts_at)
 
 CREATE INDEX rejections_of_series on rejections (series);
 
+CREATE INDEX runs_of_recipe on runs (recipe, kind, origin);
+
 CREATE TABLE backtest_errors (
     series_id integer not null references series_variables (series_id),
     recipe text not null,
@@ -463,10 +465,11 @@ select
         where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
         order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
-join run_series on run_series.run_number = runs.run_number
-join series_variables as series on series.series_id = run_series.series_id
-join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
-join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+cross join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+cross join run_series on run_series.run_number = runs.run_number and run_series.series_id = series.series_id
+cross join forecasts
+  on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
+cross join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
@@ -507,10 +510,11 @@ select
         where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
         order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
-join run_series on run_series.run_number = runs.run_number
-join series_variables as series on series.series_id = run_series.series_id
-join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
-join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+cross join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+cross join run_series on run_series.run_number = runs.run_number and run_series.series_id = series.series_id
+cross join forecasts
+  on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
+cross join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.status in ('published', 'superseded');
 
@@ -563,9 +567,9 @@ select
     avg(cast(scores.inside_95 as double precision)) as coverage_95,
     1 - avg(case when scores.naive_error is not null then abs(coalesce(scores.median_error, scores.error)) end)
         / nullif(avg(abs(scores.naive_error)), 0) as skill
-from scores
-join runs on runs.run_number = scores.run_number
-join series_variables as series on series.series_id = scores.series_id
+from runs
+cross join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+cross join scores on scores.run_number = runs.run_number and scores.series_id = series.series_id
 where runs.kind = 'live'
   and scores.as_of = (
       select max(newest.as_of)
@@ -579,7 +583,7 @@ select
     runs.recipe,
     series.series,
     run_steps.period,
-    observed.value,
+    case when revisions.batch_id is null then observations.value else revisions.value end as value,
     forecasts.lower_95,
     forecasts.upper_95,
     runs.run_id,
@@ -594,15 +598,23 @@ select
         where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
         order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
-join run_steps on run_steps.run_number = runs.run_number
-join forecasts on forecasts.run_number = run_steps.run_number and forecasts.step = run_steps.step
-join series_variables as series on series.series_id = forecasts.series_id
-join current_observations as observed
-  on observed.recipe = series.recipe and observed.series = series.series and observed.period = run_steps.period
+cross join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+cross join forecasts on forecasts.run_number = runs.run_number and forecasts.series_id = series.series_id
+cross join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+cross join observations on observations.series_id = forecasts.series_id and observations.period = run_steps.period
+left join revisions
+  on revisions.series_id = observations.series_id
+ and revisions.period = observations.period
+ and revisions.batch_id = (
+     select max(newest.batch_id)
+     from revisions as newest
+     where newest.series_id = observations.series_id and newest.period = observations.period
+ )
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
-  and (observed.value < forecasts.lower_95 or observed.value > forecasts.upper_95)
+  and case when revisions.batch_id is null then observations.value else revisions.value end
+      not between forecasts.lower_95 and forecasts.upper_95
   and not exists (
       select 1
       from runs as nearer
@@ -684,9 +696,9 @@ select
         where offsets.zone = zones.zone and offsets.starts_at <= run_steps.period
         order by offsets.starts_at desc limit 1) || ' seconds') || substr(run_steps.period, 20) || 'Z', ' 00:00:00Z', 'Z'), 'Z') end as period_local
 from runs
-join run_steps on run_steps.run_number = runs.run_number
-join sample_paths on sample_paths.run_number = run_steps.run_number and sample_paths.step = run_steps.step
-join series_variables as series on series.series_id = sample_paths.series_id
+cross join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+cross join sample_paths on sample_paths.run_number = runs.run_number and sample_paths.series_id = series.series_id
+cross join run_steps on run_steps.run_number = sample_paths.run_number and run_steps.step = sample_paths.step
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'
@@ -874,7 +886,7 @@ join registered_recipes as recipes on recipes.recipe = models.recipe;
 
 CREATE VIEW backtest_by_series as
 select
-    errors.recipe,
+    series.recipe,
     errors.model_version,
     series.series,
     errors.num_scored,

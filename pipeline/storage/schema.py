@@ -43,6 +43,9 @@ VIEWS = (
 #: what a view writes for one of `sql/views/expressions`, with the column that the expression is about
 _EXPRESSION = re.compile(r"\b(period_at|period_local)\(([\w.]+)\)")
 
+#: SQLite does not know how many rows a run has, and would read all of them for one series; a cross join keeps the order
+_JOIN_IN_ORDER = {"sqlite": "cross join", "postgresql": "join"}
+
 #: Alembic works on globals: a process runs one migration at a time
 _MIGRATION_LOCK = threading.Lock()
 
@@ -173,7 +176,8 @@ def view_sql(name: str, dialect: str) -> str:
         _, expression = _read_sql(f"views/expressions/{call[1]}", dialect).split("\n", 1)
         return expression.rstrip().replace("{period}", call[2])
 
-    return _EXPRESSION.sub(write_out, _read_sql(f"views/{name}", dialect))
+    text = _EXPRESSION.sub(write_out, _read_sql(f"views/{name}", dialect))
+    return text.replace("in_order join", _JOIN_IN_ORDER[dialect])
 
 
 def _read_sql(name: str, dialect: str) -> str:

@@ -1,7 +1,7 @@
 -- The errors of each model's backtest by series, beside those of its baseline.
 create view backtest_by_series as
 select
-    errors.recipe,
+    series.recipe,
     errors.model_version,
     series.series,
     errors.num_scored,

@@ -17,9 +17,9 @@ select
     avg(cast(scores.inside_95 as double precision)) as coverage_95,
     1 - avg(case when scores.naive_error is not null then abs(coalesce(scores.median_error, scores.error)) end)
         / nullif(avg(abs(scores.naive_error)), 0) as skill
-from scores
-join runs on runs.run_number = scores.run_number
-join series_variables as series on series.series_id = scores.series_id
+from runs
+in_order join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+in_order join scores on scores.run_number = runs.run_number and scores.series_id = series.series_id
 where runs.kind = 'live'
   and scores.as_of = (
       select max(newest.as_of)

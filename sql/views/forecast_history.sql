@@ -22,9 +22,10 @@ select
     period_at(run_steps.period) as period_at,
     period_local(run_steps.period) as period_local
 from runs
-join run_series on run_series.run_number = runs.run_number
-join series_variables as series on series.series_id = run_series.series_id
-join forecasts on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
-join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
+in_order join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+in_order join run_series on run_series.run_number = runs.run_number and run_series.series_id = series.series_id
+in_order join forecasts
+  on forecasts.run_number = run_series.run_number and forecasts.series_id = run_series.series_id
+in_order join run_steps on run_steps.run_number = forecasts.run_number and run_steps.step = forecasts.step
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.status in ('published', 'superseded')

@@ -12,9 +12,9 @@ select
     period_at(run_steps.period) as period_at,
     period_local(run_steps.period) as period_local
 from runs
-join run_steps on run_steps.run_number = runs.run_number
-join sample_paths on sample_paths.run_number = run_steps.run_number and sample_paths.step = run_steps.step
-join series_variables as series on series.series_id = sample_paths.series_id
+in_order join series_variables as series on series.recipe = runs.recipe and series.variable = ''
+in_order join sample_paths on sample_paths.run_number = runs.run_number and sample_paths.series_id = series.series_id
+in_order join run_steps on run_steps.run_number = sample_paths.run_number and run_steps.step = sample_paths.step
 left join registered_recipes as zones on zones.recipe = runs.recipe
 where runs.kind = 'live'
   and runs.status = 'published'

@@ -30,6 +30,7 @@ BENCHMARKS = {
     "cycle": "What a cycle costs beyond what it must compute",
     "night": "A night of many series",
     "store": "The store",
+    "views": "One series from a view",
 }
 PACKAGES = ("tensorflow", "keras", "onnxruntime", "numpy", "pandas", "sqlalchemy", "psycopg", "prefect", "mlflow")
 #: a median and its range

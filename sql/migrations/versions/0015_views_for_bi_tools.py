@@ -94,6 +94,7 @@ update batches set decided_at = (
 )
 where decision = 'withdrawn'""",
         "create index rejections_of_series on rejections (series)",
+        "create index runs_of_recipe on runs (recipe, kind, origin)",
         f"""
 create table backtest_errors (
     series_id {"integer" if is_sqlite else "bigint"} not null references series_variables (series_id),
