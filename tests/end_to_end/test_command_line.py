@@ -38,7 +38,7 @@ from tests.support.examples import NOW, SMALL_RECIPE, small_csv, small_panel, sm
 COMMANDS = {"run", "ingest", "train", "forecast", "score", "backtest", "show", "status", "db", "doctor"}
 FORECAST_COLUMNS = [
     *("recipe", "series", "period", "step", "mean", "lower_95", "lower_80", "median", "upper_80", "upper_95"),
-    *("method", "reason", "model_version", "origin", "as_of", "published_at", "run_id"),
+    *("method", "reason", "model_version", "origin", "as_of", "published_at", "run_id", "period_at", "period_local"),
 ]
 STATUS_COLUMNS = {
     *("recipe", "latest_origin", "published_at", "expected_next_by", "is_stale", "num_series", "num_fallback"),

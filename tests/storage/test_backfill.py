@@ -39,7 +39,9 @@ LATER = START + 400 * DAY
 
 RUN_ID = "replace(run_id, '-backfill', '') as run_id"
 OF_RUN = f"select {RUN_ID.replace('run_id', 'runs.run_id', 1)}, series.series, "
-FROM_RUN = " from {table} join runs using (run_number) join series_variables using (series_id) order by 1, 2, 3"
+FROM_RUN = (
+    " from {table} join runs using (run_number) join series_variables as series using (series_id) order by 1, 2, 3"
+)
 #: all that a life leaves, but for marks, instants of the clock, and numbers that the database gives
 LEFT = {
     "runs": f"""

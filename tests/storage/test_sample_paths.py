@@ -31,7 +31,7 @@ COLUMNS = ["recipe", "run_id", "series", "path", "step", "period", "value"]
 TOLD = """
     select runs.recipe, runs.run_id, series.series, path, step, period, value
     from sample_paths
-    join runs using (run_number) join series_variables using (series_id) join run_steps using (run_number, step)
+    join runs using (run_number) join series_variables as series using (series_id) join run_steps using (run_number, step)
     order by series.series, path, step"""
 
 
