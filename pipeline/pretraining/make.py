@@ -1,8 +1,9 @@
 """Make the pretrained networks: `python -m pipeline.pretraining.make [NAME...]`, or `make pretrain`.
 
 Each member is fitted in a process and on a processor of its own, and kept in `.pretraining/` as soon as it is there, so that
-an interrupted run goes on where it was. The same plan gives the same bytes on the same machine and libraries, whatever the
-number of processors.
+an interrupted run goes on where it was. The same plan gives the same bytes with the same libraries on processors of the same
+kind, whatever their number: TensorFlow's matrix products add up in an order that depends on the instructions that a processor has,
+and thousands of steps make other weights of another last bit.
 """
 
 from __future__ import annotations
