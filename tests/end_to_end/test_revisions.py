@@ -109,7 +109,7 @@ def asks(folder: Path, query: str) -> list[tuple[Any, ...]]:
 
 def counts_of(folder: Path) -> dict[str, int]:
     """Rows of every table but of attempts, which tell of tries."""
-    tables = asks(folder, "select name from sqlite_master where type = 'table' and name <> 'attempts'")
+    tables = asks(folder, "select name from sqlite_master where type = 'table' and name <> 'command_attempts'")
     return {name: asks(folder, f"select count(*) from {name}")[0][0] for (name,) in tables}
 
 
