@@ -123,7 +123,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             environment={
                 **localize(image_environment(), base=base, programs=programs, ports=ports),
                 # the folder `deployments` stands for /usr/local/bin, where the image has the scripts
-                "PATH": f"{programs}/bin:{DEPLOYMENTS}:{os.environ['PATH']}:{complete_binaries()}",
+                "PATH": f"{programs}/bin:{DEPLOYMENTS}:{complete_binaries()}:{os.environ['PATH']}",
             },
         )
         for service in ("schedules", "worker"):

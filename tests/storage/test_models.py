@@ -32,14 +32,26 @@ def test_a_model_is_stored_with_its_lineage(model: ModelVersion, outcome: Traine
     assert model.model_hash == model_files(outcome)[1]
     assert model.lineage == lineage()
     assert outcome.record.backtest is not None
-    of_all_series = outcome.record.backtest.model_copy(
+    kept = outcome.record.backtest.model_copy(
         update={"errors_by_series": None}
-    )  # the others are rows of their own
-    assert model.record == outcome.record.model_copy(update={"backtest": of_all_series})
+    )  # errors by series are rows of their own
+    assert model.record == outcome.record.model_copy(update={"backtest": kept})
     assert model.cutoff == np.datetime64("2023-04-01", "us")
     assert model.trained_at == NOW
     assert model.training_fingerprint == small_recipe().training_fingerprint
     assert model.mlflow_run_id is None
+
+
+def test_the_backtest_of_a_training_is_kept_by_series(observed_store: Store, outcome: TrainedModel) -> None:
+    add_model(observed_store, outcome)
+
+    backtest = outcome.record.backtest
+    assert backtest is not None
+    assert backtest.errors_by_series is not None
+    errors = backtest.errors_by_series
+    found = rows(observed_store.database, "select series, num_scored, mae, baseline, skill from backtest_by_series")
+    assert found == [("small", errors.num_scored[0], errors.mae[0], backtest.baseline, found[0][-1])]
+    assert found[0][-1] == pytest.approx(backtest.skill)  # of the only series
 
 
 def test_model_files_are_read_back_byte_for_byte_and_forecast_the_same(
