@@ -30,7 +30,7 @@ _SILENT_FOR = timedelta(minutes=10)
 _TAG, _WATCH_TAG = "nextperiod", "watch"
 #: name of the block that is saved for the address of a webhook
 _OWN_BLOCK = "nextperiod-alerts"
-_BODY = "{{ flow_run.name }}: {{ flow_run.state.name }} {{ flow_run.state.message }} {{ flow_run|ui_url }}"
+_BODY = "{{ flow_run.name }}: {{ flow_run.state.name }} {{ flow_run.state.message or '' }} {{ flow_run|ui_url or '' }}"
 
 
 class NoNotificationBlock(Permanent):
@@ -53,14 +53,14 @@ def save_automations() -> list[str]:
         raise InvalidArgument("PREFECT_API_URL is not set: expected the address of the server that keeps automations")
     require_prefect(settings.prefect_api_url)
     automations = _automations(_ensure_block(settings.alerts))
-    for automation in automations:
-        with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client:
+        for automation in automations:
             existing = client.read_automations_by_name(automation.name)
-        if existing:
-            automation.id = existing[0].id
-            automation.update()
-        else:
-            automation.create()
+            if existing:
+                automation.id = existing[0].id
+                automation.update()
+            else:
+                automation.create()
     return [automation.name for automation in automations]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from prefect import State, flow
 from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
 from flows.context import RunContext, open_context
 from flows.forecast_table import (
@@ -26,7 +27,10 @@ from pipeline.text import one_line
 
 @flow(name="cycle", flow_run_name="cycle {recipe}", persist_result=False)
 def cycle(
-    recipe: str, training: str | None = None, as_of: datetime | None = None, timeout_minutes: float | None = None
+    recipe: str,
+    training: str | None = None,
+    as_of: datetime | None = None,
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None,
 ) -> dict[str, Any] | State[Any]:
     """Run one cycle of a recipe. Safe to repeat. Of several late runs the newest one alone does so.
 

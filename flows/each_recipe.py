@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import State, flow
+from pydantic import Field
 
 from flows.backtest import backtest
 from flows.cycle import cycle
@@ -31,8 +32,8 @@ class RecipesFailed(Permanent):
 @flow(name="each-recipe", flow_run_name="{step} of each recipe", persist_result=False)
 def each_recipe(
     step: Literal["cycle", "score", "backtest"],
-    recipes: list[str] | None = None,
-    num_jobs: int = 1,
+    recipes: Annotated[list[str], Field(min_length=1)] | None = None,
+    num_jobs: Annotated[int, Field(ge=1)] = 1,
 ) -> list[str] | State[Any]:
     """Run a step for each recipe, as a flow of its own. One that fails does not keep the others from running.
 

@@ -59,7 +59,7 @@ def end_if_superseded() -> State[Any] | None:
     run = context.flow_run if context else None
     if run is None or run.deployment_id is None or not run.auto_scheduled or run.expected_start_time is None:
         return None
-    newest = max((due for due in _runs_due_after(run, run.expected_start_time)), default=None)
+    newest = max(_runs_due_after(run, run.expected_start_time), default=None)
     if newest is None:
         return None
     message = f"superseded by the run that was due at {newest.isoformat(timespec='seconds')}"

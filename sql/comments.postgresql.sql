@@ -58,7 +58,7 @@ comment on column series_variables.recipe is 'recipe that it belongs to';
 comment on column series_variables.series is 'name as the source has it';
 comment on column series_variables.variable is 'empty: what is forecast; otherwise the covariate, named like its column';
 
-comment on table batches is 'One delivery of a source, whatever became of it.';
+comment on table batches is 'One delivery of a source: accepted, refused, or on hold.';
 comment on column batches.batch_id is 'number; within a recipe later batches have higher ones';
 comment on column batches.recipe is 'recipe that it was read for';
 comment on column batches.source is 'file or address that it came from, without secrets';

@@ -635,7 +635,7 @@ CREATE TABLE batches (
     CONSTRAINT batch_status CHECK ((status = ANY (ARRAY['accepted'::text, 'refused'::text, 'held'::text, 'released'::text])))
 );
 
-COMMENT ON TABLE batches IS 'One delivery of a source, whatever became of it.';
+COMMENT ON TABLE batches IS 'One delivery of a source: accepted, refused, or on hold.';
 
 COMMENT ON COLUMN batches.batch_id IS 'number; within a recipe later batches have higher ones';
 

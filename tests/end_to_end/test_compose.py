@@ -183,7 +183,7 @@ def localize(value: Any, *, base: Path, programs: Path, ports: Mapping[str, int]
 
 
 def run_in_postgres(site: Site, *command: str | Path, **files: Any) -> None:
-    """Run a command as in the container of PostgreSQL, where no password is asked for."""
+    """Run a command as in the container of PostgreSQL, which asks for no password."""
     server = {
         "POSTGRES_USER": "postgres",
         "PGHOST": "127.0.0.1",
@@ -255,7 +255,7 @@ def test_a_scheduled_cycle_goes_through_all_services(site: Site) -> None:
     assert [path.name for path in (site.folder.parent / "artifacts").rglob("report.html")] == ["report.html"]
 
 
-def test_somebody_is_told_that_the_feed_has_stopped(site: Site) -> None:
+def test_an_alert_says_that_the_feed_has_stopped(site: Site) -> None:
     """The data of milk end in 1975."""
 
     def find_alerts() -> list[dict[str, str]]:

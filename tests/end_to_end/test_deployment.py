@@ -126,7 +126,11 @@ def deploy_and_run(site: Site, messages: Callable[[], list[dict[str, Any]]]) -> 
         site.command("automations", program=NEXTPERIOD)  # adds nothing
         assert len(site.post("/automations/filter", {})) == 4
         let_crash(site, deployments["milk"]["id"])
-        until("the crash is told", COMMAND_ENDS, lambda: "Crashed the machine went away" in str(messages()))
+        until(
+            "a message about the crash arrives",
+            COMMAND_ENDS,
+            lambda: "Crashed the machine went away" in str(messages()),
+        )
 
 
 def runs_that_are_late(site: Site, deployment: str) -> list[str]:

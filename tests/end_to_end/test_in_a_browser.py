@@ -252,7 +252,7 @@ def test_the_chosen_series_stays_where_the_color_scheme_changes(many_series: Pag
 def test_a_narrow_page_does_not_scroll_sideways(many_series: Page, width: int) -> None:
     many_series.resize(width)
 
-    many_series.until(f"document.documentElement.scrollWidth <= {width}", 10)
+    assert many_series.until(f"document.documentElement.scrollWidth <= {width}", 10)
 
 
 def test_mlflow_s_table_shows_the_backtest_and_its_baseline(mlflow_page: str, logged: LoggedTraining) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 
 from flows.each_recipe import RecipesFailed, each_recipe
 from flows.ingest import ingest
-from flows.scheduling import end_if_superseded, stop_after
+from flows.scheduling import end_if_superseded
 from pipeline.errors import InvalidArgument
 from tests.support.examples import SMALL_RECIPE, small_csv
 
@@ -63,9 +65,22 @@ def test_what_takes_longer_than_it_may_is_stopped() -> None:
     assert "FlowTimedOut: stopped after 0.001 minutes: " in ended.stderr.splitlines()[-1]
 
 
-def test_what_ends_in_time_is_not_stopped() -> None:
-    with stop_after(None), stop_after(60):
-        pass
+def test_what_ends_in_time_is_not_stopped_later() -> None:
+    quick = (
+        "import signal; from flows.scheduling import stop_after\n"
+        "with stop_after(60): print(signal.getitimer(signal.ITIMER_REAL)[0] > 0)\n"
+        "print(signal.getitimer(signal.ITIMER_REAL)[0])"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", quick], capture_output=True, text=True, timeout=200)
+
+    assert ended.stdout.split() == ["True", "0.0"]
+
+
+@pytest.mark.parametrize("wrong", [{"num_jobs": 0}, {"recipes": []}])
+def test_wrong_parameters_are_named(folder: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterTypeError, match=next(iter(wrong))):
+        each_recipe("score", **wrong)
 
 
 def test_a_run_that_a_person_started_is_not_superseded() -> None:

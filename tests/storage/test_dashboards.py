@@ -175,8 +175,8 @@ def test_each_question_of_metabase_has_its_answer(consumer: sa.Engine, question:
 
     num_rows, first = ANSWERS[question["name"]]
     assert len(found) == num_rows
-    told = tuple(value for value in found[0] if not hasattr(value, "year"))
-    assert told[: len(first)] == first
+    fields = tuple(value for value in found[0] if not hasattr(value, "year"))
+    assert fields[: len(first)] == first
     needed = {name: text for name, text in CHOSEN.items() if native["template-tags"].get(name, {}).get("required")}
     assert len(answer(consumer, as_metabase_sends(native["query"], needed))) == num_rows
 

@@ -42,7 +42,7 @@ def until(what: str, limit_seconds: float, look: Callable[[], T], *, every_secon
 def started(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in that folder; what it said is told with a failure."""
+    """Run a process in a folder; a failure shows the end of its log."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -63,7 +63,7 @@ def started(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started; a worker wants to be told twice."""
+    """End a process and all that it started; a worker ends at the second signal."""
     try:
         family = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
