@@ -159,6 +159,11 @@ comment on column backtest_errors.baseline is 'baseline that it is compared with
 comment on column backtest_errors.baseline_mae is 'mean absolute error of the baseline; null: it cannot forecast the series';
 comment on column backtest_errors.baseline_mase is 'mean absolute scaled error of the baseline; null: there is none';
 
+comment on table backtest_comparisons is 'A model''s backtest by series, as its report shows it: a large panel''s worst ones.';
+comment on column backtest_comparisons.recipe is 'recipe of the model';
+comment on column backtest_comparisons.model_version is 'model';
+comment on column backtest_comparisons.comparison is 'JSON: the periods of the test part, and of each series errors, coverage and forecasts';
+
 comment on table model_files is 'The files of a model: numbers and text, no code.';
 comment on column model_files.recipe is 'recipe of the model';
 comment on column model_files.model_version is 'version of the model';

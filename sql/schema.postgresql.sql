@@ -610,6 +610,20 @@ COMMENT ON COLUMN backtest_by_series.baseline_mase IS 'mean absolute scaled erro
 
 COMMENT ON COLUMN backtest_by_series.skill IS '1 - mase / baseline_mase: above 0 is better; null: nothing to compare with';
 
+CREATE TABLE backtest_comparisons (
+    recipe text NOT NULL,
+    model_version integer NOT NULL,
+    comparison text NOT NULL
+);
+
+COMMENT ON TABLE backtest_comparisons IS 'A model''s backtest by series, as its report shows it: a large panel''s worst ones.';
+
+COMMENT ON COLUMN backtest_comparisons.recipe IS 'recipe of the model';
+
+COMMENT ON COLUMN backtest_comparisons.model_version IS 'model';
+
+COMMENT ON COLUMN backtest_comparisons.comparison IS 'JSON: the periods of the test part, and of each series errors, coverage and forecasts';
+
 CREATE TABLE batches (
     batch_id bigint NOT NULL,
     recipe text NOT NULL,
@@ -1843,6 +1857,9 @@ ALTER TABLE ONLY command_attempts
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attribute_once PRIMARY KEY (series_id, name, batch_id);
 
+ALTER TABLE ONLY backtest_comparisons
+    ADD CONSTRAINT backtest_comparison_once PRIMARY KEY (recipe, model_version);
+
 ALTER TABLE ONLY backtest_errors
     ADD CONSTRAINT backtest_error_once PRIMARY KEY (series_id, model_version);
 
@@ -2023,6 +2040,9 @@ ALTER TABLE ONLY attributes
 ALTER TABLE ONLY attributes
     ADD CONSTRAINT attributes_series_id_fkey FOREIGN KEY (series_id) REFERENCES series_variables(series_id);
 
+ALTER TABLE ONLY backtest_comparisons
+    ADD CONSTRAINT backtest_comparison_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
+
 ALTER TABLE ONLY backtest_errors
     ADD CONSTRAINT backtest_error_of_model FOREIGN KEY (recipe, model_version) REFERENCES models(recipe, model_version);
 
@@ -2092,4 +2112,4 @@ ALTER TABLE ONLY scored
 ALTER TABLE ONLY series_variables
     ADD CONSTRAINT series_recipe_fkey FOREIGN KEY (recipe) REFERENCES registered_recipes(recipe);
 
-insert into schema_version (version_num) values ('0015');
+insert into schema_version (version_num) values ('0016');

@@ -435,6 +435,14 @@ CREATE TABLE backtest_errors (
     constraint backtest_error_of_model foreign key (recipe, model_version) references models (recipe, model_version)
 ) strict, without rowid;
 
+CREATE TABLE backtest_comparisons (
+    recipe text not null,
+    model_version integer not null,
+    comparison text not null,
+    constraint backtest_comparison_once primary key (recipe, model_version),
+    constraint backtest_comparison_of_model foreign key (recipe, model_version) references models (recipe, model_version)
+) strict;
+
 CREATE VIEW latest_forecasts as
 select
     runs.recipe,
@@ -901,4 +909,4 @@ select
 from backtest_errors as errors
 join series_variables as series on series.series_id = errors.series_id;
 
-insert into schema_version (version_num) values ('0015');
+insert into schema_version (version_num) values ('0016');

@@ -51,6 +51,7 @@ def _listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen()  # a request that comes before the server does waits
     except OSError as error:
         listening.close()
         raise InvalidArgument(

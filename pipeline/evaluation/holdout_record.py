@@ -31,8 +31,9 @@ _MIN_BINS, _MAX_BINS = 5, 40
 def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recipe) -> BacktestRecord:
     """The record of a backtest on the test part of a panel, as it is stored with the training."""
     scores, baseline = backtest.scores(), choose_baseline(backtest, recipe.gate.baseline)
-    by_series = compare_series(backtest, panel, baseline)
-    worst = panel.series.index(by_series.series[0].series)
+    errors = build_series_errors(backtest, panel, baseline)
+    by_series = compare_series(backtest, panel, baseline, errors)
+    worst = panel.series.index(by_series.series[0].series) if by_series.series else int(backtest.windows.series[0])
     return BacktestRecord(
         cutoff=str(panel.grid[backtest.windows.end.min()]),
         num_origins=len(np.unique(backtest.windows.end)),
@@ -42,7 +43,7 @@ def build_backtest_record(backtest: HoldoutBacktest, panel: Panel, recipe: Recip
         skill=skill_score(scores, baseline),
         baseline=baseline,
         by_series=by_series,
-        errors_by_series=build_series_errors(backtest, panel, baseline),
+        errors_by_series=errors,
         **build_backtest_details(backtest, panel, worst),
     )
 

@@ -25,57 +25,66 @@ MAX_NUMBERS = 100_000
 _SIGNIFICANT_DIGITS = 6
 
 
-def compare_series(backtest: HoldoutBacktest, panel: Panel, baseline: str) -> SeriesComparison:
+def compare_series(backtest: HoldoutBacktest, panel: Panel, baseline: str, errors: SeriesErrors) -> SeriesComparison:
     """Compare the network with the baseline on each series, over the origins one horizon apart.
 
     The worst series has the largest ratio of the network's MASE to the baseline's. Series without a ratio come last.
+    The errors are those of `build_series_errors`.
     """
-    apart = backtest.take(backtest.is_disjoint)
-    series, first_row, place = np.unique(apart.windows.series, return_index=True, return_inverse=True)
-    scale = apart.mase_scale[first_row]  # [S, 1]
-    observed = _by_series(apart, place, apart.observed)  # [S, P]
-    horizon = apart.observed.shape[1]
-    forecasts = (apart.forecast, forecast_baseline(baseline, apart.context, horizon=horizon, season=apart.season))
-    ours, theirs = (_by_series(apart, place, forecast) for forecast in forecasts)
-    mase, baseline_mase = (MASE.over(EvaluationSet.of_points(observed, mean, scale), (1,)) for mean in (ours, theirs))
+    if not errors.series:
+        return SeriesComparison(periods=(), series=(), num_compared=0, num_better=0)
+    mase, baseline_mase = (np.array(values, float) for values in (errors.mase, errors.baseline_mase))  # [S]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = mase / baseline_mase  # [S]
-    kept = np.argsort(-ratio, kind="stable")[:MAX_SERIES]
-    coverage = _coverage(apart, place, observed, kept)
+        worst_first = np.argsort(-mase / baseline_mase, kind="stable")[:MAX_SERIES]
+    position = {name: s for s, name in enumerate(panel.series)}
+    kept = np.array([position[errors.series[n]] for n in worst_first], dtype=np.int64)  # [K]
+    apart = backtest.take(backtest.is_disjoint)
+    observed, ours, theirs = (
+        _by_series(apart, kept, values) for values in (apart.observed, apart.forecast, _forecast(baseline, apart))
+    )  # [K, P]
+    coverage = _coverage(apart, kept, observed)
     periods = panel.grid[int(apart.windows.end.min()) + 1 :][: observed.shape[1]]
     shown = slice(max(len(periods) - MAX_NUMBERS // (2 * len(kept)), 0), len(periods))
     return SeriesComparison(
         periods=tuple(str(period) for period in periods[shown]),
         series=tuple(
             SeriesBacktest(
-                series=panel.series[series[s]],
-                mase=_rounded(mase[s]),
-                baseline_mase=_rounded(baseline_mase[s]),
-                coverage={percent: _rounded(share[n]) for percent, share in coverage.items()},
-                forecast=tuple(map(_rounded, ours[s, shown])),
-                baseline=tuple(map(_rounded, theirs[s, shown])),
+                series=errors.series[n],
+                mase=_rounded(mase[n]),
+                baseline_mase=_rounded(baseline_mase[n]),
+                coverage={percent: _rounded(share[k]) for percent, share in coverage.items()},
+                forecast=tuple(map(_rounded, ours[k, shown])),
+                baseline=tuple(map(_rounded, theirs[k, shown])),
             )
-            for n, s in enumerate(kept)
+            for k, n in enumerate(worst_first)
         ),
         num_compared=int(np.isfinite(baseline_mase + mase).sum()),
         num_better=int((mase < baseline_mase).sum()),
     )
 
 
-def _by_series(apart: HoldoutBacktest, place: Indices, values: Array) -> Array:
-    """Values [N, H, ...] of origins one horizon apart, one after the other: [S, P, ...], NaN where there is no window."""
-    block = (apart.windows.end - apart.windows.end.min()) // values.shape[1]
-    by_series = np.full((place.max() + 1, block.max() + 1, *values.shape[1:]), np.nan)
-    by_series[place, block] = values
-    return by_series.reshape(len(by_series), -1, *values.shape[2:])
+def _forecast(baseline: str, apart: HoldoutBacktest) -> Array:
+    return forecast_baseline(baseline, apart.context, horizon=apart.observed.shape[1], season=apart.season)
 
 
-def _coverage(apart: HoldoutBacktest, place: Indices, observed: Array, kept: Indices) -> dict[str, Array]:
+def _by_series(apart: HoldoutBacktest, kept: Indices, values: Array) -> Array:
+    """Values [N, H, ...] of the kept series [K], their origins one after the other: [K, P, ...], NaN without a window."""
+    series, end = apart.windows.series, apart.windows.end
+    place = np.full(int(series.max()) + 1, -1)
+    place[kept] = np.arange(len(kept))
+    rows = np.flatnonzero(place[series] >= 0)
+    block = (end - end.min()) // values.shape[1]  # [N]
+    by_series = np.full((len(kept), int(block.max()) + 1, *values.shape[1:]), np.nan)
+    by_series[place[series[rows]], block[rows]] = values[rows]
+    return by_series.reshape(len(kept), -1, *values.shape[2:])
+
+
+def _coverage(apart: HoldoutBacktest, kept: Indices, observed: Array) -> dict[str, Array]:
     """By percent, the share of each kept series' observations inside the interval: [K]."""
     if apart.quantiles is None:
         return {}
-    points = EvaluationSet.of_points(observed[kept], observed[kept])
-    data = replace(points, quantiles=_by_series(apart, place, apart.quantiles)[kept])
+    points = EvaluationSet.of_points(observed, observed)
+    data = replace(points, quantiles=_by_series(apart, kept, apart.quantiles))
     return {"80": COVERAGE_80.over(data, (1,)), "95": COVERAGE_95.over(data, (1,))}
 
 

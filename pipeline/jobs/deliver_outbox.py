@@ -141,7 +141,7 @@ def _log_training(model: ModelVersion, store: Store, registry: Registry) -> str:
     report = build_report(
         recipe,
         panel,
-        model.record,
+        store.models.record_with_series(model),
         forecast,
         model_version=model.model_version,
         model_hash=model.model_hash,

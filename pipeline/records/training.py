@@ -90,7 +90,7 @@ class SeriesComparison(_Value):
 
 
 class SeriesErrors(_Value):
-    """Errors by series over the same origins as the scores, one value for each series; stored as rows of their own."""
+    """Errors by series over the same origins as the scores, one value for each series."""
 
     series: tuple[str, ...]
     #: number of observations that were compared
@@ -134,8 +134,8 @@ class BacktestRecord(_Value):
     residuals: ResidualsRecord | None = None
     #: by method, the MASE of each step over all series and origins
     mase_by_step: dict[str, tuple[float | None, ...]] = {}
+    #: as the training gave them; None where the record was read from the store, which keeps both apart
     by_series: SeriesComparison | None = None
-    #: as the training gave them; None where the record was read from the store, which keeps them apart
     errors_by_series: SeriesErrors | None = None
 
     def share_won(self, baseline: str) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Overtaken
 from pipeline.records.lineage import Decision, Lineage, ModelVersion
-from pipeline.records.training import NOT_PROMOTED, PROMOTED, SeriesErrors, TrainingRecord
+from pipeline.records.training import NOT_PROMOTED, PROMOTED, SeriesComparison, SeriesErrors, TrainingRecord
 from pipeline.storage.engine import Database
 from pipeline.storage.leases import refuse_stale_token
 from pipeline.storage.mapping import model_from_row
@@ -89,6 +89,16 @@ class ModelRepository:
             rows = transaction.rows("model_files", recipe=model.recipe, model_version=model.model_version)
         return {row["name"]: bytes(row["content"]) for row in rows}
 
+    def record_with_series(self, model: ModelVersion) -> TrainingRecord:
+        """The training record with the backtest's comparison by series, which is as large as the panel and kept apart."""
+        with self.database.read() as transaction:
+            row = transaction.row("backtest_comparison", recipe=model.recipe, model_version=model.model_version)
+        if row is None or model.record.backtest is None:
+            return model.record
+        comparison = SeriesComparison.model_validate_json(row["comparison"])
+        backtest = model.record.backtest.model_copy(update={"by_series": comparison})
+        return model.record.model_copy(update={"backtest": backtest})
+
     def add(self, model: NewModel, now: datetime) -> int:
         """Store a model, and make it the champion if it is promoted and may publish; its version.
 
@@ -136,7 +146,7 @@ def _store_once(transaction: Transaction, model: NewModel, now: datetime) -> int
         reason=record.reason,
         cutoff=np.datetime64(record.cutoff, "us"),
         training_fingerprint=model.recipe.training_fingerprint,
-        record=record.model_dump_json(exclude={"backtest": {"errors_by_series"}}),
+        record=record.model_dump_json(exclude={"backtest": {"by_series", "errors_by_series"}}),
         skill=record.backtest.skill if record.backtest else None,
         trained_at=now,
         **asdict(model.lineage),
@@ -151,6 +161,8 @@ def _store_once(transaction: Transaction, model: NewModel, now: datetime) -> int
             baseline=record.resolve_baseline(model.recipe.gate.baseline),
             errors=_errors_to_json(record.backtest.errors_by_series),
         )
+    if record.backtest and record.backtest.by_series:
+        transaction.execute("insert_backtest_comparison", **key, comparison=record.backtest.by_series.model_dump_json())
     transaction.execute("insert_outbox", recipe=recipe, kind="training", reference=str(version), created_at=now)
     return version
 

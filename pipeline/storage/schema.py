@@ -16,7 +16,7 @@ from pipeline.errors import NotAllowed, SchemaOutOfDate, SchemaTooNew
 from pipeline.storage.engine import Database
 
 #: the newest migration
-REVISION = "0015"
+REVISION = "0016"
 
 VERSION_TABLE = "schema_version"
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from flows.cli.serve import HOST, build_app
+from flows.cli.serve import HOST, _listen, build_app
 from pipeline.storage.engine import Database, open_database
 from pipeline.storage.schema import require_schema
 from pipeline.storage.store import Store
@@ -190,3 +190,8 @@ def test_a_site_of_no_store_creates_none(types: Typed, folder: Path, monkeypatch
     assert status == 1
     assert "there is no store at" in err
     assert sorted(path.name for path in folder.iterdir()) == ["store.db"]
+
+
+def test_a_request_between_the_printed_address_and_the_server_waits_for_it() -> None:
+    with _listen(0) as listening, socket.create_connection(listening.getsockname(), timeout=10):
+        pass  # refused before: the port was bound and did not listen

@@ -9,7 +9,7 @@ import pytest
 from pipeline.evaluation import holdout_series
 from pipeline.evaluation.holdout import HoldoutBacktest
 from pipeline.evaluation.holdout_record import build_backtest_record
-from pipeline.evaluation.holdout_series import compare_series
+from pipeline.evaluation.holdout_series import build_series_errors, compare_series
 from pipeline.preprocessing.windows import Windows, read_contexts, read_targets
 from pipeline.records.training import SeriesComparison
 from pipeline.timeseries.panel import Panel
@@ -47,7 +47,11 @@ def backtest_of(
 
 def compare(error: dict[str, float], **options: float) -> SeriesComparison:
     panel = panel_of(dict.fromkeys(error, RISING), frequency="D")
-    return compare_series(backtest_of(panel, error, **options), panel, "naive")
+    return compare_with_naive(backtest_of(panel, error, **options), panel)
+
+
+def compare_with_naive(backtest: HoldoutBacktest, panel: Panel) -> SeriesComparison:
+    return compare_series(backtest, panel, "naive", build_series_errors(backtest, panel, "naive"))
 
 
 def test_series_are_listed_from_the_worst_to_the_best_against_the_baseline() -> None:
@@ -83,7 +87,7 @@ def test_a_series_without_a_unit_of_mase_is_not_compared_and_comes_last() -> Non
     backtest = backtest_of(panel, {"flat": 9.0, "usual": 0.5})
     backtest.mase_scale[backtest.windows.series == 0] = 0
 
-    comparison = compare_series(backtest, panel, "naive")
+    comparison = compare_with_naive(backtest, panel)
 
     assert [of.series for of in comparison.series] == ["usual", "flat"]
     assert (comparison.series[1].mase, comparison.series[1].skill) == (None, None)
@@ -93,7 +97,7 @@ def test_a_series_without_a_unit_of_mase_is_not_compared_and_comes_last() -> Non
 def test_a_series_on_which_the_baseline_is_never_wrong_is_the_worst() -> None:
     panel = panel_of({"rising": RISING, "still": [1.0] * 8}, frequency="D")
 
-    comparison = compare_series(backtest_of(panel, {"rising": 9.0, "still": 0.1}), panel, "naive")
+    comparison = compare_with_naive(backtest_of(panel, {"rising": 9.0, "still": 0.1}), panel)
 
     assert [of.series for of in comparison.series] == ["still", "rising"]
     assert (comparison.series[0].baseline_mase, comparison.series[0].skill) == (0, None)
@@ -104,7 +108,7 @@ def test_a_series_that_ended_has_no_values_after_its_end() -> None:
     backtest = backtest_of(panel, {"ended": 0.5, "usual": 0.25})
     has_target = ~np.isnan(backtest.observed).all(axis=1)
 
-    ended, _ = compare_series(backtest.take(has_target), panel, "naive").series
+    ended, _ = compare_with_naive(backtest.take(has_target), panel).series
 
     assert ended.series == "ended"
     assert ended.forecast == (5.5, 6.5, None, None)
@@ -135,3 +139,15 @@ def test_the_path_and_the_single_origins_of_a_record_are_of_the_worst_series() -
     assert [origin.forecast for origin in record.origins] == [(6, 7), (7, 8), (8, 9)]
     assert record.by_series is not None
     assert record.by_series.series[0].forecast == record.path.forecast["lstm"]
+
+
+def test_a_test_part_without_an_observation_has_a_record_of_no_series() -> None:
+    panel = panel_of({"a": RISING, "b": RISING}, frequency="D")
+    backtest = backtest_of(panel, {"a": 0.5, "b": 1.0})
+    backtest.observed[:] = NAN
+
+    record = build_backtest_record(backtest, panel, build_recipe("shops", frequency="D", horizon=HORIZON))
+
+    assert record.by_series is not None
+    assert record.by_series.series == ()
+    assert record.path.series == "a"

@@ -35,6 +35,7 @@ TABLES = {
     "run_steps",
     "runs",
     "alerts",
+    "backtest_comparisons",
     "backtest_errors",
     "model_decisions",
     "recipe_versions",

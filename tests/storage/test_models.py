@@ -32,9 +32,7 @@ def test_a_model_is_stored_with_its_lineage(model: ModelVersion, outcome: Traine
     assert model.model_hash == model_files(outcome)[1]
     assert model.lineage == lineage()
     assert outcome.record.backtest is not None
-    kept = outcome.record.backtest.model_copy(
-        update={"errors_by_series": None}
-    )  # errors by series are rows of their own
+    kept = outcome.record.backtest.model_copy(update={"by_series": None, "errors_by_series": None})
     assert model.record == outcome.record.model_copy(update={"backtest": kept})
     assert model.cutoff == np.datetime64("2023-04-01", "us")
     assert model.trained_at == NOW
@@ -52,6 +50,35 @@ def test_the_backtest_of_a_training_is_kept_by_series(observed_store: Store, out
     found = rows(observed_store.database, "select series, num_scored, mae, baseline, skill from backtest_by_series")
     assert found == [("small", errors.num_scored[0], errors.mae[0], backtest.baseline, found[0][-1])]
     assert found[0][-1] == pytest.approx(backtest.skill)  # of the only series
+
+
+def test_the_comparison_by_series_is_kept_apart_from_the_record_and_read_for_the_report(
+    observed_store: Store, outcome: TrainedModel
+) -> None:
+    add_model(observed_store, outcome)
+
+    model = observed_store.models.champion("small")
+    assert model is not None
+    assert model.record.backtest is not None
+    assert model.record.backtest.by_series is None
+    read = observed_store.models.record_with_series(model)
+    assert read.backtest is not None
+    assert outcome.record.backtest is not None
+    assert read.backtest.by_series == outcome.record.backtest.by_series
+    assert read.backtest.by_series is not None
+
+
+def test_a_record_of_an_earlier_release_has_the_comparison_in_itself(
+    observed_store: Store, outcome: TrainedModel
+) -> None:
+    add_model(observed_store, outcome)
+    change(observed_store.database, "delete from backtest_comparisons")
+    record = outcome.record.model_dump_json().replace(":", r"\:")  # a colon would be a parameter
+    change(observed_store.database, f"update models set record = '{record}'")
+
+    model = observed_store.models.champion("small")
+    assert model is not None
+    assert observed_store.models.record_with_series(model) == outcome.record
 
 
 def test_model_files_are_read_back_byte_for_byte_and_forecast_the_same(
