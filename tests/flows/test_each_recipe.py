@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prefect.exceptions import ParameterTypeError
 
+from flows.cycle import cycle
 from flows.each_recipe import RecipesFailed, each_recipe
 from flows.ingest import ingest
 from flows.scheduling import end_if_superseded
@@ -81,6 +82,12 @@ def test_what_ends_in_time_is_not_stopped_later() -> None:
 def test_wrong_parameters_are_named(folder: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterTypeError, match=next(iter(wrong))):
         each_recipe("score", **wrong)
+
+
+@pytest.mark.parametrize("minutes", [0, -1])
+def test_a_cycle_that_may_take_no_time_is_refused(folder: Path, minutes: float) -> None:
+    with pytest.raises(ParameterTypeError, match="timeout_minutes"):
+        cycle("any", timeout_minutes=minutes)
 
 
 def test_a_run_that_a_person_started_is_not_superseded() -> None:
