@@ -1,9 +1,8 @@
 """Make the pretrained networks: `python -m pipeline.pretraining.make [NAME...]`, or `make pretrain`.
 
 Each member is fitted in a process and on a processor of its own, and kept in `.pretraining/` as soon as it is there, so that
-an interrupted run goes on where it was. The same plan gives the same bytes with the same libraries on processors of the same
-kind, whatever their number: TensorFlow's matrix products add up in an order that depends on the instructions that a processor has,
-and thousands of steps make other weights of another last bit.
+an interrupted run goes on where it was. The same plan gives the same bytes with the same libraries, whatever the number of
+processors and, from AVX2 on, whatever they can do beyond that: `ARITHMETIC` says why.
 """
 
 from __future__ import annotations
@@ -31,6 +30,15 @@ from pipeline.pretraining.networks import NETWORKS, NetworkPlan
 _KEPT = Path(".pretraining")
 #: parts of a batch that are added up, on one processor or several: their number decides the weights' last bits
 _NUM_PROCESSORS = 2
+#: Libraries choose instructions by the processor, which changes the last bits of a sum, and thousands of steps make other weights of
+#: another last bit. oneDNN's products of matrices are chosen always, since Eigen's are blocked by the size of a processor's cache, and
+#: oneDNN's are not; NumPy's exponentials and OpenBLAS's products make the synthetic series.
+ARITHMETIC = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+}
 #: libraries that decide the weights
 _LIBRARIES = ("keras", "numpy", "tensorflow")
 
@@ -81,12 +89,14 @@ def write_network(plan: NetworkPlan) -> None:
         },
         "made_by": f"python -m {__spec__.name} {plan.name}",
         "versions": {name: version(name) for name in _LIBRARIES},
+        "arithmetic": ARITHMETIC,
     }
     (FOLDER / f"{plan.name}.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 
 
 def _kept_file(plan: NetworkPlan, member: int) -> Path:
-    return _KEPT / f"{plan.name}-{member}-{plan.hash_of(member)[:16]}.npz"
+    made_by = hashlib.sha256(f"{plan.hash_of(member)} {ARITHMETIC}".encode()).hexdigest()
+    return _KEPT / f"{plan.name}-{member}-{made_by[:16]}.npz"
 
 
 def fit_member(plan: NetworkPlan, member: int) -> None:
@@ -115,6 +125,8 @@ def fit_member(plan: NetworkPlan, member: int) -> None:
 
 def main() -> None:
     """Make the networks that are named, or all."""
+    if not os.environ.items() >= ARITHMETIC.items():  # libraries read it when they are imported: start again
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **ARITHMETIC})
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", help=f"{', '.join(NETWORKS)}; default: all")
     parser.add_argument("--member", type=int, help="fit this member of the network alone, and keep it")
