@@ -229,7 +229,7 @@ def series_numbers(page: RecipePage) -> dict[str, Any]:
     for s, series in enumerate(page.series):
         method = methods.setdefault((series.method, series.reason), len(methods))
         values = _values_of_series(page, s)
-        decimals = _decimals([number for part in values for number in (part,)])
+        decimals = _decimals(values)
         first, history = _trim(values[0])
         rows.append(
             [

@@ -97,3 +97,31 @@ def test_weights_and_card_are_written_alike_each_time(
         assert weights["1.weight"].dtype == np.float16
     assert card["trained_on"]["series"] == 3
     assert card["made_by"] == "python -m pipeline.pretraining.make yearly"
+
+
+def test_it_starts_again_with_the_instructions_that_decide_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+
+    def start(_program: str, _arguments: list[str], environment: dict[str, str]) -> None:
+        started.append(environment)
+        raise SystemExit
+
+    monkeypatch.setattr(make.os, "execve", start)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    with pytest.raises(SystemExit):
+        make.main()
+
+    assert started[0].items() >= make.ARITHMETIC.items()
+
+
+def test_with_these_instructions_it_does_not_start_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(make.sys, "argv", ["make", "season-3"])
+    for name, value in make.ARITHMETIC.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit):
+        make.main()
+
+    assert "there is no network season-3: expected season-12" in capsys.readouterr().err
