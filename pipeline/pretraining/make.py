@@ -123,10 +123,14 @@ def fit_member(plan: NetworkPlan, member: int) -> None:
     unfinished.rename(_kept_file(plan, member))
 
 
+def pin_arithmetic() -> None:
+    """Start this process again with `ARITHMETIC` in its environment, unless it has it: libraries read it as they are imported."""
+    if not os.environ.items() >= ARITHMETIC.items():
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **ARITHMETIC})
+
+
 def main() -> None:
     """Make the networks that are named, or all."""
-    if not os.environ.items() >= ARITHMETIC.items():  # libraries read it when they are imported: start again
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **ARITHMETIC})
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", help=f"{', '.join(NETWORKS)}; default: all")
     parser.add_argument("--member", type=int, help="fit this member of the network alone, and keep it")
@@ -146,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    pin_arithmetic()
     main()
