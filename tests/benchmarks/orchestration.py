@@ -22,7 +22,7 @@ import httpx
 from tests.support.processes import free_port, started, until
 
 NEXTPERIOD = [sys.executable, "-W", "ignore", "-m", "flows.cli.app"]
-NUM_SHOPS, NUM_MONTHS = 40, 120
+NUM_SHOPS, NUM_MONTHS = 90, 120
 RECIPE = """
 name = "shops"
 frequency = "MS"
