@@ -52,7 +52,7 @@ _FEWEST_HELD_OUT, _MOST_HELD_OUT, _SHARE_HELD_OUT = 2, 10, 0.2
 #: shares of the way from pretrained to fitted weights that are compared
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: members of the panel's own join the pretrained ones if their mean has so much less error
-_LEAST_GAIN = 0.02
+_LEAST_GAIN = 0.01
 #: share of the errors that count as they are; larger ones count as the largest of these
 _USUAL_ERRORS = 0.99
 #: held-out horizons, over all series, at which half of the share that was best on them counts

@@ -184,7 +184,7 @@ def test_members_of_its_own_join_where_they_bring_more_than_a_little() -> None:
     from pipeline.training.ensemble import FitPlan, Search, _choose_share
 
     assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95]) == (0.5, False)
-    assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95, 0.785, 0.79, 0.8, 0.9, 0.9]) == (0.5, False)
+    assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95, 0.795, 0.796, 0.8, 0.9, 0.9]) == (0.5, False)
     assert _choose_share([1.0, 0.9, 0.8, 0.85, 0.95, 0.75, 0.78, 0.8, 0.9, 0.9]) == (0.0, True)
 
     panel = panel_of([np.arange(40) % 12 + n + 1.0 for n in range(1000)])
