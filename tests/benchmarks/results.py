@@ -28,7 +28,7 @@ BENCHMARKS = {
     "windows": "Windows",
     "forecasting": "Forecasting series that are loaded",
     "cycle": "What a cycle costs beyond what it must compute",
-    "orchestration": "What Prefect adds to a cycle that trains for a minute",
+    "orchestration": "What Prefect adds to a cycle with a training",
     "night": "A night of many series",
     "store": "The store",
     "views": "One series from a view",
