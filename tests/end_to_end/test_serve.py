@@ -193,5 +193,5 @@ def test_a_site_of_no_store_creates_none(types: Typed, folder: Path, monkeypatch
 
 
 def test_a_request_between_the_printed_address_and_the_server_waits_for_it() -> None:
-    with _listen(0) as listening, socket.create_connection(listening.getsockname(), timeout=10):
-        pass  # refused before: the port was bound and did not listen
+    with _listen(0) as listening, socket.create_connection(listening.getsockname(), timeout=10) as request:
+        assert request.getpeername() == listening.getsockname()  # connected before anything accepts
