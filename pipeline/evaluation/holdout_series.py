@@ -40,7 +40,8 @@ def compare_series(backtest: HoldoutBacktest, panel: Panel, baseline: str, error
     kept = np.array([position[errors.series[n]] for n in worst_first], dtype=np.int64)  # [K]
     apart = backtest.take(backtest.is_disjoint)
     observed, ours, theirs = (
-        _by_series(apart, kept, values) for values in (apart.observed, apart.forecast, _forecast_baseline(baseline, apart))
+        _by_series(apart, kept, values)
+        for values in (apart.observed, apart.forecast, _forecast_baseline(baseline, apart))
     )  # [K, P]
     coverage = _coverage(apart, kept, observed)
     periods = panel.grid[int(apart.windows.end.min()) + 1 :][: observed.shape[1]]
